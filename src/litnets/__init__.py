@@ -1,0 +1,31 @@
+"""litnets: MLP, CNN and RNN on PyTorch Lightning, from the command line or from Python.
+
+    from litnets import CNNClassifier
+    model = CNNClassifier.load_from_checkpoint("checkpoints/digits_cnn/<run>/best.ckpt")
+
+What is named here is imported when it is first used, so that `litnets --help` does not wait for torch.
+"""
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("litnets")
+
+_PUBLIC = {
+    "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
+    "litnets.nets": ("CNN", "MLP", "RNN"),
+    "litnets.tasks": ("CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"),
+}
+_WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'litnets' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

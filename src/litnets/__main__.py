@@ -1,0 +1,46 @@
+"""The command `litnets`, also `python -m litnets`. Answers what needs no torch by itself; `litnets.cli` does the rest."""
+
+import sys
+
+HELP = """\
+usage: litnets COMMAND [--config FILE] [--key value ...]
+
+Train, test and use neural networks with PyTorch Lightning.
+
+commands:
+  fit         train a network, then test the best checkpoint
+  validate    evaluate a checkpoint on the validation split
+  test        evaluate a checkpoint on the test split
+  predict     write a checkpoint's predictions for the test split
+
+examples:
+  litnets fit --config configs/digits_mlp.yaml
+  litnets fit --config configs/digits_mlp.yaml --model.lr 0.01 --trainer.max_epochs 5
+  litnets fit --model CNNClassifier --data FashionMNIST
+  litnets test --config checkpoints/digits_mlp/<run>/config.yaml
+
+  litnets fit --help                        every option of a command
+  litnets fit --model.help MLPClassifier    every option of a network (--data.help Digits: of a data set)
+  litnets fit --config FILE --print_config  the whole configuration, nothing run
+  --debug (or LITNETS_DEBUG=1)              a full traceback where an error is one line
+"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command; `args` are those of the command line unless given. Returns the exit code."""
+    given = sys.argv[1:] if args is None else args
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if given[0] in ("-V", "--version"):
+        from litnets import __version__
+
+        print(f"litnets {__version__}")
+        return 0
+    from litnets.cli import run
+
+    return run(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""predictions.csv: one row a sample, written when prediction is done."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+
+from litnets.run import Run
+
+
+class PredictionsCSV(BasePredictionWriter):
+    """Gathers the predictions of all processes and writes them in the order of the samples.
+
+    A task's `predict_step` gives named columns; the one called `prediction` is a class if the model has
+    `class_names`, and a column of several numbers becomes one column a class.
+
+    Args:
+        run: The run whose predictions.csv is written, by the first process only.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(write_interval="epoch")
+        self.run = run
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
+    ) -> None:
+        columns: dict[str, Tensor] = {}
+        if predictions:
+            columns = {name: torch.cat([batch[name] for batch in predictions]).cpu() for name in predictions[0]}
+        # One loader, whose indices come batch by batch.
+        indices = [int(i) for batch in batch_indices[0] for i in batch]
+        parts: list[Any] = [(indices, columns)]
+        if trainer.world_size > 1:
+            parts = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (indices, columns))
+        if trainer.is_global_zero:
+            text = table([part for part in parts if part[0]], getattr(pl_module, "class_names", None))
+            self.run.write(self.run.predictions, text)
+
+
+def table(parts: Sequence[tuple[list[int], dict[str, Tensor]]], class_names: Sequence[str] | None) -> str:
+    """CSV of the parts' rows, ordered by sample index."""
+    indices = torch.tensor([i for part, _ in parts for i in part])
+    order = indices.argsort()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header, cells = ["index"], [indices[order].tolist()]
+    for name in parts[0][1] if parts else ():
+        values = torch.cat([columns[name] for _, columns in parts])[order]
+        if values.ndim > 1:
+            labels = class_names or range(values.shape[1])
+            header += [f"{name}_{label}" for label in labels]
+            cells += [[f"{v:.6g}" for v in column.tolist()] for column in values.T]
+        else:
+            named = name == "prediction" and class_names is not None
+            header.append(name)
+            cells.append([class_names[v] if named and class_names else v for v in values.tolist()])
+    writer.writerow(header)
+    writer.writerows(zip(*cells, strict=True))
+    return text.getvalue()

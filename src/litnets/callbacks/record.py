@@ -1,0 +1,61 @@
+"""Record: what a run's results.json says of its training."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from litnets.run import Run
+
+
+class Record(Callback):
+    """Writes the best validation score, epochs, seconds, samples a second and parameters when training ends.
+
+    Args:
+        run: The run; every process takes over the folder of the first.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._samples = 0
+        self._batch_seconds = 0.0
+        self._batch_start = 0.0
+        self._start = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.run.folder = trainer.strategy.broadcast(self.run.folder)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._batch_start = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._samples += len(batch[1])
+        now = time.monotonic()
+        self._batch_seconds += now - self._batch_start
+        self._batch_start = now
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._batch_start = time.monotonic()  # validation in the middle of an epoch is no training time
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        checkpoint = trainer.checkpoint_callback
+        best: dict[str, Any] | None = None
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_score is not None:
+            best = {"monitor": checkpoint.monitor, "score": checkpoint.best_model_score.item(), "epoch": None}
+        samples = self._samples * trainer.world_size
+        self.run.update_results(
+            best=best,
+            epochs=trainer.current_epoch,
+            steps=trainer.global_step,
+            seconds=round(time.monotonic() - self._start, 2),
+            samples_per_second=round(samples / self._batch_seconds) if self._batch_seconds else None,
+            parameters=sum(p.numel() for p in pl_module.parameters()),
+        )

@@ -1,0 +1,328 @@
+"""The commands: a LightningCLI in which any model may meet any data. The only place where data and tasks meet."""
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from litnets import data, tasks  # noqa: F401  (imported so that their classes are known by their bare names)
+from litnets.callbacks import Bar, Lines, PredictionsCSV, Record
+from litnets.checkpoints import check_fits, load_checkpoint
+from litnets.errors import InputError
+from litnets.loggers import MetricsCSV
+from litnets.messages import shorten
+from litnets.precision import AutoTrainer, fastest_precision
+from litnets.results import best_of, print_results, summarize
+from litnets.run import Run, environment
+
+# What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
+FACTS = ("input_shape", "num_classes", "class_names", "class_counts")
+
+
+class Command(LightningCLI):
+    """`litnets fit|validate|test|predict`: Lightning's CLI with a run's folder, default callbacks and linked facts."""
+
+    def __init__(self, args: ArgsType) -> None:
+        self.run: Run | None = None
+        self.checkpoint: Path | None = None
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=AutoTrainer,
+            save_config_callback=None,  # it writes where the logger does, not into the run's folder (#7679)
+            seed_everything_default=42,
+            trainer_defaults={
+                "max_epochs": 20,
+                "devices": 1,  # more devices make a larger batch, which is another experiment: to be asked for
+                "enable_model_summary": False,  # `fit` says what it trains in a line
+            },
+            # Not exiting, errors reach `run`. Abbreviated options are refused: they would hide typos.
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False}
+            | {name: {"exit_on_error": False, "allow_abbrev": False} for name in self.subcommands()},
+            auto_configure_optimizers=False,  # tasks build their own
+            load_from_checkpoint_support=False,  # hyperparameters are what __init__ was given: plain values
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's four, without the arguments that are decided here."""
+        return {name: skip | {"verbose", "return_predictions"} for name, skip in LightningCLI.subcommands().items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What every command has beside the trainer, the model and the data."""
+        for name, kind, default, text in (
+            ("experiment", str | None, None, "Folder of the runs (default: the name of the first config)."),
+            ("runs_dir", str, "checkpoints", "Folder of the experiments."),
+            ("monitor", str | None, None, "Metric that says which epoch is best (default: the task's own)."),
+            ("monitor_mode", Literal["min", "max"] | None, None, "What is best for a monitor of your own."),
+            ("test_after_fit", bool, True, "Whether fit tests the best checkpoint when it is done."),
+        ):
+            parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+                "early_stopping.patience": 10,
+            }
+        )
+        for callback in ("checkpoint", "early_stopping"):
+            parser.link_arguments(("monitor", "model"), f"{callback}.monitor", _monitor)
+            parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", _monitor_mode)
+        for fact in FACTS:
+            parser.link_arguments(
+                "data", f"model.init_args.{fact}", lambda data, fact=fact: getattr(data, fact, None), "instantiate"
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Lightning's, without its warning for arguments given from Python, and keeping back the checkpoint's path:
+        Lightning would let the hyperparameters in the checkpoint beat the command line, and say nothing."""
+        self.config = parser.parse_args(args)
+        config = self.config[self.config.subcommand]
+        self._given_checkpoint, config.ckpt_path = config.ckpt_path, None
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the names: experiment, run, checkpoint."""
+        self.command = str(self.subcommand)
+        config = self.config[self.command]
+        configs = [Path(path.absolute) for path in config.get("config") or []]
+        if config.experiment is None:
+            config.experiment = configs[0].stem if configs else _experiment(config)
+        if config.trainer.precision == "auto":
+            config.trainer.precision = fastest_precision(config.trainer.accelerator)
+        self.dump = self._parser(self.command).dump(config, skip_none=False)
+        own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
+        self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
+        config.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
+        if self.command != "fit":
+            self.run = own or (None if self.checkpoint is None else Run.of_checkpoint(self.checkpoint))
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer. What cannot be built is an error of the configuration, not of the code."""
+        content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
+        try:
+            super().instantiate_classes()
+        except InputError:
+            raise
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            raise InputError(str(error)) from error
+        if content is not None and self.checkpoint is not None:
+            check_fits(self.checkpoint, content, self.model)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Lightning's, with the run's folder and what writes into it."""
+        settings = self.config[self.command]
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
+        if self.run is None and self.command in ("fit", "predict"):
+            # The first process makes the folder; the others learn its name from it (see Record).
+            claim = rank_zero_only.rank == 0 and not config["fast_dev_run"]
+            self.run = Run.new(Path(settings.runs_dir), settings.experiment, claim)
+        if self.command == "fit" and self.run is not None:
+            loggers = self._loggers(loggers, self.run)
+            callbacks = [Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
+            config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
+        elif self.command == "predict" and self.run is not None:
+            callbacks = [Record(self.run), *callbacks, PredictionsCSV(self.run)]
+        if config["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            callbacks.append(Bar() if sys.stdout.isatty() else Lines())
+        if getattr(self.datamodule, "shards_itself", False):
+            config["use_distributed_sampler"] = False
+        try:
+            return AutoTrainer(**{**config, "callbacks": callbacks, "logger": loggers or False})
+        except BaseException:
+            if self.run is not None:
+                self.run.discard_if_empty()
+            raise
+
+    def before_fit(self) -> None:
+        """Write down what is about to be run."""
+        monitor = self._get(self.config, "checkpoint").monitor
+        if isinstance(self.model, tasks.Task):
+            self.model.check_monitor(monitor)
+        if self.run is None or not self.trainer.is_global_zero:
+            return
+        where = ""
+        if not self.trainer.fast_dev_run:
+            seed = self._get(self.config, "seed_everything")
+            self.run.write(self.run.config, self.dump)
+            self.run.write_json(self.run.environment, environment(seed))
+            where = f" -> {self.run.folder}"
+        parameters = sum(p.numel() for p in self.model.parameters())
+        on = f" on {type(self.datamodule).__name__}" if self.datamodule is not None else ""
+        print(f"{type(self.model).__name__} ({parameters:,} parameters){on}{where}", flush=True)
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint, write the figures and show them."""
+        trainer, run = self.trainer, self.run
+        assert run is not None
+        settings = self.config[self.command]
+        best = run.best if run.best.exists() and not trainer.fast_dev_run else None
+        if settings.test_after_fit and _has_test(self.model, self.datamodule):
+            trainer.test(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+            metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        else:
+            metrics = {}
+        if not trainer.is_global_zero:
+            return
+        if trainer.fast_dev_run:
+            print("fast_dev_run: every step ran once on a few batches; nothing was kept")
+            return
+        if best is not None:
+            epoch = load_checkpoint(best)["epoch"]
+            results = run.update_results(best={**(run.read_results()["best"] or {}), "epoch": epoch + 1})
+        else:
+            results = run.read_results()
+        if metrics:
+            whole, classes = summarize(metrics)
+            results = run.update_results(test=whole, test_per_class=classes)
+            print_results("test, best checkpoint" if best else "test", metrics)
+        print(best_of(results))
+        print(f"\nrun folder: {run.folder}")
+        print("what next:")
+        print(f"  litnets test --config {run.config}")
+        print(f"  litnets predict --config {run.config}")
+        print(f"  tensorboard --logdir {run.folder.parent}")
+
+    def after_test(self) -> None:
+        self._report("test")
+
+    def after_validate(self) -> None:
+        self._report("val")
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        if self.run is not None and self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            print(f"predictions: {self.run.predictions}")
+
+    def _report(self, split: str) -> None:
+        if self.trainer.is_global_zero:
+            metrics = {n: v.item() for n, v in self.trainer.callback_metrics.items() if n.startswith(f"{split}/")}
+            print_results(f"{self.command}, {self.checkpoint or 'untrained'}", metrics)
+
+    def _find_checkpoint(self, given: str | None, own: Run | None) -> Path | None:
+        """The checkpoint to start from; `own` is the run whose config.yaml was given."""
+        if given in ("best", "last"):
+            if own is None:
+                raise InputError(f"--ckpt_path {given}: of which run? Give --config RUN/config.yaml")
+            path = own.best if given == "best" else own.last
+            if not path.exists():
+                raise InputError(f"--ckpt_path {given}: there is no {path}")
+            return path
+        if given is not None:
+            return Path(given)
+        if self.command == "fit" or self.config[self.command].trainer.fast_dev_run:
+            return None
+        if own is None:
+            raise InputError(
+                f"{self.command} needs a checkpoint: --config RUN/config.yaml takes that run's best one, "
+                "--ckpt_path FILE any other"
+            )
+        if not own.best.exists():
+            raise InputError(f"{own.folder} has no best.ckpt; --ckpt_path FILE takes another checkpoint")
+        return own.best
+
+    def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
+        checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
+        checkpoint.dirpath = str(run.folder)
+        callbacks: list[Any] = [self._get(self.config_init, "early_stopping")]
+        if config["enable_checkpointing"] is not False:
+            callbacks.append(checkpoint)
+        if loggers:
+            callbacks.append(self._get(self.config_init, "lr_monitor"))
+        return callbacks
+
+    def _loggers(self, given: list[Any], run: Run) -> list[Logger]:
+        """metrics.csv always, TensorBoard unless other loggers were chosen, or none by `--trainer.logger false`."""
+        if given == [False]:
+            return []
+        chosen = [logger for logger in given if isinstance(logger, Logger)]
+        folder = str(run.folder)
+        others = chosen or [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)]
+        return [MetricsCSV(run.metrics), *others]
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def _has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:
+    """Whether there is something to test and a step to test it with."""
+    loader = type(datamodule or model).test_dataloader
+    given = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
+    return given and type(model).test_step is not LightningModule.test_step
+
+
+def _experiment(config: Namespace) -> str:
+    """A name for what has no configuration file: data and model, `digits_mlpclassifier`."""
+    names = [str(config[part].class_path).rpartition(".")[2] for part in ("data", "model") if config.get(part)]
+    return "_".join(names).lower() or "run"
+
+
+def _monitor(monitor: str | None, model: Namespace | None) -> str:
+    return monitor or str(getattr(_class_of(model), "monitor", "val/loss"))
+
+
+def _monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
+    """As told; the task's for its own monitor; otherwise what a name that ends in loss or error suggests."""
+    cls = _class_of(model)
+    if mode is not None:
+        return mode
+    if monitor is None or monitor == getattr(cls, "monitor", None):
+        return str(getattr(cls, "monitor_mode", "min"))
+    return "max" if monitor.rpartition("/")[2] in ("accuracy", "precision", "recall", "f1", "auroc", "r2") else "min"
+
+
+def _class_of(model: Namespace | None) -> Any:
+    return None if model is None else resolve_name(str(model.class_path))
+
+
+# Warnings about which a newcomer can do nothing, or that are wrong here; all others are shown.
+_QUIET_WARNINGS = (
+    "The '.*_dataloader' does not have many workers",  # data in memory are cut fastest without
+    "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
+    "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
+)
+
+
+def _quieten() -> None:
+    """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _QUIET_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+
+
+def run(args: list[str]) -> int:
+    """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
+    a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
+    debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
+    _quieten()
+    try:
+        Command([arg for arg in args if arg != "--debug"])
+    except (ArgumentError, InputError, MisconfigurationException) as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"litnets: {shorten(str(error))}", file=sys.stderr)
+        return 2
+    return 0

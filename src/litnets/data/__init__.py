@@ -1,0 +1,18 @@
+"""LightningDataModules, and the machinery of their batches."""
+
+from litnets.data.augment import Augmentation, Cutout, RandomFlip, RandomShift
+from litnets.data.datamodule import ArrayDataModule, ImageDataModule
+from litnets.data.digits import Digits
+from litnets.data.mnist import MNIST, FashionMNIST
+
+__all__ = [
+    "MNIST",
+    "ArrayDataModule",
+    "Augmentation",
+    "Cutout",
+    "Digits",
+    "FashionMNIST",
+    "ImageDataModule",
+    "RandomFlip",
+    "RandomShift",
+]

@@ -1,0 +1,66 @@
+"""Augmentation of a whole batch of images at once, each sample in its own way, on the device that holds the batch."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+class Augmentation:
+    """Changes a training batch of raw images `(N, C, H, W)`, of any dtype, without changing its shape."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class RandomShift(Augmentation):
+    """Moves each image by up to `pixels` in both directions; the same as padding and cropping at random.
+
+    Args:
+        pixels: Largest shift, in pixels.
+        padding: What comes in from outside: `zeros` or `reflect`.
+    """
+
+    def __init__(self, pixels: int = 2, padding: Literal["zeros", "reflect"] = "zeros") -> None:
+        self.pixels, self.padding = pixels, padding
+
+    def __call__(self, images: Tensor) -> Tensor:
+        n, _, height, width = images.shape
+        p = self.pixels
+        if self.padding == "reflect":
+            # Reflection is not there for uint8; every uint8 is exact as a float.
+            padded = pad(images.float(), (p, p, p, p), "reflect").to(images.dtype)
+        else:
+            padded = pad(images, (p, p, p, p))
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, 2p + 1, 2p + 1, H, W), a view
+        down, right = torch.randint(0, 2 * p + 1, (2, n), device=images.device)
+        return windows[torch.arange(n, device=images.device), :, down, right]
+
+
+class RandomFlip(Augmentation):
+    """Mirrors each image left to right with probability one half."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        flip = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+        return torch.where(flip, images.flip(3), images)
+
+
+class Cutout(Augmentation):
+    """Sets a square of each image to zero, its centre drawn over the whole image (DeVries and Taylor 2017).
+
+    Args:
+        size: Side of the square, in pixels.
+    """
+
+    def __init__(self, size: int = 8) -> None:
+        self.size = size
+
+    def __call__(self, images: Tensor) -> Tensor:
+        n, _, height, width = images.shape
+        rows = torch.arange(height, device=images.device) - torch.randint(height, (n, 1), device=images.device)
+        columns = torch.arange(width, device=images.device) - torch.randint(width, (n, 1), device=images.device)
+        low, high = -(self.size // 2), (self.size + 1) // 2
+        inside_rows = (low <= rows) & (rows < high)  # (N, H)
+        inside_columns = (low <= columns) & (columns < high)  # (N, W)
+        return images.masked_fill((inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1)).unsqueeze(1), 0)

@@ -1,0 +1,152 @@
+"""What all LightningDataModules of this project share: splits in memory, loaders, statistics."""
+
+import os
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from litnets.data.augment import Augmentation
+from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, TensorBatchSampler, whole_batch
+
+Loader = DataLoader[tuple[Inputs, Tensor]]
+
+
+class ArrayDataModule(LightningDataModule):
+    """Data that fit in memory: `load` gives the splits, the rest is done here.
+
+    A subclass states the facts that a model needs (`input_shape`, `num_classes`, `class_names`); the command links
+    them into the model.
+
+    Args:
+        batch_size: Samples in a training batch, on each device.
+        eval_batch_size: Samples in a batch where nothing is learnt.
+        num_workers: Processes that cut batches; with data in memory 0 is the fastest.
+        drop_last: Leave out the last training batch of an epoch if it is not full.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    class_names: list[str]
+
+    # Each process takes its own samples by itself, so Lightning must not do it a second time.
+    shards_itself: ClassVar[bool] = True
+
+    def __init__(
+        self, batch_size: int = 128, eval_batch_size: int = 1024, num_workers: int = 0, drop_last: bool = False
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.drop_last = num_workers, drop_last
+        self.splits: dict[str, ArrayDataset] = {}
+
+    @abstractmethod
+    def load(self) -> dict[str, ArrayDataset]:
+        """The splits `train`, `val` and `test`, disjoint; called once in each process, after `prepare_data`."""
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.splits:
+            self.splits = self.load()
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Training samples of each class."""
+        self.prepare_data()
+        self.setup()
+        train = self.splits["train"]
+        return train.targets[train.indices].long().bincount(minlength=self.num_classes).tolist()
+
+    def train_dataloader(self) -> Loader:
+        # To overfit some batches they must be the same ones in every epoch.
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0
+        return self._loader("train", shuffle=not overfit)
+
+    def val_dataloader(self) -> Loader:
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> Loader:
+        return self._loader("test", shuffle=False)
+
+    def predict_dataloader(self) -> Loader:
+        return self._loader("test", shuffle=False)
+
+    def _loader(self, split: str, shuffle: bool) -> Loader:
+        dataset = self.splits[split]
+        training = split == "train"
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        # Set by seed_everything, the same in every process.
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        sampler = EpochSampler(len(dataset), shuffle, seed, rank, world)
+        return DataLoader(
+            dataset,
+            batch_sampler=TensorBatchSampler(
+                sampler, self.batch_size if training else self.eval_batch_size, drop_last=training and self.drop_last
+            ),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=whole_batch,
+        )
+
+
+class ImageDataModule(ArrayDataModule):
+    """Images in memory as uint8 `(samples, channels, height, width)`: augmented and normalised as a batch on the
+    device, by the mean and standard deviation of each channel of the training split.
+
+    Args:
+        augment: Augmentations of a training batch, in their order.
+        batch_size: See `ArrayDataModule`, as for the rest.
+    """
+
+    def __init__(self, augment: list[Augmentation] | None = None, **loading: Any) -> None:
+        super().__init__(**loading)
+        self.augment = augment or []
+        self.mean: list[float] = []
+        self.std: list[float] = []
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        if not self.mean:
+            train = self.splits["train"]
+            self.mean, self.std = channel_statistics(train.inputs, train.indices)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""
+        return {"mean": self.mean, "std": self.std}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.mean, self.std = state_dict["mean"], state_dict["std"]
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Raw images `(N, C, H, W)` as the network wants them."""
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        return (images - mean) / std
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        images, targets = batch
+        if self.trainer is not None and self.trainer.training:
+            for augmentation in self.augment:
+                images = augmentation(images)
+        return self.normalize(images), targets.long()
+
+
+def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of the chosen uint8 images, exact, from a count of the values.
+
+    A channel that is constant gets the standard deviation 1, so that it becomes zero and not infinite.
+    """
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for chunk in indices.split(4096):  # a copy of a few images at a time, not of the data
+        for channel, values in enumerate(images[chunk].transpose(0, 1)):
+            counts[channel] += values.flatten().bincount(minlength=256)
+    values = torch.arange(256, dtype=torch.float64)
+    total = counts.sum(1)
+    mean = (counts * values).sum(1) / total
+    variance = (counts * (values - mean.unsqueeze(1)) ** 2).sum(1) / total
+    std = variance.sqrt()
+    return mean.tolist(), torch.where(std > 0, std, 1.0).tolist()
+
+

@@ -1,0 +1,68 @@
+"""Seeded, disjoint, stratified splits and folds."""
+
+import torch
+from torch import Tensor
+
+from litnets.errors import InputError
+
+
+def split_indices(
+    labels: Tensor | None,
+    size: int,
+    val_size: float,
+    test_size: float,
+    seed: int,
+    num_folds: int | None = None,
+    fold: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices `(train, val, test)`, disjoint, together all of `range(size)`.
+
+    Samples are put in a random order in which every stretch holds each class in its share (to a sample), and that
+    order is cut: the test split first, then validation; a fold is a stretch as well.
+
+    Args:
+        labels: Class of each sample, `(size,)`, to stratify by; None for no classes.
+        size: Number of samples.
+        val_size: Validation split, a share in [0, 1) or a number of samples from 1. With folds and no test split the
+            validation split is the fold.
+        test_size: Test split, likewise; 0 for none. With folds the test split is the fold.
+        seed: Seed of the order.
+        num_folds: Number of folds, at least 2; None for a single split.
+        fold: The fold that is held out, in [0, num_folds).
+
+    Raises:
+        InputError: Sizes or folds that leave no sample for training.
+    """
+    order = _stratified_order(labels, size, seed)
+    num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
+    if num_folds is not None:
+        if not 2 <= num_folds <= size or not 0 <= fold < num_folds:
+            raise InputError(f"num_folds: expected 2 to {size} folds and a fold from 0, got fold {fold} of {num_folds}")
+        bounds = [round(i * size / num_folds) for i in range(num_folds + 1)]
+        order = order.roll(-bounds[fold])
+        held_out = bounds[fold + 1] - bounds[fold]
+        num_val, num_test = (num_val, held_out) if test_size else (held_out, 0)
+    if num_val + num_test >= size:
+        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
+    test, val, train = order.tensor_split([num_test, num_test + num_val])
+    return train, val, test
+
+
+def _stratified_order(labels: Tensor | None, size: int, seed: int) -> Tensor:
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    if labels is None:
+        return order
+    # Where a sample stands among those of its class, as a share in (0, 1): sorted by it, the classes are interleaved.
+    _, classes = labels[order].unique(return_inverse=True)
+    counts = classes.bincount()
+    by_class = classes.argsort(stable=True)
+    starts = counts.cumsum(0) - counts
+    position = torch.empty(size, dtype=torch.float64)
+    position[by_class] = (torch.arange(size) - starts.repeat_interleave(counts) + 0.5).double()
+    return order[(position / counts[classes]).argsort(stable=True)]
+
+
+def _count(name: str, value: float, size: int) -> int:
+    if value < 0 or (value >= 1 and value != int(value)):
+        raise InputError(f"{name}: expected a share in [0, 1) or a whole number of samples, got {value}")
+    return int(value) if value >= 1 else round(value * size)

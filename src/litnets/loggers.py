@@ -1,0 +1,84 @@
+"""metrics.csv: what was logged, one row a step."""
+
+import csv
+from argparse import Namespace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsCSV(Logger):
+    """Writes every logged value into one table: a row for each step at which something was logged, a column for each
+    name. (Lightning's CSVLogger writes a row for each call, and deletes the rows of the run that it goes on with.)
+
+    The file on disk is complete after each call. A row costs one write; a new column rewrites the file.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._columns = ["epoch", "step"]
+        self._rows: list[dict[str, Any]] = []
+        self._written = 0  # rows that are in the file for good
+        self._end = 0  # where they end, in bytes
+
+    @property
+    def name(self) -> str:
+        return self.path.parent.parent.name
+
+    @property
+    def version(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder; Lightning's `trainer.log_dir`."""
+        return str(self.path.parent)
+
+    @property
+    def save_dir(self) -> str:
+        return self.log_dir
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """They are in config.yaml and in the checkpoint."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if self._rows and self._rows[-1]["step"] == step:
+            self._rows[-1].update(metrics)
+        else:
+            self._rows.append({"step": step, **metrics})
+        if new := [name for name in metrics if name not in self._columns]:
+            self._columns += sorted(new)
+            self._written = self._end = 0
+
+    @rank_zero_only
+    def save(self) -> None:
+        if not self._rows:
+            return
+        with self.path.open("r+" if self._end else "w", newline="") as file:
+            file.seek(self._end)
+            if not self._end:
+                file.write(self._line(self._columns))
+            # The last row may still grow, so it is written but not counted.
+            file.writelines(self._line([row.get(name, "") for name in self._columns]) for row in self._rows[self._written : -1])
+            self._written, self._end = len(self._rows) - 1, file.tell()
+            file.write(self._line([self._rows[-1].get(name, "") for name in self._columns]))
+            file.truncate()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.save()
+
+    @staticmethod
+    def _line(values: list[Any]) -> str:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        return text.getvalue()

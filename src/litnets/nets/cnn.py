@@ -1,0 +1,121 @@
+"""CNN: a stack of convolution blocks for images."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from litnets.nets.activation import ACTIVATIONS, Activation
+from litnets.nets.initialization import Init, initialize
+
+Norm = Literal["batch", "group", "none"]
+
+
+class CNN(nn.Module):
+    """Convolutional network: stages of blocks, each stage ending in a halving of the image, then an average over what
+    is left of it and a linear layer. Any image from 8x8 up, any number of channels: a stage halves only while the
+    image is larger than one pixel.
+
+    Takes `(N, channels, height, width)` and gives `(N, out_features)`.
+
+    Args:
+        in_channels: Channels of the image.
+        out_features: Numbers in one answer (classes, targets).
+        widths: Channels of each stage.
+        blocks_per_stage: Convolution blocks in each stage.
+        kernel_size: Odd side of the square kernels.
+        activation: Name of the activation.
+        norm: `batch`, `group` (of up to 8 groups, for tiny batches) or `none`.
+        pool: How a stage halves the image: `max`, `avg`, or `stride` (by its first convolution).
+        dropout: Probability that a feature is dropped before the linear layer, and a channel between stages, in [0, 1).
+        residual: Add each block's input to its output (through a 1x1 convolution where the sizes differ).
+        init: How the weights start, see `litnets.nets.initialization.initialize`.
+
+    Raises:
+        ValueError: An even `kernel_size`, or no stage.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_features: int,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks_per_stage: int = 2,
+        kernel_size: int = 3,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
+        pool: Literal["max", "avg", "stride"] = "max",
+        dropout: float = 0.0,
+        residual: bool = False,
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
+        if not widths:
+            raise ValueError("widths: expected the channels of at least one stage, got none")
+        stages: list[nn.Module] = []
+        for fan_in, width in zip((in_channels, *widths[:-1]), widths, strict=True):
+            blocks = []
+            for block in range(blocks_per_stage):
+                stride = 2 if pool == "stride" and block == 0 else 1
+                blocks.append(_Block(fan_in if block == 0 else width, width, kernel_size, stride, activation, norm, residual))
+            if pool != "stride":
+                blocks.append(_Halve(pool))
+            if dropout:
+                blocks.append(nn.Dropout2d(dropout))
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], out_features))
+        initialize(self, init, activation)
+        # The memory format in which convolutions are fastest on CPUs and GPUs alike.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, channels, height, width)` -> `(N, out_features)`."""
+        out: Tensor = self.head(self.stages(x.contiguous(memory_format=torch.channels_last)))
+        return out
+
+
+class _Block(nn.Module):
+    """Convolution, normalisation, (+ input), activation."""
+
+    def __init__(
+        self, fan_in: int, width: int, kernel_size: int, stride: int, activation: Activation, norm: Norm, residual: bool
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(fan_in, width, kernel_size, stride, padding=kernel_size // 2, bias=norm == "none")
+        self.norm = _norm(norm, width)
+        self.activation = ACTIVATIONS[activation]()
+        self.shortcut: nn.Module | None = None
+        if residual:
+            same = fan_in == width and stride == 1
+            self.shortcut = nn.Identity() if same else nn.Conv2d(fan_in, width, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm(self.conv(x))
+        if self.shortcut is not None:
+            out = out + self.shortcut(x)
+        activated: Tensor = self.activation(out)
+        return activated
+
+
+class _Halve(nn.Module):
+    """Pools 2x2; an image that is one pixel high or wide already stays as it is."""
+
+    def __init__(self, kind: Literal["max", "avg"]) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(2) if kind == "max" else nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.pool(x) if min(x.shape[-2:]) > 1 else x
+        return out
+
+
+def _norm(norm: Norm, width: int) -> nn.Module:
+    if norm == "batch":
+        return nn.BatchNorm2d(width)
+    if norm == "group":
+        return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if width % groups == 0), width)
+    return nn.Identity()

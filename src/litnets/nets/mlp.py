@@ -1,0 +1,78 @@
+"""MLP: a stack of fully connected layers."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from litnets.nets.activation import ACTIVATIONS, Activation
+from litnets.nets.initialization import Init, initialize
+
+
+T = TypeVar("T")
+
+
+class MLP(nn.Module):
+    """Multi-layer perceptron. One hidden layer is: linear, batch normalisation, activation, dropout.
+
+    Takes `(N, ...)`, flattens all but the first dimension to `in_features`, and gives `(N, out_features)`.
+    `activation`, `dropout` and `batch_norm` are one value for all hidden layers or a list of one value a layer.
+
+    Args:
+        in_features: Numbers in one sample.
+        out_features: Numbers in one answer (classes, targets).
+        hidden_layer_sizes: Width of each hidden layer; an empty list makes a linear model.
+        activation: Name of the activation.
+        dropout: Probability that a hidden unit is dropped, in [0, 1).
+        batch_norm: Whether a hidden layer normalises over the batch.
+        init: How the weights start, see `litnets.nets.initialization.initialize`.
+
+    Raises:
+        ValueError: A list that has not one entry for each hidden layer.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        activation: Activation | Sequence[Activation] = "relu",
+        dropout: float | Sequence[float] = 0.0,
+        batch_norm: bool | Sequence[bool] = False,
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        depth = len(hidden_layer_sizes)
+        activations = _one_per_layer("activation", activation, depth)
+        layers: list[nn.Module] = [nn.Flatten()]
+        sizes = [in_features, *hidden_layer_sizes]
+        for fan_in, fan_out, act, drop, norm in zip(
+            sizes[:-1],
+            sizes[1:],
+            activations,
+            _one_per_layer("dropout", dropout, depth),
+            _one_per_layer("batch_norm", batch_norm, depth),
+            strict=True,
+        ):
+            layers.append(nn.Linear(fan_in, fan_out))
+            if norm:
+                layers.append(nn.BatchNorm1d(fan_out))
+            layers.append(ACTIVATIONS[act]())
+            if drop:
+                layers.append(nn.Dropout(drop))
+        layers.append(nn.Linear(sizes[-1], out_features))
+        self.layers = nn.Sequential(*layers)
+        initialize(self.layers, init, activations[0] if activations else "identity")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, ...)` -> `(N, out_features)`."""
+        out: Tensor = self.layers(x)
+        return out
+
+
+def _one_per_layer(name: str, value: T | Sequence[T], depth: int) -> list[T]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value] * depth
+    if len(value) != depth:
+        raise ValueError(f"{name}: expected one value or one for each of the {depth} hidden layers, got {len(value)}")
+    return list(value)

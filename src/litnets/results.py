@@ -1,0 +1,50 @@
+"""The figures of a run, as results.json keeps them and as a person reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def summarize(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Metrics of a split by their bare names, and those of each class (`test/f1/shirt`) by class and name."""
+    whole: dict[str, float] = {}
+    classes: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        _, _, rest = name.partition("/")
+        metric, _, label = (rest or name).partition("/")
+        if label:
+            classes.setdefault(label, {})[metric] = float(value)
+        else:
+            whole[metric] = float(value)
+    return whole, classes
+
+
+def print_results(title: str, metrics: Mapping[str, float]) -> None:
+    """A small table: the metrics of a split, one a line."""
+    whole, classes = summarize(metrics)
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in whole.items():
+        table.add_row(name, f"{value:.4f}")
+    console = Console()
+    console.print(table)
+    if 0 < len(classes) <= 20:
+        names: list[str] = list(next(iter(classes.values())))
+        per_class = Table("class", *names, box=box.SIMPLE_HEAD)
+        for column in per_class.columns[1:]:
+            column.justify = "right"
+        for label, values in classes.items():
+            per_class.add_row(label, *(f"{values[name]:.4f}" for name in names))
+        console.print(per_class)
+
+
+def best_of(results: Mapping[str, Any]) -> str:
+    """One line: the best validation score, its epoch, how long it took."""
+    best = results.get("best") or {}
+    score = f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "no validation score"
+    rate = results.get("samples_per_second")
+    return f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s" + (f", {rate:,} samples/s" if rate else "")

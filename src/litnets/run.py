@@ -1,0 +1,177 @@
+"""The folder of a run: where everything of it is, and nothing else knows.
+
+    checkpoints/<experiment>/<run>/
+        config.yaml         the resolved configuration; `litnets fit --config` on it repeats the run
+        environment.json    versions, code, hardware, command line, seed
+        best.ckpt           the checkpoint with the best watched metric
+        last.ckpt           the newest one
+        metrics.csv         what was logged, one row a step
+        tensorboard/        the same as TensorBoard's events
+        results.json        the figures to report
+        predictions.csv     after `litnets predict`
+"""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from litnets.errors import InputError
+
+PACKAGES = ("litnets", "torch", "lightning", "torchvision", "torchmetrics", "jsonargparse", "numpy", "scikit-learn", "wandb")
+
+
+class Run:
+    """One run's folder and the names of the files in it.
+
+    Args:
+        folder: The run's folder, there or not yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def new(cls, root: Path, experiment: str, claim: bool = True) -> "Run":
+        """The next run of `experiment`, named by the time. `claim` makes its folder; of several processes that start
+        in the same second each gets its own.
+
+        Raises:
+            InputError: The folder cannot be made.
+        """
+        start = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        for attempt in range(1000):
+            folder = root / experiment / (f"{start}_{attempt}" if attempt else start)
+            if not claim:
+                return cls(folder)
+            try:
+                folder.mkdir(parents=True)
+                return cls(folder)
+            except FileExistsError as error:
+                if not folder.is_dir():  # a part of the path is a file
+                    raise InputError(f"the run's folder {folder} cannot be made: {error}") from error
+            except OSError as error:
+                raise InputError(f"the run's folder {folder} cannot be made: {error}") from error
+        raise InputError(f"{root / experiment} has a thousand runs of this second")
+
+    @classmethod
+    def of_config(cls, config: Path) -> "Run | None":
+        """The run that this config.yaml belongs to, if it lies in a run's folder."""
+        run = cls(config.parent)
+        return run if config.name == "config.yaml" and run.environment.exists() else None
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> "Run | None":
+        """The run that this checkpoint belongs to, if it lies in a run's folder."""
+        run = cls(checkpoint.parent)
+        return run if run.environment.exists() else None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.folder / "environment.json"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.csv"
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of this run whole or not at all."""
+        with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=f".{path.name}.", delete=False) as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)  # what umask usually gives; temporary files are private
+        os.replace(file.name, path)
+
+    def write_json(self, path: Path, content: dict[str, Any]) -> None:
+        self.write(path, json.dumps(content, indent=2) + "\n")
+
+    def read_results(self) -> dict[str, Any]:
+        """results.json, or nothing if it is not there yet."""
+        return dict(json.loads(self.results.read_text())) if self.results.exists() else {}
+
+    def update_results(self, **content: Any) -> dict[str, Any]:
+        """Add to results.json; the whole of it."""
+        results = self.read_results() | content
+        self.write_json(self.results, results)
+        return results
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder if nothing was written into it."""
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+            if not any(self.folder.parent.iterdir()):
+                self.folder.parent.rmdir()
+
+
+def environment(seed: int | None) -> dict[str, Any]:
+    """What a run depends on beside its configuration: versions, code, hardware, command line, seed."""
+    import torch  # here, so that finding a run's files does not wait for torch
+
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "seed": seed,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},
+        "hardware": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*args: str) -> str | None:
+    """What git says of the code that is run, None where it is in no repository."""
+    try:
+        answer = subprocess.run(
+            ["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,51 @@
+"""Convolutional networks as LightningModules."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from litnets.nets import CNN
+from litnets.nets.activation import Activation
+from litnets.nets.cnn import Norm
+from litnets.nets.initialization import Init
+from litnets.tasks.classifier import Classifier
+from litnets.tasks.shapes import image_channels
+
+
+class CNNClassifier(Classifier):
+    """A convolutional network that classifies images from 8x8 pixels up.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        num_classes: Number of classes; linked from the data.
+        widths: Channels of each stage; each stage halves the image.
+        blocks_per_stage: Convolution blocks in each stage.
+        kernel_size: Odd side of the square kernels.
+        activation: Name of the activation.
+        norm: `batch`, `group` or `none`.
+        pool: How a stage halves the image: `max`, `avg`, or `stride`.
+        dropout: Probability that a channel (between stages) or a feature (before the last layer) is dropped.
+        residual: Add each block's input to its output.
+        init: How the weights start.
+        **task: Arguments of `Classifier` and `Task`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks_per_stage: int = 2,
+        kernel_size: int = 3,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
+        pool: Literal["max", "avg", "stride"] = "max",
+        dropout: float = 0.0,
+        residual: bool = False,
+        init: Init = "default",
+        **task: Any,
+    ) -> None:
+        channels = image_channels(input_shape, type(self).__name__)
+        net = CNN(
+            channels, num_classes, widths, blocks_per_stage, kernel_size, activation, norm, pool, dropout, residual, init
+        )
+        super().__init__(net, num_classes=num_classes, **task)

@@ -1,0 +1,39 @@
+"""Multi-layer perceptrons as LightningModules."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from litnets.nets import MLP
+from litnets.nets.activation import Activation
+from litnets.nets.initialization import Init
+from litnets.tasks.classifier import Classifier
+
+
+class MLPClassifier(Classifier):
+    """A multi-layer perceptron that classifies; whatever the shape of an input, it is read as one row of numbers.
+
+    Args:
+        input_shape: Shape of one input; linked from the data.
+        num_classes: Number of classes; linked from the data.
+        hidden_layer_sizes: Width of each hidden layer; an empty list makes a linear model.
+        activation: Name of the activation, one for all hidden layers or a list of one a layer.
+        dropout: Probability that a hidden unit is dropped, one or a list.
+        batch_norm: Whether a hidden layer normalises over the batch before its activation, one or a list.
+        init: How the weights start.
+        **task: Arguments of `Classifier` and `Task`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        activation: Activation | list[Activation] = "relu",
+        dropout: float | list[float] = 0.0,
+        batch_norm: bool | list[bool] = False,
+        init: Init = "default",
+        **task: Any,
+    ) -> None:
+        net = MLP(math.prod(input_shape), num_classes, hidden_layer_sizes, activation, dropout, batch_norm, init)
+        super().__init__(net, num_classes=num_classes, **task)

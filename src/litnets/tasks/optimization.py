@@ -1,0 +1,158 @@
+"""Optimisers and learning rate schedules from plain names and numbers."""
+
+import inspect
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+
+from litnets.errors import InputError, nearest
+
+# The arguments in which torch's schedules take their length, in updates of the learning rate.
+_LENGTH_ARGUMENTS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
+
+
+class WarmupCosineLR(lr_scheduler.LRScheduler):
+    """Linear warm-up from zero, then half a cosine down to zero (Loshchilov and Hutter 2017, without restarts).
+
+    Args:
+        optimizer: The optimiser whose learning rate is set.
+        total_steps: Updates of the learning rate until it reaches zero.
+        warmup: Share of `total_steps` spent rising, in [0, 1).
+    """
+
+    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1, last_epoch: int = -1) -> None:
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup: expected a share of all steps in [0, 1), got {warmup}")
+        self.total_steps = total_steps
+        self.warmup_steps = round(warmup * total_steps)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        step = min(self.last_epoch, self.total_steps)
+        if step < self.warmup_steps:
+            # The first step already learns: (step + 1), not step.
+            factor = (step + 1) / (self.warmup_steps + 1)
+        else:
+            factor = 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)))
+        return [base * factor for base in self.base_lrs]
+
+
+_OWN_SCHEDULERS: dict[str, type[lr_scheduler.LRScheduler]] = {"WarmupCosineLR": WarmupCosineLR}
+_LENGTH_ARGUMENTS["WarmupCosineLR"] = "total_steps"
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a network is optimised. The fields are the arguments of the same names of `litnets.tasks.Task`.
+
+    Raises:
+        InputError: A name that torch does not have, an argument that the class does not take, or a value that it
+            refuses; before any training.
+    """
+
+    optimizer: str
+    lr: float | None
+    weight_decay: float | None
+    optimizer_args: dict[str, Any] | None
+    lr_scheduler: str | None
+    lr_scheduler_args: dict[str, Any] | None
+    lr_scheduler_interval: Literal["step", "epoch"] | None
+
+    def __post_init__(self) -> None:
+        dummy = nn.Linear(2, 2)
+        try:
+            optimizer = self.build_optimizer(dummy.named_parameters())
+            if self.lr_scheduler is not None:
+                self.build_scheduler(optimizer, length=100, mode="min")
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"optimizer or lr_scheduler: {error}") from error
+
+    def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
+        """The optimiser, with what was not given left at its own defaults. Biases and normalisation (every parameter
+        of fewer than two dimensions) are not decayed."""
+        cls = _find("optimizer", self.optimizer, _public_classes(torch.optim, Optimizer))
+        given = {"lr": self.lr, "weight_decay": self.weight_decay}
+        kwargs = {**(self.optimizer_args or {}), **{name: value for name, value in given.items() if value is not None}}
+        _check_arguments("optimizer_args", cls, kwargs)
+        parameters = [parameter for _, parameter in named_parameters if parameter.requires_grad]
+        takes_decay = "weight_decay" in inspect.signature(cls).parameters
+        if not takes_decay:
+            return cls(parameters, **kwargs)
+        decayed = [parameter for parameter in parameters if parameter.ndim >= 2]
+        rest = [parameter for parameter in parameters if parameter.ndim < 2]
+        groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+        return cls([group for group in groups if group["params"]], **kwargs)
+
+    def build_scheduler(self, optimizer: Optimizer, length: float, mode: str) -> lr_scheduler.LRScheduler:
+        """The schedule on `optimizer`. `length` is the number of its updates in the whole training, used where the
+        schedule needs one and none was given; `mode` that of the metric that ReduceLROnPlateau watches."""
+        assert self.lr_scheduler is not None
+        name = self.lr_scheduler
+        known = _public_classes(lr_scheduler, lr_scheduler.LRScheduler) | _OWN_SCHEDULERS
+        cls = _find("lr_scheduler", name, known)
+        kwargs = {key: value for key, value in (self.lr_scheduler_args or {}).items() if key != "monitor"}
+        if self.fills_length:
+            if not math.isfinite(length):
+                raise InputError(f"lr_scheduler {name} needs to know how long training is; give --trainer.max_epochs")
+            kwargs[_LENGTH_ARGUMENTS[name]] = max(1, int(length))
+        if name == "OneCycleLR":
+            kwargs.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
+        if name == "ReduceLROnPlateau":
+            kwargs.setdefault("mode", mode)
+        _check_arguments("lr_scheduler_args", cls, kwargs)
+        return cls(optimizer, **kwargs)
+
+    @property
+    def fills_length(self) -> bool:
+        """Whether the schedule's length comes from the trainer."""
+        argument = _LENGTH_ARGUMENTS.get(self.lr_scheduler or "")
+        given = self.lr_scheduler_args or {}
+        return argument is not None and argument not in given and "epochs" not in given
+
+    @property
+    def interval(self) -> Literal["step", "epoch"]:
+        """How often the schedule moves: as told, else each step if its length comes from the trainer, else each
+        epoch (ReduceLROnPlateau always: what it watches is there once an epoch)."""
+        if self.lr_scheduler == "ReduceLROnPlateau":
+            return "epoch"
+        return self.lr_scheduler_interval or ("step" if self.fills_length else "epoch")
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that ReduceLROnPlateau was told to watch."""
+        return (self.lr_scheduler_args or {}).get("monitor")
+
+
+def _public_classes(module: Any, base: type) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base and not name.startswith("_")
+    }
+
+
+def _find(argument: str, name: str, known: dict[str, Any]) -> Any:
+    """The class `name`; a dotted path names a class outside torch."""
+    if name in known:
+        return known[name]
+    if "." in name:
+        try:
+            return resolve_name(name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"{argument}: cannot import '{name}': {error}") from error
+    raise InputError(f"{argument}: no class '{name}'{nearest(name, known)} (known: {', '.join(sorted(known))})")
+
+
+def _check_arguments(argument: str, cls: type, kwargs: dict[str, Any]) -> None:
+    known = list(inspect.signature(cls).parameters)[1:]  # without params or optimizer
+    for name in kwargs:
+        if name not in known:
+            raise InputError(f"{argument}: {cls.__name__} takes no '{name}'{nearest(name, known)}")

@@ -1,0 +1,53 @@
+"""Recurrent networks as LightningModules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from litnets.nets import RNN
+from litnets.nets.initialization import Init
+from litnets.nets.rnn import Cell, Pooling
+from litnets.tasks.classifier import Classifier
+from litnets.tasks.shapes import step_size
+
+
+class RNNClassifier(Classifier):
+    """A recurrent network that classifies sequences; an image is read row by row.
+
+    Args:
+        input_shape: Shape of one input, (steps, features) or (channels, height, width); linked from the data.
+        num_classes: Number of classes; linked from the data.
+        hidden_size: Units of each layer and direction.
+        num_layers: Layers.
+        cell: `lstm`, `gru` or `rnn`.
+        bidirectional: Read the sequence from both ends.
+        dropout: Probability that a unit is dropped between layers and before the last layer.
+        pooling: How the steps become one vector: `last` (valid one), `mean`, `max` or `attention`.
+        init: How the weights start.
+        **task: Arguments of `Classifier` and `Task`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        cell: Cell = "lstm",
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        pooling: Pooling = "last",
+        init: Init = "default",
+        **task: Any,
+    ) -> None:
+        net = RNN(
+            step_size(input_shape, type(self).__name__),
+            num_classes,
+            hidden_size,
+            num_layers,
+            cell,
+            bidirectional,
+            dropout,
+            pooling,
+            init,
+        )
+        super().__init__(net, num_classes=num_classes, **task)

@@ -1,0 +1,150 @@
+"""Task: the steps, the metrics and the optimiser that every LightningModule of this project shares."""
+
+import math
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+
+from litnets.errors import InputError, nearest
+from litnets.tasks.optimization import Optimization
+
+# What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
+Inputs = Tensor | tuple[Tensor, ...]
+Batch = tuple[Inputs, Tensor]
+
+
+class Task(LightningModule):
+    """A network and how it is trained. A subclass gives the loss, the metrics and what a prediction is.
+
+    Metrics are updated in each step and computed once an epoch, and the loss is logged every
+    `trainer.log_every_n_steps` steps: one `self.log` costs as much as a small network's step.
+
+    Args:
+        net: The network.
+        optimizer: Class of torch.optim by name (`AdamW`, `SGD` ...), or the dotted path of another one.
+        lr: Learning rate; none leaves the optimiser's own default.
+        weight_decay: Weight decay, of which biases and normalisation are left out; none leaves the optimiser's own.
+        optimizer_args: Further arguments of the optimiser, such as `{momentum: 0.9}`.
+        lr_scheduler: Class of torch.optim.lr_scheduler by name, or `WarmupCosineLR` (linear warm-up, then a cosine to
+            zero), or a dotted path. A length (`total_steps`, `T_max` ...) that is not given comes from the trainer.
+        lr_scheduler_args: Further arguments of the schedule; for `ReduceLROnPlateau` also `monitor`, the metric that
+            it watches (by default the one that checkpoints watch).
+        lr_scheduler_interval: Whether the schedule moves each `step` or each `epoch`; by default each step if its
+            length comes from the trainer, else each epoch.
+    """
+
+    # The validation metric that checkpoints, early stopping and plateaus watch unless told otherwise.
+    monitor: ClassVar[str] = "val/loss"
+    monitor_mode: ClassVar[Literal["min", "max"]] = "min"
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: str = "AdamW",
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        optimizer_args: dict[str, Any] | None = None,
+        lr_scheduler: str | None = None,
+        lr_scheduler_args: dict[str, Any] | None = None,
+        lr_scheduler_interval: Literal["step", "epoch"] | None = None,
+    ) -> None:
+        super().__init__()
+        # Collects the arguments of the subclass too; only plain numbers, strings, lists and dicts, so that the
+        # checkpoint loads with weights_only=True.
+        self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
+        self.net = net
+        self.optimization = Optimization(
+            optimizer, lr, weight_decay, optimizer_args, lr_scheduler, lr_scheduler_args, lr_scheduler_interval
+        )
+
+    def set_metrics(self, train: MetricCollection, evaluation: MetricCollection) -> None:
+        """Give each split its own metrics: `train` is kept small, because it is updated in every step."""
+        self.train_metrics = train.clone(prefix="train/")
+        self.val_metrics = evaluation.clone(prefix="val/")
+        self.test_metrics = evaluation.clone(prefix="test/")
+        self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch, a scalar."""
+        raise NotImplementedError
+
+    def metric_inputs(self, outputs: Tensor) -> Tensor:
+        """What the metrics compare with the targets, from the network's outputs in float32."""
+        return outputs
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The network's outputs `(N, ...)`, in float32 also under mixed precision."""
+        first, *rest = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        if first.is_floating_point():
+            first = first.to(self.dtype)  # for precision 64-true and bf16-true; otherwise nothing happens
+        out: Tensor = self.net(first, *rest)
+        return out.float()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, targets = batch
+        outputs = self(inputs)
+        loss = self.loss(outputs, targets)
+        self.train_loss.update(loss.detach(), len(targets))
+        self.train_metrics.update(self.metric_inputs(outputs.detach()), targets)
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss_step", loss, prog_bar=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train/loss", self.train_loss, self.train_metrics)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluation_step(batch, self.val_loss, self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val/loss", self.val_loss, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluation_step(batch, self.test_loss, self.test_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test/loss", self.test_loss, self.test_metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Columns of the predictions, each `(N,)` or `(N, k)`; the batch may or may not hold targets."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> Any:
+        how = self.optimization
+        optimizer = how.build_optimizer(self.named_parameters())
+        if how.lr_scheduler is None:
+            return optimizer
+        monitor = how.monitor or self.monitor
+        self.check_monitor(monitor)
+        epochs = self.trainer.max_epochs
+        whole = self.trainer.estimated_stepping_batches if how.interval == "step" else epochs
+        length = math.inf if epochs is None or epochs < 0 else float(whole or 0)
+        mode = self.monitor_mode if monitor == self.monitor else "min" if monitor.endswith("loss") else "max"
+        scheduler = how.build_scheduler(optimizer, length, mode)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": how.interval, "monitor": monitor, "name": "lr"},
+        }
+
+    def check_monitor(self, monitor: str) -> None:
+        """Raises InputError if no epoch of this task logs `monitor`; Lightning says so only after the first one."""
+        logged = ["train/loss", "val/loss", *self.train_metrics, *self.val_metrics]
+        if monitor not in logged:
+            raise InputError(f"monitor: no metric '{monitor}'{nearest(monitor, logged)} (there are: {', '.join(logged)})")
+
+    def _evaluation_step(self, batch: Batch, loss: MeanMetric, metrics: MetricCollection) -> Tensor:
+        inputs, targets = batch
+        outputs = self(inputs)
+        loss.update(self.loss(outputs, targets), len(targets))
+        predictions = self.metric_inputs(outputs)
+        metrics.update(predictions, targets)
+        return predictions
+
+    def _log_epoch(self, loss_name: str, loss: MeanMetric, metrics: MetricCollection) -> None:
+        # torchmetrics gathers the state of all processes by itself, so that no mean of means is taken.
+        values = {loss_name: loss.compute(), **metrics.compute()}
+        self.log_dict(values, prog_bar=False)
+        loss.reset()
+        metrics.reset()
