@@ -1,4 +1,4 @@
-"""The command `litnets`, also `python -m litnets`. Answers what needs no torch by itself; `litnets.cli` does the rest."""
+"""The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by `litnets.cli`."""
 
 import sys
 

@@ -23,7 +23,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except PermissionError as error:
         raise InputError(f"checkpoint {path}: cannot be read: {error}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"checkpoint {path}: not a whole checkpoint; it is truncated, garbled or another file") from error
+        raise InputError(
+            f"checkpoint {path}: not a whole checkpoint; it is truncated, garbled or another file"
+        ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
     return content

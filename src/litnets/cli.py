@@ -10,14 +10,14 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
-from litnets import data, tasks  # noqa: F401  (imported so that their classes are known by their bare names)
+from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
 from litnets.callbacks import Bar, Lines, PredictionsCSV, Record
 from litnets.checkpoints import check_fits, load_checkpoint
 from litnets.errors import InputError
@@ -89,13 +89,18 @@ class Command(LightningCLI):
             parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", _monitor_mode)
         for fact in FACTS:
             parser.link_arguments(
-                "data", f"model.init_args.{fact}", lambda data, fact=fact: getattr(data, fact, None), "instantiate"
+                "data", f"model.init_args.{fact}", lambda source, fact=fact: getattr(source, fact, None), "instantiate"
             )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Lightning's, without its warning for arguments given from Python, and keeping back the checkpoint's path:
         Lightning would let the hyperparameters in the checkpoint beat the command line, and say nothing."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        except ArgumentError as error:
+            raise InputError(shorten(str(error), self._parser("fit").get_defaults().keys())) from error
+        except (UnicodeDecodeError, OSError) as error:
+            raise InputError(f"config: cannot be read: {error}") from error
         config = self.config[self.config.subcommand]
         self._given_checkpoint, config.ckpt_path = config.ckpt_path, None
 
@@ -108,6 +113,7 @@ class Command(LightningCLI):
             config.experiment = configs[0].stem if configs else _experiment(config)
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
+        self._dry = bool(config.trainer.fast_dev_run)
         self.dump = self._parser(self.command).dump(config, skip_none=False)
         own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
         self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
@@ -120,10 +126,12 @@ class Command(LightningCLI):
         content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
         try:
             super().instantiate_classes()
-        except InputError:
-            raise
         except (TypeError, ValueError, MisconfigurationException) as error:
-            raise InputError(str(error)) from error
+            # jsonargparse wraps what a constructor said into what it tried itself; the first cause is the message.
+            cause: BaseException = error
+            while not isinstance(cause, InputError) and (earlier := cause.__cause__ or cause.__context__) is not None:
+                cause = earlier
+            raise InputError(str(cause)) from error
         if content is not None and self.checkpoint is not None:
             check_fits(self.checkpoint, content, self.model)
 
@@ -132,9 +140,11 @@ class Command(LightningCLI):
         settings = self.config[self.command]
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
+        if self.command == "fit" and isinstance(self.model, tasks.Task):
+            self.model.check_monitor(self._get(self.config, "checkpoint").monitor)
         if self.run is None and self.command in ("fit", "predict"):
             # The first process makes the folder; the others learn its name from it (see Record).
-            claim = rank_zero_only.rank == 0 and not config["fast_dev_run"]
+            claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry
             self.run = Run.new(Path(settings.runs_dir), settings.experiment, claim)
         if self.command == "fit" and self.run is not None:
             loggers = self._loggers(loggers, self.run)
@@ -155,13 +165,10 @@ class Command(LightningCLI):
 
     def before_fit(self) -> None:
         """Write down what is about to be run."""
-        monitor = self._get(self.config, "checkpoint").monitor
-        if isinstance(self.model, tasks.Task):
-            self.model.check_monitor(monitor)
         if self.run is None or not self.trainer.is_global_zero:
             return
         where = ""
-        if not self.trainer.fast_dev_run:
+        if not self._dry:
             seed = self._get(self.config, "seed_everything")
             self.run.write(self.run.config, self.dump)
             self.run.write_json(self.run.environment, environment(seed))
@@ -175,15 +182,17 @@ class Command(LightningCLI):
         trainer, run = self.trainer, self.run
         assert run is not None
         settings = self.config[self.command]
-        best = run.best if run.best.exists() and not trainer.fast_dev_run else None
+        best = run.best if run.best.exists() and not self._dry else None
         if settings.test_after_fit and _has_test(self.model, self.datamodule):
             trainer.test(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-            metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+            metrics = {
+                name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")
+            }
         else:
             metrics = {}
         if not trainer.is_global_zero:
             return
-        if trainer.fast_dev_run:
+        if self._dry:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
             return
         if best is not None:
@@ -210,7 +219,7 @@ class Command(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        if self.run is not None and self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.run is not None and self.trainer.is_global_zero and not self._dry:
             print(f"predictions: {self.run.predictions}")
 
     def _report(self, split: str) -> None:
@@ -229,7 +238,7 @@ class Command(LightningCLI):
             return path
         if given is not None:
             return Path(given)
-        if self.command == "fit" or self.config[self.command].trainer.fast_dev_run:
+        if self.command == "fit" or self._dry:
             return None
         if own is None:
             raise InputError(
@@ -300,6 +309,7 @@ _QUIET_WARNINGS = (
     "The '.*_dataloader' does not have many workers",  # data in memory are cut fastest without
     "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
     "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
+    "Checkpoint directory .* exists and is not empty",  # config.yaml is in it
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
 )
 
@@ -319,10 +329,10 @@ def run(args: list[str]) -> int:
     _quieten()
     try:
         Command([arg for arg in args if arg != "--debug"])
-    except (ArgumentError, InputError, MisconfigurationException) as error:
+    except (InputError, MisconfigurationException) as error:
         if debug:
             traceback.print_exc()
         else:
-            print(f"litnets: {shorten(str(error))}", file=sys.stderr)
+            print(f"litnets: {error}", file=sys.stderr)
         return 2
     return 0

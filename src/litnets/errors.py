@@ -11,5 +11,6 @@ class InputError(ValueError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known name that is nearest to `name`, or an empty string."""
     by_lower = {k.lower(): k for k in known}
-    match = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    # An abbreviation is nearer to what it begins than to another word of its length: acc is accuracy, not auc.
+    match = [k for k in by_lower if k.startswith(name.lower())] or get_close_matches(name.lower(), by_lower, 1, 0.6)
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""

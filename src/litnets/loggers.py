@@ -68,7 +68,9 @@ class MetricsCSV(Logger):
             if not self._end:
                 file.write(self._line(self._columns))
             # The last row may still grow, so it is written but not counted.
-            file.writelines(self._line([row.get(name, "") for name in self._columns]) for row in self._rows[self._written : -1])
+            file.writelines(
+                self._line([row.get(name, "") for name in self._columns]) for row in self._rows[self._written : -1]
+            )
             self._written, self._end = len(self._rows) - 1, file.tell()
             file.write(self._line([self._rows[-1].get(name, "") for name in self._columns]))
             file.truncate()

@@ -1,4 +1,108 @@
-"""jsonargparse's long errors as one or two lines that name the mistake and the nearest right name."""
+"""jsonargparse's long errors as one or two lines that name the mistake and the nearest right name.
 
-def shorten(message: str) -> str:
-    return message
+The patterns are those of jsonargparse 4.53; a message that none of them fits is shown as it is.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.loggers import Logger
+
+from litnets.data import Augmentation
+from litnets.errors import nearest
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+def shorten(message: str, options: Iterable[str] = ()) -> str:
+    """One or two lines for an error of the parser.
+
+    Args:
+        message: jsonargparse's.
+        options: The options of the command, for the nearest right name.
+    """
+    known = list(options)
+    if match := re.search(r"unrecognized arguments: (\S+)|does not accept option '([^']+)'", message):
+        return _no_option((match[1] or match[2]).lstrip("-").partition("=")[0], known)
+    if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
+        commands = re.findall(r"'?(\w+)'?", match[2])
+        return f"no command '{match[1]}'{nearest(match[1], commands)} (there are: {', '.join(commands)})"
+    if match := re.search(r"arguments are required: (.+)", message):
+        missing = " and ".join("--" + name.strip().rpartition(".")[2] for name in match[1].split(","))
+        return f"{missing} not given; give --model CLASS --data CLASS, or a whole experiment with --config FILE"
+    if message.startswith("Unexpected config"):
+        return "config: the file is empty or holds no keys; see configs/digits_mlp.yaml for one that works"
+    if match := re.search(r"Problems parsing config: (.+)", message, re.DOTALL):
+        return f"config: not valid YAML: {' '.join(match[1].split())}"
+    if match := re.search(r"File does not exist: '([^']+)'", message):
+        path = Path(match[1])
+        files = [file.name for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        return f"config: no file {path}{nearest(path.name, files)}"
+    return _bad_value(message) or " ".join(message.split())
+
+
+def _no_option(name: str, known: list[str]) -> str:
+    # A misspelt group is named without what follows it: modell.class_path -> modell.
+    head = name.partition(".")[0]
+    tops = {option.partition(".")[0] for option in known}
+    if head not in tops:
+        return f"no option '{head}'{nearest(head, tops)}"
+    if head in ("model", "data"):
+        return f"{head}: expected a class first, such as --{head} {'MLPClassifier' if head == 'model' else 'Digits'}"
+    return f"no option '{name}'{nearest(name, known)}"
+
+
+def _bad_value(message: str) -> str | None:
+    key = ".".join(re.findall(r'Parser key "([^"]+)"', message))
+    if match := re.search(r"Option '([^']+)' is not accepted", message):
+        classes = re.findall(r"class_path '([^']+)'", message)
+        options = _init_arguments(resolve_name(classes[-1])) if classes else []
+        owner = classes[-1].rpartition(".")[2] if classes else key
+        return f"{key}: {owner} has no option '{match[1]}'{nearest(match[1], options)}"
+    if match := re.search(r"Expected a dot import path string: (.+)|No module named '([^']+)'", message):
+        name = match[1] or match[2]
+        return f"{key}: no class '{name}'{nearest(name, _class_names())}"
+    given = re.search(r"(?:Given value|Got value): (.*)", message)
+    expected = re.findall(r"Expected (?:an? )?(<class '[^']+'>|typing\.Literal\[[^]]*\]|[\w.]+\[[^\n]*\])", message)
+    choices = [choice for literal in expected for choice in re.findall(r"'([^']+)'", literal) if "Literal" in literal]
+    if not key or given is None or not expected:
+        return None
+    value = given[1]
+    if nested := re.search(r"NestedArg\(key='([^']+)', val='?(.*?)'?\)$", value):
+        value = nested[2]
+    if choices:
+        return f"{key}: no '{value}'{nearest(value, choices)} (there are: {', '.join(dict.fromkeys(choices))})"
+    kinds = dict.fromkeys(_kind(name) for name in expected if "NoneType" not in name)
+    return f"{key}: expected {' or '.join(kinds)}, got {value!r}"
+
+
+def _kind(name: str) -> str:
+    bare = re.sub(r"<class '([^']+)'>", r"\1", name).rpartition(".")[2].partition("[")[0]
+    return {"Sequence": "a list"}.get(bare) or _KINDS.get(bare, bare)
+
+
+def _init_arguments(cls: Any) -> list[str]:
+    """The arguments of a class and, where it passes others on, of its bases."""
+    return [
+        name for base in inspect.getmro(cls) if "__init__" in vars(base)
+        for name in inspect.signature(vars(base)["__init__"]).parameters if name not in ("self", "args", "kwargs")
+    ]  # fmt: skip
+
+
+def _class_names() -> list[str]:
+    found: list[type] = [LightningModule, LightningDataModule, Callback, Logger, Augmentation]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return [cls.__name__ for cls in found]

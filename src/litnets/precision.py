@@ -5,7 +5,12 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISION_INPUT as Precision
+
+# Lightning's own list of them has no public name.
+Precision = Literal[
+    "64-true", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
+    "transformer-engine-float16", "64", "32", "16", "bf16",
+]  # fmt: skip
 
 
 class AutoTrainer(Trainer):
@@ -17,8 +22,9 @@ class AutoTrainer(Trainer):
         **trainer: Lightning's arguments.
     """
 
-    def __init__(self, precision: Precision | Literal["auto"] | None = None, **trainer: Any) -> None:
-        super().__init__(precision=fastest_precision() if precision == "auto" else precision, **trainer)
+    def __init__(self, precision: Precision | Literal["auto"] | int | None = None, **trainer: Any) -> None:
+        chosen: Any = fastest_precision() if precision == "auto" else precision
+        super().__init__(precision=chosen, **trainer)
 
 
 def fastest_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-true"]:

@@ -47,4 +47,6 @@ def best_of(results: Mapping[str, Any]) -> str:
     best = results.get("best") or {}
     score = f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "no validation score"
     rate = results.get("samples_per_second")
-    return f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s" + (f", {rate:,} samples/s" if rate else "")
+    return f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s" + (
+        f", {rate:,} samples/s" if rate else ""
+    )

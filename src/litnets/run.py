@@ -1,14 +1,14 @@
 """The folder of a run: where everything of it is, and nothing else knows.
 
-    checkpoints/<experiment>/<run>/
-        config.yaml         the resolved configuration; `litnets fit --config` on it repeats the run
-        environment.json    versions, code, hardware, command line, seed
-        best.ckpt           the checkpoint with the best watched metric
-        last.ckpt           the newest one
-        metrics.csv         what was logged, one row a step
-        tensorboard/        the same as TensorBoard's events
-        results.json        the figures to report
-        predictions.csv     after `litnets predict`
+checkpoints/<experiment>/<run>/
+    config.yaml         the resolved configuration; `litnets fit --config` on it repeats the run
+    environment.json    versions, code, hardware, command line, seed
+    best.ckpt           the checkpoint with the best watched metric
+    last.ckpt           the newest one
+    metrics.csv         what was logged, one row a step
+    tensorboard/        the same as TensorBoard's events
+    results.json        the figures to report
+    predictions.csv     after `litnets predict`
 """
 
 import json
@@ -25,7 +25,17 @@ from typing import Any
 
 from litnets.errors import InputError
 
-PACKAGES = ("litnets", "torch", "lightning", "torchvision", "torchmetrics", "jsonargparse", "numpy", "scikit-learn", "wandb")
+PACKAGES = (
+    "litnets",
+    "torch",
+    "lightning",
+    "torchvision",
+    "torchmetrics",
+    "jsonargparse",
+    "numpy",
+    "scikit-learn",
+    "wandb",
+)
 
 
 class Run:
@@ -105,8 +115,9 @@ class Run:
         """Write a file of this run whole or not at all."""
         with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=f".{path.name}.", delete=False) as file:
             file.write(text)
-        os.chmod(file.name, 0o644)  # what umask usually gives; temporary files are private
-        os.replace(file.name, path)
+        part = Path(file.name)
+        part.chmod(0o644)  # what umask usually gives; temporary files are private
+        part.replace(path)
 
     def write_json(self, path: Path, content: dict[str, Any]) -> None:
         self.write(path, json.dumps(content, indent=2) + "\n")

@@ -62,4 +62,7 @@ class Lines(ProgressBar):
         of = f"/{total}" if total is not None and total > 0 else ""
         values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
         seconds = time.monotonic() - self._start
-        print(f"epoch {epochs:>{len(of) - 1 if of else 1}}{of}  {values}  {seconds:.1f} s{'  *' if best else ''}", flush=True)
+        print(
+            f"epoch {epochs:>{len(of) - 1 if of else 1}}{of}  {values}  {seconds:.1f} s{'  *' if best else ''}",
+            flush=True,
+        )

@@ -44,7 +44,7 @@ class Record(Callback):
         self._batch_start = time.monotonic()  # validation in the middle of an epoch is no training time
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         checkpoint = trainer.checkpoint_callback
         best: dict[str, Any] | None = None

@@ -30,7 +30,7 @@ class ArrayDataModule(LightningDataModule):
 
     input_shape: tuple[int, ...]
     num_classes: int
-    class_names: list[str]
+    class_names: ClassVar[list[str]]
 
     # Each process takes its own samples by itself, so Lightning must not do it a second time.
     shards_itself: ClassVar[bool] = True
@@ -61,7 +61,7 @@ class ArrayDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         # To overfit some batches they must be the same ones in every epoch.
-        overfit = self.trainer is not None and self.trainer.overfit_batches > 0
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         return self._loader("train", shuffle=not overfit)
 
     def val_dataloader(self) -> Loader:
@@ -148,5 +148,3 @@ def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], li
     variance = (counts * (values - mean.unsqueeze(1)) ** 2).sum(1) / total
     std = variance.sqrt()
     return mean.tolist(), torch.where(std > 0, std, 1.0).tolist()
-
-

@@ -1,6 +1,6 @@
 """Digits: 1,797 real handwritten digits that come inside scikit-learn, so nothing is downloaded."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -24,7 +24,7 @@ class Digits(ImageDataModule):
 
     input_shape = (1, 8, 8)
     num_classes = 10
-    class_names = [str(digit) for digit in range(10)]
+    class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
 
     def __init__(
         self,

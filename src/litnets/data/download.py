@@ -56,7 +56,7 @@ def _try(url: str, path: Path, md5: str) -> str | None:
                 file.write(block)
         if (found := md5_of(Path(part))) != md5:
             return f"{url} gave a file with the MD5 {found}, not {md5}"
-        os.replace(part, path)
+        Path(part).replace(path)
         return None
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         return f"{url}: {getattr(error, 'reason', error)}"

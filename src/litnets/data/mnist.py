@@ -35,7 +35,7 @@ class MNIST(ImageDataModule):
 
     input_shape = (1, 28, 28)
     num_classes = 10
-    class_names = [str(digit) for digit in range(10)]
+    class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
 
     def __init__(
@@ -87,7 +87,7 @@ class FashionMNIST(MNIST):
     first use (fashion-mnist.s3-website.eu-central-1.amazonaws.com) and held against torchvision's MD5.
     """
 
-    class_names = list(datasets.FashionMNIST.classes)
+    class_names: ClassVar[list[str]] = list(datasets.FashionMNIST.classes)
     source = datasets.FashionMNIST
 
 

@@ -57,17 +57,21 @@ class CNN(nn.Module):
             raise ValueError("widths: expected the channels of at least one stage, got none")
         stages: list[nn.Module] = []
         for fan_in, width in zip((in_channels, *widths[:-1]), widths, strict=True):
-            blocks = []
+            blocks: list[nn.Module] = []
             for block in range(blocks_per_stage):
                 stride = 2 if pool == "stride" and block == 0 else 1
-                blocks.append(_Block(fan_in if block == 0 else width, width, kernel_size, stride, activation, norm, residual))
+                blocks.append(
+                    _Block(fan_in if block == 0 else width, width, kernel_size, stride, activation, norm, residual)
+                )
             if pool != "stride":
                 blocks.append(_Halve(pool))
             if dropout:
                 blocks.append(nn.Dropout2d(dropout))
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], out_features))
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], out_features)
+        )
         initialize(self, init, activation)
         # The memory format in which convolutions are fastest on CPUs and GPUs alike.
         self.to(memory_format=torch.channels_last)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from litnets.nets.activation import ACTIVATIONS, Activation
 from litnets.nets.initialization import Init, initialize
 
-
 T = TypeVar("T")
 
 
@@ -43,7 +42,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         depth = len(hidden_layer_sizes)
-        activations = _one_per_layer("activation", activation, depth)
+        activations: list[Activation] = _one_per_layer("activation", activation, depth)
         layers: list[nn.Module] = [nn.Flatten()]
         sizes = [in_features, *hidden_layer_sizes]
         for fan_in, fan_out, act, drop, norm in zip(

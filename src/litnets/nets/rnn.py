@@ -1,5 +1,6 @@
 """RNN: a recurrent network for sequences, padded or not."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from litnets.nets.initialization import Init, initialize
 Cell = Literal["rnn", "gru", "lstm"]
 Pooling = Literal["last", "mean", "max", "attention"]
 
-_CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+_CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class RNN(nn.Module):
@@ -93,7 +94,8 @@ class RNN(nn.Module):
             return x.masked_fill(padding, -torch.inf).amax(1)
         assert self.attention is not None
         weights = self.attention(x).masked_fill(padding, -torch.inf).softmax(1)  # (N, T, 1)
-        return (weights * x).sum(1)
+        attended: Tensor = (weights * x).sum(1)
+        return attended
 
 
 def _gather(x: Tensor, index: Tensor) -> Tensor:

@@ -46,6 +46,16 @@ class CNNClassifier(Classifier):
     ) -> None:
         channels = image_channels(input_shape, type(self).__name__)
         net = CNN(
-            channels, num_classes, widths, blocks_per_stage, kernel_size, activation, norm, pool, dropout, residual, init
+            channels,
+            num_classes,
+            widths,
+            blocks_per_stage,
+            kernel_size,
+            activation,
+            norm,
+            pool,
+            dropout,
+            residual,
+            init,
         )
         super().__init__(net, num_classes=num_classes, **task)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from litnets.errors import InputError, nearest
 
@@ -17,7 +18,7 @@ from litnets.errors import InputError, nearest
 _LENGTH_ARGUMENTS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
 
 
-class WarmupCosineLR(lr_scheduler.LRScheduler):
+class WarmupCosineLR(LRScheduler):
     """Linear warm-up from zero, then half a cosine down to zero (Loshchilov and Hutter 2017, without restarts).
 
     Args:
@@ -40,10 +41,10 @@ class WarmupCosineLR(lr_scheduler.LRScheduler):
             factor = (step + 1) / (self.warmup_steps + 1)
         else:
             factor = 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)))
-        return [base * factor for base in self.base_lrs]
+        return [float(base) * factor for base in self.base_lrs]
 
 
-_OWN_SCHEDULERS: dict[str, type[lr_scheduler.LRScheduler]] = {"WarmupCosineLR": WarmupCosineLR}
+_OWN_SCHEDULERS: dict[str, type[LRScheduler]] = {"WarmupCosineLR": WarmupCosineLR}
 _LENGTH_ARGUMENTS["WarmupCosineLR"] = "total_steps"
 
 
@@ -78,7 +79,7 @@ class Optimization:
     def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
         """The optimiser, with what was not given left at its own defaults. Biases and normalisation (every parameter
         of fewer than two dimensions) are not decayed."""
-        cls = _find("optimizer", self.optimizer, _public_classes(torch.optim, Optimizer))
+        cls: Callable[..., Optimizer] = _find("optimizer", self.optimizer, _public_classes(torch.optim, Optimizer))
         given = {"lr": self.lr, "weight_decay": self.weight_decay}
         kwargs = {**(self.optimizer_args or {}), **{name: value for name, value in given.items() if value is not None}}
         _check_arguments("optimizer_args", cls, kwargs)
@@ -88,16 +89,16 @@ class Optimization:
             return cls(parameters, **kwargs)
         decayed = [parameter for parameter in parameters if parameter.ndim >= 2]
         rest = [parameter for parameter in parameters if parameter.ndim < 2]
-        groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
         return cls([group for group in groups if group["params"]], **kwargs)
 
-    def build_scheduler(self, optimizer: Optimizer, length: float, mode: str) -> lr_scheduler.LRScheduler:
+    def build_scheduler(self, optimizer: Optimizer, length: float, mode: str) -> LRScheduler:
         """The schedule on `optimizer`. `length` is the number of its updates in the whole training, used where the
         schedule needs one and none was given; `mode` that of the metric that ReduceLROnPlateau watches."""
         assert self.lr_scheduler is not None
         name = self.lr_scheduler
-        known = _public_classes(lr_scheduler, lr_scheduler.LRScheduler) | _OWN_SCHEDULERS
-        cls = _find("lr_scheduler", name, known)
+        known = _public_classes(lr_scheduler, LRScheduler) | _OWN_SCHEDULERS
+        cls: Callable[..., LRScheduler] = _find("lr_scheduler", name, known)
         kwargs = {key: value for key, value in (self.lr_scheduler_args or {}).items() if key != "monitor"}
         if self.fills_length:
             if not math.isfinite(length):
@@ -151,7 +152,7 @@ def _find(argument: str, name: str, known: dict[str, Any]) -> Any:
     raise InputError(f"{argument}: no class '{name}'{nearest(name, known)} (known: {', '.join(sorted(known))})")
 
 
-def _check_arguments(argument: str, cls: type, kwargs: dict[str, Any]) -> None:
+def _check_arguments(argument: str, cls: Callable[..., Any], kwargs: dict[str, Any]) -> None:
     known = list(inspect.signature(cls).parameters)[1:]  # without params or optimizer
     for name in kwargs:
         if name not in known:

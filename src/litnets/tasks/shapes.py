@@ -12,7 +12,9 @@ def image_channels(input_shape: Sequence[int], task: str) -> int:
         InputError: The input is no image.
     """
     if len(input_shape) != 3:
-        raise InputError(f"{task} reads images (channels, height, width); one input of these data is {_shown(input_shape)}")
+        raise InputError(
+            f"{task} reads images (channels, height, width); one input of these data is {_shown(input_shape)}"
+        )
     return input_shape[0]
 
 
@@ -26,7 +28,10 @@ def step_size(input_shape: Sequence[int], task: str) -> int:
         return input_shape[0] * input_shape[2]
     if len(input_shape) == 2:
         return input_shape[1]
-    raise InputError(f"{task} reads sequences (steps, features) or images row by row; one input of these data is {_shown(input_shape)}")
+    raise InputError(
+        f"{task} reads sequences (steps, features), or images row by row; "
+        f"one input of these data is {_shown(input_shape)}"
+    )
 
 
 def _shown(input_shape: Sequence[int]) -> str:

@@ -88,7 +88,8 @@ class Task(LightningModule):
         loss = self.loss(outputs, targets)
         self.train_loss.update(loss.detach(), len(targets))
         self.train_metrics.update(self.metric_inputs(outputs.detach()), targets)
-        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.trainer.global_step + 1) % every == 0:
             self.log("train/loss_step", loss, prog_bar=True)
         return loss
 
@@ -117,7 +118,6 @@ class Task(LightningModule):
         if how.lr_scheduler is None:
             return optimizer
         monitor = how.monitor or self.monitor
-        self.check_monitor(monitor)
         epochs = self.trainer.max_epochs
         whole = self.trainer.estimated_stepping_batches if how.interval == "step" else epochs
         length = math.inf if epochs is None or epochs < 0 else float(whole or 0)
@@ -129,10 +129,12 @@ class Task(LightningModule):
         }
 
     def check_monitor(self, monitor: str) -> None:
-        """Raises InputError if no epoch of this task logs `monitor`; Lightning says so only after the first one."""
+        """Raises InputError if no epoch of this task logs `monitor`, or what its ReduceLROnPlateau watches; Lightning
+        says so only after the first epoch."""
         logged = ["train/loss", "val/loss", *self.train_metrics, *self.val_metrics]
-        if monitor not in logged:
-            raise InputError(f"monitor: no metric '{monitor}'{nearest(monitor, logged)} (there are: {', '.join(logged)})")
+        for name in filter(None, (monitor, self.optimization.monitor)):
+            if name not in logged:
+                raise InputError(f"monitor: no metric '{name}'{nearest(name, logged)} (there are: {', '.join(logged)})")
 
     def _evaluation_step(self, batch: Batch, loss: MeanMetric, metrics: MetricCollection) -> Tensor:
         inputs, targets = batch
