@@ -108,7 +108,7 @@ class Command(LightningCLI):
         """Settle the names: experiment, run, checkpoint."""
         self.command = str(self.subcommand)
         config = self.config[self.command]
-        configs = [Path(path.absolute) for path in config.get("config") or []]
+        configs = [Path(path.relative) for path in config.get("config") or []]
         if config.experiment is None:
             config.experiment = configs[0].stem if configs else _experiment(config)
         if config.trainer.precision == "auto":
@@ -162,6 +162,14 @@ class Command(LightningCLI):
             if self.run is not None:
                 self.run.discard_if_empty()
             raise
+
+    def validate(self, **kwargs: Any) -> None:
+        """Lightning's, whose own table is replaced by ours."""
+        self.trainer.validate(**kwargs, verbose=False)
+
+    def test(self, **kwargs: Any) -> None:
+        """Lightning's, whose own table is replaced by ours."""
+        self.trainer.test(**kwargs, verbose=False)
 
     def before_fit(self) -> None:
         """Write down what is about to be run."""
@@ -309,6 +317,7 @@ _QUIET_WARNINGS = (
     "The '.*_dataloader' does not have many workers",  # data in memory are cut fastest without
     "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
     "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
+    "Be aware that when using `ckpt_path`, callbacks",  # those of training, which have nothing to do in a test
     "Checkpoint directory .* exists and is not empty",  # config.yaml is in it
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
 )
@@ -329,7 +338,7 @@ def run(args: list[str]) -> int:
     _quieten()
     try:
         Command([arg for arg in args if arg != "--debug"])
-    except (InputError, MisconfigurationException) as error:
+    except InputError as error:
         if debug:
             traceback.print_exc()
         else:

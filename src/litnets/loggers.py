@@ -14,7 +14,8 @@ class MetricsCSV(Logger):
     """Writes every logged value into one table: a row for each step at which something was logged, a column for each
     name. (Lightning's CSVLogger writes a row for each call, and deletes the rows of the run that it goes on with.)
 
-    The file on disk is complete after each call. A row costs one write; a new column rewrites the file.
+    The file on disk is complete after each call. A row costs one write; a new column rewrites the file. What the file
+    holds already is kept and gone on with.
 
     Args:
         path: The file.
@@ -23,10 +24,10 @@ class MetricsCSV(Logger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self._columns = ["epoch", "step"]
+        self._columns: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self._written = 0  # rows that are in the file for good
-        self._end = 0  # where they end, in bytes
+        self._end = 0  # where they end, in bytes; 0: the file is to be written anew
 
     @property
     def name(self) -> str:
@@ -51,6 +52,8 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if not self._columns:
+            self._read()
         if self._rows and self._rows[-1]["step"] == step:
             self._rows[-1].update(metrics)
         else:
@@ -78,6 +81,14 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         self.save()
+
+    def _read(self) -> None:
+        self._columns = ["epoch", "step"]
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                self._rows = [{**row, "step": int(row["step"])} for row in reader]
+                self._columns = list(reader.fieldnames or self._columns)
 
     @staticmethod
     def _line(values: list[Any]) -> str:

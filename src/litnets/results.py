@@ -25,12 +25,13 @@ def summarize(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str,
 def print_results(title: str, metrics: Mapping[str, float]) -> None:
     """A small table: the metrics of a split, one a line."""
     whole, classes = summarize(metrics)
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in whole.items():
         table.add_row(name, f"{value:.4f}")
     console = Console()
+    console.print(title, style="bold", soft_wrap=True, highlight=False)
     console.print(table)
     if 0 < len(classes) <= 20:
         names: list[str] = list(next(iter(classes.values())))

@@ -38,6 +38,12 @@ class Lines(ProgressBar):
         self._start = 0.0
         self._best: float | None = None
 
+    def disable(self) -> None:
+        """Called in every process but the first, which alone writes anyway."""
+
+    def enable(self) -> None:
+        """The opposite of `disable`."""
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The module logs its training metrics after every callback's on_train_epoch_end, so a line is written when
         # the next epoch starts.

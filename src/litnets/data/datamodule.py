@@ -71,24 +71,33 @@ class ArrayDataModule(LightningDataModule):
         return self._loader("test", shuffle=False)
 
     def predict_dataloader(self) -> Loader:
-        return self._loader("test", shuffle=False)
+        # Lightning makes a prediction loader anew, to keep the indices, and for that wants torch's own BatchSampler.
+        sampler = self._sampler("test", shuffle=False)
+        return DataLoader(
+            self.splits["test"],
+            batch_size=self.eval_batch_size,
+            sampler=sampler,
+            collate_fn=whole_batch,
+            **self._workers(),
+        )
 
     def _loader(self, split: str, shuffle: bool) -> Loader:
-        dataset = self.splits[split]
         training = split == "train"
+        batches = TensorBatchSampler(
+            self._sampler(split, shuffle),
+            self.batch_size if training else self.eval_batch_size,
+            drop_last=training and self.drop_last,
+        )
+        return DataLoader(self.splits[split], batch_sampler=batches, collate_fn=whole_batch, **self._workers())
+
+    def _sampler(self, split: str, shuffle: bool) -> EpochSampler:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # Set by seed_everything, the same in every process.
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        sampler = EpochSampler(len(dataset), shuffle, seed, rank, world)
-        return DataLoader(
-            dataset,
-            batch_sampler=TensorBatchSampler(
-                sampler, self.batch_size if training else self.eval_batch_size, drop_last=training and self.drop_last
-            ),
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            collate_fn=whole_batch,
-        )
+        return EpochSampler(len(self.splits[split]), shuffle, seed, rank, world)
+
+    def _workers(self) -> dict[str, Any]:
+        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
 
 
 class ImageDataModule(ArrayDataModule):
