@@ -114,7 +114,7 @@ class Command(LightningCLI):
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
         self._dry = bool(config.trainer.fast_dev_run)
-        self.dump = self._parser(self.command).dump(config, skip_none=False)
+        self.dump = self._parser(self.command).dump(config, skip_unset=False)
         own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
         self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
         config.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
@@ -140,8 +140,8 @@ class Command(LightningCLI):
         settings = self.config[self.command]
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
-        if self.command == "fit" and isinstance(self.model, tasks.Task):
-            self.model.check_monitor(self._get(self.config, "checkpoint").monitor)
+        if self.command == "fit":
+            self._check_monitor()
         if self.run is None and self.command in ("fit", "predict"):
             # The first process makes the folder; the others learn its name from it (see Record).
             claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry
@@ -235,6 +235,13 @@ class Command(LightningCLI):
             metrics = {n: v.item() for n, v in self.trainer.callback_metrics.items() if n.startswith(f"{split}/")}
             print_results(f"{self.command}, {self.checkpoint or 'untrained'}", metrics)
 
+    def _check_monitor(self) -> None:
+        monitor = self._get(self.config, "checkpoint").monitor
+        if isinstance(self.model, tasks.Task):
+            self.model.check_monitor(monitor)
+        elif monitor is None:
+            raise InputError(f"{type(self.model).__name__} does not say which metric to watch; give --monitor NAME")
+
     def _find_checkpoint(self, given: str | None, own: Run | None) -> Path | None:
         """The checkpoint to start from; `own` is the run whose config.yaml was given."""
         if given in ("best", "last"):
@@ -261,6 +268,8 @@ class Command(LightningCLI):
         checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
         checkpoint.dirpath = str(run.folder)
         callbacks: list[Any] = [self._get(self.config_init, "early_stopping")]
+        if self._dry:
+            config["enable_checkpointing"] = False  # Lightning would write last.ckpt all the same
         if config["enable_checkpointing"] is not False:
             callbacks.append(checkpoint)
         if loggers:
@@ -294,8 +303,9 @@ def _experiment(config: Namespace) -> str:
     return "_".join(names).lower() or "run"
 
 
-def _monitor(monitor: str | None, model: Namespace | None) -> str:
-    return monitor or str(getattr(_class_of(model), "monitor", "val/loss"))
+def _monitor(monitor: str | None, model: Namespace | None) -> str | None:
+    """As told, or the task's own; a LightningModule of another project may have none."""
+    return monitor or getattr(_class_of(model), "monitor", None)
 
 
 def _monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
@@ -338,7 +348,7 @@ def run(args: list[str]) -> int:
     _quieten()
     try:
         Command([arg for arg in args if arg != "--debug"])
-    except InputError as error:
+    except (InputError, MisconfigurationException) as error:
         if debug:
             traceback.print_exc()
         else:

@@ -133,11 +133,11 @@ class Run:
         return results
 
     def discard_if_empty(self) -> None:
-        """Remove the folder if nothing was written into it."""
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
-            if not any(self.folder.parent.iterdir()):
-                self.folder.parent.rmdir()
+        """Remove the folder if nothing was written into it, and the two above it if nothing else is in them."""
+        for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+            if not folder.is_dir() or any(folder.iterdir()):
+                return
+            folder.rmdir()
 
 
 def environment(seed: int | None) -> dict[str, Any]:

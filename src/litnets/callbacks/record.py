@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from litnets.run import Run
 
@@ -35,7 +36,9 @@ class Record(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._samples += len(batch[1])
+        # A batch of this project is (inputs, targets); of another one, a tensor or whatever comes last.
+        last = batch[-1] if isinstance(batch, (tuple, list)) else batch
+        self._samples += len(last) if isinstance(last, Tensor) and last.ndim else 0
         now = time.monotonic()
         self._batch_seconds += now - self._batch_start
         self._batch_start = now
@@ -56,6 +59,6 @@ class Record(Callback):
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
             seconds=round(time.monotonic() - self._start, 2),
-            samples_per_second=round(samples / self._batch_seconds) if self._batch_seconds else None,
+            samples_per_second=round(samples / self._batch_seconds) if samples else None,
             parameters=sum(p.numel() for p in pl_module.parameters()),
         )

@@ -1,10 +1,10 @@
 """Files that are fetched once, whole, and only if their checksum is right."""
 
 import hashlib
-import os
-import tempfile
+import http.client
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,10 +33,13 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / f".{path.name}.lock"):
-            if path.exists():
-                return
+        lock = path.with_name(f".{path.name}.lock")
+        with FileLock(lock):
             problems = [_try(url, path, md5) for url in urls if not path.exists()]
+            if path.exists():
+                # Whoever still waits for the lock finds the file, and needs it no more; Windows removes it by itself.
+                with suppress(PermissionError):
+                    lock.unlink()
     except OSError as error:
         raise InputError(f"{path} is not there, and {path.parent} cannot be written: {error}") from error
     if not path.exists():
@@ -47,18 +50,18 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
 
 
 def _try(url: str, path: Path, md5: str) -> str | None:
-    """Download from one address; what went wrong, if something did."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Download from one address, with the lock held; what went wrong, if something did."""
+    part = path.with_name(f".{path.name}.part")  # one name, so that what a killed process left is written over
     try:
         print(f"downloading {url}", flush=True)
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
+        with part.open("wb") as file, urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             while block := answer.read(1 << 20):
                 file.write(block)
-        if (found := md5_of(Path(part))) != md5:
+        if (found := md5_of(part)) != md5:
             return f"{url} gave a file with the MD5 {found}, not {md5}"
-        Path(part).replace(path)
+        part.replace(path)
         return None
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:
         return f"{url}: {getattr(error, 'reason', error)}"
     finally:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)

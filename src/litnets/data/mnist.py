@@ -68,6 +68,10 @@ class MNIST(ImageDataModule):
             )
         ]
         images, targets, test_images, test_targets = parts
+        for inputs, labels in ((images, targets), (test_images, test_targets)):  # uncompressed, they have no checksum
+            if inputs.shape != (len(labels), *self.input_shape[1:]):
+                found = f"images {tuple(inputs.shape)} and labels {tuple(labels.shape)}"
+                raise InputError(f"{self.raw}: {found} do not belong together; put good copies there")
         train, val, _ = split_indices(
             targets, len(targets), self.val_size, 0, self.split_seed, self.num_folds, self.fold
         )
@@ -106,7 +110,7 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}); {mend}") from error
     # Header: two zero bytes, the type (8: uint8), the number of dimensions, then each dimension as a 32-bit integer.
-    dimensions = content[3] if content[:3] == b"\0\0\x08" else 0
+    dimensions = content[3] if len(content) > 3 and content[:3] == b"\0\0\x08" else 0
     shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist() if len(content) >= 4 + 4 * dimensions else []
     start = 4 + 4 * dimensions
     if not shape or len(content) != start + int(np.prod(shape)):

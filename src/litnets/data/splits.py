@@ -1,5 +1,7 @@
 """Seeded, disjoint, stratified splits and folds."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -63,6 +65,6 @@ def _stratified_order(labels: Tensor | None, size: int, seed: int) -> Tensor:
 
 
 def _count(name: str, value: float, size: int) -> int:
-    if value < 0 or (value >= 1 and value != int(value)):
+    if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
         raise InputError(f"{name}: expected a share in [0, 1) or a whole number of samples, got {value}")
     return int(value) if value >= 1 else round(value * size)

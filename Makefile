@@ -1,0 +1,33 @@
+# make train | make test | make check | make constraints; each sets up what it needs, the first time in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: train test check constraints
+
+train: $(VENV)/installed
+	@$(BIN)/litnets fit --config configs/digits_mlp.yaml
+
+test: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Pins for every platform and Python that pyproject.toml admits; commit them when the tests have passed with them.
+constraints: $(VENV)/installed-dev
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
+		--custom-compile-command "make constraints" pyproject.toml --output-file constraints.txt
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV): on Linux about 2.7 GB of packages, mostly PyTorch with CUDA (README.md says how to do without)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(PIP) --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,108 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from litnets.nets import MLP
+from litnets.nets.activation import ACTIVATIONS
+
+BY_HAND = {
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "identity": lambda x: x,
+}
+
+
+def linear(layer, x):
+    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_equals_numpy(activation):
+    net = MLP(6, 5, hidden_layer_sizes=[8, 7], activation=activation)
+    first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
+    x = torch.randn(4, 2, 3)
+    hidden = BY_HAND[activation](linear(first, x.numpy().reshape(4, 6)))
+    expected = linear(last, BY_HAND[activation](linear(second, hidden)))
+    np.testing.assert_allclose(net(x).detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tutorial_network():
+    net = MLP(784, 10, hidden_layer_sizes=[512, 512])
+    expected = nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+    assert str(net.layers) == str(expected)
+
+
+def test_layers_that_differ():
+    net = MLP(
+        20, 3, [16, 8], activation=["relu", "leaky_relu"], dropout=[0.3, 0.0], batch_norm=[False, True], init="he"
+    )
+    expected = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(20, 16),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(16, 8),
+        nn.BatchNorm1d(8),
+        nn.LeakyReLU(),
+        nn.Linear(8, 3),
+    )
+    assert str(net.layers) == str(expected)
+
+
+def test_no_hidden_layer_is_linear():
+    assert str(MLP(4, 3, []).layers) == str(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_every_parameter_learns(activation, batch_norm):
+    net = MLP(12, 42, [9, 7], activation=activation, batch_norm=batch_norm)
+    nn.functional.cross_entropy(net(torch.randn(64, 12)), torch.arange(64) % 42).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_no_activation_on_the_logits(activation):
+    net = MLP(5, 42, [8], activation=activation)
+    x = torch.randn(3, 5)
+    before = net(x)
+    *_, bias = net.parameters()
+    with torch.no_grad():
+        bias -= 100
+    torch.testing.assert_close(net(x), before - 100)
+
+
+def test_a_sample_does_not_depend_on_its_neighbours():
+    net = MLP(5, 42, [8, 8], dropout=0.5, batch_norm=True)
+    net(torch.randn(32, 5) + 1)  # moves the running statistics
+    net.eval()
+    x = torch.randn(6, 5)
+    alone = torch.cat([net(x[i : i + 1]) for i in range(6)])
+    assert alone.shape == (6, 42)
+    torch.testing.assert_close(net(x), alone)
+
+
+def test_dropout_drops_its_share_of_hidden_units():
+    net = MLP(1, 1000, [4000], activation="sigmoid", dropout=0.25)
+    net.layers[-1] = nn.Identity()
+    dropped = (net(torch.ones(1, 1)) == 0).float().mean().item()
+    assert dropped == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize("argument", [{"activation": ["relu"]}, {"dropout": [0.1] * 3}, {"batch_norm": []}])
+def test_a_list_of_the_wrong_length(argument):
+    with pytest.raises(ValueError, match=rf"{next(iter(argument))}: .* 2 hidden layers, got \d"):
+        MLP(4, 2, [3, 3], **argument)

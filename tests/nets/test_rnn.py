@@ -1,0 +1,141 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from litnets.nets import RNN
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+POOLINGS = ["last", "mean", "max", "attention"]
+ALL = list(itertools.product(CELLS, [False, True], POOLINGS))
+LENGTHS = torch.tensor([5, 1, 7, 3])
+
+
+def sequences():
+    """Four sequences of 1 to 7 steps of 3 numbers; what lies behind their ends is garbage."""
+    x = torch.randn(4, 7, 3)
+    x[torch.arange(7) >= LENGTHS[:, None]] = 1e3
+    return x
+
+
+def torchs_own(net, cell, num_layers, bidirectional):
+    """PyTorch's recurrent module with the weights of `net`."""
+    own = CELLS[cell](3, 6, num_layers, batch_first=True, bidirectional=bidirectional)
+    weights = {
+        f"{name.removesuffix('_l0')}_l{i}{suffix}": value
+        for layers, suffix in ((net.forwards, ""), (net.backwards, "_reverse"))
+        for i, layer in enumerate(layers)
+        for name, value in layer.state_dict().items()
+    }
+    own.load_state_dict(weights)
+    return own
+
+
+def pooled(pooling, steps, lengths, attention):
+    """`(N, T, width)` -> `(N, width)`, one sequence at a time."""
+    rows = []
+    for row, length in zip(steps, lengths, strict=True):
+        valid = row[:length]
+        if pooling == "mean":
+            rows.append(valid.mean(0))
+        elif pooling == "max":
+            rows.append(valid.max(0).values)
+        else:
+            rows.append((valid @ attention.weight[0]).softmax(0) @ valid)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
+def test_padding_never_changes_an_answer(cell, bidirectional, pooling):
+    net = RNN(3, 42, 6, 2, cell, bidirectional, dropout=0.5, pooling=pooling).eval()
+    x = sequences()
+    alone = torch.cat([net(row[None, :length]) for row, length in zip(x, LENGTHS, strict=True)])
+    assert alone.shape == (4, 42)
+    torch.testing.assert_close(net(x, LENGTHS), alone)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
+def test_equals_torchs_own_on_packed_sequences(cell, bidirectional, pooling, num_layers):
+    net = RNN(3, 42, 6, num_layers, cell, bidirectional, pooling=pooling).eval()
+    x = sequences()
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    out, hidden = torchs_own(net, cell, num_layers, bidirectional)(packed)
+    last = hidden[0] if cell == "lstm" else hidden  # (layers * directions, N, H)
+    if pooling == "last":
+        features = torch.cat([last[-2], last[-1]], 1) if bidirectional else last[-1]
+    else:
+        features = pooled(pooling, pad_packed_sequence(out, batch_first=True)[0], LENGTHS, net.attention)
+    torch.testing.assert_close(net(x, LENGTHS), net.head(features))
+
+
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
+def test_every_parameter_learns(cell, bidirectional, pooling):
+    net = RNN(3, 42, 6, 2, cell, bidirectional, pooling=pooling)
+    nn.functional.cross_entropy(net(sequences(), LENGTHS), torch.tensor([0, 7, 41, 20])).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_padding_gets_no_gradient():
+    x = torch.randn(4, 7, 3, requires_grad=True)
+    RNN(3, 42, 6, bidirectional=True, pooling="attention")(x, LENGTHS).square().sum().backward()
+    behind = torch.arange(7) >= LENGTHS[:, None]
+    assert x.grad[behind].count_nonzero() == 0
+    assert (x.grad[~behind].abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_without_lengths_all_steps_count(pooling):
+    net = RNN(3, 42, 6, bidirectional=True, pooling=pooling)
+    x = torch.randn(4, 7, 3)
+    torch.testing.assert_close(net(x), net(x, torch.full((4,), 7)))
+
+
+def test_an_image_is_read_row_by_row():
+    """A row holds the pixels of all its channels."""
+    images = torch.randn(2, 3, 5, 4)
+    rows = torch.zeros(2, 5, 12)
+    for n, c, h, w in itertools.product(range(2), range(3), range(5), range(4)):
+        rows[n, h, 4 * c + w] = images[n, c, h, w]
+    net = RNN(12, 42, 6, bidirectional=True)
+    torch.testing.assert_close(net(images), net(rows))
+
+
+def test_the_order_of_the_steps_matters():
+    net = RNN(3, 42, 6, pooling="mean")
+    x = torch.randn(2, 7, 3)
+    assert not torch.allclose(net(x), net(x.flip(1)))
+
+
+def test_no_activation_on_the_logits():
+    net = RNN(3, 42, 6)
+    x = torch.randn(2, 7, 3)
+    before = net(x)
+    *_, bias = net.parameters()
+    with torch.no_grad():
+        bias -= 100
+    torch.testing.assert_close(net(x), before - 100)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_dropout_acts_in_training_only(num_layers):
+    net = RNN(3, 42, 6, num_layers, dropout=0.5)
+    x = torch.randn(2, 7, 3)
+    assert not torch.equal(net(x), net(x))
+    net.eval()
+    assert torch.equal(net(x), net(x))
+
+
+def test_dropout_between_layers():
+    """The input of the second layer is dropped, the first one's is not."""
+    net = RNN(3, 2, 500, 2, cell="gru", dropout=0.25)
+    seen = []
+    for layer in net.forwards:
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net(torch.ones(1, 1, 3))
+    assert (seen[0] == 0).sum() == 0
+    assert (seen[1] == 0).float().mean().item() == pytest.approx(0.25, abs=0.08)

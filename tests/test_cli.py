@@ -1,0 +1,324 @@
+"""The command, as a person uses it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from litnets import CNNClassifier, MLPClassifier
+from litnets.__main__ import main
+from tests.conftest import CONFIGS
+
+DIGITS = str(CONFIGS / "digits_mlp.yaml")
+SHORT = ["--trainer.max_epochs", "2", "--model.hidden_layer_sizes", "[16]"]
+
+
+class Foreign(BoringModel):
+    """Somebody's LightningModule, which knows nothing of this project."""
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("quality", float(self.current_epoch))
+
+
+def fit(*options: str) -> Path:
+    """Train for two epochs; the run's folder."""
+    before = set(Path("checkpoints").glob("*/*"))
+    assert main(["fit", "--config", DIGITS, *SHORT, *options]) == 0
+    (run,) = set(Path("checkpoints").glob("*/*")) - before
+    return run
+
+
+def error(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """What a command that a person mistyped says."""
+    assert main(list(args)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("litnets: ")
+    assert 1 <= len(said.splitlines()) <= 2, said
+    return said
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["--version"]])
+def test_help_imports_neither_torch_nor_lightning(args: list[str]) -> None:
+    check = "sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    code = f"import sys; from litnets.__main__ import main; main({args}); {check}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "litnets" in done.stdout
+
+
+def test_a_run_is_one_folder() -> None:
+    run = fit()
+    assert sorted(p.name for p in run.iterdir()) == [
+        "best.ckpt",
+        "config.yaml",
+        "environment.json",
+        "last.ckpt",
+        "metrics.csv",
+        "results.json",
+        "tensorboard",
+    ]
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    assert [str(p) for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run's folder"
+    results = json.loads((run / "results.json").read_text())
+    assert results["best"]["monitor"] == "val/accuracy"
+    assert results["best"]["epoch"] in (1, 2)
+    assert results["epochs"] == 2
+    assert results["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert results["seconds"] > 0
+    assert results["samples_per_second"] > 0
+    assert set(results["test"]) == {"loss", "accuracy", "precision", "recall", "f1", "auroc"}
+    assert set(results["test_per_class"]) == set("0123456789")
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["seed"] == 42
+    assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert environment["hardware"]["cores"] == os.cpu_count()
+
+
+def test_fit_shows_the_table_the_folder_and_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit()
+    said = capsys.readouterr()
+    assert said.err == ""
+    accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
+    assert re.search(rf"^  accuracy +{accuracy:.4f} *$", said.out, re.MULTILINE)
+    assert f"run folder: {run}" in said.out
+    assert f"litnets test --config {run}/config.yaml" in said.out
+    for advert in ("litlogger", "litmodels", "Tip", "GPU available"):
+        assert advert not in said.out
+
+
+def test_config_repeats_the_run() -> None:
+    first = fit("--seed_everything", "7")
+    assert main(["fit", "--config", str(first / "config.yaml")]) == 0
+    second = max(first.parent.iterdir())
+    assert second != first
+    for name in ("results.json", "metrics.csv"):
+        keep = [(run / name).read_text() for run in (first, second)]
+        if name == "results.json":
+            keep = [{k: v for k, v in json.loads(text).items() if "second" not in k} for text in keep]
+        assert keep[0] == keep[1]
+    weights = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    other = fit("--seed_everything", "8")
+    assert not torch.equal(
+        torch.load(other / "last.ckpt")["state_dict"]["net.layers.1.weight"], weights[0]["net.layers.1.weight"]
+    )
+
+
+def test_test_finds_the_best_checkpoint_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit()
+    accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
+    capsys.readouterr()
+    assert main(["test", "--config", str(run / "config.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert f"{run}/best.ckpt" in said
+    assert f"{accuracy:.4f}" in said
+    assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
+    assert "last.ckpt" in capsys.readouterr().out
+    assert main(["test", "--config", DIGITS, *SHORT, "--ckpt_path", str(run / "last.ckpt")]) == 0
+
+
+def test_predict_writes_a_row_for_each_sample() -> None:
+    run = fit()
+    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
+    header, *rows = (run / "predictions.csv").read_text().splitlines()
+    assert header.split(",")[:3] == ["index", "prediction", "probability_0"]
+    assert [int(row.split(",")[0]) for row in rows] == list(range(359))
+    assert all(abs(sum(map(float, row.split(",")[2:])) - 1) < 1e-4 for row in rows)
+
+
+def test_two_lines_of_python_give_the_network_back() -> None:
+    run = fit()
+    model = MLPClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
+    assert tuple(model.hparams["input_shape"]) == (1, 8, 8)
+    assert model.hparams["hidden_layer_sizes"] == [16]
+    saved = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("model", ["MLPClassifier", "CNNClassifier", "RNNClassifier"])
+def test_any_network_on_any_set_and_no_trace_of_a_dry_run(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model", model, "--data", "Digits", "--trainer.fast_dev_run", "true"]) == 0
+    assert "nothing was kept" in capsys.readouterr().out
+    assert list(Path().iterdir()) == []
+
+
+def test_the_callbacks_are_changed_by_options() -> None:
+    run = fit(
+        "--early_stopping.patience",
+        "1",
+        "--trainer.max_epochs",
+        "30",
+        "--model.lr",
+        "1e-9",
+        "--checkpoint.save_last",
+        "false",
+    )
+    assert not (run / "last.ckpt").exists()
+    assert json.loads((run / "results.json").read_text())["epochs"] == 2
+
+
+def test_another_monitor_brings_its_direction() -> None:
+    run = fit("--monitor", "val/loss", "--test_after_fit", "false")
+    results = json.loads((run / "results.json").read_text())
+    rows = (run / "metrics.csv").read_text().splitlines()
+    column = rows[0].split(",").index("val/loss")
+    assert results["best"]["score"] == pytest.approx(
+        min(float(r.split(",")[column]) for r in rows[1:] if r.split(",")[column])
+    )
+    assert "test" not in results
+
+
+def test_auto_precision_is_settled_in_the_config() -> None:
+    run = fit("--trainer.precision", "auto", "--test_after_fit", "false")
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] in ("32-true", "bf16-mixed")
+
+
+def test_several_configs_and_dotted_options_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("more.yaml").write_text("trainer: {max_epochs: 3}\nmodel: {init_args: {dropout: 0.125}}\n")
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--config", DIGITS, "--config", "more.yaml", "--data.batch_size", "32", "--print_config"])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["trainer"]["max_epochs"] == 3
+    assert shown["model"]["init_args"]["dropout"] == 0.125
+    assert shown["data"]["init_args"]["batch_size"] == 32
+    assert shown["model"]["class_path"].endswith("MLPClassifier")
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "expected"), [("model", "MLPClassifier", "label_smoothing"), ("data", "Digits", "val_size")]
+)
+def test_help_of_a_class_shows_inherited_options_with_their_text(
+    what: str, name: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", f"--{what}.help", name])
+    said = capsys.readouterr().out
+    assert expected in said
+    for option in ("lr", "optimizer") if what == "model" else ("batch_size", "augment"):
+        assert f"--{what}.init_args.{option} " in said or f"--{what}.{option} " in said
+
+
+def test_python_dash_m() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "litnets", "fit", "--modell", "x"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "litnets: no option 'modell'; did you mean 'model'?\n"
+
+
+MISTAKES = {
+    "fitt --config {c}": "no command 'fitt'; did you mean 'fit'?",
+    "fit": "--data and --model not given",
+    "fit --config {c} --model.lrr 3": "MLPClassifier has no option 'lrr'; did you mean 'lr'?",
+    "fit --config {c} --data.batchsize 3": "Digits has no option 'batchsize'; did you mean 'batch_size'?",
+    "fit --config {c} --trainer.max_epoch 3": "no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+    "fit --config {c} --trainer.max_epochs many": "trainer.max_epochs: expected a whole number, got 'many'",
+    "fit --config {c} --trainer.precision bf17": "trainer.precision: no 'bf17'; did you mean 'bf16'?",
+    "fit --config {c} --trainer.accelerator gpuu": "gpuu",
+    "fit --config {c} --trainer.devices 0": "devices",
+    "fit --config {c} --trainer.callbacks RichProgresBar": "no class 'RichProgresBar'; did you mean 'RichProgressBar'?",
+    "fit --config {c} --model.activation reluu": "model.activation: no 'reluu'; did you mean 'relu'?",
+    "fit --config {c} --model.hidden_layer_sizes wide": "model.hidden_layer_sizes: expected a list, got 'wide'",
+    "fit --config {c} --model.dropout 3": "dropout",
+    "fit --config {c} --model.optimizer Adamw": "optimizer: no class 'Adamw'; did you mean 'AdamW'?",
+    "fit --config {c} --model.lr_scheduler CosineLR": "lr_scheduler: no class 'CosineLR'",
+    "fit --config {c} --model.class_weights [1,2]": "class_weights: expected 10 numbers, one a class, got 2",
+    "fit --config {c} --monitor val/acc": "no metric 'val/acc'; did you mean 'val/accuracy'?",
+    "fit --config {c} --data.val_size 2000": "leave none for training",
+    "fit --config {c} --ckpt_path best": "--ckpt_path best: of which run?",
+    "fit --config {c} --ckpt_path nope.ckpt": "checkpoint nope.ckpt: no such file",
+    "fit --config {c} --runs_dir a_file": "the run's folder",
+    "fit --model MLPClasifier --data Digits": "model: no class 'MLPClasifier'; did you mean 'MLPClassifier'?",
+    "fit --model MLPClassifier --data Digit": "data: no class 'Digit'; did you mean 'Digits'?",
+    "fit --config nowhere/digits_mlp.yaml": "config: no file",
+    "fit --config a_folder": "not a file",
+    "fit --config empty.yaml": "the file is empty",
+    "fit --config broken.yaml": "not valid YAML",
+    "fit --config binary.yaml": "config: cannot be read",
+    "fit --config typo.yaml": "no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+    "test --config {c}": "test needs a checkpoint",
+    "test --config {c} --ckpt_path empty.yaml": "not a whole checkpoint",
+    "test --config {c} --ckpt_path a_folder": "a folder, not a file",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_gets_a_line_or_two(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a_folder").mkdir()
+    for name, content in {
+        "a_file": b"",
+        "empty.yaml": b"",
+        "broken.yaml": b"model: [1",
+        "binary.yaml": b"\0\xff\xfe",
+    }.items():
+        Path(name).write_bytes(content)
+    Path("typo.yaml").write_text("model: MLPClassifier\ndata: Digits\ntrainer:\n  max_epoch: 3\n")
+    before = sorted(Path().rglob("*"))
+    assert MISTAKES[command] in error(capsys, *command.format(c=DIGITS).split())
+    assert sorted(Path().rglob("*")) == before, "a run that did not start left something behind"
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["fit", "--debug", "--config", DIGITS, "--model.lrr", "1"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setenv("LITNETS_DEBUG", "1")
+    assert main(["fit", "--config", DIGITS, "--model.lrr", "1"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit()
+    said = error(capsys, "test", "--config", str(run / "config.yaml"), "--model.hidden_layer_sizes", "[17]")
+    assert "net.layers.1.weight is (16, 64) in the checkpoint, (17, 64) in the model" in said
+    assert "has no" in error(
+        capsys, "test", "--model", "CNNClassifier", "--data", "Digits", "--ckpt_path", str(run / "best.ckpt")
+    )
+    (run / "best.ckpt").write_bytes((run / "best.ckpt").read_bytes()[:1000])
+    assert "not a whole checkpoint" in error(capsys, "test", "--config", str(run / "config.yaml"))
+    (run / "best.ckpt").unlink()
+    assert "has no best.ckpt" in error(capsys, "test", "--config", str(run / "config.yaml"))
+
+
+def test_modules_that_are_not_of_this_project(capsys: pytest.CaptureFixture[str]) -> None:
+    said = error(capsys, "fit", "--model", "BoringModel", "--data", "BoringDataModule")
+    assert said == "litnets: BoringModel does not say which metric to watch; give --monitor NAME\n"
+    options = ["--trainer.max_epochs", "2", "--monitor", "quality", "--monitor_mode", "max"]
+    assert main(["fit", "--model", "Foreign", "--data", "BoringDataModule", *options]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_foreign").iterdir()
+    assert json.loads((run / "results.json").read_text())["best"] == {"monitor": "quality", "score": 1.0, "epoch": 2}
+
+
+def test_an_image_network_refuses_what_is_no_image() -> None:
+    with pytest.raises(ValueError, match="reads images"):
+        CNNClassifier(input_shape=(13,), num_classes=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn"])
+def test_two_processes_test_every_sample_once(strategy: str) -> None:
+    command = [sys.executable, "-m", "litnets", "fit", "--config", DIGITS, *SHORT]
+    subprocess.run(
+        [*command, "--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", strategy], check=True
+    )
+    (run,) = Path("checkpoints/digits_mlp").iterdir()
+    rows = (run / "metrics.csv").read_text().splitlines()
+    assert len(rows) >= 3, "the rows of training are gone"
+    two = json.loads((run / "results.json").read_text())["test"]
+    assert (
+        main(["predict", "--config", str(run / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto"])
+        == 0
+    )
+    from litnets import Digits
+
+    digits = Digits()
+    digits.setup()
+    targets = digits.splits["test"][torch.arange(359)][1]
+    predicted = [int(r.split(",")[1]) for r in (run / "predictions.csv").read_text().splitlines()[1:]]
+    assert two["accuracy"] == pytest.approx((torch.tensor(predicted) == targets).float().mean().item(), abs=1e-6)

@@ -1,0 +1,54 @@
+"""Every shipped configuration, run as a person would, on tiny files in the real on-disk formats."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from litnets.__main__ import main
+from tests.conftest import CONFIGS
+from tests.tiny import write_mnist
+
+ALL = sorted(CONFIGS.glob("*.yaml"))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options that point a configuration at tiny data."""
+    from torchvision import datasets
+
+    for source in (datasets.MNIST, datasets.FashionMNIST):
+        checksums = write_mnist(tmp_path / "tiny", source.__name__)
+        monkeypatch.setattr(source, "resources", list(checksums.items()))
+    return ["--data.data_dir", str(tmp_path / "tiny")]
+
+
+def test_there_are_some() -> None:
+    assert {f"{d}_{n}" for d in ("digits", "fashion_mnist") for n in ("mlp", "cnn", "rnn")} <= {c.stem for c in ALL}
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda c: c.stem)
+def test_fit_test_predict(config: Path, data: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    options = [] if config.stem.startswith("digits") else data
+    assert (
+        main(["fit", "--config", str(config), "--trainer.max_epochs", "1", "--trainer.precision", "32-true", *options])
+        == 0
+    )
+    (run,) = Path("checkpoints", config.stem).iterdir()
+    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+    assert main(["test", "--config", str(run / "config.yaml")]) == 0
+    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
+    assert len((run / "predictions.csv").read_text().splitlines()) > 40
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda c: c.stem)
+def test_is_one_experiment_with_its_header(config: Path) -> None:
+    lines = config.read_text().splitlines()
+    header = [line for line in lines if line.startswith("#")]
+    assert 20 <= len(lines) <= 45
+    assert any(f"litnets fit --config configs/{config.name}" in line for line in header)
+    assert any("test accuracy" in line and "3 seeds" in line for line in header)
+    init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
+    assert not {"input_shape", "num_classes", "class_counts"} & init_args.keys(), "sizes come from the data"

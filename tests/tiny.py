@@ -1,0 +1,48 @@
+"""Tiny data sets in the real on-disk formats, for tests that read files as a run does."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+
+def write_mnist(folder: Path, name: str = "MNIST", train: int = 120, test: int = 40) -> dict[str, str]:
+    """Write a tiny MNIST or Fashion-MNIST as torchvision lays it out, the four .gz files under `folder/name/raw`.
+
+    Every run writes the same bytes. All 10 classes are there (from 10 samples on) and easily learnt: class k is a
+    bright square in the k-th place of a 4x4 board, on noise.
+
+    Returns:
+        The MD5 of each file by its name, to be put in place of torchvision's:
+        `monkeypatch.setattr(datasets.MNIST, "resources", list(checksums.items()))`.
+    """
+    raw = folder / name / "raw"
+    raw.mkdir(parents=True)
+    checksums = {}
+    for seed, (part, size) in enumerate((("train", train), ("t10k", test))):
+        images, labels = learnable_images(size, seed)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            content = gzip.compress(idx(array), mtime=0)
+            (raw / f"{part}-{kind}-ubyte.gz").write_bytes(content)
+            checksums[f"{part}-{kind}-ubyte.gz"] = hashlib.md5(content).hexdigest()
+    return checksums
+
+
+def learnable_images(size: int, seed: int) -> tuple[Bytes, Bytes]:
+    """Images `(size, 28, 28)` and their classes `(size,)`, both uint8; the classes in turn, in a random order."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(size) % 10).astype(np.uint8)
+    images = random.integers(0, 64, (size, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = 7 * (label // 4), 7 * (label % 4)
+        image[row : row + 7, column : column + 7] += 160
+    return images, labels
+
+
+def idx(array: Bytes) -> bytes:
+    """An array in the IDX format of MNIST: type and number of dimensions, the dimensions, the values."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
