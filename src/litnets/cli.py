@@ -346,6 +346,8 @@ def run(args: list[str]) -> int:
     a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
     debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
     _quieten()
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
     try:
         Command([arg for arg in args if arg != "--debug"])
     except (InputError, MisconfigurationException) as error:

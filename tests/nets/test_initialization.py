@@ -36,6 +36,11 @@ NETS = {
 INPUTS = {"mlp": (5, 12), "cnn": (5, 3, 8, 8), "cnn_group": (5, 3, 8, 8), "rnn": (5, 6, 12)}
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 def first_weight(layer):
     return next(p for p in layer.parameters() if p.ndim >= 2).detach()
 

@@ -21,6 +21,11 @@ BY_HAND = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 def linear(layer, x):
     return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
 

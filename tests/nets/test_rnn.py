@@ -13,6 +13,11 @@ ALL = list(itertools.product(CELLS, [False, True], POOLINGS))
 LENGTHS = torch.tensor([5, 1, 7, 3])
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 def sequences():
     """Four sequences of 1 to 7 steps of 3 numbers; what lies behind their ends is garbage."""
     x = torch.randn(4, 7, 3)

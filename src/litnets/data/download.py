@@ -39,7 +39,7 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
             if path.exists():
                 # Whoever still waits for the lock finds the file, and needs it no more; Windows removes it by itself.
                 with suppress(PermissionError):
-                    lock.unlink()
+                    lock.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path} is not there, and {path.parent} cannot be written: {error}") from error
     if not path.exists():

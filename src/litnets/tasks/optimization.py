@@ -31,7 +31,7 @@ class WarmupCosineLR(LRScheduler):
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup: expected a share of all steps in [0, 1), got {warmup}")
         self.total_steps = total_steps
-        self.warmup_steps = round(warmup * total_steps)
+        self.warmup_steps = min(round(warmup * total_steps), total_steps - 1)  # the last step falls
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]

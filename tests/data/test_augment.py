@@ -1,0 +1,130 @@
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from litnets.data import Augmentation, Cutout, RandomFlip, RandomShift
+
+Array = NDArray[np.uint8]
+
+AUGMENTATIONS = {
+    "shift by zeros": RandomShift(2),
+    "shift by reflection": RandomShift(2, "reflect"),
+    "no shift": RandomShift(0),
+    "flip": RandomFlip(),
+    "cutout": Cutout(3),
+    "cutout, even": Cutout(4),
+}
+every_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+
+
+def images(n: int = 64, channels: int = 2, height: int = 6, width: int = 7, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """Images no two values of which are alike within an image (up to 255 of them), none of them zero."""
+    one = 1 + torch.arange(channels * height * width) % 255
+    return one.view(1, channels, height, width).repeat(n, 1, 1, 1).to(dtype)
+
+
+# What may come of one image, by slow NumPy: every outcome of the augmentation by its choice.
+
+
+def shifts(image: Array, pixels: int, mode: str) -> dict[tuple[int, int], Array]:
+    _, height, width = image.shape
+    padded = np.pad(image, ((0, 0), (pixels, pixels), (pixels, pixels)), mode)  # type: ignore[call-overload]
+    places = product(range(2 * pixels + 1), repeat=2)
+    return {(i, j): padded[:, i : i + height, j : j + width] for i, j in places}
+
+
+def flips(image: Array) -> dict[bool, Array]:
+    return {False: image, True: image[:, :, ::-1]}
+
+
+def cutouts(image: Array, size: int) -> dict[tuple[int, int], Array]:
+    _, height, width = image.shape
+    found = {}
+    for row, column in product(range(height), range(width)):
+        out = image.copy()
+        top, left = row - size // 2, column - size // 2
+        out[:, max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)] = 0
+        found[row, column] = out
+    return found
+
+
+CASES: dict[str, tuple[Augmentation, Callable[[Array], dict[object, Array]]]] = {
+    "shift by zeros": (RandomShift(1), lambda x: dict(shifts(x, 1, "constant"))),
+    "shift by reflection": (RandomShift(2, "reflect"), lambda x: dict(shifts(x, 2, "reflect"))),
+    "no shift": (RandomShift(0), lambda x: {0: x}),
+    "flip": (RandomFlip(), lambda x: dict(flips(x))),
+    "cutout of 1": (Cutout(1), lambda x: dict(cutouts(x, 1))),
+    "cutout of 3": (Cutout(3), lambda x: dict(cutouts(x, 3))),
+    "cutout of 4": (Cutout(4), lambda x: dict(cutouts(x, 4))),
+    "cutout of 0": (Cutout(0), lambda x: {0: x}),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_sample_has_one_of_the_outcomes_and_all_outcomes_come(
+    case: tuple[Augmentation, Callable[[Array], dict[object, Array]]],
+) -> None:
+    augmentation, slow = case
+    batch = images(2000)
+    outcomes = {array.tobytes(): choice for choice, array in slow(batch[0].numpy()).items()}
+    found = [outcomes[sample.tobytes()] for sample in augmentation(batch).numpy()]  # KeyError: none of them
+    counts = np.array([found.count(choice) for choice in outcomes.values()])
+    # Drawn evenly: 2,000 draws of up to 42 outcomes, each within 5 standard deviations of its share.
+    expected = len(found) / len(counts)
+    assert np.abs(counts - expected).max() <= 5 * np.sqrt(expected)
+
+
+@every_augmentation
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.int32])
+@pytest.mark.parametrize("shape", [(5, 1, 8, 8), (3, 3, 5, 9), (1, 1, 4, 4), (0, 1, 8, 8)])
+def test_shape_and_dtype_are_kept(augmentation: Augmentation, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    out = augmentation(images(*shape, dtype=dtype))
+    assert out.shape == shape
+    assert out.dtype == dtype
+
+
+@every_augmentation
+def test_the_given_batch_is_left_as_it_was(augmentation: Augmentation) -> None:
+    batch = images()
+    augmentation(batch)
+    assert torch.equal(batch, images())
+
+
+@every_augmentation
+def test_a_seed_repeats_it(augmentation: Augmentation) -> None:
+    def draw(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return augmentation(images())
+
+    assert torch.equal(draw(1), draw(1))
+    changes = not torch.equal(draw(1), images())
+    assert changes == (not torch.equal(draw(1), draw(2)))
+
+
+@pytest.mark.parametrize("augmentation", [RandomShift(2), RandomFlip(), Cutout(3)], ids=["shift", "flip", "cutout"])
+def test_each_sample_is_changed_in_its_own_way(augmentation: Augmentation) -> None:
+    assert len({sample.tobytes() for sample in augmentation(images()).numpy()}) > 1
+
+
+def test_rows_and_columns_are_shifted_apart() -> None:
+    outcomes = shifts(images(1)[0].numpy(), 2, "constant")
+    place = {array.tobytes(): choice for choice, array in outcomes.items()}
+    found = [place[sample.tobytes()] for sample in RandomShift(2)(images()).numpy()]
+    assert any(down != right for down, right in found)
+
+
+def test_all_channels_of_a_sample_are_changed_alike() -> None:
+    one = torch.randint(1, 255, (50, 1, 6, 7), dtype=torch.uint8)
+    for augmentation in AUGMENTATIONS.values():
+        first, second = augmentation(one.repeat(1, 2, 1, 1)).unbind(1)
+        assert torch.equal(first, second)
+
+
+def test_an_augmentation_of_ones_own_says_what_to_write() -> None:
+    with pytest.raises(NotImplementedError):
+        Augmentation()(images())

@@ -1,0 +1,303 @@
+import inspect
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from litnets.errors import InputError
+from litnets.tasks import Classifier
+from litnets.tasks.optimization import Optimization, WarmupCosineLR
+
+pytestmark = [
+    # The data are in memory: workers would only slow them down.
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    # Lightning's own use of torch.utils._pytree (2.6.6 with torch 2.15).
+    pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
+]
+
+OPTIMIZERS = sorted(
+    name
+    for name, value in vars(torch.optim).items()
+    if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+)
+LENGTH_FROM_TRAINER = ["CosineAnnealingLR", "OneCycleLR", "PolynomialLR", "WarmupCosineLR"]
+
+
+def optimization(optimizer="AdamW", **given):
+    names = ("lr", "weight_decay", "optimizer_args", "lr_scheduler", "lr_scheduler_args", "lr_scheduler_interval")
+    return Optimization(optimizer, **{name: given.get(name) for name in names})
+
+
+def build(net, **given):
+    return optimization(**given).build_optimizer(net.named_parameters())
+
+
+class Rates(Callback):
+    """The learning rate of each update of the weights."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+def fit(model=None, batches=5, trainer=None, **given):
+    """The learning rates of a tiny training, and its trainer."""
+    model = model or Classifier(nn.Linear(3, 2), 2, **given)
+    loader = DataLoader(TensorDataset(torch.randn(2 * batches, 3), torch.arange(2 * batches) % 2), batch_size=2)
+    rates = Rates()
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[rates],
+        **(trainer or {"max_epochs": 2}),
+    )
+    trainer.fit(model, loader, loader)
+    return rates.seen, trainer
+
+
+# Optimisers
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "SGD"])
+def test_biases_and_normalisation_do_not_decay(kind):
+    """Without a gradient, only the decay moves a weight."""
+    net = nn.ModuleList([nn.Linear(3, 4), nn.BatchNorm1d(4), nn.GroupNorm(2, 4), nn.Conv2d(1, 2, 3), nn.LSTM(3, 2)])
+    for parameter in net.parameters():
+        nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    build(net, optimizer=kind, lr=0.5, weight_decay=0.4).step()
+    for name, parameter in net.named_parameters():
+        decays = name.rpartition(".")[2] in ("weight_ih_l0", "weight_hh_l0") or name in ("0.weight", "3.weight")
+        expected = torch.full_like(parameter, 0.8 if decays else 1.0)
+        torch.testing.assert_close(parameter.data, expected, msg=name)
+
+
+def test_frozen_parameters_are_left_out():
+    net = nn.Linear(3, 4)
+    net.weight.requires_grad_(False)
+    groups = build(net).param_groups
+    assert [parameter.shape for group in groups for parameter in group["params"]] == [net.bias.shape]
+
+
+@pytest.mark.parametrize(("kind", "decay"), [("SGD", 0), ("Adam", 0), ("AdamW", 0.01), ("NAdam", 0)])
+def test_each_optimizer_keeps_its_own_decay(kind, decay):
+    weights, biases = build(nn.Linear(3, 4), optimizer=kind).param_groups
+    assert weights["weight_decay"] == decay
+    assert biases["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name != "Muon"])
+def test_every_optimizer_of_torch_at_its_own_defaults(kind):
+    theirs = getattr(torch.optim, kind)([nn.Parameter(torch.zeros(2, 2))]).defaults
+    mine = build(nn.Linear(3, 4), optimizer=kind)
+    assert type(mine) is getattr(torch.optim, kind)
+    assert mine.defaults == theirs
+
+
+@pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name not in ("Muon", "SparseAdam")])
+def test_every_optimizer_of_torch_lowers_a_loss(kind):
+    torch.manual_seed(0)
+    net, x = nn.Linear(3, 1), torch.randn(16, 3)
+    optimizer = build(net, optimizer=kind, lr=0.01)
+
+    def loss():
+        optimizer.zero_grad()
+        value = (net(x) - 5).square().mean()
+        value.backward()
+        return value
+
+    values = [float(optimizer.step(loss)) for _ in range(5)]
+    assert values[-1] < values[0]
+
+
+def test_an_optimizer_that_refuses_biases_says_so():
+    with pytest.raises(InputError, match="Muon only supports 2D parameters"):
+        optimization("Muon")
+
+
+def test_arguments_reach_the_optimizer():
+    groups = build(nn.Linear(3, 4), optimizer="SGD", lr=0.5, optimizer_args={"momentum": 0.9, "lr": 9}).param_groups
+    assert [(group["momentum"], group["lr"]) for group in groups] == [(0.9, 0.5)] * 2
+
+
+def test_a_dotted_path_names_a_class_outside():
+    assert type(build(nn.Linear(3, 4), optimizer="torch.optim.sgd.SGD")) is torch.optim.SGD
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"optimizer": "adamw"}, "optimizer: no class 'adamw'; did you mean 'AdamW'?"),
+        ({"optimizer": "Sdg"}, "did you mean 'SGD'?"),
+        ({"optimizer": "zzz"}, "(known: ASGD, Adadelta"),
+        ({"optimizer": "Optimizer"}, "optimizer: no class 'Optimizer'"),
+        ({"optimizer": "no_such_module.SGD"}, "cannot import 'no_such_module.SGD'"),
+        ({"optimizer": "torch.optim.NoSuchClass"}, "cannot import 'torch.optim.NoSuchClass'"),
+        ({"optimizer": "math.sqrt"}, "optimizer or lr_scheduler: "),
+        (
+            {"optimizer": "SGD", "optimizer_args": {"momentun": 0.9}},
+            "optimizer_args: SGD takes no 'momentun'; did you mean 'momentum'?",
+        ),
+        ({"optimizer": "LBFGS", "weight_decay": 0.1}, "optimizer_args: LBFGS takes no 'weight_decay'"),
+        ({"lr": -1.0}, "Invalid learning rate: -1.0"),
+        ({"optimizer_args": {"betas": 0.9}}, "optimizer or lr_scheduler: "),
+        ({"lr_scheduler": "OneCycle"}, "lr_scheduler: no class 'OneCycle'; did you mean 'OneCycleLR'?"),
+        ({"lr_scheduler": "WarmupCosine"}, "did you mean 'WarmupCosineLR'?"),
+        ({"lr_scheduler": "StepLR"}, "step_size"),
+        (
+            {"lr_scheduler": "StepLR", "lr_scheduler_args": {"stepsize": 3}},
+            "lr_scheduler_args: StepLR takes no 'stepsize'; did you mean 'step_size'?",
+        ),
+        ({"lr_scheduler": "WarmupCosineLR", "lr_scheduler_args": {"warmup": 1.0}}, "warmup: expected a share"),
+    ],
+)
+def test_a_mistake_is_named_before_training(given, message):
+    with pytest.raises(InputError) as error:
+        optimization(**given)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# Schedules
+
+
+def rates(steps, length=10, lr=0.5, mode="min", **given):
+    """The learning rate of each of `steps` updates."""
+    how = optimization("SGD", lr=lr, optimizer_args={"momentum": 0.9}, **given)
+    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
+    scheduler = how.build_scheduler(optimizer, length, mode)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+def test_warmup_cosine():
+    """Three of ten steps rise to the learning rate, the other seven follow half a cosine to zero."""
+    falling = [0.5 * 0.5 * (1 + math.cos(math.pi * k / 7)) for k in range(8)]
+    expected = [0.125, 0.25, 0.375, *falling, 0.0, 0.0]
+    seen = rates(13, lr_scheduler="WarmupCosineLR", lr_scheduler_args={"warmup": 0.3})
+    assert seen == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("total", [1, 2, 4])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 0.6, 0.9])
+def test_warmup_cosine_of_a_few_steps(total, warmup):
+    """A run of few steps (fast_dev_run has one) learns in each of them, and ends at zero."""
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.5)
+    scheduler = WarmupCosineLR(optimizer, total, warmup)
+    for _ in range(total):
+        assert 0 < optimizer.param_groups[0]["lr"] <= 0.5
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
+
+
+def test_every_length_is_filled_in():
+    steps = range(10)
+    assert rates(10, lr_scheduler="CosineAnnealingLR") == pytest.approx(
+        [0.25 * (1 + math.cos(math.pi * k / 10)) for k in steps]
+    )
+    assert rates(10, lr_scheduler="PolynomialLR") == pytest.approx([0.5 * (1 - k / 10) for k in steps])
+    one_cycle = rates(10, lr_scheduler="OneCycleLR")
+    assert one_cycle[0] == pytest.approx(0.5 / 25)
+    assert one_cycle[2] == max(one_cycle) == pytest.approx(0.5)  # pct_start 0.3 of ten steps
+    assert one_cycle[9] == pytest.approx(0.5 / 25 / 1e4)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "given"),
+    [("CosineAnnealingLR", {"T_max": 4}), ("PolynomialLR", {"total_iters": 4}), ("WarmupCosineLR", {"total_steps": 4})],
+)
+def test_a_length_that_is_given_stays(scheduler, given):
+    how = optimization(lr_scheduler=scheduler, lr_scheduler_args=given)
+    assert how.interval == "epoch"
+    assert rates(5, lr_scheduler=scheduler, lr_scheduler_args=given)[4] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("scheduler", LENGTH_FROM_TRAINER)
+def test_an_endless_training_has_no_length(scheduler):
+    how = optimization("SGD", optimizer_args={"momentum": 0.9}, lr_scheduler=scheduler)
+    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
+    with pytest.raises(InputError, match=f"{scheduler} needs to know how long training is"):
+        how.build_scheduler(optimizer, math.inf, "min")
+
+
+def cosine(k, length):
+    return 0.05 * (1 + math.cos(math.pi * k / length))
+
+
+@pytest.mark.parametrize(
+    ("trainer", "updates"),
+    [
+        ({"max_epochs": 2}, 10),
+        ({"max_epochs": 2, "accumulate_grad_batches": 2}, 6),
+        ({"max_steps": 7}, 7),
+        ({"max_epochs": 2, "limit_train_batches": 3}, 6),
+    ],
+)
+def test_a_schedule_ends_with_the_training(trainer, updates):
+    seen, after = fit(trainer=trainer, lr=0.1, lr_scheduler="CosineAnnealingLR")
+    assert seen == pytest.approx([cosine(k, updates) for k in range(updates)])
+    assert after.optimizers[0].param_groups[0]["lr"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_cycle_ends_with_the_training(accumulate):
+    trainer = {"max_epochs": 2, "accumulate_grad_batches": accumulate}
+    seen, _ = fit(trainer=trainer, lr=0.1, lr_scheduler="OneCycleLR")
+    assert len(seen) == (6 if accumulate == 2 else 10)
+    assert seen[0] == pytest.approx(0.1 / 25)
+    assert seen[-1] == pytest.approx(0.1 / 25 / 1e4)
+    assert max(seen[1:-1]) > 0.08
+
+
+def test_a_schedule_by_epochs():
+    seen, _ = fit(
+        batches=2, trainer={"max_epochs": 4}, lr=0.1, lr_scheduler="CosineAnnealingLR", lr_scheduler_interval="epoch"
+    )
+    assert seen == pytest.approx([cosine(k, 4) for k in (0, 0, 1, 1, 2, 2, 3, 3)])
+
+
+def test_a_schedule_without_length_moves_each_epoch():
+    seen, _ = fit(
+        batches=2,
+        trainer={"max_epochs": 3},
+        lr=0.1,
+        lr_scheduler="StepLR",
+        lr_scheduler_args={"step_size": 1, "gamma": 0.5},
+    )
+    assert seen == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
+
+
+class Scripted(Classifier):
+    """Its validation accuracy is what the test says; its loss is the opposite of it."""
+
+    def on_validation_epoch_end(self):
+        accuracy = (0.1, 0.2, 0.3, 0.2, 0.1)[self.current_epoch]
+        self.log_dict({"val/accuracy": accuracy, "val/loss": -accuracy, "val/f1": accuracy})
+
+
+@pytest.mark.parametrize("watched", [{}, {"monitor": "val/accuracy"}, {"monitor": "val/loss"}, {"monitor": "val/f1"}])
+def test_a_plateau_of_the_watched_metric_lowers_the_learning_rate(watched):
+    model = Scripted(
+        nn.Linear(3, 2),
+        2,
+        lr=0.1,
+        lr_scheduler="ReduceLROnPlateau",
+        lr_scheduler_args={"patience": 0, "factor": 0.5, **watched},
+    )
+    seen, trainer = fit(model, batches=1, trainer={"max_epochs": 5})
+    assert seen == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05])
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.025)

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from litnets.errors import InputError
+from litnets.nets import RNN
+from litnets.tasks import Classifier
+
+pytestmark = [
+    # The data are in memory: workers would only slow them down.
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    # Lightning's own use of torch.utils._pytree (2.6.6 with torch 2.15).
+    pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
+]
+
+
+class Log(Logger):
+    """Keeps what is logged: (step, values)."""
+
+    name, version = "log", 0
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append((step, metrics))
+
+
+def trainer(**given):
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(**{"accelerator": "cpu", "logger": False, "max_epochs": 1, **quiet, **given})
+
+
+def loader(size=11, batch_size=4):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(size, 3, generator=generator)
+    return DataLoader(TensorDataset(x, torch.arange(size) % 3), batch_size=batch_size)
+
+
+def cross_entropies(net, loader):
+    x, y = (tensor.numpy() for tensor in loader.dataset.tensors)
+    logits = x @ net.weight.detach().numpy().T + net.bias.detach().numpy()
+    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y], (logits.argmax(1) == y).mean()
+
+
+def test_the_epochs_values_are_means_over_samples():
+    """Batches of 4, 4 and 3: a mean of the batches' means would be another number."""
+    model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
+    data = loader()
+    losses, accuracy = cross_entropies(model.net, data)
+    biased = np.mean([part.mean() for part in np.split(losses, [4, 8])])
+    assert abs(biased - losses.mean()) > 1e-3
+    run = trainer()
+    run.fit(model, data, data)
+    for split in ("train", "val"):
+        assert run.callback_metrics[f"{split}/loss"].item() == pytest.approx(losses.mean(), abs=1e-5)
+        assert run.callback_metrics[f"{split}/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_metrics_start_anew_each_epoch():
+    model = Classifier(nn.Linear(3, 3), 3)
+    log = Log()
+    trainer(max_epochs=3, logger=log, log_every_n_steps=1).fit(model, loader(), loader())
+    logged = [row["val/loss"] for _, row in log.rows if "val/loss" in row]
+    assert len(logged) == 3
+    losses, _ = cross_entropies(model.net, loader())
+    assert logged[-1] == pytest.approx(losses.mean(), abs=1e-5)
+
+
+def test_the_loss_of_a_step_is_logged_every_n_steps():
+    log = Log()
+    trainer(logger=log, log_every_n_steps=2).fit(Classifier(nn.Linear(3, 3), 3), loader(size=20))
+    assert [step for step, row in log.rows if "train/loss_step" in row] == [1, 3]
+
+
+def test_the_loss_of_a_step_is_that_batchs():
+    log, data = Log(), loader()
+    model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
+    losses, _ = cross_entropies(model.net, data)
+    trainer(logger=log, log_every_n_steps=1).fit(model, data)
+    logged = [row["train/loss_step"] for _, row in log.rows if "train/loss_step" in row]
+    assert logged == pytest.approx([part.mean() for part in np.split(losses, [4, 8])], abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_outputs_are_float32_at_any_precision(dtype):
+    model = Classifier(nn.Linear(3, 3), 3).to(dtype)
+    x = torch.randn(2, 3)
+    expected = torch.nn.functional.linear(x, model.net.weight.float(), model.net.bias.float())
+    assert model(x).dtype == torch.float32
+    torch.testing.assert_close(model(x), expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_several_inputs_reach_the_network(kind):
+    model = Classifier(RNN(3, 4, 5), 4)
+    steps, lengths = torch.randn(2, 6, 3), torch.tensor([6, 2])
+    torch.testing.assert_close(model(kind((steps, lengths))), model.net(steps, lengths))
+
+
+def test_whole_numbers_stay_whole():
+    model = Classifier(nn.Embedding(7, 4), 4)
+    assert model(torch.tensor([1, 6])).shape == (2, 4)
+
+
+def test_a_training_learns():
+    """Three classes along one direction: 60 steps separate them."""
+    torch.manual_seed(0)
+    y = torch.arange(60) % 3
+    x = nn.functional.one_hot(y).float() + 0.1 * torch.randn(60, 3)
+    data = DataLoader(TensorDataset(x, y), batch_size=10)
+    run = trainer(max_epochs=10)
+    run.fit(Classifier(nn.Linear(3, 3), 3, lr=0.1), data, data)
+    assert run.callback_metrics["val/accuracy"] == 1.0
+
+
+def test_known_monitors():
+    model = Classifier(nn.Linear(3, 3), 3)
+    names = ["train/loss", "train/accuracy"]
+    names += [f"val/{metric}" for metric in ("loss", "accuracy", "precision", "recall", "f1", "auroc")]
+    for name in names:
+        assert model.check_monitor(name) is None
+    run = trainer()
+    run.fit(model, loader(), loader())
+    assert set(names) <= set(run.callback_metrics)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "nearest"), [("val/acc", "val/accuracy"), ("val_loss", "val/loss"), ("val/f1_score", "val/f1")]
+)
+def test_an_unknown_monitor_is_named(monitor, nearest):
+    model = Classifier(nn.Linear(3, 3), 3)
+    with pytest.raises(InputError, match=f"no metric '{monitor}'; did you mean '{nearest}'"):
+        model.check_monitor(monitor)
+
+
+def test_the_plateaus_monitor_is_checked_too():
+    model = Classifier(nn.Linear(3, 3), 3, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": "val/los"})
+    with pytest.raises(InputError, match="no metric 'val/los'; did you mean 'val/loss'"):
+        model.check_monitor("val/accuracy")

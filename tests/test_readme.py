@@ -1,0 +1,54 @@
+"""What README.md shows is run as it stands there, in its order; only training is cut short."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from litnets.__main__ import main
+from tests.conftest import CONFIGS
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def with_run(text: str) -> str:
+    """Put the newest run where the README says <run>."""
+    runs = sorted(Path("checkpoints/digits_cnn").glob("*"))
+    return text.replace("<run>", runs[-1].name) if runs else text
+
+
+def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(CONFIGS, "configs")
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("litnets ")]
+    assert len(commands) >= 6
+    for command in commands:
+        args = with_run(command).split()[1:]
+        short = ["--trainer.max_epochs", "1"] if args[0] == "fit" else []
+        assert main(args + short) == 0, command
+    assert len(list(Path("checkpoints").glob("*/*/predictions.csv"))) == 1
+    load, own = blocks("python")
+    names: dict[str, object] = {}
+    exec(with_run(load), names)
+    assert type(names["model"]).__name__ == "CNNClassifier"
+    Path("mine.py").write_text(own)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (inline,) = re.findall(r"`litnets (fit --model mine\.[^`]+)`", README)
+    assert main([*inline.split(), "--trainer.max_epochs", "1"]) == 0
+
+
+def test_files_that_it_names_exist() -> None:
+    root = Path(__file__).parent.parent
+    for name in re.findall(r"`((?:src|configs|tests)/[\w/.]+)`", README):
+        assert (root / name).exists(), name
+
+
+def test_table_is_that_of_the_headers() -> None:
+    for config in sorted(CONFIGS.glob("*.yaml")):
+        (accuracy,) = re.findall(r"test accuracy (\S+ ± \S+)", config.read_text())
+        assert re.search(rf"`?{config.stem}`? \|.*{re.escape(accuracy)}", README), config.stem
