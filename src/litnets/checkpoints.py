@@ -1,6 +1,7 @@
 """Checkpoints read safely: what is not one, or does not fit, is said in a line."""
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,12 @@ import torch
 from torch import nn
 
 from litnets.errors import InputError
+
+# What torch.load raises on files with random bytes in them.
+_BROKEN = (
+    RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    struct.error,
+)  # fmt: skip
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except PermissionError as error:
         raise InputError(f"checkpoint {path}: cannot be read: {error}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except _BROKEN as error:
         raise InputError(
             f"checkpoint {path}: not a whole checkpoint; it is truncated, garbled or another file"
         ) from error

@@ -28,7 +28,21 @@ from litnets.results import best_of, print_results, summarize
 from litnets.run import Run, environment
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
-FACTS = ("input_shape", "num_classes", "class_names", "class_counts")
+FACTS = (
+    "input_shape",
+    "vocab_size",
+    "num_classes",
+    "class_names",
+    "class_counts",
+    "num_targets",
+    "target_names",
+    "target_mean",
+    "target_std",
+    "horizon",
+    "channel_names",
+    "channel_mean",
+    "channel_std",
+)
 
 
 class Command(LightningCLI):

@@ -23,7 +23,9 @@ class AutoTrainer(Trainer):
     """
 
     def __init__(self, precision: Precision | Literal["auto"] | int | None = None, **trainer: Any) -> None:
-        chosen: Any = fastest_precision() if precision == "auto" else precision
+        chosen: Any = precision
+        if precision == "auto":
+            chosen = fastest_precision(str(trainer.get("accelerator", "auto")))
         super().__init__(precision=chosen, **trainer)
 
 

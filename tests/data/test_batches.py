@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import chain, combinations
 
 import pytest
 import torch
@@ -79,7 +79,7 @@ def test_orders_of_all_seeds_and_epochs_differ() -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 11, 12])
 def test_processes_together_evaluate_each_sample_once(size: int, num_replicas: int) -> None:
     parts = orders(size, False, num_replicas)
-    assert sorted(sum(parts, [])) == list(range(size))
+    assert sorted(chain(*parts)) == list(range(size))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     lengths = [len(EpochSampler(size, False, 0, rank, num_replicas)) for rank in range(num_replicas)]
     assert lengths == [len(part) for part in parts]
@@ -96,7 +96,7 @@ def test_processes_train_on_different_samples_and_equally_many(size: int, num_re
 
 
 def test_the_samples_left_out_for_even_processes_are_others_in_another_epoch() -> None:
-    left_out = [set(range(11)) - set(sum(orders(11, True, 3, epoch=epoch), [])) for epoch in range(20)]
+    left_out = [set(range(11)) - set(chain(*orders(11, True, 3, epoch=epoch))) for epoch in range(20)]
     assert all(len(some) == 2 for some in left_out)
     assert len(set.union(*left_out)) > 4
 

@@ -53,5 +53,5 @@ def test_the_split_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     "arguments", [{"val_size": 1797}, {"test_size": -1}, {"num_folds": 1}, {"num_folds": 3, "fold": 3}]
 )
 def test_impossible_splits_are_refused(arguments: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="val_size|test_size|num_folds"):
+    with pytest.raises(InputError, match=r"val_size|test_size|num_folds"):
         ready(**arguments)

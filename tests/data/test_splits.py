@@ -28,7 +28,8 @@ def assert_partition(parts: tuple[Tensor, ...], size: int) -> None:
     assert sorted(torch.cat(parts).tolist()) == list(range(size))
 
 
-def assert_stratified(part: Tensor, labels: Tensor, tolerance: float = 1.5) -> None:
+def assert_stratified(part: Tensor, labels: Tensor, tolerance: float = 2.1) -> None:
+    """Each class has its share, to a sample or two: small classes that are rounded alike crowd out the large ones."""
     counts = labels.bincount()
     expected = counts * len(part) / len(labels)
     assert (labels[part].bincount(minlength=len(counts)) - expected).abs().max() <= tolerance
@@ -97,12 +98,12 @@ def test_folds_partition_the_data(counts: list[int], num_folds: int, test_size: 
 
 
 @pytest.mark.parametrize(
-    ("val_size", "test_size"), [(0, 1.0), (1.0, 19), (0.5, 0.5), (20, 0), (0, 20), (0.9, 2), (10**30, 0)]
+    ("val_size", "test_size"),
+    # 1.0 is one sample, not all of them.
+    [(19, 1.0), (1.0, 19), (0.5, 0.5), (20, 0), (0, 20), (0.9, 2), (1e30, 0)],
 )
 def test_sizes_that_leave_nothing_for_training_are_refused(val_size: float, test_size: float) -> None:
-    if (val_size, test_size) == (0, 1.0):
-        val_size = 19  # 1.0 is one sample, not all of them
-    with pytest.raises(InputError, match="val_size, test_size: .* leave none for training"):
+    with pytest.raises(InputError, match=r"val_size, test_size: .* leave none for training"):
         split_indices(None, 20, val_size, test_size, 0)
 
 

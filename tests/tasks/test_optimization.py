@@ -11,12 +11,8 @@ from litnets.errors import InputError
 from litnets.tasks import Classifier
 from litnets.tasks.optimization import Optimization, WarmupCosineLR
 
-pytestmark = [
-    # The data are in memory: workers would only slow them down.
-    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
-    # Lightning's own use of torch.utils._pytree (2.6.6 with torch 2.15).
-    pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
-]
+# The data are in memory: workers would only slow them down.
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 OPTIMIZERS = sorted(
     name
@@ -113,9 +109,9 @@ def test_every_optimizer_of_torch_lowers_a_loss(kind):
         optimizer.zero_grad()
         value = (net(x) - 5).square().mean()
         value.backward()
-        return value
+        return value.detach()
 
-    values = [float(optimizer.step(loss)) for _ in range(5)]
+    values = [optimizer.step(loss).item() for _ in range(5)]
     assert values[-1] < values[0]
 
 

@@ -10,12 +10,8 @@ from litnets.errors import InputError
 from litnets.nets import RNN
 from litnets.tasks import Classifier
 
-pytestmark = [
-    # The data are in memory: workers would only slow them down.
-    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
-    # Lightning's own use of torch.utils._pytree (2.6.6 with torch 2.15).
-    pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
-]
+# The data are in memory: workers would only slow them down.
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
 class Log(Logger):
@@ -77,7 +73,7 @@ def test_metrics_start_anew_each_epoch():
 
 def test_the_loss_of_a_step_is_logged_every_n_steps():
     log = Log()
-    trainer(logger=log, log_every_n_steps=2).fit(Classifier(nn.Linear(3, 3), 3), loader(size=20))
+    trainer(logger=log, log_every_n_steps=2).fit(Classifier(nn.Linear(3, 3), 3), loader(size=20), loader())
     assert [step for step, row in log.rows if "train/loss_step" in row] == [1, 3]
 
 
@@ -85,7 +81,7 @@ def test_the_loss_of_a_step_is_that_batchs():
     log, data = Log(), loader()
     model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
     losses, _ = cross_entropies(model.net, data)
-    trainer(logger=log, log_every_n_steps=1).fit(model, data)
+    trainer(logger=log, log_every_n_steps=1).fit(model, data, data)
     logged = [row["train/loss_step"] for _, row in log.rows if "train/loss_step" in row]
     assert logged == pytest.approx([part.mean() for part in np.split(losses, [4, 8])], abs=1e-5)
 

@@ -32,6 +32,46 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
         return self[torch.as_tensor(indices)]
 
 
+class RaggedDataset(Dataset[tuple[Inputs, Tensor]]):
+    """Sequences of different lengths in memory, one behind the other; a batch is padded to its own longest one.
+
+    A batch is `((values, lengths), targets)`: values `(N, T, ...)`, zero behind each sequence's end, lengths `(N,)`.
+
+    Args:
+        values: All steps of all sequences, `(steps, ...)`.
+        lengths: Steps of each sequence, `(sequences,)`, each at least 1; together all of `values`.
+        targets: One for each sequence.
+        indices: The sequences of the split; None for all.
+    """
+
+    def __init__(self, values: Tensor, lengths: Tensor, targets: Tensor, indices: Tensor | None = None) -> None:
+        self.values, self.lengths, self.targets = values, lengths, targets
+        self.starts = lengths.cumsum(0) - lengths
+        self.indices = torch.arange(len(targets)) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
+        chosen = self.indices[index]
+        lengths, starts = self.lengths[chosen], self.starts[chosen]
+        if chosen.ndim == 0:
+            return (self.values[starts : starts + lengths], lengths), self.targets[chosen]
+        steps = torch.arange(int(lengths.max()))
+        inside = steps < lengths.unsqueeze(1)  # (N, T)
+        values = self.values[torch.where(inside, starts.unsqueeze(1) + steps, 0)]  # (N, T, ...)
+        values[~inside] = 0
+        return (values, lengths), self.targets[chosen]
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:
+        return self[torch.as_tensor(indices)]
+
+    @property
+    def split_lengths(self) -> Tensor:
+        """Steps of each sequence of the split, `(len(self),)`."""
+        return self.lengths[self.indices]
+
+
 class EpochSampler(Sampler[int]):
     """The samples of one process in one epoch, as a tensor of indices.
 
@@ -56,12 +96,16 @@ class EpochSampler(Sampler[int]):
         """Called by Lightning when an epoch starts."""
         self.epoch = epoch
 
+    @property
+    def epoch_seed(self) -> int:
+        """(seed, epoch) as one number, so that neighbouring epochs share no stream with neighbouring seeds."""
+        return (self.seed * 1_000_003 + self.epoch) % 2**63
+
     def order(self) -> Tensor:
         """Indices of this process in this epoch, `(len(self),)`."""
         if not self.shuffle:
-            return torch.arange(self.rank, self.size, self.num_replicas)
-        # Seeds of neighbouring epochs must not share streams with neighbouring seeds: (seed, epoch) -> one number.
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+            return torch.arange(self.size)[self.rank :: self.num_replicas]
+        generator = torch.Generator().manual_seed(self.epoch_seed)
         permutation = torch.randperm(self.size, generator=generator)
         return permutation[: len(self) * self.num_replicas][self.rank :: self.num_replicas]
 
@@ -77,17 +121,37 @@ class EpochSampler(Sampler[int]):
 class TensorBatchSampler(BatchSampler):
     """Cuts an `EpochSampler`'s order into batches, each a tensor of indices; no index becomes a Python number.
 
-    A subclass of BatchSampler with its arguments, because Lightning makes it anew for prediction.
+    Args:
+        sampler: The order.
+        batch_size: Samples in a batch.
+        drop_last: Leave out a last batch that is not full.
+        lengths: Steps of each sample of the split: batches are then made of sequences of like length, which are padded
+            little. Shuffled, sequences are sorted within stretches of 50 batches of the order and the batches are
+            shuffled, so that an epoch stays a pure function of (seed, epoch); in order, all are sorted.
     """
 
     sampler: EpochSampler
 
-    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool) -> None:
+    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool, lengths: Tensor | None = None) -> None:
         super().__init__(sampler, batch_size, drop_last)
+        self.lengths = lengths
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
         order = self.sampler.order()[: len(self) * self.batch_size]
-        return iter(order.split(self.batch_size) if len(order) else ())
+        if not len(order):
+            return iter(())
+        if self.lengths is None:
+            return iter(order.split(self.batch_size))
+        stretch = 50 * self.batch_size if self.sampler.shuffle else len(order)
+        batches = [
+            batch
+            for pool in order.split(stretch)
+            for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
+        ]
+        if self.sampler.shuffle:
+            generator = torch.Generator().manual_seed(self.sampler.epoch_seed)
+            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        return iter(batches)
 
 
 def whole_batch(batch: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,16 +11,26 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from litnets.data.augment import Augmentation
-from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, TensorBatchSampler, whole_batch
+from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, RaggedDataset, TensorBatchSampler, whole_batch
 
+Split = ArrayDataset | RaggedDataset
 Loader = DataLoader[tuple[Inputs, Tensor]]
 
 
 class ArrayDataModule(LightningDataModule):
     """Data that fit in memory: `load` gives the splits, the rest is done here.
 
-    A subclass states the facts that a model needs (`input_shape`, `num_classes`, `class_names`); the command links
-    them into the model.
+    A subclass states the facts that a model may need, as attributes or properties; the command links each into the
+    model's argument of that name (`litnets.cli.FACTS`):
+
+    - `input_shape` of one input: `(channels, height, width)` of an image, `(steps, features)` of a sequence,
+      `(features,)` of a row of a table; None for a size that differs from sample to sample, so `(None,)` are tokens.
+    - `vocab_size`: number of tokens, 0 being the padding.
+    - `num_classes`, `class_names`: where a target is a class, or one flag for each class.
+    - `num_targets`, `target_names`, `target_mean`, `target_std`: where a target is numbers, in their own units; mean
+      and standard deviation of each, from the training split.
+    - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
+      channels)`, scaled by the training split's mean and standard deviation of each channel.
 
     Args:
         batch_size: Samples in a training batch, on each device.
@@ -28,9 +39,8 @@ class ArrayDataModule(LightningDataModule):
         drop_last: Leave out the last training batch of an epoch if it is not full.
     """
 
-    input_shape: tuple[int, ...]
-    num_classes: int
-    class_names: ClassVar[list[str]]
+    input_shape: tuple[int | None, ...]
+    num_classes: int | None = None
 
     # Each process takes its own samples by itself, so Lightning must not do it a second time.
     shards_itself: ClassVar[bool] = True
@@ -41,19 +51,21 @@ class ArrayDataModule(LightningDataModule):
         super().__init__()
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.drop_last = num_workers, drop_last
-        self.splits: dict[str, ArrayDataset] = {}
+        self.splits: dict[str, Split] = {}
 
     @abstractmethod
-    def load(self) -> dict[str, ArrayDataset]:
+    def load(self) -> Mapping[str, Split]:
         """The splits `train`, `val` and `test`, disjoint; called once in each process, after `prepare_data`."""
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits:
-            self.splits = self.load()
+            self.splits = dict(self.load())
 
     @property
-    def class_counts(self) -> list[int]:
-        """Training samples of each class."""
+    def class_counts(self) -> list[int] | None:
+        """Training samples of each class; None where there are no classes."""
+        if self.num_classes is None:
+            return None
         self.prepare_data()
         self.setup()
         train = self.splits["train"]
@@ -83,12 +95,14 @@ class ArrayDataModule(LightningDataModule):
 
     def _loader(self, split: str, shuffle: bool) -> Loader:
         training = split == "train"
+        dataset = self.splits[split]
         batches = TensorBatchSampler(
             self._sampler(split, shuffle),
             self.batch_size if training else self.eval_batch_size,
             drop_last=training and self.drop_last,
+            lengths=dataset.split_lengths if isinstance(dataset, RaggedDataset) else None,
         )
-        return DataLoader(self.splits[split], batch_sampler=batches, collate_fn=whole_batch, **self._workers())
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
 
     def _sampler(self, split: str, shuffle: bool) -> EpochSampler:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -119,6 +133,7 @@ class ImageDataModule(ArrayDataModule):
         super().setup(stage)
         if not self.mean:
             train = self.splits["train"]
+            assert isinstance(train, ArrayDataset)
             self.mean, self.std = channel_statistics(train.inputs, train.indices)
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def split_indices(
     seed: int,
     num_folds: int | None = None,
     fold: int = 0,
+    groups: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Indices `(train, val, test)`, disjoint, together all of `range(size)`.
 
@@ -31,10 +32,14 @@ def split_indices(
         seed: Seed of the order.
         num_folds: Number of folds, at least 2; None for a single split.
         fold: The fold that is held out, in [0, num_folds).
+        groups: Group of each sample, `(size,)`: samples of one group (copies, recordings of one take ...) stay together
+            in one split, whose size is then that of whole groups. A group's label is its first sample's.
 
     Raises:
         InputError: Sizes or folds that leave no sample for training.
     """
+    if groups is not None:
+        return _split_groups(groups, labels, val_size, test_size, seed, num_folds, fold)
     order = _stratified_order(labels, size, seed)
     num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
     if num_folds is not None:
@@ -47,6 +52,30 @@ def split_indices(
     if num_val + num_test >= size:
         raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
     test, val, train = order.tensor_split([num_test, num_test + num_val])
+    return train, val, test
+
+
+def _split_groups(
+    groups: Tensor,
+    labels: Tensor | None,
+    val_size: float,
+    test_size: float,
+    seed: int,
+    num_folds: int | None,
+    fold: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split the groups like samples, then give each sample its group's split; numbers of samples become shares."""
+    size = len(groups)
+    _, group = groups.unique(return_inverse=True)
+    count = int(group.max()) + 1
+    first = torch.full((count,), size).scatter_reduce(0, group, torch.arange(size), "amin")
+    val_share, test_share = (value / size if value >= 1 else value for value in (val_size, test_size))
+    of_groups = None if labels is None else labels[first]
+    parts = split_indices(of_groups, count, val_share, test_share, seed, num_folds, fold)
+    split = torch.empty(count, dtype=torch.long)
+    for number, part in enumerate(parts):
+        split[part] = number
+    train, val, test = (torch.nonzero(split[group] == number).squeeze(1) for number in range(3))
     return train, val, test
 
 

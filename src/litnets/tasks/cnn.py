@@ -31,7 +31,7 @@ class CNNClassifier(Classifier):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
+        input_shape: Sequence[int | None],
         num_classes: int,
         widths: Sequence[int] = (32, 64, 128),
         blocks_per_stage: int = 2,

@@ -1,6 +1,5 @@
 """Multi-layer perceptrons as LightningModules."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from litnets.nets import MLP
 from litnets.nets.activation import Activation
 from litnets.nets.initialization import Init
 from litnets.tasks.classifier import Classifier
+from litnets.tasks.shapes import flat_size
 
 
 class MLPClassifier(Classifier):
@@ -26,7 +26,7 @@ class MLPClassifier(Classifier):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
+        input_shape: Sequence[int | None],
         num_classes: int,
         hidden_layer_sizes: Sequence[int] = (128, 128),
         activation: Activation | list[Activation] = "relu",
@@ -35,5 +35,13 @@ class MLPClassifier(Classifier):
         init: Init = "default",
         **task: Any,
     ) -> None:
-        net = MLP(math.prod(input_shape), num_classes, hidden_layer_sizes, activation, dropout, batch_norm, init)
+        net = MLP(
+            flat_size(input_shape, type(self).__name__),
+            num_classes,
+            hidden_layer_sizes,
+            activation,
+            dropout,
+            batch_norm,
+            init,
+        )
         super().__init__(net, num_classes=num_classes, **task)

@@ -28,7 +28,7 @@ class RNNClassifier(Classifier):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
+        input_shape: Sequence[int | None],
         num_classes: int,
         hidden_size: int = 128,
         num_layers: int = 1,

@@ -118,9 +118,11 @@ class Task(LightningModule):
         if how.lr_scheduler is None:
             return optimizer
         monitor = how.monitor or self.monitor
-        epochs = self.trainer.max_epochs
-        whole = self.trainer.estimated_stepping_batches if how.interval == "step" else epochs
-        length = math.inf if epochs is None or epochs < 0 else float(whole or 0)
+        if how.interval == "step":
+            length = float(self.trainer.estimated_stepping_batches)  # infinite in an endless training
+        else:
+            epochs = self.trainer.max_epochs
+            length = math.inf if epochs is None or epochs < 0 else float(epochs)
         mode = self.monitor_mode if monitor == self.monitor else "min" if monitor.endswith("loss") else "max"
         scheduler = how.build_scheduler(optimizer, length, mode)
         return {

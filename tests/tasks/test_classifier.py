@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from litnets.errors import InputError
+from litnets.tasks import Classifier
+
+# The data are in memory: workers would only slow them down.
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+
+NAMES = ["ant", "bee", "cat", "a/b", "eel"]
+
+
+def logits_and_targets(size=53):
+    """Logits that are right half of the time, and classes of uneven sizes."""
+    rng = np.random.default_rng(0)
+    targets = rng.choice(5, size, p=[0.4, 0.3, 0.15, 0.1, 0.05])
+    targets[:5] = range(5)
+    logits = rng.normal(size=(size, 5)) + 1.5 * np.eye(5)[targets]
+    return logits.astype("float32"), targets
+
+
+def evaluate(logits, targets, how="test", **given):
+    """The metrics of a classifier whose network gives what it gets."""
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader(TensorDataset(torch.from_numpy(logits), torch.from_numpy(targets)), batch_size=10)
+    (metrics,) = getattr(trainer, how)(Classifier(nn.Identity(), 5, **given), loader, verbose=False)
+    return metrics
+
+
+def softmax(logits):
+    exp = np.exp(logits)
+    return exp / exp.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(("how", "split"), [("validate", "val"), ("test", "test")])
+def test_metrics_equal_scikit_learns(how, split):
+    logits, targets = logits_and_targets()
+    answers = logits.argmax(1)
+    precision, recall, f1, _ = precision_recall_fscore_support(targets, answers, average="macro")
+    expected = {
+        "accuracy": accuracy_score(targets, answers),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "auroc": roc_auc_score(targets, softmax(logits.astype(float)), multi_class="ovr", average="macro"),
+    }
+    assert len({round(value, 4) for value in expected.values()}) == 5  # no two can be taken for one another
+    metrics = evaluate(logits, targets, how)
+    for name, value in expected.items():
+        assert metrics[f"{split}/{name}"] == pytest.approx(value, abs=1e-5), name
+
+
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_metrics_of_each_class_equal_scikit_learns(names):
+    logits, targets = logits_and_targets()
+    metrics = evaluate(logits, targets, class_names=names)
+    each = precision_recall_fscore_support(targets, logits.argmax(1), average=None)
+    for metric, values in zip(("precision", "recall", "f1"), each[:3], strict=True):
+        for name, value in zip(names or "01234", values, strict=True):
+            assert metrics[f"test/{metric}/{name}"] == pytest.approx(value, abs=1e-6)
+
+
+def test_a_class_that_is_never_answered():
+    logits, targets = logits_and_targets()
+    logits[:, 4] = -9
+    expected = precision_recall_fscore_support(targets, logits.argmax(1), average="macro", zero_division=0)
+    metrics = evaluate(logits, targets)
+    assert [metrics[f"test/{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3], abs=1e-6)
+
+
+def cross_entropy(logits, targets, smoothing=0.0, weights=(1, 1, 1, 1, 1)):
+    """Mean over samples, each weighted by its class (PyTorch's definition, with smoothing as in Szegedy 2016)."""
+    wanted = (1 - smoothing) * np.eye(5)[targets] + smoothing / 5
+    losses = -(wanted * np.asarray(weights) * np.log(softmax(logits.astype(float)))).sum(1)
+    return losses.sum() / np.asarray(weights)[targets].sum()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 0.0, 3.0]])
+def test_loss_equals_numpy(smoothing, weights):
+    logits, targets = logits_and_targets()
+    model = Classifier(nn.Identity(), 5, label_smoothing=smoothing, class_weights=weights)
+    loss = model.loss(torch.from_numpy(logits), torch.from_numpy(targets)).item()
+    assert loss == pytest.approx(cross_entropy(logits, targets, smoothing, weights or [1] * 5), abs=1e-5)
+
+
+def test_balanced_weights_are_scikit_learns():
+    logits, targets = logits_and_targets()
+    model = Classifier(nn.Identity(), 5, class_weights="balanced", class_counts=np.bincount(targets).tolist())
+    expected = compute_class_weight("balanced", classes=np.arange(5), y=targets)
+    np.testing.assert_allclose(model.class_weights, expected, rtol=1e-6)
+    loss = model.loss(torch.from_numpy(logits), torch.from_numpy(targets)).item()
+    assert loss == pytest.approx(cross_entropy(logits, targets, weights=expected), abs=1e-5)
+
+
+def test_balanced_weights_of_a_class_without_samples_are_finite():
+    model = Classifier(nn.Identity(), 3, class_weights="balanced", class_counts=[6, 3, 0])
+    np.testing.assert_allclose(model.class_weights, [0.5, 1, 3])
+
+
+def test_class_counts_alone_weight_nothing():
+    assert Classifier(nn.Identity(), 3, class_counts=[6, 3, 1]).class_weights is None
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_of_a_split_is_the_mean_over_its_samples(smoothing):
+    """Five batches of ten and one of three."""
+    logits, targets = logits_and_targets()
+    loss = evaluate(logits, targets, label_smoothing=smoothing)["test/loss"]
+    assert loss == pytest.approx(cross_entropy(logits, targets, smoothing), abs=1e-5)
+
+
+def test_predictions():
+    logits, _ = logits_and_targets(7)
+    columns = Classifier(nn.Identity(), 5).predict_step((torch.from_numpy(logits), torch.zeros(7)), 0)
+    np.testing.assert_array_equal(columns["prediction"], logits.argmax(1))
+    np.testing.assert_allclose(columns["probability"], softmax(logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"class_weights": [1.0, 2.0]}, "class_weights: expected 5 numbers, one a class, got 2"),
+        ({"class_weights": "balanced"}, "class_weights: the data do not say how many samples a class has"),
+    ],
+)
+def test_weights_that_do_not_fit(given, message):
+    with pytest.raises(InputError, match=message):
+        Classifier(nn.Identity(), 5, **given)
+
+
+def test_weights_are_not_in_the_checkpoint():
+    """They follow from the hyperparameters, and would bind a checkpoint to one way of training."""
+    assert not Classifier(nn.Identity(), 2, class_weights=[1.0, 2.0]).state_dict()
