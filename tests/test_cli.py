@@ -244,7 +244,7 @@ MISTAKES = {
     "fit --config binary.yaml": "config: cannot be read",
     "fit --config typo.yaml": "no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
     "test --config {c}": "test needs a checkpoint",
-    "test --config {c} --ckpt_path empty.yaml": "not a whole checkpoint",
+    "test --config {c} --ckpt_path empty.yaml": "not a checkpoint that loads safely",
     "test --config {c} --ckpt_path a_folder": "a folder, not a file",
 }
 
@@ -281,7 +281,7 @@ def test_a_checkpoint_of_another_network_is_refused_in_a_line(capsys: pytest.Cap
         capsys, "test", "--model", "CNNClassifier", "--data", "Digits", "--ckpt_path", str(run / "best.ckpt")
     )
     (run / "best.ckpt").write_bytes((run / "best.ckpt").read_bytes()[:1000])
-    assert "not a whole checkpoint" in error(capsys, "test", "--config", str(run / "config.yaml"))
+    assert "not a checkpoint that loads safely" in error(capsys, "test", "--config", str(run / "config.yaml"))
     (run / "best.ckpt").unlink()
     assert "has no best.ckpt" in error(capsys, "test", "--config", str(run / "config.yaml"))
 

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from litnets.results import best_of, print_results, summarize
 
@@ -22,7 +23,6 @@ def test_a_name_without_split():
 
 
 def test_numbers_are_plain():
-    torch = pytest.importorskip("torch")
     assert type(summarize({"test/loss": torch.tensor(1.0)})[0]["loss"]) is float
 
 

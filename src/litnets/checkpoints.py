@@ -31,7 +31,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"checkpoint {path}: cannot be read: {error}") from error
     except _BROKEN as error:
         raise InputError(
-            f"checkpoint {path}: not a whole checkpoint; it is truncated, garbled or another file"
+            f"checkpoint {path}: not a checkpoint that loads safely; it is truncated, garbled, or another file"
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")

@@ -87,7 +87,8 @@ class MetricsCSV(Logger):
         if self.path.exists():
             with self.path.open(newline="") as file:
                 reader = csv.DictReader(file)
-                self._rows = [{**row, "step": int(row["step"])} for row in reader]
+                # A last row that was cut off when its process was killed has no step, or not all of its values.
+                self._rows = [{**row, "step": int(row["step"])} for row in reader if (row["step"] or "").isdigit()]
                 self._columns = list(reader.fieldnames or self._columns)
 
     @staticmethod

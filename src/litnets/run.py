@@ -17,7 +17,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -113,11 +112,12 @@ class Run:
 
     def write(self, path: Path, text: str) -> None:
         """Write a file of this run whole or not at all."""
-        with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=f".{path.name}.", delete=False) as file:
-            file.write(text)
-        part = Path(file.name)
-        part.chmod(0o644)  # what umask usually gives; temporary files are private
-        part.replace(path)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def write_json(self, path: Path, content: dict[str, Any]) -> None:
         self.write(path, json.dumps(content, indent=2) + "\n")

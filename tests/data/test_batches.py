@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from litnets.data.batches import ArrayDataset, EpochSampler, TensorBatchSampler, whole_batch
+from litnets.data.batches import ArrayDataset, EpochSampler, RaggedDataset, TensorBatchSampler, whole_batch
 
 
 def dataset(size: int = 10, indices: Tensor | None = None) -> ArrayDataset:
@@ -129,3 +129,59 @@ def test_batches_are_cut_from_the_order(
 def test_an_impossible_batch_size_is_refused(batch_size: int) -> None:
     with pytest.raises(ValueError, match="batch_size"):
         TensorBatchSampler(EpochSampler(3, False), batch_size, False)
+
+
+def ragged(count: int = 40) -> tuple[RaggedDataset, list[Tensor]]:
+    """Sequences of 1 to 9 steps of 2 numbers, and the same one by one."""
+    lengths = torch.arange(count) * 7 % 9 + 1
+    values = torch.arange(1, int(lengths.sum()) * 2 + 1).float().view(-1, 2)
+    return RaggedDataset(values, lengths, torch.arange(count)), list(values.split(lengths.tolist()))
+
+
+def test_ragged_batch_is_padded_to_its_own_longest_with_zeros() -> None:
+    dataset, alone = ragged()
+    chosen = torch.tensor([5, 0, 17, 5])
+    (values, lengths), targets = dataset[chosen]
+    assert targets.tolist() == chosen.tolist()
+    assert torch.equal(values, torch.nn.utils.rnn.pad_sequence([alone[i] for i in chosen], batch_first=True))
+    assert lengths.tolist() == [len(alone[i]) for i in chosen]
+    (value, length), _ = dataset[17]
+    assert torch.equal(value, alone[17])
+    assert length == len(value)
+
+
+def test_ragged_split_reads_its_own_sequences() -> None:
+    whole, alone = ragged()
+    split = RaggedDataset(whole.values, whole.lengths, whole.targets, torch.tensor([30, 2, 11]))
+    (values, lengths), _ = split.__getitems__([2, 0])
+    assert torch.equal(values[0, : lengths[0]], alone[11])
+    assert torch.equal(values[1, : lengths[1]], alone[30])
+    assert split.split_lengths.tolist() == [len(alone[i]) for i in (30, 2, 11)]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_batches_of_like_length_hold_every_sample_once(shuffle: bool) -> None:
+    lengths = torch.randint(1, 60, (1003,))
+    sampler = EpochSampler(1003, shuffle, seed=3)
+    grouped = TensorBatchSampler(sampler, 16, False, lengths)
+    batches = list(grouped)
+    assert len(batches) == len(grouped)
+    assert sorted(torch.cat(batches).tolist()) == list(range(1003))
+    assert max(int(lengths[b].max() - lengths[b].min()) for b in batches) <= 10, "random batches differ by nearly 60"
+    assert all(torch.equal(a, b) for a, b in zip(batches, grouped, strict=True)), "the same epoch, the same batches"
+    sampler.set_epoch(1)
+    assert shuffle != torch.equal(torch.cat(batches), torch.cat(list(grouped)))
+    if shuffle:
+        assert [int(lengths[b].max()) for b in batches] != sorted(int(lengths[b].max()) for b in batches)
+
+
+def test_grouped_batches_of_two_processes_are_disjoint_and_as_many() -> None:
+    lengths = torch.randint(1, 60, (501,))
+    parts = [list(TensorBatchSampler(EpochSampler(501, True, 3, rank, 2), 16, False, lengths)) for rank in (0, 1)]
+    assert len(parts[0]) == len(parts[1])
+    assert not set(torch.cat(parts[0]).tolist()) & set(torch.cat(parts[1]).tolist())
+
+
+def test_another_sampler_is_read_index_by_index() -> None:
+    sampler = torch.utils.data.DistributedSampler(range(10), num_replicas=2, rank=1, shuffle=False)
+    assert [b.tolist() for b in TensorBatchSampler(sampler, 2, False)] == [[1, 3], [5, 7], [9]]

@@ -119,3 +119,20 @@ def test_sizes_that_are_neither_share_nor_number_are_refused(name: str, value: f
 def test_impossible_folds_are_refused(num_folds: int, fold: int) -> None:
     with pytest.raises(InputError, match="num_folds: expected 2 to 20 folds"):
         split_indices(None, 20, 0.1, 0, 0, num_folds, fold)
+
+
+@pytest.mark.parametrize("folds", [{}, {"num_folds": 4, "fold": 1}])
+def test_groups_stay_together(folds: dict[str, int]) -> None:
+    groups = torch.randint(0, 120, (600,), generator=torch.Generator().manual_seed(1)) * 3
+    labels = groups % 5
+    parts = split_indices(labels, 600, 0.2, 0.1, 0, groups=groups, **folds)
+    assert sorted(torch.cat(parts).tolist()) == list(range(600))
+    train, val, test = ({int(groups[i]) for i in part} for part in parts)
+    assert not train & val | train & test | val & test
+    assert all(len(part) > 20 for part in parts)
+
+
+@pytest.mark.parametrize("sizes", [(540, 60), (1.5, 0.1), (700, 0.1)])
+def test_impossible_sizes_of_groups(sizes: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="size"):
+        split_indices(None, 600, *sizes, 0, groups=torch.arange(600) // 10)

@@ -141,5 +141,5 @@ def test_default_is_left_alone(kind):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="init: expected .* got 'glorot'"):
+    with pytest.raises(ValueError, match=r"init: expected .* got 'glorot'"):
         MLP(2, 2, init="glorot")

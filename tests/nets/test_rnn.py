@@ -141,6 +141,6 @@ def test_dropout_between_layers():
     seen = []
     for layer in net.forwards:
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net(torch.ones(1, 1, 3))
+    net(torch.ones(1, 50, 3))
     assert (seen[0] == 0).sum() == 0
     assert (seen[1] == 0).float().mean().item() == pytest.approx(0.25, abs=0.08)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
-from litnets.tasks import Classifier
+from litnets.tasks import Classifier, MLPClassifier
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -144,3 +144,14 @@ def test_weights_that_do_not_fit(given, message):
 def test_weights_are_not_in_the_checkpoint():
     """They follow from the hyperparameters, and would bind a checkpoint to one way of training."""
     assert not Classifier(nn.Identity(), 2, class_weights=[1.0, 2.0]).state_dict()
+
+
+def test_class_weights_weigh_the_mean_of_an_epoch_too() -> None:
+    """The loss of a split is the weighted mean over its samples, however they are cut into batches."""
+    model = MLPClassifier(input_shape=(3,), num_classes=3, class_weights=[1.0, 5.0, 0.5])
+    inputs, targets = torch.randn(11, 3), torch.tensor([0, 1, 1, 1, 0, 2, 2, 2, 2, 0, 1])
+    with torch.no_grad():
+        for part in (slice(0, 4), slice(4, 11)):
+            model.validation_step((inputs[part], targets[part]), 0)
+        expected = torch.nn.functional.cross_entropy(model(inputs), targets, torch.tensor([1.0, 5.0, 0.5]))
+    assert model.val_loss.compute().item() == pytest.approx(expected.item(), rel=1e-5)

@@ -131,9 +131,10 @@ def test_a_checkpoint_gives_the_model_back(task, net, sizes, given, tmp_path):
 @pytest.mark.parametrize(
     ("task", "shape", "message"),
     [
-        (CNNClassifier, (64,), r"CNNClassifier reads images \(.*; one input of these data is \(64\)"),
-        (CNNClassifier, (20, 7), r"CNNClassifier reads images \(.*; one input of these data is \(20, 7\)"),
-        (RNNClassifier, (64,), r"RNNClassifier reads sequences \(.*; one input of these data is \(64\)"),
+        (CNNClassifier, (64,), r"CNNClassifier reads images .*\(64\): an MLP fits"),
+        (CNNClassifier, (20, 7), r"CNNClassifier reads images .*\(20, 7\): an RNN fits"),
+        (RNNClassifier, (64,), r"RNNClassifier reads sequences .*\(64\): an MLP fits"),
+        (MLPClassifier, (None, 7), r"MLPClassifier reads inputs of one size; .*\(any, 7\): an RNN fits"),
     ],
 )
 def test_a_network_for_other_data(task, shape, message):
@@ -142,7 +143,7 @@ def test_a_network_for_other_data(task, shape, message):
 
 
 @pytest.mark.parametrize("shape", [(64,), (20, 7), (1, 8, 8)])
-def test_an_mlp_reads_anything(shape):
+def test_an_mlp_reads_any_shape(shape):
     assert MLPClassifier(input_shape=shape, num_classes=3)(torch.randn(2, *shape)).shape == (2, 3)
 
 

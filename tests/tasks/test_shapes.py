@@ -1,24 +1,38 @@
 import pytest
 
 from litnets.errors import InputError
-from litnets.tasks.shapes import image_channels, step_size
+from litnets.tasks.shapes import flat_size, image_channels, step_size
 
 
-def test_channels_of_an_image():
-    assert image_channels((3, 8, 9), "CNNClassifier") == 3
+@pytest.mark.parametrize(("shape", "size"), [((64,), 64), ((20, 7), 140), ((3, 8, 9), 216), ((2, 3, 4, 5), 120)])
+def test_size_of_a_whole_input(shape, size):
+    assert flat_size(shape, "MLPClassifier") == size
 
 
-@pytest.mark.parametrize(("shape", "size"), [((20, 7), 7), ((3, 8, 9), 27), ((1, 28, 28), 28)])
+@pytest.mark.parametrize("shape", [(3, 8, 9), (3, None, None)])
+def test_channels_of_an_image(shape):
+    assert image_channels(shape, "CNNClassifier") == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((20, 7), 7), ((None, 7), 7), ((3, 8, 9), 27), ((1, 28, 28), 28), ((3, None, 9), 27)]
+)
 def test_size_of_a_step(shape, size):
     assert step_size(shape, "RNNClassifier") == size
 
 
 @pytest.mark.parametrize(
-    ("read", "shape", "shown"),
-    [(image_channels, (64,), "(64)"), (image_channels, (20, 7), "(20, 7)"), (step_size, (64,), "(64)")],
+    ("read", "shape", "data"),
+    [
+        (flat_size, (None, 7), "a sequence (any, 7): an RNN fits"),
+        (image_channels, (64,), "a row of a table (64): an MLP fits"),
+        (image_channels, (20, 7), "a sequence (20, 7): an RNN fits"),
+        (image_channels, (None,), "a text (any): an RNN fits"),
+        (step_size, (64,), "a row of a table (64): an MLP fits"),
+    ],
 )
-def test_what_cannot_be_read_is_named(read, shape, shown):
+def test_what_cannot_be_read_is_named(read, shape, data):
     with pytest.raises(InputError) as error:
         read(shape, "SomeClassifier")
     assert str(error.value).startswith("SomeClassifier reads ")
-    assert str(error.value).endswith(f"one input of these data is {shown}")
+    assert str(error.value).endswith(f"; one input of these data is {data}")

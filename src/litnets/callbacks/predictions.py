@@ -54,7 +54,8 @@ def table(parts: Sequence[tuple[list[int], dict[str, Tensor]]], class_names: Seq
     for name in parts[0][1] if parts else ():
         values = torch.cat([columns[name] for _, columns in parts])[order]
         if values.ndim > 1:
-            labels = class_names or range(values.shape[1])
+            named = class_names is not None and len(class_names) == values.shape[1]
+            labels = class_names if named and class_names else range(values.shape[1])
             header += [f"{name}_{label}" for label in labels]
             cells += [[f"{v:.6g}" for v in column.tolist()] for column in values.T]
         else:

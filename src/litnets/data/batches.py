@@ -122,7 +122,8 @@ class TensorBatchSampler(BatchSampler):
     """Cuts an `EpochSampler`'s order into batches, each a tensor of indices; no index becomes a Python number.
 
     Args:
-        sampler: The order.
+        sampler: The order; another one than `EpochSampler`, such as the DistributedSampler that Lightning puts here
+            when it is not told to leave that to the data, is read index by index.
         batch_size: Samples in a batch.
         drop_last: Leave out a last batch that is not full.
         lengths: Steps of each sample of the split: batches are then made of sequences of like length, which are padded
@@ -130,26 +131,27 @@ class TensorBatchSampler(BatchSampler):
             shuffled, so that an epoch stays a pure function of (seed, epoch); in order, all are sorted.
     """
 
-    sampler: EpochSampler
-
-    def __init__(self, sampler: EpochSampler, batch_size: int, drop_last: bool, lengths: Tensor | None = None) -> None:
+    def __init__(self, sampler: Sampler[int], batch_size: int, drop_last: bool, lengths: Tensor | None = None) -> None:
         super().__init__(sampler, batch_size, drop_last)
         self.lengths = lengths
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
-        order = self.sampler.order()[: len(self) * self.batch_size]
+        sampler = self.sampler
+        order = sampler.order() if isinstance(sampler, EpochSampler) else torch.tensor(list(sampler))
+        order = order[: len(self) * self.batch_size]
         if not len(order):
             return iter(())
         if self.lengths is None:
             return iter(order.split(self.batch_size))
-        stretch = 50 * self.batch_size if self.sampler.shuffle else len(order)
+        shuffled = isinstance(sampler, EpochSampler) and sampler.shuffle
+        stretch = 50 * self.batch_size if shuffled else len(order)
         batches = [
             batch
             for pool in order.split(stretch)
             for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
         ]
-        if self.sampler.shuffle:
-            generator = torch.Generator().manual_seed(self.sampler.epoch_seed)
+        if isinstance(sampler, EpochSampler) and shuffled:
+            generator = torch.Generator().manual_seed(sampler.epoch_seed)
             batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         return iter(batches)
 

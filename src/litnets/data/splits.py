@@ -20,8 +20,8 @@ def split_indices(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Indices `(train, val, test)`, disjoint, together all of `range(size)`.
 
-    Samples are put in a random order in which every stretch holds each class in its share (to a sample), and that
-    order is cut: the test split first, then validation; a fold is a stretch as well.
+    Samples are put in a random order in which every stretch holds each class in its share (to a sample, where no class
+    has only one or two), and that order is cut: the test split first, then validation; a fold is a stretch as well.
 
     Args:
         labels: Class of each sample, `(size,)`, to stratify by; None for no classes.
@@ -69,7 +69,8 @@ def _split_groups(
     _, group = groups.unique(return_inverse=True)
     count = int(group.max()) + 1
     first = torch.full((count,), size).scatter_reduce(0, group, torch.arange(size), "amin")
-    val_share, test_share = (value / size if value >= 1 else value for value in (val_size, test_size))
+    val_share = _count("val_size", val_size, size) / size
+    test_share = _count("test_size", test_size, size) / size
     of_groups = None if labels is None else labels[first]
     parts = split_indices(of_groups, count, val_share, test_share, seed, num_folds, fold)
     split = torch.empty(count, dtype=torch.long)

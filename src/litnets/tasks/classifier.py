@@ -83,6 +83,10 @@ class Classifier(Task):
         assert weights is None or isinstance(weights, Tensor)
         return cross_entropy(outputs, targets, weight=weights, label_smoothing=self.label_smoothing)
 
+    def loss_weight(self, targets: Tensor) -> Tensor | int:
+        weights = self.class_weights
+        return weights[targets].sum() if isinstance(weights, Tensor) else len(targets)
+
     def metric_inputs(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(1)
 

@@ -106,6 +106,9 @@ class Optimization:
             kwargs[_LENGTH_ARGUMENTS[name]] = max(1, int(length))
         if name == "OneCycleLR":
             kwargs.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
+            # It would give momentum to an optimiser that was asked for without.
+            momentum = optimizer.defaults.get("momentum") or "betas" in optimizer.defaults
+            kwargs.setdefault("cycle_momentum", bool(momentum))
         if name == "ReduceLROnPlateau":
             kwargs.setdefault("mode", mode)
         _check_arguments("lr_scheduler_args", cls, kwargs)

@@ -70,6 +70,10 @@ class Task(LightningModule):
         """Mean loss of a batch, a scalar."""
         raise NotImplementedError
 
+    def loss_weight(self, targets: Tensor) -> Tensor | int:
+        """How much a batch's loss counts in the mean of an epoch: its samples, or what the loss divides by."""
+        return len(targets)
+
     def metric_inputs(self, outputs: Tensor) -> Tensor:
         """What the metrics compare with the targets, from the network's outputs in float32."""
         return outputs
@@ -86,7 +90,7 @@ class Task(LightningModule):
         inputs, targets = batch
         outputs = self(inputs)
         loss = self.loss(outputs, targets)
-        self.train_loss.update(loss.detach(), len(targets))
+        self.train_loss.update(loss.detach(), self.loss_weight(targets))
         self.train_metrics.update(self.metric_inputs(outputs.detach()), targets)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.trainer.global_step + 1) % every == 0:
@@ -141,7 +145,7 @@ class Task(LightningModule):
     def _evaluation_step(self, batch: Batch, loss: MeanMetric, metrics: MetricCollection) -> Tensor:
         inputs, targets = batch
         outputs = self(inputs)
-        loss.update(self.loss(outputs, targets), len(targets))
+        loss.update(self.loss(outputs, targets), self.loss_weight(targets))
         predictions = self.metric_inputs(outputs)
         metrics.update(predictions, targets)
         return predictions
