@@ -18,7 +18,7 @@ class XOR(TableDataModule):
         **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
     """
 
-    def __init__(self, samples: int = 400, noise: float = 0.1, **splitting: Any) -> None:
+    def __init__(self, samples: int = 400, noise: float = 0.05, **splitting: Any) -> None:
         super().__init__(**splitting)
         self.samples, self.noise = samples, noise
 
