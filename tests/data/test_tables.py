@@ -272,7 +272,9 @@ def test_a_wrong_file_is_named(text: Any, arguments: dict[str, Any], message: st
 def test_a_class_that_is_only_in_the_test_split() -> None:
     """Two samples, which the order puts into test and validation."""
     text = "x,y\n" + "".join(f"{i},{'a' if i else 'rare'}\n" for i in range(20)) + "3,rare\n"
-    with pytest.raises(InputError, match=r"class 'rare' \(2 samples, the first in row 1\) is not in the training split"):
+    with pytest.raises(
+        InputError, match=r"class 'rare' \(2 samples, the first in row 1\) is not in the training split"
+    ):
         small(text, val_size=0.6, test_size=0.3)
 
 

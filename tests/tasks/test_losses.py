@@ -77,7 +77,10 @@ def test_weights_of_classes_are_not_in_the_checkpoint(given):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Classifier(nn.Identity(), 3, loss="CrossEntropy"), "'CrossEntropy' .* did you mean 'CrossEntropyLoss'"),
+        (
+            lambda: Classifier(nn.Identity(), 3, loss="CrossEntropy"),
+            "'CrossEntropy' .* did you mean 'CrossEntropyLoss'",
+        ),
         (lambda: Classifier(nn.Identity(), 3, loss="MSELoss"), r"'MSELoss' does not fit here .*CrossEntropyLoss"),
         (lambda: Classifier(nn.Identity(), 3, loss="NLLLoss"), "'NLLLoss' does not fit here"),
         (lambda: Classifier(nn.Identity(), 2, multilabel=True, loss="CrossEntropyLoss"), "fits: BCEWithLogitsLoss"),

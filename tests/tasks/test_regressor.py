@@ -20,7 +20,7 @@ FACTS = {"target_mean": MEAN, "target_std": STD, "target_names": ["year", "depth
 def outputs_and_targets(size=53):
     """Scaled outputs, and targets in their own units, the first far from zero."""
     rng = np.random.default_rng(0)
-    scaled = rng.normal(size=(size, 2)) + [0.3, 0.0]
+    scaled = rng.normal([0.3, 0.0], size=(size, 2))
     outputs = (0.8 * scaled + rng.normal(size=(size, 2)) * [0.2, 0.6]).astype("float32")
     return outputs, (scaled * STD + MEAN).astype("float32")
 
