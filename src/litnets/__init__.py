@@ -13,9 +13,31 @@ from typing import Any
 __version__ = version("litnets")
 
 _PUBLIC = {
-    "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
+    "litnets.data": (
+        "MNIST",
+        "XOR",
+        "BreastCancer",
+        "Diabetes",
+        "Digits",
+        "FashionMNIST",
+        "Iris",
+        "Moons",
+        "Spirals",
+        "TableCSV",
+        "Wine",
+    ),
     "litnets.nets": ("CNN", "MLP", "RNN"),
-    "litnets.tasks": ("CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"),
+    "litnets.tasks": (
+        "CNNClassifier",
+        "CNNRegressor",
+        "Classifier",
+        "MLPClassifier",
+        "MLPRegressor",
+        "RNNClassifier",
+        "RNNRegressor",
+        "Regressor",
+        "Task",
+    ),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_WHERE)

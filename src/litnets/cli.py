@@ -34,6 +34,7 @@ FACTS = (
     "num_classes",
     "class_names",
     "class_counts",
+    "multilabel",
     "num_targets",
     "target_names",
     "target_mean",

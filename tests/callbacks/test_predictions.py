@@ -62,6 +62,15 @@ def test_only_predictions_are_named_by_class():
     assert table(parts, ["no", "yes"]).splitlines() == ["index,length,prediction", "0,1,yes", "1,0,no"]
 
 
+def test_numbers_are_named_by_target():
+    parts = [([0], {"prediction": torch.tensor([[1234567.0, 0.1]])})]
+    assert table(parts, None, ["price", "share"]).splitlines() == [
+        "index,prediction_price,prediction_share",
+        "0,1234567,0.1",
+    ]
+    assert table([([0], {"prediction": torch.tensor([0.1])})], None, ["share"]).splitlines()[1] == "0,0.1"
+
+
 def test_names_with_commas_stay_one_cell():
     parts = [([0], {"prediction": torch.tensor([0])})]
     (row,) = list(csv.reader(table(parts, ["shirt, blue"]).splitlines()))[1:]

@@ -100,18 +100,18 @@ def test_balanced_weights_are_scikit_learns():
     logits, targets = logits_and_targets()
     model = Classifier(nn.Identity(), 5, class_weights="balanced", class_counts=np.bincount(targets).tolist())
     expected = compute_class_weight("balanced", classes=np.arange(5), y=targets)
-    np.testing.assert_allclose(model.class_weights, expected, rtol=1e-6)
+    np.testing.assert_allclose(model.criterion.weight, expected, rtol=1e-6)
     loss = model.loss(torch.from_numpy(logits), torch.from_numpy(targets)).item()
     assert loss == pytest.approx(cross_entropy(logits, targets, weights=expected), abs=1e-5)
 
 
 def test_balanced_weights_of_a_class_without_samples_are_finite():
     model = Classifier(nn.Identity(), 3, class_weights="balanced", class_counts=[6, 3, 0])
-    np.testing.assert_allclose(model.class_weights, [0.5, 1, 3])
+    np.testing.assert_allclose(model.criterion.weight, [0.5, 1, 3])
 
 
 def test_class_counts_alone_weight_nothing():
-    assert Classifier(nn.Identity(), 3, class_counts=[6, 3, 1]).class_weights is None
+    assert Classifier(nn.Identity(), 3, class_counts=[6, 3, 1]).criterion.weight is None
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -119,7 +119,7 @@ def test_a_checkpoint_gives_the_model_back(task, net, sizes, given, tmp_path):
     assert again.hparams == model.hparams
     assert again.optimization == model.optimization
     assert again.class_names == ["a", "b", "c"]
-    assert torch.equal(again.class_weights, model.class_weights)
+    assert torch.equal(again.criterion.weight, model.criterion.weight)
     stored = torch.load(path, weights_only=True)["hyper_parameters"]
     assert plain(dict(stored))
     assert stored["lr"] == 0.1

@@ -17,7 +17,8 @@ class PredictionsCSV(BasePredictionWriter):
     """Gathers the predictions of all processes and writes them in the order of the samples.
 
     A task's `predict_step` gives named columns; the one called `prediction` is a class if the model has
-    `class_names`, and a column of several numbers becomes one column a class.
+    `class_names`, and a column of several numbers becomes one column a class, or one a target if the model has
+    `target_names`.
 
     Args:
         run: The run whose predictions.csv is written, by the first process only.
@@ -40,11 +41,16 @@ class PredictionsCSV(BasePredictionWriter):
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, (indices, columns))
         if trainer.is_global_zero:
-            text = table([part for part in parts if part[0]], getattr(pl_module, "class_names", None))
+            names = [getattr(pl_module, kind, None) for kind in ("class_names", "target_names")]
+            text = table([part for part in parts if part[0]], *names)
             self.run.write(self.run.predictions, text)
 
 
-def table(parts: Sequence[tuple[list[int], dict[str, Tensor]]], class_names: Sequence[str] | None) -> str:
+def table(
+    parts: Sequence[tuple[list[int], dict[str, Tensor]]],
+    class_names: Sequence[str] | None,
+    target_names: Sequence[str] | None = None,
+) -> str:
     """CSV of the parts' rows, ordered by sample index."""
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
@@ -54,14 +60,20 @@ def table(parts: Sequence[tuple[list[int], dict[str, Tensor]]], class_names: Seq
     for name in parts[0][1] if parts else ():
         values = torch.cat([columns[name] for _, columns in parts])[order]
         if values.ndim > 1:
-            named = class_names is not None and len(class_names) == values.shape[1]
-            labels = class_names if named and class_names else range(values.shape[1])
+            # A name for each column, or else their numbers: a model of one's own may give columns of another kind.
+            named_by = (names for names in (class_names, target_names) if names and len(names) == values.shape[1])
+            labels: Sequence[str | int] = next(named_by, range(values.shape[1]))
             header += [f"{name}_{label}" for label in labels]
-            cells += [[f"{v:.6g}" for v in column.tolist()] for column in values.T]
+            cells += [[_number(v) for v in column.tolist()] for column in values.T]
         else:
             named = name == "prediction" and class_names is not None
             header.append(name)
-            cells.append([class_names[v] if named and class_names else v for v in values.tolist()])
+            cells.append([class_names[v] if named and class_names else _number(v) for v in values.tolist()])
     writer.writerow(header)
     writer.writerows(zip(*cells, strict=True))
     return text.getvalue()
+
+
+def _number(value: float) -> str:
+    """As many digits as a float32 has; whole numbers whole."""
+    return f"{value:.7g}" if isinstance(value, float) else str(value)

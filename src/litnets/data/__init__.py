@@ -4,15 +4,26 @@ from litnets.data.augment import Augmentation, Cutout, RandomFlip, RandomShift
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
 from litnets.data.mnist import MNIST, FashionMNIST
+from litnets.data.tables import BreastCancer, Diabetes, Iris, TableCSV, TableDataModule, Wine
+from litnets.data.toys import XOR, Moons, Spirals
 
 __all__ = [
     "MNIST",
+    "XOR",
     "ArrayDataModule",
     "Augmentation",
+    "BreastCancer",
     "Cutout",
+    "Diabetes",
     "Digits",
     "FashionMNIST",
     "ImageDataModule",
+    "Iris",
+    "Moons",
     "RandomFlip",
     "RandomShift",
+    "Spirals",
+    "TableCSV",
+    "TableDataModule",
+    "Wine",
 ]

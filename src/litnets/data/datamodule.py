@@ -26,7 +26,7 @@ class ArrayDataModule(LightningDataModule):
     - `input_shape` of one input: `(channels, height, width)` of an image, `(steps, features)` of a sequence,
       `(features,)` of a row of a table; None for a size that differs from sample to sample, so `(None,)` are tokens.
     - `vocab_size`: number of tokens, 0 being the padding.
-    - `num_classes`, `class_names`: where a target is a class, or one flag for each class.
+    - `num_classes`, `class_names`: where a target is a class, or, with `multilabel`, one flag for each class.
     - `num_targets`, `target_names`, `target_mean`, `target_std`: where a target is numbers, in their own units; mean
       and standard deviation of each, from the training split.
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
@@ -63,13 +63,15 @@ class ArrayDataModule(LightningDataModule):
 
     @property
     def class_counts(self) -> list[int] | None:
-        """Training samples of each class; None where there are no classes."""
+        """Training samples of each class, or of each flag that is set; None where there are no classes."""
         if self.num_classes is None:
             return None
         self.prepare_data()
         self.setup()
         train = self.splits["train"]
-        return train.targets[train.indices].long().bincount(minlength=self.num_classes).tolist()
+        targets = train.targets[train.indices].long()
+        counts = targets.sum(0) if targets.ndim > 1 else targets.bincount(minlength=self.num_classes)
+        return counts.tolist()
 
     def train_dataloader(self) -> Loader:
         # To overfit some batches they must be the same ones in every epoch.

@@ -1,10 +1,10 @@
 """Classifier: the task of naming the class of a sample."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -12,30 +12,46 @@ from torchmetrics.classification import (
     MulticlassF1Score,
     MulticlassPrecision,
     MulticlassRecall,
+    MultilabelAccuracy,
+    MultilabelAUROC,
+    MultilabelF1Score,
+    MultilabelPrecision,
+    MultilabelRecall,
 )
 
 from litnets.errors import InputError
+from litnets.tasks.losses import build_loss
 from litnets.tasks.task import Batch, Task
+
+# Which losses of torch.nn fit logits and classes, and which fit logits and flags.
+_FOR_CLASSES = ("CrossEntropyLoss", "MultiMarginLoss")
+_FOR_FLAGS = ("BCEWithLogitsLoss", "MultiLabelSoftMarginLoss")
+_ONE_LOGIT = "BCEWithLogitsLoss"
 
 
 class Classifier(Task):
-    """One class out of two or many, by cross entropy. The network gives one logit a class.
+    """One class out of two or many, or, where the data say so, a flag for each class: several may be set.
 
-    Metrics: accuracy; precision, recall, F1 (mean over the classes) and AUROC (each class against the rest, mean); at
-    test time also precision, recall and F1 of every class.
+    The network gives one logit a class; with `loss: BCEWithLogitsLoss` and two classes it gives one, that of the second
+    class. Metrics: accuracy; precision, recall, F1 (mean over the classes) and AUROC (each class against the rest,
+    mean); at test time also precision, recall and F1 of every class. For flags all are means over the flags.
 
     Args:
         net: The network, `(N, ...) -> (N, num_classes)`.
         num_classes: Number of classes; linked from the data.
         class_names: Their names, for the results; linked from the data.
         class_counts: Training samples of each class, for balanced weights; linked from the data.
+        multilabel: Whether a target is one flag for each class; linked from the data.
+        loss: Loss of torch.nn by name, or the dotted path of your own, a class that is called with logits and targets.
+            By default CrossEntropyLoss, for flags BCEWithLogitsLoss.
+        loss_args: Arguments of the loss, such as `{pos_weight: [3.0]}`.
         label_smoothing: Share of the target spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), as in scikit-learn,
             counted from the training split.
         **task: Arguments of `Task`: the optimiser and its schedule.
 
     Raises:
-        InputError: Class weights that do not fit the classes.
+        InputError: Data without classes, a loss that does not fit them, or class weights that do not.
     """
 
     monitor: ClassVar[str] = "val/accuracy"
@@ -44,50 +60,61 @@ class Classifier(Task):
     def __init__(
         self,
         net: nn.Module,
-        num_classes: int,
+        num_classes: int | None,
         class_names: list[str] | None = None,
         class_counts: list[int] | None = None,
+        multilabel: bool | None = None,
+        loss: str | None = None,
+        loss_args: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
         class_weights: list[float] | Literal["balanced"] | None = None,
         **task: Any,
     ) -> None:
         super().__init__(net, **task)
-        self.class_names = class_names or [str(i) for i in range(num_classes)]
-        self.label_smoothing = label_smoothing
-        weights = _class_weights(class_weights, class_counts, num_classes)
-        self.register_buffer("class_weights", weights, persistent=False)
-        fast: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+        count = _check_classes(num_classes, type(self).__name__)
+        self.class_names = class_names or [str(i) for i in range(count)]
+        self.multilabel = bool(multilabel)
+        self.one_logit = _one_logit(count, loss, self.multilabel)
+        arguments: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
+        weights = _class_weights(class_weights, class_counts, count)
+        if weights is not None:
+            arguments["weight"] = weights
+        self.criterion = self._criterion(count, loss, arguments, loss_args or {})
+        fast: dict[str, Any] = {"validate_args": False}
+        fast["num_labels" if self.multilabel else "num_classes"] = count
+        kinds = _FLAG_METRICS if self.multilabel else _CLASS_METRICS
+        # A sample has one class, so that the mean over the samples is what is meant by accuracy.
+        accuracy = {"average": "macro" if self.multilabel else "micro"}
         self.set_metrics(
-            train=MetricCollection({"accuracy": MulticlassAccuracy(average="micro", **fast)}),
+            train=MetricCollection({"accuracy": kinds["accuracy"](**accuracy, **fast)}),
             evaluation=MetricCollection(
                 {
-                    "accuracy": MulticlassAccuracy(average="micro", **fast),
-                    "precision": MulticlassPrecision(average="macro", **fast),
-                    "recall": MulticlassRecall(average="macro", **fast),
-                    "f1": MulticlassF1Score(average="macro", **fast),
-                    "auroc": MulticlassAUROC(**fast),
+                    "accuracy": kinds["accuracy"](**accuracy, **fast),
+                    **{name: kinds[name](average="macro", **fast) for name in (*_EACH_CLASS, "auroc")},
                 }
             ),
         )
         self.per_class = MetricCollection(
-            {
-                "precision": MulticlassPrecision(average="none", **fast),
-                "recall": MulticlassRecall(average="none", **fast),
-                "f1": MulticlassF1Score(average="none", **fast),
-            },
-            prefix="test/",
+            {name: kinds[name](average="none", **fast) for name in _EACH_CLASS}, prefix="test/"
         )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        weights = self.class_weights
-        assert weights is None or isinstance(weights, Tensor)
-        return cross_entropy(outputs, targets, weight=weights, label_smoothing=self.label_smoothing)
+        if self.one_logit:
+            outputs = outputs.squeeze(1)
+        loss: Tensor = self.criterion(outputs, targets.float() if self.one_logit or self.multilabel else targets)
+        return loss
 
     def loss_weight(self, targets: Tensor) -> Tensor | int:
-        weights = self.class_weights
-        return weights[targets].sum() if isinstance(weights, Tensor) else len(targets)
+        # The only loss here whose mean is one over the weights of the samples.
+        weights = self.criterion.weight if isinstance(self.criterion, nn.CrossEntropyLoss) else None
+        return weights[targets].sum() if weights is not None else len(targets)
 
     def metric_inputs(self, outputs: Tensor) -> Tensor:
+        """Probability of each class, or of each flag, `(N, num_classes)`."""
+        if self.multilabel:
+            return outputs.sigmoid()
+        if self.one_logit:
+            return torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
         return outputs.softmax(1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -102,8 +129,72 @@ class Classifier(Task):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         inputs, _ = batch
-        probabilities = self(inputs).softmax(1)
-        return {"prediction": probabilities.argmax(1), "probability": probabilities}
+        probabilities = self.metric_inputs(self(inputs))
+        predictions = (probabilities > 0.5).long() if self.multilabel else probabilities.argmax(1)
+        return {"prediction": predictions, "probability": probabilities}
+
+    def _criterion(
+        self, count: int, loss: str | None, arguments: dict[str, Any], loss_args: dict[str, Any]
+    ) -> nn.Module:
+        name = loss or (_FOR_FLAGS if self.multilabel else _FOR_CLASSES)[0]
+        if self.one_logit and (taken := [key for key in arguments if key != "weight"] or list(arguments)):
+            option = "class_weights" if taken == ["weight"] else taken[0]
+            raise InputError(f"{option}: {name} takes none; for weights there is loss_args {{pos_weight: [w]}}")
+        if name == _ONE_LOGIT and not self.multilabel and not self.one_logit:
+            raise InputError(f"loss: {name} tells two classes apart; these data have {count}: CrossEntropyLoss fits")
+        size = count + 1  # another number than that of the classes, so that shapes are not taken for one another
+        if self.multilabel:
+            return build_loss(name, _FOR_FLAGS, arguments | loss_args, (size, count), torch.ones(size, count))
+        if self.one_logit:
+            return build_loss(name, (_ONE_LOGIT,), loss_args, (size,), torch.ones(size))
+        targets = torch.arange(size) % count
+        return build_loss(name, _FOR_CLASSES, arguments | loss_args, (size, count), targets)
+
+
+_EACH_CLASS = ("precision", "recall", "f1")
+_CLASS_METRICS: dict[str, Any] = {
+    "accuracy": MulticlassAccuracy,
+    "precision": MulticlassPrecision,
+    "recall": MulticlassRecall,
+    "f1": MulticlassF1Score,
+    "auroc": MulticlassAUROC,
+}
+_FLAG_METRICS: dict[str, Any] = {
+    "accuracy": MultilabelAccuracy,
+    "precision": MultilabelPrecision,
+    "recall": MultilabelRecall,
+    "f1": MultilabelF1Score,
+    "auroc": MultilabelAUROC,
+}
+
+
+def num_logits(num_classes: int | None, task: str, arguments: Mapping[str, Any]) -> int:
+    """How many numbers a network gives for so many classes.
+
+    Args:
+        num_classes: As the data state it, None where they have none.
+        task: Name of the task, for the error.
+        arguments: The other arguments of its `Classifier`.
+
+    Raises:
+        InputError: The data have no classes.
+    """
+    count = _check_classes(num_classes, task)
+    return 1 if _one_logit(count, arguments.get("loss"), bool(arguments.get("multilabel"))) else count
+
+
+def _check_classes(num_classes: int | None, task: str) -> int:
+    if num_classes is None:
+        raise InputError(
+            f"{task} names classes, and the targets of these data are numbers: "
+            f"{task.replace('Classifier', 'Regressor')} fits, or for a series that goes on "
+            f"{task.replace('Classifier', 'Forecaster')}"
+        )
+    return num_classes
+
+
+def _one_logit(num_classes: int, loss: str | None, multilabel: bool) -> bool:
+    return num_classes == 2 and loss == _ONE_LOGIT and not multilabel
 
 
 def _class_weights(

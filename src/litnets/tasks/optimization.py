@@ -4,7 +4,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import Any, Literal
 
 import torch
@@ -12,7 +11,8 @@ from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError
+from litnets.tasks.classes import check_arguments, find_class, public_classes
 
 # The arguments in which torch's schedules take their length, in updates of the learning rate.
 _LENGTH_ARGUMENTS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
@@ -79,10 +79,10 @@ class Optimization:
     def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
         """The optimiser, with what was not given left at its own defaults. Biases and normalisation (every parameter
         of fewer than two dimensions) are not decayed."""
-        cls: Callable[..., Optimizer] = _find("optimizer", self.optimizer, _public_classes(torch.optim, Optimizer))
+        cls: Callable[..., Optimizer] = find_class("optimizer", self.optimizer, public_classes(torch.optim, Optimizer))
         given = {"lr": self.lr, "weight_decay": self.weight_decay}
         kwargs = {**(self.optimizer_args or {}), **{name: value for name, value in given.items() if value is not None}}
-        _check_arguments("optimizer_args", cls, kwargs)
+        check_arguments("optimizer_args", cls, kwargs, given=1)
         parameters = [parameter for _, parameter in named_parameters if parameter.requires_grad]
         takes_decay = "weight_decay" in inspect.signature(cls).parameters
         if not takes_decay:
@@ -97,8 +97,8 @@ class Optimization:
         schedule needs one and none was given; `mode` that of the metric that ReduceLROnPlateau watches."""
         assert self.lr_scheduler is not None
         name = self.lr_scheduler
-        known = _public_classes(lr_scheduler, LRScheduler) | _OWN_SCHEDULERS
-        cls: Callable[..., LRScheduler] = _find("lr_scheduler", name, known)
+        known = public_classes(lr_scheduler, LRScheduler) | _OWN_SCHEDULERS
+        cls: Callable[..., LRScheduler] = find_class("lr_scheduler", name, known)
         kwargs = {key: value for key, value in (self.lr_scheduler_args or {}).items() if key != "monitor"}
         if self.fills_length:
             if not math.isfinite(length):
@@ -111,7 +111,7 @@ class Optimization:
             kwargs.setdefault("cycle_momentum", bool(momentum))
         if name == "ReduceLROnPlateau":
             kwargs.setdefault("mode", mode)
-        _check_arguments("lr_scheduler_args", cls, kwargs)
+        check_arguments("lr_scheduler_args", cls, kwargs, given=1)
         return cls(optimizer, **kwargs)
 
     @property
@@ -133,30 +133,3 @@ class Optimization:
     def monitor(self) -> str | None:
         """The metric that ReduceLROnPlateau was told to watch."""
         return (self.lr_scheduler_args or {}).get("monitor")
-
-
-def _public_classes(module: Any, base: type) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, base) and value is not base and not name.startswith("_")
-    }
-
-
-def _find(argument: str, name: str, known: dict[str, Any]) -> Any:
-    """The class `name`; a dotted path names a class outside torch."""
-    if name in known:
-        return known[name]
-    if "." in name:
-        try:
-            return resolve_name(name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{argument}: cannot import '{name}': {error}") from error
-    raise InputError(f"{argument}: no class '{name}'{nearest(name, known)} (known: {', '.join(sorted(known))})")
-
-
-def _check_arguments(argument: str, cls: Callable[..., Any], kwargs: dict[str, Any]) -> None:
-    known = list(inspect.signature(cls).parameters)[1:]  # without params or optimizer
-    for name in kwargs:
-        if name not in known:
-            raise InputError(f"{argument}: {cls.__name__} takes no '{name}'{nearest(name, known)}")

@@ -6,7 +6,8 @@ from typing import Any
 from litnets.nets import RNN
 from litnets.nets.initialization import Init
 from litnets.nets.rnn import Cell, Pooling
-from litnets.tasks.classifier import Classifier
+from litnets.tasks.classifier import Classifier, num_logits
+from litnets.tasks.regressor import Regressor, num_values
 from litnets.tasks.shapes import step_size
 
 
@@ -29,7 +30,7 @@ class RNNClassifier(Classifier):
     def __init__(
         self,
         input_shape: Sequence[int | None],
-        num_classes: int,
+        num_classes: int | None,
         hidden_size: int = 128,
         num_layers: int = 1,
         cell: Cell = "lstm",
@@ -41,7 +42,7 @@ class RNNClassifier(Classifier):
     ) -> None:
         net = RNN(
             step_size(input_shape, type(self).__name__),
-            num_classes,
+            num_logits(num_classes, type(self).__name__, task),
             hidden_size,
             num_layers,
             cell,
@@ -51,3 +52,46 @@ class RNNClassifier(Classifier):
             init,
         )
         super().__init__(net, num_classes=num_classes, **task)
+
+
+class RNNRegressor(Regressor):
+    """A recurrent network that predicts numbers from sequences; an image is read row by row.
+
+    Args:
+        input_shape: Shape of one input, (steps, features) or (channels, height, width); linked from the data.
+        num_targets: Numbers in one target; linked from the data.
+        hidden_size: Units of each layer and direction.
+        num_layers: Layers.
+        cell: `lstm`, `gru` or `rnn`.
+        bidirectional: Read the sequence from both ends.
+        dropout: Probability that a unit is dropped between layers and before the last layer.
+        pooling: How the steps become one vector: `last` (valid one), `mean`, `max` or `attention`.
+        init: How the weights start.
+        **task: Arguments of `Regressor` and `Task`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        num_targets: int | None,
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        cell: Cell = "lstm",
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        pooling: Pooling = "last",
+        init: Init = "default",
+        **task: Any,
+    ) -> None:
+        net = RNN(
+            step_size(input_shape, type(self).__name__),
+            num_values(num_targets, type(self).__name__),
+            hidden_size,
+            num_layers,
+            cell,
+            bidirectional,
+            dropout,
+            pooling,
+            init,
+        )
+        super().__init__(net, num_targets=num_targets, **task)

@@ -1,0 +1,77 @@
+"""The command on tables: a file of one's own, flags, numbers, and what does not go together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from litnets.__main__ import main
+from tests.tiny_tables import HEADER, table_rows, write_csv
+
+QUICK = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
+CSV = ["--data", "TableCSV", "--data.path", "table.csv"]
+
+
+def fit(*options: str) -> Path:
+    assert main(["fit", *options, *QUICK]) == 0
+    (run,) = Path("checkpoints").glob("*/*")
+    assert main(["test", "--config", str(run / "config.yaml"), *QUICK]) == 0
+    assert main(["predict", "--config", str(run / "config.yaml"), *QUICK]) == 0
+    return run
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "loss", "header", "metric"),
+    [
+        ("MLPClassifier", "bought", "BCEWithLogitsLoss", "prediction,probability_no,probability_yes", "f1"),
+        (
+            "MLPClassifier",
+            "[red,round]",
+            "BCEWithLogitsLoss",
+            "prediction_red,prediction_round,probability_red,probability_round",
+            "auroc",
+        ),
+        ("MLPRegressor", "price", "HuberLoss", "prediction", "r2"),
+        ("MLPRegressor", "[price,income]", "MSELoss", "prediction_price,prediction_income", "rmse"),
+    ],
+)
+def test_a_table_of_ones_own(model: str, target: str, loss: str, header: str, metric: str) -> None:
+    write_csv(Path("table.csv"))
+    run = fit("--model", model, "--model.loss", loss, *CSV, "--data.target", target)
+    results = json.loads((run / "results.json").read_text())
+    assert metric in results["test"]
+    assert set(results.get("test_per_class", {})) <= {"no", "yes", "red", "round", "price", "income"}
+    first, *rows = (run / "predictions.csv").read_text().splitlines()
+    assert first == f"index,{header}"
+    assert len(rows) == 12
+    if metric in ("r2", "rmse"):
+        assert all(2e5 < float(row.split(",")[1]) < 4e5 for row in rows), "not in the units of the prices"
+
+
+def test_a_checkpoint_reads_a_new_file_as_the_one_of_its_training() -> None:
+    """All incomes of the new file are doubled: scaled by its own training split, the predictions would stay."""
+    write_csv(Path("table.csv"))
+    run = fit("--model", "MLPRegressor", *CSV, "--data.target", "price", "--data.ignore", "[bought]")
+    before = (run / "predictions.csv").read_text()
+    rows = [[*row[:2], str(2 * float(row[2])), *row[3:]] for row in table_rows()]
+    write_csv(Path("table.csv"), rows, HEADER)
+    assert main(["predict", "--config", str(run / "config.yaml"), *QUICK]) == 0
+    assert (run / "predictions.csv").read_text() != before
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        ("MLPClassifier", "Diabetes", "MLPClassifier names classes, and the targets of these data are numbers"),
+        ("MLPRegressor", "Iris", "MLPRegressor predicts numbers, and these data have none as targets: MLPClassifier"),
+        ("CNNClassifier", "Iris", "one input of these data is a row of a table (4): an MLP fits"),
+        ("RNNRegressor", "Diabetes", "one input of these data is a row of a table (10): an MLP fits"),
+        ("CNNRegressor", "Digits", "CNNRegressor predicts numbers"),
+    ],
+)
+def test_what_does_not_go_together(model: str, data: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model", model, "--data", data]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not Path("checkpoints").exists()
