@@ -13,9 +13,19 @@ from typing import Any
 __version__ = version("litnets")
 
 _PUBLIC = {
-    "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
+    "litnets.data": ("MNIST", "Digits", "ETTh1", "ETTh2", "FashionMNIST", "SeriesCSV", "SeriesFolder"),
     "litnets.nets": ("CNN", "MLP", "RNN"),
-    "litnets.tasks": ("CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"),
+    "litnets.tasks": (
+        "CNNClassifier",
+        "Classifier",
+        "Forecaster",
+        "LinearForecaster",
+        "MLPClassifier",
+        "MLPForecaster",
+        "RNNClassifier",
+        "RNNForecaster",
+        "Task",
+    ),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_WHERE)

@@ -4,6 +4,8 @@ from litnets.data.augment import Augmentation, Cutout, RandomFlip, RandomShift
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
 from litnets.data.mnist import MNIST, FashionMNIST
+from litnets.data.series import ETTh1, ETTh2, SeriesCSV
+from litnets.data.series_folder import SeriesFolder
 
 __all__ = [
     "MNIST",
@@ -11,8 +13,12 @@ __all__ = [
     "Augmentation",
     "Cutout",
     "Digits",
+    "ETTh1",
+    "ETTh2",
     "FashionMNIST",
     "ImageDataModule",
     "RandomFlip",
     "RandomShift",
+    "SeriesCSV",
+    "SeriesFolder",
 ]

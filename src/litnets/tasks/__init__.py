@@ -2,8 +2,19 @@
 
 from litnets.tasks.classifier import Classifier
 from litnets.tasks.cnn import CNNClassifier
+from litnets.tasks.forecaster import Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 from litnets.tasks.mlp import MLPClassifier
 from litnets.tasks.rnn import RNNClassifier
 from litnets.tasks.task import Task
 
-__all__ = ["CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"]
+__all__ = [
+    "CNNClassifier",
+    "Classifier",
+    "Forecaster",
+    "LinearForecaster",
+    "MLPClassifier",
+    "MLPForecaster",
+    "RNNClassifier",
+    "RNNForecaster",
+    "Task",
+]
