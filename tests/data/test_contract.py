@@ -1,17 +1,33 @@
 """What every public DataModule promises to the command and to the tasks. A new one is given a builder here."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torchvision import datasets
 
 from litnets import data
-from litnets.data import MNIST, ArrayDataModule, Digits, FashionMNIST, ImageDataModule, RandomShift
+from litnets.data import (
+    MNIST,
+    ArrayDataModule,
+    Digits,
+    ETTh1,
+    ETTh2,
+    FashionMNIST,
+    ImageDataModule,
+    RandomShift,
+    SeriesCSV,
+    SeriesFolder,
+)
+from litnets.data.batches import RaggedDataset
+from litnets.data.datamodule import Split
 from tests.tiny import write_mnist
+from tests.tiny_series import waves, write_ett, write_series, write_series_folder
 
 BASES = (ArrayDataModule, ImageDataModule)
 PUBLIC = [
@@ -30,6 +46,10 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         Digits: dict,
         MNIST: lambda: tiny_mnist(tmp_path, datasets.MNIST, monkeypatch),
         FashionMNIST: lambda: tiny_mnist(tmp_path, datasets.FashionMNIST, monkeypatch),
+        ETTh1: lambda: tiny_ett(tmp_path, ETTh1, monkeypatch),
+        ETTh2: lambda: tiny_ett(tmp_path, ETTh2, monkeypatch),
+        SeriesCSV: lambda: tiny_series(tmp_path),
+        SeriesFolder: lambda: tiny_series_folder(tmp_path),
     }
     arguments = {"batch_size": 16, "eval_batch_size": 32} | builders[cls]()
 
@@ -48,14 +68,39 @@ def tiny_mnist(folder: Path, source: type[datasets.MNIST], monkeypatch: pytest.M
     return {"data_dir": str(folder)}
 
 
+def tiny_ett(folder: Path, cls: type[ETTh1], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    write_ett(folder, monkeypatch, cls, ends=(120, 200, 280))
+    return {"data_dir": str(folder), "look_back": 24, "horizon": 6}
+
+
+def tiny_series(folder: Path) -> dict[str, Any]:
+    write_series(folder / "own.csv", waves(200, 3), "abc")
+    return {"path": str(folder / "own.csv"), "look_back": 12, "horizon": 4}
+
+
+def tiny_series_folder(folder: Path) -> dict[str, Any]:
+    write_series_folder(folder / "waves", each=30)
+    return {"root": str(folder / "waves")}
+
+
 def loader(module: ArrayDataModule, split: str) -> Any:
     return getattr(module, f"{split}_dataloader")()
 
 
-def content(loader: Any, epoch: int = 0) -> list[tuple[bytes, bytes]]:
+def content(loader: Any, epoch: int = 0) -> list[tuple[bytes, ...]]:
     """The batches of an epoch, to be compared; the epoch is announced as Lightning announces it."""
     loader.batch_sampler.sampler.set_epoch(epoch)
-    return [(inputs.numpy().tobytes(), targets.numpy().tobytes()) for inputs, targets in loader]
+    return [tuple(t.numpy().tobytes() for t in (*tensors(inputs), targets)) for inputs, targets in loader]
+
+
+def tensors(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inputs alone, or padded sequences and their lengths."""
+    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+
+
+def memory(split: Split) -> int:
+    """Where the samples of a split lie."""
+    return (split.values if isinstance(split, RaggedDataset) else split.inputs).data_ptr()
 
 
 def test_there_are_some() -> None:
@@ -64,6 +109,11 @@ def test_there_are_some() -> None:
 
 def test_facts(build: Build) -> None:
     module = build()
+    if module.num_classes is None:
+        assert len(module.channel_names) == len(module.channel_mean) == len(module.channel_std)
+        assert min(module.channel_std) > 0
+        assert module.class_counts is None
+        return
     assert len(module.class_names) == module.num_classes == len(set(module.class_names))
     counts = module.class_counts
     assert len(counts) == module.num_classes
@@ -75,9 +125,9 @@ def test_splits_are_disjoint_and_none_is_empty(build: Build) -> None:
     splits = build().splits
     assert list(splits) == ["train", "val", "test"]
     assert all(len(split) for split in splits.values())
-    seen = [(split.inputs.data_ptr(), i) for split in splits.values() for i in split.indices.tolist()]
+    seen = [(memory(split), i) for split in splits.values() for i in split.indices.tolist()]
     assert len(seen) == len(set(seen))
-    assert len({split.inputs.data_ptr() for split in splits.values()}) in (1, 2)  # 2: an official test split
+    assert len({memory(split) for split in splits.values()}) in (1, 2)  # 2: an official test split
 
 
 def test_the_split_is_the_same_every_time(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,18 +143,29 @@ def test_a_batch_is_what_the_facts_say(build: Build, split: str) -> None:
     batch = next(iter(loader(module, split)))
     inputs, targets = module.on_after_batch_transfer(batch, 0)
     size = module.batch_size if split == "train" else module.eval_batch_size
-    assert inputs.shape[1:] == module.input_shape
+    inputs, *lengths = tensors(inputs)
+    assert all(stated in (None, found) for stated, found in zip(module.input_shape, inputs.shape[1:], strict=True))
+    assert bool(lengths) == (None in module.input_shape)
     assert len(inputs) == len(targets) <= size
     assert inputs.dtype == torch.float32
+    assert inputs.isfinite().all()
+    if module.num_classes is None:
+        assert targets.shape == (len(inputs), module.horizon, len(module.channel_names))
+        assert targets.dtype == torch.float32
+        assert targets.isfinite().all()
+        return
     assert targets.shape == (len(inputs),)
     assert targets.dtype == torch.int64
-    assert inputs.isfinite().all()
     assert 0 <= targets.min() <= targets.max() < module.num_classes
 
 
 def test_data_are_kept_and_sent_to_the_device_in_their_smallest_type(build: Build) -> None:
-    inputs, targets = next(iter(build().train_dataloader()))
-    assert inputs.dtype == targets.dtype == torch.uint8
+    module = build()
+    inputs, targets = next(iter(module.train_dataloader()))
+    smallest = torch.uint8 if isinstance(module, ImageDataModule) else torch.float32
+    assert tensors(inputs)[0].dtype == smallest
+    if module.num_classes is not None and isinstance(module, ImageDataModule):
+        assert targets.dtype == torch.uint8
 
 
 def test_the_order_of_training_is_a_function_of_seed_and_epoch(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +185,9 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
     # Of fewer samples, so that a process that reads them is soon done.
     alone, with_workers = build(), build(num_workers=2)
     for module in (alone, with_workers):
-        module.splits = {n: type(s)(s.inputs, s.targets, s.indices[:40]) for n, s in module.splits.items()}
+        for name, part in module.splits.items():
+            module.splits[name] = copy(part)
+            module.splits[name].indices = part.indices[:40]
     first, second = loader(alone, split), loader(with_workers, split)
     assert [content(first, epoch) for epoch in (0, 1)] == [content(second, epoch) for epoch in (0, 1)]
     assert second.num_workers == 2
@@ -134,21 +197,57 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
 def test_evaluation_is_in_order_and_complete(build: Build, split: str) -> None:
     module = build()
     part = module.splits["test" if split == "predict" else split]
-    inputs, targets = (torch.cat(tensors) for tensors in zip(*loader(module, split), strict=True))
-    assert torch.equal(inputs, part.inputs[part.indices])
-    assert torch.equal(targets, part.targets[part.indices])
+    if isinstance(part, RaggedDataset) and split != "predict":  # those of like length together
+        order = torch.cat(list(loader(module, split).batch_sampler))
+        assert part.split_lengths[order].tolist() == sorted(part.split_lengths.tolist())
+        assert sorted(order.tolist()) == list(range(len(part)))
+        return
+    samples = [
+        (*(t[i] for t in tensors(inputs)), targets[i])
+        for inputs, targets in loader(module, split)
+        for i in range(len(targets))
+    ]
+    assert len(samples) == len(part)
+    for (first, *rest), index in zip(samples, range(len(part)), strict=True):
+        inputs, target = part[index]
+        expected, *others = (*tensors(inputs), target)
+        assert torch.equal(first[: len(expected)], expected)  # without the padding
+        assert [t.tolist() for t in rest] == [t.tolist() for t in others]
 
 
 def test_training_has_each_sample_once(build: Build) -> None:
     module = build()
     part = module.splits["train"]
     targets = torch.cat([targets for _, targets in module.train_dataloader()])
-    assert targets.bincount().tolist() == part.targets[part.indices].bincount().tolist()
+    assert sorted(targets.flatten().tolist()) == sorted(part.targets[part.indices].flatten().tolist())
     batches = loader(module, "train").batch_sampler
     assert sorted(torch.cat(list(batches)).tolist()) == list(range(len(part)))
 
 
 def test_it_takes_augmentations(build: Build) -> None:
+    if not isinstance(build(), ImageDataModule):
+        pytest.skip("of images only")
     module = build(augment=[RandomShift(1)])
     assert isinstance(module, ImageDataModule)
     assert len(module.augment) == 1
+
+
+def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) -> None:
+    """By the values of the series themselves: its steps are told apart by them."""
+    module = build()
+    if not hasattr(module, "read"):
+        pytest.skip("of forecasts only")
+    values, _, ends = module.read()
+    step_of = {row.astype("float32").tobytes(): step for step, row in enumerate(values)}
+    start = 0
+    for split, end in zip(("train", "val", "test"), ends, strict=True):
+        forecast = set()
+        for inputs, targets in loader(module, split):
+            for window, target in zip(inputs.numpy(), targets.numpy(), strict=True):
+                seen = [step_of[row.tobytes()] for row in window]
+                ahead = [step_of[row.tobytes()] for row in target]
+                assert seen + ahead == list(range(seen[0], seen[0] + module.look_back + module.horizon))
+                forecast |= set(ahead)
+        # Targets are the steps of their split, all of them, but for those that training's first window looks back on.
+        assert forecast == set(range(start or module.look_back, end))
+        start = end

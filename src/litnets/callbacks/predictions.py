@@ -17,7 +17,8 @@ class PredictionsCSV(BasePredictionWriter):
     """Gathers the predictions of all processes and writes them in the order of the samples.
 
     A task's `predict_step` gives named columns; the one called `prediction` is a class if the model has
-    `class_names`, and a column of several numbers becomes one column a class.
+    `class_names`, and a column of several numbers becomes one column a class. A forecast `(N, horizon, channels)`
+    becomes the columns `OT+1`, `OT+2` ..., one a channel (by the model's `channel_names`) and step ahead.
 
     Args:
         run: The run whose predictions.csv is written, by the first process only.
@@ -40,11 +41,16 @@ class PredictionsCSV(BasePredictionWriter):
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, (indices, columns))
         if trainer.is_global_zero:
-            text = table([part for part in parts if part[0]], getattr(pl_module, "class_names", None))
+            names = (getattr(pl_module, facts, None) for facts in ("class_names", "channel_names"))
+            text = table([part for part in parts if part[0]], *names)
             self.run.write(self.run.predictions, text)
 
 
-def table(parts: Sequence[tuple[list[int], dict[str, Tensor]]], class_names: Sequence[str] | None) -> str:
+def table(
+    parts: Sequence[tuple[list[int], dict[str, Tensor]]],
+    class_names: Sequence[str] | None,
+    channel_names: Sequence[str] | None = None,
+) -> str:
     """CSV of the parts' rows, ordered by sample index."""
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
@@ -53,7 +59,11 @@ def table(parts: Sequence[tuple[list[int], dict[str, Tensor]]], class_names: Seq
     header, cells = ["index"], [indices[order].tolist()]
     for name in parts[0][1] if parts else ():
         values = torch.cat([columns[name] for _, columns in parts])[order]
-        if values.ndim > 1:
+        if values.ndim == 3:
+            channels = channel_names or [f"{name}_{i}" for i in range(values.shape[2])]
+            header += [f"{channel}+{step}" for channel in channels for step in range(1, values.shape[1] + 1)]
+            cells += [[f"{v:.6g}" for v in column.tolist()] for column in values.permute(2, 1, 0).flatten(0, 1)]
+        elif values.ndim > 1:
             labels = class_names or range(values.shape[1])
             header += [f"{name}_{label}" for label in labels]
             cells += [[f"{v:.6g}" for v in column.tolist()] for column in values.T]
