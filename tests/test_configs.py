@@ -9,6 +9,7 @@ import yaml
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
 from tests.tiny import write_mnist
+from tests.tiny_series import write_ett
 
 ALL = sorted(CONFIGS.glob("*.yaml"))
 
@@ -21,7 +22,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for source in (datasets.MNIST, datasets.FashionMNIST):
         checksums = write_mnist(tmp_path / "tiny", source.__name__)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
+    write_ett(tmp_path / "tiny", monkeypatch)
     return ["--data.data_dir", str(tmp_path / "tiny")]
+
+
+def metric(config: Path) -> str:
+    """What a configuration's header states."""
+    return "mse" if config.stem.startswith("ett") else "accuracy"
 
 
 def test_there_are_some() -> None:
@@ -36,7 +43,7 @@ def test_fit_test_predict(config: Path, data: list[str], capsys: pytest.CaptureF
         == 0
     )
     (run,) = Path("checkpoints", config.stem).iterdir()
-    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+    assert json.loads((run / "results.json").read_text())["test"][metric(config)] > 0
     assert main(["test", "--config", str(run / "config.yaml")]) == 0
     assert main(["predict", "--config", str(run / "config.yaml")]) == 0
     assert len((run / "predictions.csv").read_text().splitlines()) > 40
@@ -49,6 +56,6 @@ def test_is_one_experiment_with_its_header(config: Path) -> None:
     header = [line for line in lines if line.startswith("#")]
     assert 20 <= len(lines) <= 45
     assert any(f"litnets fit --config configs/{config.name}" in line for line in header)
-    assert any("test accuracy" in line and "3 seeds" in line for line in header)
+    assert any(f"test {metric(config)}" in line and "3 seeds" in line for line in header)
     init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
-    assert not {"input_shape", "num_classes", "class_counts"} & init_args.keys(), "sizes come from the data"
+    assert not {"input_shape", "num_classes", "class_counts", "channel_names", "channel_mean"} & init_args.keys(), "sizes come from the data"

@@ -219,12 +219,12 @@ def _sizes(input_shape: Sequence[int | None], horizon: int | None, task: str) ->
         InputError: The data are no series to forecast.
     """
     if horizon is None or len(input_shape) != 2 or input_shape[0] is None or input_shape[1] is None:
-        raise _refusal(task)
+        raise _refusal(task, input_shape)
     return input_shape[0], input_shape[1], horizon
 
 
-def _refusal(task: str) -> InputError:
-    kind = task.removesuffix("Forecaster") if task.startswith(("MLP", "RNN")) else "MLP"
+def _refusal(task: str, input_shape: Sequence[int | None] = ()) -> InputError:
+    kind = "RNN" if None in input_shape or task.startswith("RNN") else "MLP"
     return InputError(
         f"{task} forecasts what comes next in a series, as in ETTh1 or SeriesCSV; these data have no horizon: "
         f"{kind}Classifier fits where targets are classes, {kind}Regressor where they are numbers"
