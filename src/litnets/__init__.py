@@ -14,7 +14,7 @@ __version__ = version("litnets")
 
 _PUBLIC = {
     "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
-    "litnets.nets": ("CNN", "MLP", "RNN"),
+    "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
     "litnets.tasks": ("CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
