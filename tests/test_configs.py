@@ -58,4 +58,6 @@ def test_is_one_experiment_with_its_header(config: Path) -> None:
     assert any(f"litnets fit --config configs/{config.name}" in line for line in header)
     assert any(f"test {metric(config)}" in line and "3 seeds" in line for line in header)
     init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
-    assert not {"input_shape", "num_classes", "class_counts", "channel_names", "channel_mean"} & init_args.keys(), "sizes come from the data"
+    assert not {"input_shape", "num_classes", "class_counts", "channel_names", "channel_mean"} & init_args.keys(), (
+        "sizes come from the data"
+    )

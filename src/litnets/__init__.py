@@ -14,8 +14,9 @@ __version__ = version("litnets")
 
 _PUBLIC = {
     "litnets.data": ("MNIST", "Digits", "ETTh1", "ETTh2", "FashionMNIST", "SeriesCSV", "SeriesFolder"),
-    "litnets.nets": ("CNN", "MLP", "RNN"),
+    "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
     "litnets.tasks": (
+        "CNN1dForecaster",
         "CNNClassifier",
         "Classifier",
         "Forecaster",

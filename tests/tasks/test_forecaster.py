@@ -7,9 +7,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
-from litnets.nets import MLP, RNN
+from litnets.nets import MLP, RNN, CNN1d
 from litnets.nets.window import Window
-from litnets.tasks import Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
+from litnets.tasks import CNN1dForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -101,6 +101,23 @@ NAMED = [
         },
     ),
     (
+        CNN1dForecaster,
+        {
+            "widths": [4, 6],
+            "blocks_per_stage": 1,
+            "kernel_size": 3,
+            "activation": "silu",
+            "norm": "batch",
+            "dropout": 0.1,
+            "residual": True,
+            "pooling": "mean",
+            "init": "xavier",
+            "window_norm": "standard",
+            "share_channels": False,
+            "patch_length": 3,
+        },
+    ),
+    (
         RNNForecaster,
         {
             "hidden_size": 5,
@@ -129,6 +146,8 @@ def expected_net(task, given):
         net = MLP(12, 42, (), **given)
     elif task is MLPForecaster:
         net = MLP(12 * features, 42 * features, **given)
+    elif task is CNN1dForecaster:
+        net = CNN1d(window[2] * features, 42 * features, **({"pooling": "last"} | given))
     else:
         net = RNN(window[2] * features, 42 * features, **given)
     return Window(net, *window)
@@ -174,7 +193,7 @@ def test_zeros_begin_with_the_forecast_that_nothing_changes():
     torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 4, -1))
 
 
-@pytest.mark.parametrize("task", [LinearForecaster, MLPForecaster, RNNForecaster])
+@pytest.mark.parametrize("task", [task for task, _ in NAMED])
 @pytest.mark.parametrize(
     ("shape", "horizon"), [((12, 2), None), ((1, 8, 8), None), ((None, 2), None), ((None, 2), 4), ((4,), 4)]
 )
@@ -185,12 +204,13 @@ def test_data_without_a_horizon_are_refused(task, shape, horizon):
         task(input_shape=shape, horizon=horizon, channel_names=None)
 
 
+@pytest.mark.parametrize("task", [CNN1dForecaster, RNNForecaster])
 @pytest.mark.parametrize("length", [5, 0, -1, 13])
-def test_patches_must_fill_the_look_back(length):
+def test_patches_must_fill_the_look_back(task, length):
     with pytest.raises(
         InputError, match=rf"patch_length: expected a divisor of the look-back of 12 steps, got {length}"
     ):
-        RNNForecaster(input_shape=(12, 2), horizon=4, patch_length=length, **FACTS)
+        task(input_shape=(12, 2), horizon=4, patch_length=length, **FACTS)
 
 
 def test_a_network_of_ones_own_needs_a_horizon_too():

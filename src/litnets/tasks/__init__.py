@@ -2,12 +2,13 @@
 
 from litnets.tasks.classifier import Classifier
 from litnets.tasks.cnn import CNNClassifier
-from litnets.tasks.forecaster import Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
+from litnets.tasks.forecaster import CNN1dForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 from litnets.tasks.mlp import MLPClassifier
 from litnets.tasks.rnn import RNNClassifier
 from litnets.tasks.task import Task
 
 __all__ = [
+    "CNN1dForecaster",
     "CNNClassifier",
     "Classifier",
     "Forecaster",

@@ -9,8 +9,10 @@ from torch.nn.functional import huber_loss, l1_loss, mse_loss
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from litnets.errors import InputError
-from litnets.nets import MLP, RNN
+from litnets.nets import MLP, RNN, CNN1d
 from litnets.nets.activation import Activation
+from litnets.nets.cnn1d import Norm
+from litnets.nets.cnn1d import Pooling as Pooling1d
 from litnets.nets.initialization import Init
 from litnets.nets.rnn import Cell, Pooling
 from litnets.nets.window import Window, WindowNorm
@@ -156,6 +158,64 @@ class MLPForecaster(Forecaster):
         super().__init__(Window(net, window_norm, share_channels), horizon=horizon, **task)
 
 
+class CNN1dForecaster(Forecaster):
+    """A convolutional network along the time that forecasts.
+
+    Args:
+        input_shape: Shape of one input, (look_back, channels); linked from the data.
+        horizon: Steps to forecast; linked from the data.
+        widths: Channels of each stage; the steps are halved between stages.
+        blocks_per_stage: Convolution blocks in each stage.
+        kernel_size: Odd number of steps that a convolution sees.
+        activation: Name of the activation.
+        norm: `layer`, `batch` or `none`.
+        dropout: Probability that a channel (between stages) or a feature (before the last layer) is dropped.
+        residual: Add each block's input to its output.
+        pooling: How the steps become one vector: `mean`, `max` or `last`.
+        init: How the weights start.
+        window_norm: What each window is freed of: its `last` value, `standard` (mean and deviation), or `none`.
+        share_channels: Whether each channel is forecast from itself, all by one network; otherwise all from all.
+        patch_length: Consecutive steps that are read as one; a divisor of look_back.
+        **task: Arguments of `Forecaster` and `Task`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        horizon: int | None,
+        widths: Sequence[int] = (64, 128),
+        blocks_per_stage: int = 2,
+        kernel_size: int = 5,
+        activation: Activation = "relu",
+        norm: Norm = "layer",
+        dropout: float = 0.0,
+        residual: bool = False,
+        pooling: Pooling1d = "last",
+        init: Init = "default",
+        window_norm: WindowNorm = "last",
+        share_channels: bool = True,
+        patch_length: int = 1,
+        **task: Any,
+    ) -> None:
+        look_back, channels, steps = _sizes(input_shape, horizon, type(self).__name__)
+        _check_patches(look_back, patch_length)
+        features = 1 if share_channels else channels
+        net = CNN1d(
+            patch_length * features,
+            steps * features,
+            widths,
+            blocks_per_stage,
+            kernel_size,
+            activation,
+            norm,
+            dropout,
+            residual,
+            pooling,
+            init,
+        )
+        super().__init__(Window(net, window_norm, share_channels, patch_length), horizon=horizon, **task)
+
+
 class RNNForecaster(Forecaster):
     """A recurrent network that reads the look-back and forecasts all of the horizon from its state.
 
@@ -193,10 +253,7 @@ class RNNForecaster(Forecaster):
         **task: Any,
     ) -> None:
         look_back, channels, steps = _sizes(input_shape, horizon, type(self).__name__)
-        if patch_length < 1 or look_back % patch_length:
-            raise InputError(
-                f"patch_length: expected a divisor of the look-back of {look_back} steps, got {patch_length}"
-            )
+        _check_patches(look_back, patch_length)
         features = 1 if share_channels else channels
         net = RNN(
             patch_length * features,
@@ -223,8 +280,14 @@ def _sizes(input_shape: Sequence[int | None], horizon: int | None, task: str) ->
     return input_shape[0], input_shape[1], horizon
 
 
+def _check_patches(look_back: int, patch_length: int) -> None:
+    if patch_length < 1 or look_back % patch_length:
+        raise InputError(f"patch_length: expected a divisor of the look-back of {look_back} steps, got {patch_length}")
+
+
 def _refusal(task: str, input_shape: Sequence[int | None] = ()) -> InputError:
-    kind = "RNN" if None in input_shape or task.startswith("RNN") else "MLP"
+    own = next((kind for kind in ("RNN", "CNN1d") if task.startswith(kind)), None)
+    kind = own or ("RNN" if None in input_shape else "MLP")
     return InputError(
         f"{task} forecasts what comes next in a series, as in ETTh1 or SeriesCSV; these data have no horizon: "
         f"{kind}Classifier fits where targets are classes, {kind}Regressor where they are numbers"
