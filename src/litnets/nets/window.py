@@ -45,9 +45,9 @@ class Window(nn.Module):
         x = x.reshape(len(x), -1, self.patch_length * x.shape[2])
         out: Tensor = self.net(x)  # (N, horizon * channels) or (N * channels, horizon)
         if self.share_channels:
-            out = out.view(samples, channels, -1).transpose(1, 2)
+            out = out.reshape(samples, channels, -1).transpose(1, 2)
         else:
-            out = out.view(samples, -1, channels)
+            out = out.reshape(samples, -1, channels)
         if self.norm == "standard":
             out = out * spread
         return out if self.norm == "none" else out + level
