@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from litnets.nets import CNN, MLP, RNN
+from litnets.nets import CNN, MLP, RNN, CNN1d, Transformer
 from litnets.nets.initialization import initialize
 
 # The gains of PyTorch's table (torch.nn.init.calculate_gain); what is not in it is taken for ReLU.
@@ -32,8 +32,11 @@ NETS = {
     "cnn": lambda init: CNN(3, 42, (4, 8), residual=True, init=init),
     "cnn_group": lambda init: CNN(3, 42, (4, 8), norm="group", init=init),
     "rnn": lambda init: RNN(12, 42, 8, 2, bidirectional=True, pooling="attention", init=init),
+    "cnn1d": lambda init: CNN1d(12, 42, (4, 8), residual=True, init=init),
+    "transformer": lambda init: Transformer(12, 42, 8, pooling="first", init=init),
 }
 INPUTS = {"mlp": (5, 12), "cnn": (5, 3, 8, 8), "cnn_group": (5, 3, 8, 8), "rnn": (5, 6, 12)}
+INPUTS |= {"cnn1d": (5, 6, 12), "transformer": (5, 6, 12)}
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ class PredictionsCSV(BasePredictionWriter):
 
     A task's `predict_step` gives named columns; the one called `prediction` is a class if the model has
     `class_names`, and a column of several numbers becomes one column a class, or one a target if the model has
-    `target_names`.
+    `target_names`. A forecast `(N, horizon, channels)` becomes the columns `OT+1`, `OT+2` ..., one a channel (by the
+    model's `channel_names`) and step ahead.
 
     Args:
         run: The run whose predictions.csv is written, by the first process only.
@@ -41,7 +42,8 @@ class PredictionsCSV(BasePredictionWriter):
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, (indices, columns))
         if trainer.is_global_zero:
-            names = [getattr(pl_module, kind, None) for kind in ("class_names", "target_names")]
+            facts = ("class_names", "target_names", "channel_names")
+            names = [getattr(pl_module, fact, None) for fact in facts]
             text = table([part for part in parts if part[0]], *names)
             self.run.write(self.run.predictions, text)
 
@@ -50,6 +52,7 @@ def table(
     parts: Sequence[tuple[list[int], dict[str, Tensor]]],
     class_names: Sequence[str] | None,
     target_names: Sequence[str] | None = None,
+    channel_names: Sequence[str] | None = None,
 ) -> str:
     """CSV of the parts' rows, ordered by sample index."""
     indices = torch.tensor([i for part, _ in parts for i in part])
@@ -59,7 +62,11 @@ def table(
     header, cells = ["index"], [indices[order].tolist()]
     for name in parts[0][1] if parts else ():
         values = torch.cat([columns[name] for _, columns in parts])[order]
-        if values.ndim > 1:
+        if values.ndim == 3:
+            channels = channel_names or [f"{name}_{i}" for i in range(values.shape[2])]
+            header += [f"{channel}+{step}" for channel in channels for step in range(1, values.shape[1] + 1)]
+            cells += [[_number(v) for v in column.tolist()] for column in values.permute(2, 1, 0).flatten(0, 1)]
+        elif values.ndim > 1:
             # A name for each column, or else their numbers: a model of one's own may give columns of another kind.
             named_by = (names for names in (class_names, target_names) if names and len(names) == values.shape[1])
             labels: Sequence[str | int] = next(named_by, range(values.shape[1]))

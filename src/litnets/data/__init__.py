@@ -4,6 +4,8 @@ from litnets.data.augment import Augmentation, Cutout, RandomFlip, RandomShift
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
 from litnets.data.mnist import MNIST, FashionMNIST
+from litnets.data.series import ETTh1, ETTh2, SeriesCSV
+from litnets.data.series_folder import SeriesFolder
 from litnets.data.tables import BreastCancer, Diabetes, Iris, TableCSV, TableDataModule, Wine
 from litnets.data.toys import XOR, Moons, Spirals
 
@@ -16,12 +18,16 @@ __all__ = [
     "Cutout",
     "Diabetes",
     "Digits",
+    "ETTh1",
+    "ETTh2",
     "FashionMNIST",
     "ImageDataModule",
     "Iris",
     "Moons",
     "RandomFlip",
     "RandomShift",
+    "SeriesCSV",
+    "SeriesFolder",
     "Spirals",
     "TableCSV",
     "TableDataModule",

@@ -98,3 +98,20 @@ def _count(name: str, value: float, size: int) -> int:
     if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
         raise InputError(f"{name}: expected a share in [0, 1) or a whole number of samples, got {value}")
     return int(value) if value >= 1 else round(value * size)
+
+
+def chronological_ends(size: int, val_size: float, test_size: float) -> tuple[int, int, int]:
+    """The steps at which training, validation and test end, for `size` steps of time: test last, validation before.
+
+    Args:
+        size: Number of steps.
+        val_size: Validation split, a share in [0, 1) or a number of steps from 1.
+        test_size: Test split, likewise.
+
+    Raises:
+        InputError: Sizes that leave no step for training.
+    """
+    num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
+    if num_val + num_test >= size:
+        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} steps leave none for training")
+    return size - num_test - num_val, size - num_test, size

@@ -2,18 +2,24 @@
 
 from litnets.tasks.classifier import Classifier
 from litnets.tasks.cnn import CNNClassifier, CNNRegressor
+from litnets.tasks.forecaster import CNN1dForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 from litnets.tasks.mlp import MLPClassifier, MLPRegressor
 from litnets.tasks.regressor import Regressor
 from litnets.tasks.rnn import RNNClassifier, RNNRegressor
 from litnets.tasks.task import Task
 
 __all__ = [
+    "CNN1dForecaster",
     "CNNClassifier",
     "CNNRegressor",
     "Classifier",
+    "Forecaster",
+    "LinearForecaster",
     "MLPClassifier",
+    "MLPForecaster",
     "MLPRegressor",
     "RNNClassifier",
+    "RNNForecaster",
     "RNNRegressor",
     "Regressor",
     "Task",

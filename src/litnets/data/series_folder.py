@@ -1,0 +1,116 @@
+"""Series to classify: a folder a class, a CSV file a series."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from litnets.data.batches import RaggedDataset
+from litnets.data.datamodule import ArrayDataModule
+from litnets.data.series import ChannelScale, read_series
+from litnets.data.splits import split_indices
+from litnets.errors import InputError
+
+
+class SeriesFolder(ArrayDataModule):
+    """Series of any lengths that belong to classes: `root/CLASS/*.csv`, each file (UTF-8, commas, a header) one series,
+    each row a step, all with the same channels. Each channel is scaled by its mean and standard deviation over all
+    steps of the training split.
+
+    Args:
+        root: The folder of the classes' folders.
+        time_column: Column of the time, numbers or ISO 8601, which must increase; none if there is no such column.
+        channels: Columns to read; none takes all but the time.
+        val_size: Validation split, a share or a number of series.
+        test_size: Test split, a share or a number of series.
+        split_seed: Seed of the splits, apart from the seed of the training.
+        num_folds: Cross-validation: the number of folds; the test split is then the fold.
+        fold: The fold that is held out, from 0.
+        **loading: Arguments of `ArrayDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        time_column: str | None = None,
+        channels: list[str] | None = None,
+        val_size: float = 0.2,
+        test_size: float = 0.2,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        **loading: Any,
+    ) -> None:
+        super().__init__(**loading)
+        self.root, self.time_column, self.channels = Path(root), time_column, channels
+        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
+        self.num_folds, self.fold = num_folds, fold
+        self._files: dict[str, list[Path]] = {}
+        self.scale = ChannelScale()
+
+    def load(self) -> dict[str, RaggedDataset]:
+        files = [(path, label) for label, name in enumerate(self.class_names) for path in self._by_class()[name]]
+        series, names = [], self.channels
+        for path, _ in files:
+            # The first file names the channels, so that others may have them in another order.
+            values, found = read_series(path, self.time_column, names)
+            names = names or found
+            series.append(values)
+        assert names is not None
+        targets = torch.tensor([label for _, label in files])
+        split = split_indices(
+            targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
+        )
+        self.scale.fit(np.concatenate([series[i] for i in split[0].tolist()]), names)
+        steps = torch.from_numpy(np.concatenate(series)).float()
+        lengths = torch.tensor([len(values) for values in series])
+        return {
+            name: RaggedDataset(steps, lengths, targets, indices)
+            for name, indices in zip(("train", "val", "test"), split, strict=True)
+        }
+
+    def _by_class(self) -> dict[str, list[Path]]:
+        """The files of each class."""
+        if not self._files:
+            if not self.root.is_dir():
+                raise InputError(f"{self.root}: no such folder; expected one folder a class in it, of CSV files")
+            folders = sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
+            if len(folders) < 2:
+                raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")
+            for folder in folders:
+                files = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
+                if len(files) < 2:
+                    raise InputError(
+                        f"{folder}: a class needs at least two series, one to learn from and one to judge by, found "
+                        f"{len(files)} CSV files; add some, or take the folder away"
+                    )
+                self._files[folder.name] = files
+        return self._files
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self._by_class())
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
+        self.setup()
+        return (None, len(self.scale.names))
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.scale.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scale.load_state_dict(state_dict)
+
+    def on_after_batch_transfer(
+        self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        (values, lengths), targets = batch
+        padding = torch.arange(values.shape[1], device=values.device) >= lengths.unsqueeze(1)  # (N, T)
+        return (self.scale(values).masked_fill(padding.unsqueeze(2), 0), lengths), targets

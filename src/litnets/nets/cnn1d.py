@@ -1,0 +1,117 @@
+"""CNN1d: a stack of convolution blocks for sequences, padded or not."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool1d
+
+from litnets.nets.activation import ACTIVATIONS, Activation
+from litnets.nets.initialization import Init, initialize
+from litnets.nets.sequence import as_steps, inside, pool_steps
+
+Norm = Literal["layer", "batch", "none"]
+Pooling = Literal["mean", "max", "last"]
+
+
+class CNN1d(nn.Module):
+    """Convolutional network along the steps of a sequence: stages of blocks, the steps halved between the stages and
+    pooled to one vector after the last, then a linear layer.
+
+    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads row by row; gives
+    `(N, out_features)`. With `lengths`, what lies behind the end of a sequence never changes its answer: it is
+    set to the zeros with which a convolution pads anyway, and normalisation, halving and pooling leave it out.
+
+    Args:
+        input_size: Numbers in one step.
+        out_features: Numbers in one answer (classes, targets).
+        widths: Channels of each stage.
+        blocks_per_stage: Convolution blocks in each stage.
+        kernel_size: Odd number of steps that a convolution sees.
+        activation: Name of the activation.
+        norm: `layer` (over the channels of a step), `batch` (over all steps of all sequences of the batch), or `none`.
+        dropout: Probability that a channel is dropped between stages, and a feature before the linear layer, in [0, 1).
+        residual: Add each block's input to its output (through a convolution of one step where the widths differ).
+        pooling: How the steps become one vector: `mean`, `max` or `last` (the last one in the sequence).
+        init: How the weights start, see `litnets.nets.initialization.initialize`.
+
+    Raises:
+        ValueError: An even `kernel_size`, or no stage.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        out_features: int,
+        widths: Sequence[int] = (64, 128),
+        blocks_per_stage: int = 2,
+        kernel_size: int = 5,
+        activation: Activation = "relu",
+        norm: Norm = "layer",
+        dropout: float = 0.0,
+        residual: bool = False,
+        pooling: Pooling = "max",
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
+        if not widths:
+            raise ValueError("widths: expected the channels of at least one stage, got none")
+        self.stages = nn.ModuleList(
+            nn.ModuleList(
+                _Block(fan_in if block == 0 else width, width, kernel_size, activation, norm, residual)
+                for block in range(blocks_per_stage)
+            )
+            for fan_in, width in zip((input_size, *widths[:-1]), widths, strict=True)
+        )
+        self.pooling = pooling
+        self.drop_channels, self.dropout = nn.Dropout1d(dropout), nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], out_features)
+        initialize(self, init, activation)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
+        x = as_steps(x)
+        mask = inside(x, lengths)  # (N, T)
+        x = x.transpose(1, 2)  # (N, F, T)
+        for i, stage in enumerate(self.stages):
+            if i:
+                x = max_pool1d(x.masked_fill(~mask.unsqueeze(1), -torch.inf), 2, ceil_mode=True)
+                mask = mask[:, ::2]  # a pair of steps is there if its first one is
+                x = self.drop_channels(x.masked_fill(~mask.unsqueeze(1), 0))
+            for block in stage:  # type: ignore[attr-defined]
+                x = block(x, mask)
+        out: Tensor = self.head(self.dropout(pool_steps(x.transpose(1, 2), mask, self.pooling)))
+        return out
+
+
+class _Block(nn.Module):
+    """Convolution, normalisation, (+ input), activation."""
+
+    def __init__(
+        self, fan_in: int, width: int, kernel_size: int, activation: Activation, norm: Norm, residual: bool
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(fan_in, width, kernel_size, padding=kernel_size // 2, bias=norm != "batch")
+        self.norm = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}[norm](width) if norm != "none" else None
+        self.activation = ACTIVATIONS[activation]()
+        self.shortcut: nn.Module | None = None
+        if residual:
+            self.shortcut = nn.Identity() if fan_in == width else nn.Conv1d(fan_in, width, 1, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """`(N, F, T)`, mask `(N, T)` -> `(N, width, T)`."""
+        x = x.masked_fill(~mask.unsqueeze(1), 0)
+        out = self.conv(x)
+        if isinstance(self.norm, nn.LayerNorm):
+            out = self.norm(out.transpose(1, 2)).transpose(1, 2)
+        elif self.norm is not None:
+            # Only the steps that are there count in the batch's statistics.
+            steps = self.norm(out.transpose(1, 2)[mask])  # (steps, width)
+            out = steps.new_zeros(*mask.shape, steps.shape[1]).masked_scatter(mask.unsqueeze(2), steps).transpose(1, 2)
+        if self.shortcut is not None:
+            out = out + self.shortcut(x)
+        activated: Tensor = self.activation(out)
+        return activated

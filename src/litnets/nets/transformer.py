@@ -1,0 +1,108 @@
+"""Transformer: a small pre-norm encoder for sequences, padded or not."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from litnets.nets.initialization import Init, initialize
+from litnets.nets.sequence import as_steps, inside, pool_steps
+
+Pooling = Literal["mean", "max", "first"]
+
+
+class Transformer(nn.Module):
+    """Transformer encoder (Vaswani et al. 2017), normalised before each part and not after it (Xiong et al. 2020):
+    a linear layer and positions, layers of self-attention and a small MLP, the steps pooled to one vector, then a
+    linear layer.
+
+    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads row by row; gives
+    `(N, out_features)`. With `lengths`, what lies behind the end of a sequence never changes its answer: no step
+    attends to it and the pooling leaves it out. Time and memory grow with the square of the number of steps.
+
+    Args:
+        input_size: Numbers in one step.
+        out_features: Numbers in one answer (classes, targets).
+        hidden_size: Numbers in one step inside the network; the MLP's hidden layer has four times as many.
+        num_layers: Layers.
+        num_heads: Heads of the attention; they share `hidden_size` evenly.
+        dropout: Probability that a number is dropped after the positions are added, behind each part of a layer and
+            before the last linear layer, in [0, 1).
+        pooling: How the steps become one vector: `mean`, `max`, or `first` (a learnt step that is put before the
+            sequence, as BERT does).
+        init: How the weights start, see `litnets.nets.initialization.initialize`.
+
+    Raises:
+        ValueError: A `hidden_size` that is odd or that the heads cannot share.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        out_features: int,
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        dropout: float = 0.1,
+        pooling: Pooling = "mean",
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        if hidden_size % 2 or hidden_size % num_heads:
+            raise ValueError(f"hidden_size: expected an even multiple of {num_heads} heads, got {hidden_size}")
+        self.pooling = pooling
+        self.project = nn.Linear(input_size, hidden_size)
+        self.first = nn.Parameter(torch.randn(1, hidden_size) * 0.02) if pooling == "first" else None
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(_Layer(hidden_size, num_heads, dropout) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(hidden_size)
+        self.head = nn.Linear(hidden_size, out_features)
+        initialize(self, init, "gelu")
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
+        x = as_steps(x)
+        mask = inside(x, lengths)  # (N, T)
+        # Attention gives padding no weight, but no weight times infinity would still be NaN.
+        x = self.project(x.masked_fill(~mask.unsqueeze(2), 0))  # (N, T, H)
+        x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        if self.first is not None:
+            x = torch.cat([self.first.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+            mask = torch.cat([mask.new_ones(len(x), 1), mask], dim=1)
+        x = self.dropout(x)
+        attended = None if lengths is None else mask[:, None, None]  # (N, 1, 1, T): for all heads and queries
+        for layer in self.layers:
+            x = layer(x, attended)
+        out: Tensor = self.head(self.dropout(pool_steps(self.norm(x), mask, self.pooling)))
+        return out
+
+
+class _Layer(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x))."""
+
+    def __init__(self, size: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1, self.norm2 = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.query_key_value, self.out = nn.Linear(size, 3 * size), nn.Linear(size, size)
+        self.mlp = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * size, size))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """`(N, T, H)`; mask `(N, 1, 1, T)`, True where a step may be attended to -> `(N, T, H)`."""
+        parts = self.query_key_value(self.norm1(x)).unflatten(2, (3, self.num_heads, -1))  # (N, T, 3, heads, H / heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (N, heads, T, H / heads)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
+        out: Tensor = x + self.dropout(self.mlp(self.norm2(x)))
+        return out
+
+
+def positions(steps: int, size: int, device: torch.device | None = None) -> Tensor:
+    """Sines and cosines of each position `(steps, size)`, of wavelengths from 2 pi to 10,000 * 2 pi (Vaswani et al.
+    2017, section 3.5); they are there for sequences of any length."""
+    rates = torch.exp(torch.arange(0, size, 2, device=device) * (-math.log(10_000) / size))  # (size / 2,)
+    angles = torch.arange(steps, device=device).unsqueeze(1) * rates  # (steps, size / 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
