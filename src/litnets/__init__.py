@@ -15,7 +15,15 @@ __version__ = version("litnets")
 _PUBLIC = {
     "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
     "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
-    "litnets.tasks": ("CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"),
+    "litnets.tasks": (
+        "CNN1dClassifier",
+        "CNNClassifier",
+        "Classifier",
+        "MLPClassifier",
+        "RNNClassifier",
+        "Task",
+        "TransformerClassifier",
+    ),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_WHERE)

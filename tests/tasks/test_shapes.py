@@ -1,21 +1,28 @@
 import pytest
 
 from litnets.errors import InputError
-from litnets.tasks.shapes import image_channels, step_size
+from litnets.tasks.shapes import flat_size, image_channels, step_size
 
 
 def test_channels_of_an_image():
     assert image_channels((3, 8, 9), "CNNClassifier") == 3
 
 
-@pytest.mark.parametrize(("shape", "size"), [((20, 7), 7), ((3, 8, 9), 27), ((1, 28, 28), 28)])
+@pytest.mark.parametrize(("shape", "size"), [((20, 7), 7), ((None, 7), 7), ((3, 8, 9), 27), ((1, 28, 28), 28)])
 def test_size_of_a_step(shape, size):
     assert step_size(shape, "RNNClassifier") == size
 
 
 @pytest.mark.parametrize(
     ("read", "shape", "shown"),
-    [(image_channels, (64,), "(64)"), (image_channels, (20, 7), "(20, 7)"), (step_size, (64,), "(64)")],
+    [
+        (image_channels, (64,), "a row of a table (64): an MLP fits"),
+        (image_channels, (20, 7), "a sequence (20, 7): an RNN, a CNN1d or a Transformer fits"),
+        (flat_size, (None, 7), "a sequence (any, 7): an RNN, a CNN1d or a Transformer fits"),
+        (flat_size, (None,), "a text (any): an RNN, a CNN1d or a Transformer fits"),
+        (step_size, (64,), "a row of a table (64): an MLP fits"),
+        (step_size, (None,), "a text (any): an RNN, a CNN1d or a Transformer fits"),
+    ],
 )
 def test_what_cannot_be_read_is_named(read, shape, shown):
     with pytest.raises(InputError) as error:
