@@ -13,7 +13,7 @@ from typing import Any
 __version__ = version("litnets")
 
 _PUBLIC = {
-    "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
+    "litnets.data": ("MNIST", "Digits", "FashionMNIST", "Names", "TextFiles"),
     "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
     "litnets.tasks": (
         "CNN1dClassifier",

@@ -4,6 +4,9 @@ from litnets.data.augment import Augmentation, Cutout, RandomFlip, RandomShift
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
 from litnets.data.mnist import MNIST, FashionMNIST
+from litnets.data.names import Names
+from litnets.data.text import TextDataModule
+from litnets.data.text_files import TextFiles
 
 __all__ = [
     "MNIST",
@@ -13,6 +16,9 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "ImageDataModule",
+    "Names",
     "RandomFlip",
     "RandomShift",
+    "TextDataModule",
+    "TextFiles",
 ]
