@@ -11,7 +11,7 @@ from torch import Tensor
 
 from litnets.data.batches import RaggedDataset
 from litnets.data.datamodule import ArrayDataModule
-from litnets.data.vocabulary import Tokens, Vocabulary, normalize, same_text_key
+from litnets.data.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, nearest
 
 
@@ -36,6 +36,8 @@ class TextDataModule(ArrayDataModule):
         max_length: Tokens of a text that are read, from its beginning.
         max_vocab_size: The largest vocabulary, the two tokens for padding and the unknown among it.
         min_count: How often the training texts must have a token; a rarer one is read as the unknown token.
+        token_dropout: Share of the tokens of a training batch that are read as the unknown one, so that no text is
+            learnt by heart (Iyyer et al. 2015).
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -48,13 +50,17 @@ class TextDataModule(ArrayDataModule):
         max_length: int = 256,
         max_vocab_size: int = 10_000,
         min_count: int = 2,
+        token_dropout: float = 0.0,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
+        if not 0 <= token_dropout < 1:
+            raise InputError(f"token_dropout: expected a share in [0, 1), got {token_dropout}")
         if max_length < 1:
             raise InputError(f"max_length: expected at least 1 token, got {max_length}")
         self.tokens, self.lowercase, self.max_length = tokens, lowercase, max_length
         self.max_vocab_size, self.min_count = max_vocab_size, min_count
+        self.token_dropout = token_dropout
         self.vocabulary: Vocabulary | None = None
         self.known_classes: list[str] = []
 
@@ -116,6 +122,9 @@ class TextDataModule(ArrayDataModule):
         self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         (tokens, lengths), targets = batch
+        if self.token_dropout and self.trainer is not None and self.trainer.training:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.token_dropout
+            tokens = tokens.masked_fill(dropped & (tokens != PADDING), UNKNOWN)
         return (tokens.long(), lengths), targets.long()
 
     def _be_ready(self) -> None:

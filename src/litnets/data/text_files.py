@@ -88,10 +88,11 @@ class TextFiles(TextDataModule):
         """All samples of a file or of a folder of classes."""
         if path.is_dir():
             return list(_read_classes(path))
+        if not path.exists():
+            there = [other.name for other in path.parent.glob("*")]
+            raise InputError(f"path: {path}: no such file or folder{nearest(path.name, there)}")
         if path.suffix not in _SUFFIXES:
-            there = "expected a .csv, .tsv or .jsonl file, or a folder" if path.exists() else "no such file or folder"
-            siblings = [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
-            raise InputError(f"path: {path}: {there}{'' if path.exists() else nearest(path.name, siblings)}")
+            raise InputError(f"path: {path}: expected a .csv, .tsv or .jsonl file, or a folder")
         columns = (self.text_column, self.label_column)
         rows = _read_lines(path) if path.suffix == ".jsonl" else _read_table(path)
         samples = [_sample(row, where, columns) for row, where in rows]
