@@ -9,6 +9,7 @@ import yaml
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
 from tests.tiny import write_mnist
+from tests.tiny_text import tiny_names
 
 ALL = sorted(CONFIGS.glob("*.yaml"))
 
@@ -21,6 +22,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for source in (datasets.MNIST, datasets.FashionMNIST):
         checksums = write_mnist(tmp_path / "tiny", source.__name__)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
+    tiny_names(tmp_path / "tiny", monkeypatch)
     return ["--data.data_dir", str(tmp_path / "tiny")]
 
 

@@ -23,15 +23,18 @@ _PUBLIC = {
         "Iris",
         "MNIST",
         "Moons",
+        "Names",
         "SeriesCSV",
         "SeriesFolder",
         "Spirals",
         "TableCSV",
+        "TextFiles",
         "Wine",
         "XOR",
     ),
     "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
     "litnets.tasks": (
+        "CNN1dClassifier",
         "CNN1dForecaster",
         "CNNClassifier",
         "CNNRegressor",
@@ -46,6 +49,7 @@ _PUBLIC = {
         "RNNRegressor",
         "Regressor",
         "Task",
+        "TransformerClassifier",
     ),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -12,25 +12,20 @@ from torchvision import datasets
 from litnets import data
 from litnets.data import (
     MNIST,
-    XOR,
     ArrayDataModule,
-    BreastCancer,
-    Diabetes,
     Digits,
     FashionMNIST,
     ImageDataModule,
-    Iris,
-    Moons,
+    Names,
     RandomShift,
-    Spirals,
-    TableCSV,
-    TableDataModule,
-    Wine,
+    TextDataModule,
+    TextFiles,
 )
+from litnets.data.batches import RaggedDataset
 from tests.tiny import write_mnist
-from tests.tiny_tables import write_csv
+from tests.tiny_text import rows, tiny_names, write_texts
 
-BASES = (ArrayDataModule, ImageDataModule, TableDataModule)
+BASES = (ArrayDataModule, ImageDataModule, TextDataModule)
 PUBLIC = [
     cls for name in data.__all__ if issubclass(cls := getattr(data, name), LightningDataModule) and cls not in BASES
 ]
@@ -44,11 +39,13 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Makes the DataModule on tiny files, ready to be read."""
     cls = request.param
     builders: dict[type, Callable[[], dict[str, Any]]] = {
+        Digits: dict,
         MNIST: lambda: tiny_mnist(tmp_path, datasets.MNIST, monkeypatch),
         FashionMNIST: lambda: tiny_mnist(tmp_path, datasets.FashionMNIST, monkeypatch),
-        TableCSV: lambda: {"path": str(write_csv(tmp_path / "table.csv")), "target": "bought"},
+        Names: lambda: tiny_names(tmp_path, monkeypatch),
+        TextFiles: lambda: {"path": str(write_texts(tmp_path / "t.csv", rows()))},
     }
-    arguments = {"batch_size": 16, "eval_batch_size": 32} | builders.get(cls, dict)()
+    arguments = {"batch_size": 16, "eval_batch_size": 32} | builders[cls]()
 
     def ready(**more: Any) -> ArrayDataModule:
         module: ArrayDataModule = cls(**arguments | more)
@@ -72,22 +69,28 @@ def loader(module: ArrayDataModule, split: str) -> Any:
 def content(loader: Any, epoch: int = 0) -> list[tuple[bytes, bytes]]:
     """The batches of an epoch, to be compared; the epoch is announced as Lightning announces it."""
     loader.batch_sampler.sampler.set_epoch(epoch)
-    return [(inputs.numpy().tobytes(), targets.numpy().tobytes()) for inputs, targets in loader]
+    return [
+        (b"".join(part.numpy().tobytes() for part in parts(inputs)), targets.numpy().tobytes())
+        for inputs, targets in loader
+    ]
+
+
+def parts(inputs: Any) -> tuple[torch.Tensor, ...]:
+    """The tensors of a batch's inputs: one, or steps and lengths."""
+    return (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+
+
+def memory(split: Any) -> Any:
+    """The tensor of all samples, of which a split has some."""
+    return split.values if isinstance(split, RaggedDataset) else split.inputs
 
 
 def test_there_are_some() -> None:
-    tables = {BreastCancer, Diabetes, Iris, TableCSV, Wine, XOR, Moons, Spirals}
-    assert {Digits, MNIST, FashionMNIST} | tables <= set(PUBLIC)
+    assert {Digits, MNIST, FashionMNIST} <= set(PUBLIC)
 
 
 def test_facts(build: Build) -> None:
     module = build()
-    if module.num_classes is None:
-        assert module.class_names is module.class_counts is None
-        facts = (module.target_names, module.target_mean, module.target_std)
-        assert [len(fact) for fact in facts] == [module.num_targets] * 3
-        assert min(module.target_std) > 0
-        return
     assert len(module.class_names) == module.num_classes == len(set(module.class_names))
     counts = module.class_counts
     assert len(counts) == module.num_classes
@@ -99,9 +102,9 @@ def test_splits_are_disjoint_and_none_is_empty(build: Build) -> None:
     splits = build().splits
     assert list(splits) == ["train", "val", "test"]
     assert all(len(split) for split in splits.values())
-    seen = [(split.inputs.data_ptr(), i) for split in splits.values() for i in split.indices.tolist()]
+    seen = [(memory(split).data_ptr(), i) for split in splits.values() for i in split.indices.tolist()]
     assert len(seen) == len(set(seen))
-    assert len({split.inputs.data_ptr() for split in splits.values()}) in (1, 2)  # 2: an official test split
+    assert len({memory(split).data_ptr() for split in splits.values()}) in (1, 2)  # 2: an official test split
 
 
 def test_the_split_is_the_same_every_time(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,24 +120,24 @@ def test_a_batch_is_what_the_facts_say(build: Build, split: str) -> None:
     batch = next(iter(loader(module, split)))
     inputs, targets = module.on_after_batch_transfer(batch, 0)
     size = module.batch_size if split == "train" else module.eval_batch_size
-    assert inputs.shape[1:] == module.input_shape
+    if isinstance(module, TextDataModule):
+        inputs, lengths = inputs
+        assert inputs.shape == (len(lengths), lengths.max())
+        assert inputs.dtype == torch.int64
+        assert 0 <= inputs.min() <= inputs.max() < module.vocab_size
+    else:
+        assert inputs.shape[1:] == module.input_shape
+        assert inputs.dtype == torch.float32
     assert len(inputs) == len(targets) <= size
-    assert inputs.dtype == torch.float32
-    assert inputs.isfinite().all()
-    if module.num_classes is None:
-        assert targets.shape == (len(inputs), module.num_targets)
-        assert targets.dtype == torch.float32
-        return
     assert targets.shape == (len(inputs),)
     assert targets.dtype == torch.int64
+    assert inputs.isfinite().all()
     assert 0 <= targets.min() <= targets.max() < module.num_classes
 
 
 def test_data_are_kept_and_sent_to_the_device_in_their_smallest_type(build: Build) -> None:
-    module = build()
-    inputs, targets = next(iter(module.train_dataloader()))
-    assert inputs.dtype == (torch.uint8 if isinstance(module, ImageDataModule) else torch.float32)
-    assert targets.dtype == (torch.float32 if module.num_classes is None else torch.uint8)
+    inputs, targets = next(iter(build().train_dataloader()))
+    assert parts(inputs)[0].dtype == targets.dtype == torch.uint8
 
 
 def test_the_order_of_training_is_a_function_of_seed_and_epoch(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,8 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
     # Of fewer samples, so that a process that reads them is soon done.
     alone, with_workers = build(), build(num_workers=2)
     for module in (alone, with_workers):
-        module.splits = {n: type(s)(s.inputs, s.targets, s.indices[:40]) for n, s in module.splits.items()}
+        for part in module.splits.values():
+            part.indices = part.indices[:40]
     first, second = loader(alone, split), loader(with_workers, split)
     assert [content(first, epoch) for epoch in (0, 1)] == [content(second, epoch) for epoch in (0, 1)]
     assert second.num_workers == 2
@@ -164,8 +168,15 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
 def test_evaluation_is_in_order_and_complete(build: Build, split: str) -> None:
     module = build()
     part = module.splits["test" if split == "predict" else split]
+    if isinstance(part, RaggedDataset):
+        # In the order of the samples to be predicted; grouped by length, and each once, to be judged.
+        order = torch.cat(list(loader(module, split).batch_sampler)) if split != "predict" else torch.arange(len(part))
+        assert sorted(order.tolist()) == list(range(len(part)))
+        targets = torch.cat([targets for _, targets in loader(module, split)])
+        assert torch.equal(targets, part.targets[part.indices[order]])
+        return
     inputs, targets = (torch.cat(tensors) for tensors in zip(*loader(module, split), strict=True))
-    torch.testing.assert_close(inputs, part.inputs[part.indices], rtol=0, atol=0, equal_nan=True)  # NaN: missing
+    assert torch.equal(inputs, part.inputs[part.indices])
     assert torch.equal(targets, part.targets[part.indices])
 
 
@@ -173,7 +184,7 @@ def test_training_has_each_sample_once(build: Build) -> None:
     module = build()
     part = module.splits["train"]
     targets = torch.cat([targets for _, targets in module.train_dataloader()])
-    assert sorted(targets.flatten().tolist()) == sorted(part.targets[part.indices].flatten().tolist())
+    assert targets.bincount().tolist() == part.targets[part.indices].bincount().tolist()
     batches = loader(module, "train").batch_sampler
     assert sorted(torch.cat(list(batches)).tolist()) == list(range(len(part)))
 

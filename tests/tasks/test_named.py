@@ -4,8 +4,8 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
-from litnets.nets import CNN, MLP, RNN
-from litnets.tasks import CNNClassifier, MLPClassifier, RNNClassifier
+from litnets.nets import CNN, MLP, RNN, CNN1d, Embedded, Transformer
+from litnets.tasks import CNN1dClassifier, CNNClassifier, MLPClassifier, RNNClassifier, TransformerClassifier
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -54,6 +54,35 @@ NAMED = [
             "dropout": 0.1,
             "pooling": "attention",
             "init": "orthogonal",
+        },
+    ),
+    (
+        CNN1dClassifier,
+        CNN1d,
+        {"input_size": 27},
+        {
+            "widths": [4, 6],
+            "blocks_per_stage": 3,
+            "kernel_size": 3,
+            "activation": "silu",
+            "norm": "batch",
+            "dropout": 0.1,
+            "residual": True,
+            "pooling": "mean",
+            "init": "xavier",
+        },
+    ),
+    (
+        TransformerClassifier,
+        Transformer,
+        {"input_size": 27},
+        {
+            "hidden_size": 6,
+            "num_layers": 3,
+            "num_heads": 3,
+            "dropout": 0.2,
+            "pooling": "first",
+            "init": "xavier",
         },
     ),
 ]
@@ -131,10 +160,14 @@ def test_a_checkpoint_gives_the_model_back(task, net, sizes, given, tmp_path):
 @pytest.mark.parametrize(
     ("task", "shape", "message"),
     [
-        (CNNClassifier, (64,), r"CNNClassifier reads images .*\(64\): an MLP fits"),
-        (CNNClassifier, (20, 7), r"CNNClassifier reads images .*\(20, 7\): an RNN fits"),
-        (RNNClassifier, (64,), r"RNNClassifier reads sequences .*\(64\): an MLP fits"),
-        (MLPClassifier, (None, 7), r"MLPClassifier reads inputs of one size; .*\(any, 7\): an RNN fits"),
+        (CNNClassifier, (64,), r"CNNClassifier reads images \(.* is a row of a table \(64\): an MLP fits"),
+        (CNNClassifier, (20, 7), r"CNNClassifier reads images \(.* is a sequence \(20, 7\): an RNN, a CNN1d or a Tr"),
+        (CNNClassifier, (None,), r"CNNClassifier reads images \(.* is a text \(any\): an RNN, a CNN1d or a Tr"),
+        (MLPClassifier, (None,), r"MLPClassifier reads inputs of one size; .* is a text \(any\): an RNN, a CNN1d or a"),
+        *(
+            (task, (64,), rf"{task.__name__} reads sequences \(.* is a row of a table \(64\): an MLP fits")
+            for task in (RNNClassifier, CNN1dClassifier, TransformerClassifier)
+        ),
     ],
 )
 def test_a_network_for_other_data(task, shape, message):
@@ -147,10 +180,22 @@ def test_an_mlp_reads_any_shape(shape):
     assert MLPClassifier(input_shape=shape, num_classes=3)(torch.randn(2, *shape)).shape == (2, 3)
 
 
-def test_an_rnn_reads_padded_sequences():
-    model = RNNClassifier(input_shape=(20, 7), num_classes=3)
+@pytest.mark.parametrize("task", [RNNClassifier, CNN1dClassifier, TransformerClassifier])
+def test_padded_sequences_are_read(task):
+    model = task(input_shape=(20, 7), num_classes=3).eval()
     x, lengths = torch.randn(2, 20, 7), torch.tensor([20, 4])
     torch.testing.assert_close(model((x, lengths))[1], model(x[1:, :4])[0])
+
+
+@pytest.mark.parametrize("task", [RNNClassifier, CNN1dClassifier, TransformerClassifier])
+def test_tokens_are_embedded(task):
+    torch.manual_seed(0)
+    model = task(input_shape=(None,), num_classes=3, vocab_size=11, embedding_size=5, init="normal").eval()
+    assert isinstance(model.net, Embedded)
+    assert model.net.embedding.weight.shape == (11, 5)
+    assert model.net.embedding.weight.std() < 0.02
+    tokens, lengths = torch.randint(1, 11, (2, 20)), torch.tensor([20, 4])
+    torch.testing.assert_close(model((tokens, lengths))[1], model((tokens[1:, :4], lengths[1:]))[0])
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -22,13 +22,14 @@ def test_size_of_a_step(shape, size):
 
 
 @pytest.mark.parametrize(
-    ("read", "shape", "data"),
+    ("read", "shape", "shown"),
     [
-        (flat_size, (None, 7), "a sequence (any, 7): an RNN fits"),
         (image_channels, (64,), "a row of a table (64): an MLP fits"),
-        (image_channels, (20, 7), "a sequence (20, 7): an RNN fits"),
-        (image_channels, (None,), "a text (any): an RNN fits"),
+        (image_channels, (20, 7), "a sequence (20, 7): an RNN, a CNN1d or a Transformer fits"),
+        (flat_size, (None, 7), "a sequence (any, 7): an RNN, a CNN1d or a Transformer fits"),
+        (flat_size, (None,), "a text (any): an RNN, a CNN1d or a Transformer fits"),
         (step_size, (64,), "a row of a table (64): an MLP fits"),
+        (step_size, (None,), "a text (any): an RNN, a CNN1d or a Transformer fits"),
     ],
 )
 def test_what_cannot_be_read_is_named(read, shape, data):

@@ -4,9 +4,12 @@ from litnets.data.augment import Augmentation, Cutout, RandomFlip, RandomShift
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
 from litnets.data.mnist import MNIST, FashionMNIST
+from litnets.data.names import Names
 from litnets.data.series import ETTh1, ETTh2, SeriesCSV
 from litnets.data.series_folder import SeriesFolder
 from litnets.data.tables import BreastCancer, Diabetes, Iris, TableCSV, TableDataModule, Wine
+from litnets.data.text import TextDataModule
+from litnets.data.text_files import TextFiles
 from litnets.data.toys import XOR, Moons, Spirals
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "ImageDataModule",
     "Iris",
     "Moons",
+    "Names",
     "RandomFlip",
     "RandomShift",
     "SeriesCSV",
@@ -31,5 +35,7 @@ __all__ = [
     "Spirals",
     "TableCSV",
     "TableDataModule",
+    "TextDataModule",
+    "TextFiles",
     "Wine",
 ]

@@ -29,3 +29,8 @@ class Embedded(nn.Module):
         """Tokens `(N, steps)`, lengths `(N,)` or None for full ones -> the network's answer."""
         out: Tensor = self.net(self.embedding(tokens), lengths)
         return out
+
+
+def embedded(net: nn.Module, vocab_size: int | None, embedding_size: int, init: Init = "default") -> nn.Module:
+    """`net` with an `Embedded` before it where its inputs are tokens, which is where there is a `vocab_size`."""
+    return net if vocab_size is None else Embedded(net, vocab_size, embedding_size, init)

@@ -2,13 +2,16 @@
 
 from litnets.tasks.classifier import Classifier
 from litnets.tasks.cnn import CNNClassifier, CNNRegressor
+from litnets.tasks.cnn1d import CNN1dClassifier
 from litnets.tasks.forecaster import CNN1dForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 from litnets.tasks.mlp import MLPClassifier, MLPRegressor
 from litnets.tasks.regressor import Regressor
 from litnets.tasks.rnn import RNNClassifier, RNNRegressor
 from litnets.tasks.task import Task
+from litnets.tasks.transformer import TransformerClassifier
 
 __all__ = [
+    "CNN1dClassifier",
     "CNN1dForecaster",
     "CNNClassifier",
     "CNNRegressor",
@@ -23,4 +26,5 @@ __all__ = [
     "RNNRegressor",
     "Regressor",
     "Task",
+    "TransformerClassifier",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from litnets.nets import RNN
+from litnets.nets.embedding import embedded
 from litnets.nets.initialization import Init
 from litnets.nets.rnn import Cell, Pooling
 from litnets.tasks.classifier import Classifier, num_logits
@@ -12,11 +13,14 @@ from litnets.tasks.shapes import step_size
 
 
 class RNNClassifier(Classifier):
-    """A recurrent network that classifies sequences; an image is read row by row.
+    """A recurrent network that classifies sequences or texts; an image is read row by row.
 
     Args:
-        input_shape: Shape of one input, (steps, features) or (channels, height, width); linked from the data.
+        input_shape: Shape of one input, (steps, features), (channels, height, width) or (steps,) of tokens; linked from
+            the data.
         num_classes: Number of classes; linked from the data.
+        vocab_size: Number of tokens where the inputs are tokens; linked from the data.
+        embedding_size: Numbers in the learnt vector of a token, where the inputs are tokens.
         hidden_size: Units of each layer and direction.
         num_layers: Layers.
         cell: `lstm`, `gru` or `rnn`.
@@ -31,6 +35,8 @@ class RNNClassifier(Classifier):
         self,
         input_shape: Sequence[int | None],
         num_classes: int | None,
+        vocab_size: int | None = None,
+        embedding_size: int = 64,
         hidden_size: int = 128,
         num_layers: int = 1,
         cell: Cell = "lstm",
@@ -41,7 +47,7 @@ class RNNClassifier(Classifier):
         **task: Any,
     ) -> None:
         net = RNN(
-            step_size(input_shape, type(self).__name__),
+            embedding_size if vocab_size else step_size(input_shape, type(self).__name__),
             num_logits(num_classes, type(self).__name__, task),
             hidden_size,
             num_layers,
@@ -51,7 +57,7 @@ class RNNClassifier(Classifier):
             pooling,
             init,
         )
-        super().__init__(net, num_classes=num_classes, **task)
+        super().__init__(embedded(net, vocab_size, embedding_size, init), num_classes=num_classes, **task)
 
 
 class RNNRegressor(Regressor):

@@ -7,6 +7,8 @@ from litnets.errors import InputError
 
 Shape = Sequence[int | None]
 
+_SEQUENCE = "an RNN, a CNN1d or a Transformer"  # the networks that read steps in their order
+
 
 def flat_size(input_shape: Shape, task: str) -> int:
     """Numbers in one input, for a network that takes them all at once.
@@ -35,7 +37,8 @@ def step_size(input_shape: Shape, task: str) -> int:
     """Numbers in one step of a sequence `(steps, features)`, or in one row of an image `(channels, height, width)`.
 
     Raises:
-        InputError: The input has no order to read it in.
+        InputError: The input has no order to read it in, or is tokens (which have an embedding's size, not one of
+            their own).
     """
     if len(input_shape) == 3 and input_shape[0] is not None and input_shape[2] is not None:
         return input_shape[0] * input_shape[2]
@@ -46,9 +49,9 @@ def step_size(input_shape: Shape, task: str) -> int:
 
 def _refusal(task: str, reads: str, input_shape: Shape) -> InputError:
     kinds = {
-        1: ("a row of a table", "an MLP fits") if input_shape[0] is not None else ("a text", "an RNN fits"),
-        2: ("a sequence", "an RNN fits"),
-        3: ("an image", "an MLP, a CNN or an RNN fits"),
+        1: ("a row of a table", "an MLP fits") if input_shape[0] is not None else ("a text", f"{_SEQUENCE} fits"),
+        2: ("a sequence", f"{_SEQUENCE} fits"),
+        3: ("an image", "a CNN fits" if None in input_shape else "an MLP, a CNN or an RNN fits"),
     }
     kind, fits = kinds.get(len(input_shape), ("an array", "an MLP fits"))
     shape = ", ".join("any" if size is None else str(size) for size in input_shape)

@@ -1,0 +1,203 @@
+"""What DataModules of texts share: tokens in memory, batches of like length, a vocabulary kept with the run."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from litnets.data.batches import RaggedDataset
+from litnets.data.datamodule import ArrayDataModule
+from litnets.data.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
+from litnets.errors import InputError, nearest
+
+
+class Sample(NamedTuple):
+    """A text, the name of its class, and where it stands, for messages."""
+
+    text: str
+    label: str
+    where: str
+
+
+class TextDataModule(ArrayDataModule):
+    """Texts in memory as tokens, each in the smallest type that holds the vocabulary: `(steps,)` of all texts, one
+    behind the other, of which batches of like length are cut. A batch is `((tokens, lengths), targets)`.
+
+    Vocabulary and classes come from the training split alone and are kept with the run.
+
+    Args:
+        tokens: What a text is cut into: `characters`, `words` or `subwords` (byte pair encoding; needs the extra
+            `text`).
+        lowercase: Whether to read all letters as small ones.
+        max_length: Tokens of a text that are read, from its beginning.
+        max_vocab_size: The largest vocabulary, the two tokens for padding and the unknown among it.
+        min_count: How often the training texts must have a token; a rarer one is read as the unknown token.
+        token_dropout: Share of the tokens of a training batch that are read as the unknown one, so that no text is
+            learnt by heart (Iyyer et al. 2015).
+        **loading: Arguments of `ArrayDataModule`.
+    """
+
+    input_shape = (None,)
+
+    def __init__(
+        self,
+        tokens: Tokens = "words",
+        lowercase: bool = False,
+        max_length: int = 256,
+        max_vocab_size: int = 10_000,
+        min_count: int = 2,
+        token_dropout: float = 0.0,
+        **loading: Any,
+    ) -> None:
+        super().__init__(**loading)
+        if not 0 <= token_dropout < 1:
+            raise InputError(f"token_dropout: expected a share in [0, 1), got {token_dropout}")
+        if max_length < 1:
+            raise InputError(f"max_length: expected at least 1 token, got {max_length}")
+        self.tokens, self.lowercase, self.max_length = tokens, lowercase, max_length
+        self.max_vocab_size, self.min_count = max_vocab_size, min_count
+        self.token_dropout = token_dropout
+        self.vocabulary: Vocabulary | None = None
+        self.known_classes: list[str] = []
+
+    @abstractmethod
+    def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
+        """All samples, and the indices of the splits for training, validation and test."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, the padding (0) and the unknown one (1) among them."""
+        self._be_ready()
+        assert self.vocabulary is not None
+        return len(self.vocabulary)
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of their numbers."""
+        self._be_ready()
+        return self.known_classes
+
+    def load(self) -> dict[str, RaggedDataset]:
+        samples, split = self.read()
+        texts = [normalize(sample.text, self.lowercase) for sample in samples]
+        for text, sample in zip(texts, samples, strict=True):
+            if not text:
+                raise InputError(f"{sample.where}: the text is empty; write one or delete the sample")
+        train = split[0].tolist()
+        self.known_classes = self.known_classes or sorted({samples[i].label for i in train})
+        targets = self._numbers(samples)
+        if self.vocabulary is None:
+            learnt_from = [texts[i] for i in train]
+            self.vocabulary = Vocabulary.learn(self.tokens, learnt_from, self.max_vocab_size, self.min_count)
+        encoded = list(self.vocabulary.encode(texts, self.max_length))
+        lengths = torch.tensor([len(numbers) for numbers in encoded])
+        values = torch.tensor(list(chain.from_iterable(encoded)), dtype=_smallest(len(self.vocabulary)))
+        return {
+            name: RaggedDataset(values, lengths, targets, indices)
+            for name, indices in zip(("train", "val", "test"), split, strict=True)
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Vocabulary and classes, so that a checkpoint's network reads texts as it did in training."""
+        assert self.vocabulary is not None
+        return {"vocabulary": self.vocabulary.state(), "class_names": self.known_classes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        loaded, self.splits = bool(self.splits), {}
+        self.vocabulary = Vocabulary(**state_dict["vocabulary"])
+        self.known_classes = list(state_dict["class_names"])
+        if loaded:  # Lightning brings the state after `setup`
+            self.setup()
+
+    def on_after_batch_transfer(
+        self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        (tokens, lengths), targets = batch
+        if self.token_dropout and self.trainer is not None and self.trainer.training:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.token_dropout
+            tokens = tokens.masked_fill(dropped & (tokens != PADDING), UNKNOWN)
+        return (tokens.long(), lengths), targets.long()
+
+    def _be_ready(self) -> None:
+        if not self.splits:
+            self.prepare_data()
+            self.setup()
+
+    def _numbers(self, samples: Sequence[Sample]) -> Tensor:
+        """The number of each sample's class."""
+        number = {name: i for i, name in enumerate(self.known_classes)}
+        for sample in samples:
+            if sample.label not in number:
+                raise InputError(
+                    f"{sample.where}: no training text has the class '{sample.label}'"
+                    f"{nearest(sample.label, number)} (they have: {_shortened(self.known_classes)}); "
+                    "add some, or delete it"
+                )
+        return torch.tensor([number[sample.label] for sample in samples], dtype=_smallest(len(number)))
+
+
+def read_utf8(path: Path) -> str:
+    """The content of a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: A file that is missing, empty or not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, line {line}: not UTF-8 at byte {error.start} (0x{content[error.start]:02x}); save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty")
+    return text.removeprefix("\ufeff")
+
+
+def same_texts(samples: Sequence[Sample]) -> Tensor:
+    """A number for each sample `(samples,)`, the same for copies of a text (see `same_text_key`), so that a split can
+    keep them together."""
+    numbers: dict[str, int] = {}
+    return torch.tensor([numbers.setdefault(same_text_key(sample.text), len(numbers)) for sample in samples])
+
+
+def label_numbers(samples: Sequence[Sample]) -> Tensor:
+    """A number for each sample's class `(samples,)`, for stratified splits.
+
+    Raises:
+        InputError: One class only, or a class of one sample, which cannot be both learnt and tested.
+    """
+    classes: dict[str, list[Sample]] = {}
+    for sample in samples:
+        classes.setdefault(sample.label, []).append(sample)
+    if len(classes) == 1:
+        raise InputError(f"{samples[0].where}: every text has the class '{samples[0].label}'; expected two or more")
+    for name, members in classes.items():
+        if len(members) == 1:
+            raise InputError(
+                f"{members[0].where}: the only text of the class '{name}', which cannot be both learnt and tested; "
+                "add some, or delete it"
+            )
+    names = {name: i for i, name in enumerate(sorted(classes))}
+    return torch.tensor([names[sample.label] for sample in samples])
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _smallest(size: int) -> torch.dtype:
+    """The smallest type that holds the numbers below `size`."""
+    return torch.uint8 if size <= 256 else torch.int16 if size <= 2**15 else torch.int32
