@@ -13,7 +13,7 @@ from typing import Any
 __version__ = version("litnets")
 
 _PUBLIC = {
-    "litnets.data": ("MNIST", "Digits", "FashionMNIST"),
+    "litnets.data": ("CIFAR10", "MNIST", "AudioFolder", "Digits", "FashionMNIST", "ImageFolder", "SpokenDigits"),
     "litnets.nets": ("CNN", "MLP", "RNN"),
     "litnets.tasks": ("CNNClassifier", "Classifier", "MLPClassifier", "RNNClassifier", "Task"),
 }
