@@ -9,6 +9,8 @@ import yaml
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
 from tests.tiny import write_mnist
+from tests.tiny_images import write_cifar10
+from tests.tiny_sound import write_fsdd
 
 ALL = sorted(CONFIGS.glob("*.yaml"))
 
@@ -21,6 +23,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for source in (datasets.MNIST, datasets.FashionMNIST):
         checksums = write_mnist(tmp_path / "tiny", source.__name__)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
+    write_cifar10(tmp_path / "tiny", monkeypatch)
+    write_fsdd(tmp_path / "tiny")
     return ["--data.data_dir", str(tmp_path / "tiny")]
 
 

@@ -1,6 +1,7 @@
 """What every public DataModule promises to the command and to the tasks. A new one is given a builder here."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,25 @@ from lightning.pytorch import LightningDataModule
 from torchvision import datasets
 
 from litnets import data
-from litnets.data import MNIST, ArrayDataModule, Digits, FashionMNIST, ImageDataModule, RandomShift
+from litnets.data import (
+    CIFAR10,
+    MNIST,
+    ArrayDataModule,
+    AudioDataModule,
+    AudioFolder,
+    Digits,
+    FashionMNIST,
+    ImageDataModule,
+    ImageFolder,
+    RandomShift,
+    SpokenDigits,
+)
+from litnets.data.batches import RaggedDataset
 from tests.tiny import write_mnist
+from tests.tiny_images import write_cifar10, write_image_folder
+from tests.tiny_sound import write_audio_folder, write_fsdd
 
-BASES = (ArrayDataModule, ImageDataModule)
+BASES = (ArrayDataModule, AudioDataModule, ImageDataModule)
 PUBLIC = [
     cls for name in data.__all__ if issubclass(cls := getattr(data, name), LightningDataModule) and cls not in BASES
 ]
@@ -30,6 +46,10 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         Digits: dict,
         MNIST: lambda: tiny_mnist(tmp_path, datasets.MNIST, monkeypatch),
         FashionMNIST: lambda: tiny_mnist(tmp_path, datasets.FashionMNIST, monkeypatch),
+        CIFAR10: lambda: {"data_dir": str(tmp_path)} | (write_cifar10(tmp_path, monkeypatch) or {}),
+        ImageFolder: lambda: {"root": str(tmp_path), "size": 12} | (write_image_folder(tmp_path) or {}),
+        AudioFolder: lambda: {"root": str(tmp_path), "sample_rate": 8000} | (write_audio_folder(tmp_path) or {}),
+        SpokenDigits: lambda: {"data_dir": str(tmp_path), "batch_size": 8} | (write_fsdd(tmp_path) or {}),
     }
     arguments = {"batch_size": 16, "eval_batch_size": 32} | builders[cls]()
 
@@ -55,7 +75,19 @@ def loader(module: ArrayDataModule, split: str) -> Any:
 def content(loader: Any, epoch: int = 0) -> list[tuple[bytes, bytes]]:
     """The batches of an epoch, to be compared; the epoch is announced as Lightning announces it."""
     loader.batch_sampler.sampler.set_epoch(epoch)
-    return [(inputs.numpy().tobytes(), targets.numpy().tobytes()) for inputs, targets in loader]
+    return [
+        (b"".join(t.numpy().tobytes() for t in parts(inputs)), targets.numpy().tobytes()) for inputs, targets in loader
+    ]
+
+
+def parts(inputs: Any) -> tuple[torch.Tensor, ...]:
+    """What a batch's inputs are made of: a tensor, or values and their lengths."""
+    return inputs if isinstance(inputs, tuple | list) else (inputs,)
+
+
+def stored(split: Any) -> torch.Tensor:
+    """All inputs of which a split has some."""
+    return split.values if isinstance(split, RaggedDataset) else split.inputs
 
 
 def test_there_are_some() -> None:
@@ -75,9 +107,9 @@ def test_splits_are_disjoint_and_none_is_empty(build: Build) -> None:
     splits = build().splits
     assert list(splits) == ["train", "val", "test"]
     assert all(len(split) for split in splits.values())
-    seen = [(split.inputs.data_ptr(), i) for split in splits.values() for i in split.indices.tolist()]
+    seen = [(stored(split).data_ptr(), i) for split in splits.values() for i in split.indices.tolist()]
     assert len(seen) == len(set(seen))
-    assert len({split.inputs.data_ptr() for split in splits.values()}) in (1, 2)  # 2: an official test split
+    assert len({stored(split).data_ptr() for split in splits.values()}) in (1, 2)  # 2: an official test split
 
 
 def test_the_split_is_the_same_every_time(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,18 +125,26 @@ def test_a_batch_is_what_the_facts_say(build: Build, split: str) -> None:
     batch = next(iter(loader(module, split)))
     inputs, targets = module.on_after_batch_transfer(batch, 0)
     size = module.batch_size if split == "train" else module.eval_batch_size
-    assert inputs.shape[1:] == module.input_shape
-    assert len(inputs) == len(targets) <= size
-    assert inputs.dtype == torch.float32
-    assert targets.shape == (len(inputs),)
+    values, *lengths = parts(inputs)
+    assert len(values.shape) == len(module.input_shape) + 1
+    wanted = zip(values.shape[1:], module.input_shape, strict=True)
+    assert all(found == stated for found, stated in wanted if stated is not None)
+    assert len(values) == len(targets) <= size
+    assert values.dtype == torch.float32
+    if lengths:
+        assert lengths[0].min() >= 1
+        assert lengths[0].max() == values.shape[1]
+        assert lengths[0].shape == targets.shape
+    assert targets.shape == (len(values),)
     assert targets.dtype == torch.int64
-    assert inputs.isfinite().all()
+    assert values.isfinite().all()
     assert 0 <= targets.min() <= targets.max() < module.num_classes
 
 
 def test_data_are_kept_and_sent_to_the_device_in_their_smallest_type(build: Build) -> None:
     inputs, targets = next(iter(build().train_dataloader()))
-    assert inputs.dtype == targets.dtype == torch.uint8
+    assert parts(inputs)[0].dtype in (torch.uint8, torch.int16)
+    assert targets.dtype == torch.uint8
 
 
 def test_the_order_of_training_is_a_function_of_seed_and_epoch(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,16 +164,32 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
     # Of fewer samples, so that a process that reads them is soon done.
     alone, with_workers = build(), build(num_workers=2)
     for module in (alone, with_workers):
-        module.splits = {n: type(s)(s.inputs, s.targets, s.indices[:40]) for n, s in module.splits.items()}
+        module.splits = {name: first_forty(split) for name, split in module.splits.items()}
     first, second = loader(alone, split), loader(with_workers, split)
     assert [content(first, epoch) for epoch in (0, 1)] == [content(second, epoch) for epoch in (0, 1)]
     assert second.num_workers == 2
+
+
+def first_forty(split: Any) -> Any:
+    few = copy(split)
+    few.indices = split.indices[:40]
+    return few
 
 
 @pytest.mark.parametrize("split", EVALUATION)
 def test_evaluation_is_in_order_and_complete(build: Build, split: str) -> None:
     module = build()
     part = module.splits["test" if split == "predict" else split]
+    if isinstance(part, RaggedDataset):
+        # Sorted by length, but for predictions, which stand in the split's order.
+        rank = part.split_lengths.argsort(stable=True) if split != "predict" else torch.arange(len(part))
+        recordings = [
+            (inputs[0][i, : inputs[1][i]].tolist(), int(target))
+            for inputs, targets in loader(module, split)
+            for i, target in enumerate(targets)
+        ]
+        assert recordings == [(part[int(i)][0][0].tolist(), int(part[int(i)][1])) for i in rank]
+        return
     inputs, targets = (torch.cat(tensors) for tensors in zip(*loader(module, split), strict=True))
     assert torch.equal(inputs, part.inputs[part.indices])
     assert torch.equal(targets, part.targets[part.indices])
@@ -149,6 +205,7 @@ def test_training_has_each_sample_once(build: Build) -> None:
 
 
 def test_it_takes_augmentations(build: Build) -> None:
+    if not isinstance(build(), ImageDataModule):
+        pytest.skip("augmentations are of images")
     module = build(augment=[RandomShift(1)])
-    assert isinstance(module, ImageDataModule)
     assert len(module.augment) == 1

@@ -89,7 +89,7 @@ class ColorJitter(Augmentation):
         mean = _grey(out).mean((2, 3), keepdim=True)
         out = (mean + contrast * (out - mean)).clamp(0, 255)
         grey = _grey(out)
-        return (grey + saturation * (out - grey)).clamp(0, 255).to(images.dtype)
+        return (grey + saturation * (out - grey)).clamp(0, 255).round().to(images.dtype)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -114,12 +114,14 @@ class ImageFiles:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """One image for a single index, a batch for several."""
+        images = [self._read_again(i) for i in index.flatten().tolist()]
+        return torch.stack(images).view(*index.shape, *self.shape[1:])
+
+    def _read_again(self, index: int) -> Tensor:
         try:
-            if index.ndim == 0:
-                return self.read(int(index))
-            return torch.stack([self.read(i) for i in index.tolist()])
+            return self.read(index)
         except BrokenFileError as error:
-            raise InputError(f"an image that could be read when the run began no longer can: {error}") from error
+            raise InputError(f"{self.files[index]} no longer can be read: {error}") from error
 
     def read(self, index: int) -> Tensor:
         """One image, `(channels, height, width)`.
