@@ -24,7 +24,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         checksums = write_mnist(tmp_path / "tiny", source.__name__)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
     write_cifar10(tmp_path / "tiny", monkeypatch)
-    write_fsdd(tmp_path / "tiny")
+    write_fsdd(tmp_path / "tiny", recordings=15)  # so that each class is in the validation split
     return ["--data.data_dir", str(tmp_path / "tiny")]
 
 
