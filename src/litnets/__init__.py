@@ -14,12 +14,15 @@ __version__ = version("litnets")
 
 _PUBLIC = {
     "litnets.data": (
+        "AudioFolder",
         "BreastCancer",
+        "CIFAR10",
         "Diabetes",
         "Digits",
         "ETTh1",
         "ETTh2",
         "FashionMNIST",
+        "ImageFolder",
         "Iris",
         "MNIST",
         "Moons",
@@ -27,6 +30,7 @@ _PUBLIC = {
         "SeriesCSV",
         "SeriesFolder",
         "Spirals",
+        "SpokenDigits",
         "TableCSV",
         "TextFiles",
         "Wine",

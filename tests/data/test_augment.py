@@ -6,8 +6,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms import functional
 
-from litnets.data import Augmentation, Cutout, RandomFlip, RandomShift
+from litnets.data import Augmentation, ColorJitter, Cutout, RandomFlip, RandomShift
 
 Array = NDArray[np.uint8]
 
@@ -16,6 +17,7 @@ AUGMENTATIONS = {
     "shift by reflection": RandomShift(2, "reflect"),
     "no shift": RandomShift(0),
     "flip": RandomFlip(),
+    "colour jitter": ColorJitter(),
     "cutout": Cutout(3),
     "cutout, even": Cutout(4),
 }
@@ -128,3 +130,28 @@ def test_all_channels_of_a_sample_are_changed_alike() -> None:
 def test_an_augmentation_of_ones_own_says_what_to_write() -> None:
     with pytest.raises(NotImplementedError):
         Augmentation()(images())
+
+
+def test_colour_jitter_is_torchvisions_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (16, 3, 7, 5), dtype=torch.uint8)
+    drawn = iter(draws := torch.rand(3, 16, 1, 1, 1))
+    monkeypatch.setattr(torch, "rand", lambda *size, device=None: next(drawn))
+    out = ColorJitter(0.4, 0.6, 0.8)(images)
+    assert out.dtype == torch.uint8
+    assert out.shape == images.shape
+    for image, got, bright, contrast, saturation in zip(images, out, *draws.flatten(1).tolist(), strict=True):
+        wanted = functional.adjust_brightness(image, 0.6 + 0.8 * bright)
+        wanted = functional.adjust_contrast(wanted, 0.4 + 1.2 * contrast)
+        wanted = functional.adjust_saturation(wanted, 0.2 + 1.6 * saturation)
+        assert (
+            got.int() - wanted.int()
+        ).abs().max() <= 4  # theirs is rounded to a whole number after each of the three
+
+
+def test_colour_jitter_of_grey_images_and_of_none() -> None:
+    images = torch.randint(0, 256, (8, 1, 6, 6), dtype=torch.uint8)
+    assert torch.equal(ColorJitter(0, 0, 0.9)(images), images)
+    out = ColorJitter(0.5, 0, 0)(images).float()
+    factor = out.sum((1, 2, 3)) / images.float().sum((1, 2, 3))
+    assert factor.unique().numel() > 1
+    assert torch.equal(ColorJitter(0, 0, 0)(images), images)

@@ -1,31 +1,48 @@
 """What every public DataModule promises to the command and to the tasks. A new one is given a builder here."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torchvision import datasets
 
 from litnets import data
 from litnets.data import (
+    CIFAR10,
     MNIST,
     ArrayDataModule,
-    Digits,
+    AudioDataModule,
+    AudioFolder,
+    ETTh1,
+    ETTh2,
     FashionMNIST,
     ImageDataModule,
+    ImageFolder,
     Names,
     RandomShift,
+    SeriesCSV,
+    SeriesFolder,
+    SpokenDigits,
+    TableCSV,
+    TableDataModule,
     TextDataModule,
     TextFiles,
 )
 from litnets.data.batches import RaggedDataset
+from litnets.data.datamodule import Split
 from tests.tiny import write_mnist
+from tests.tiny_images import write_cifar10, write_image_folder
+from tests.tiny_series import waves, write_ett, write_series, write_series_folder
+from tests.tiny_sound import write_audio_folder, write_fsdd
+from tests.tiny_tables import write_csv
 from tests.tiny_text import rows, tiny_names, write_texts
 
-BASES = (ArrayDataModule, ImageDataModule, TextDataModule)
+BASES = (ArrayDataModule, AudioDataModule, ImageDataModule, TableDataModule, TextDataModule)
 PUBLIC = [
     cls for name in data.__all__ if issubclass(cls := getattr(data, name), LightningDataModule) and cls not in BASES
 ]
@@ -39,13 +56,21 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Makes the DataModule on tiny files, ready to be read."""
     cls = request.param
     builders: dict[type, Callable[[], dict[str, Any]]] = {
-        Digits: dict,
         MNIST: lambda: tiny_mnist(tmp_path, datasets.MNIST, monkeypatch),
         FashionMNIST: lambda: tiny_mnist(tmp_path, datasets.FashionMNIST, monkeypatch),
+        CIFAR10: lambda: {"data_dir": str(tmp_path)} | (write_cifar10(tmp_path, monkeypatch) or {}),
+        ImageFolder: lambda: {"root": str(tmp_path), "size": 12} | (write_image_folder(tmp_path) or {}),
+        AudioFolder: lambda: {"root": str(tmp_path), "sample_rate": 8000} | (write_audio_folder(tmp_path) or {}),
+        SpokenDigits: lambda: {"data_dir": str(tmp_path), "batch_size": 8} | (write_fsdd(tmp_path) or {}),
         Names: lambda: tiny_names(tmp_path, monkeypatch),
         TextFiles: lambda: {"path": str(write_texts(tmp_path / "t.csv", rows()))},
+        TableCSV: lambda: {"path": str(write_csv(tmp_path / "table.csv")), "target": "bought"},
+        ETTh1: lambda: tiny_ett(tmp_path, ETTh1, monkeypatch),
+        ETTh2: lambda: tiny_ett(tmp_path, ETTh2, monkeypatch),
+        SeriesCSV: lambda: tiny_series(tmp_path),
+        SeriesFolder: lambda: tiny_series_folder(tmp_path),
     }
-    arguments = {"batch_size": 16, "eval_batch_size": 32} | builders[cls]()
+    arguments = {"batch_size": 16, "eval_batch_size": 32} | builders.get(cls, dict)()
 
     def ready(**more: Any) -> ArrayDataModule:
         module: ArrayDataModule = cls(**arguments | more)
@@ -62,35 +87,58 @@ def tiny_mnist(folder: Path, source: type[datasets.MNIST], monkeypatch: pytest.M
     return {"data_dir": str(folder)}
 
 
+def tiny_ett(folder: Path, cls: type[ETTh1], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    write_ett(folder, monkeypatch, cls, ends=(120, 200, 280))
+    return {"data_dir": str(folder), "look_back": 24, "horizon": 6}
+
+
+def tiny_series(folder: Path) -> dict[str, Any]:
+    write_series(folder / "own.csv", waves(200, 3), "abc")
+    return {"path": str(folder / "own.csv"), "look_back": 12, "horizon": 4}
+
+
+def tiny_series_folder(folder: Path) -> dict[str, Any]:
+    write_series_folder(folder / "waves", each=30)
+    return {"root": str(folder / "waves")}
+
+
 def loader(module: ArrayDataModule, split: str) -> Any:
     return getattr(module, f"{split}_dataloader")()
 
 
-def content(loader: Any, epoch: int = 0) -> list[tuple[bytes, bytes]]:
+def content(loader: Any, epoch: int = 0) -> list[tuple[bytes, ...]]:
     """The batches of an epoch, to be compared; the epoch is announced as Lightning announces it."""
     loader.batch_sampler.sampler.set_epoch(epoch)
-    return [
-        (b"".join(part.numpy().tobytes() for part in parts(inputs)), targets.numpy().tobytes())
-        for inputs, targets in loader
-    ]
+    return [tuple(t.numpy().tobytes() for t in (*tensors(inputs), targets)) for inputs, targets in loader]
 
 
-def parts(inputs: Any) -> tuple[torch.Tensor, ...]:
-    """The tensors of a batch's inputs: one, or steps and lengths."""
-    return (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+def forecasts(module: ArrayDataModule) -> bool:
+    return hasattr(module, "horizon")
 
 
-def memory(split: Any) -> Any:
-    """The tensor of all samples, of which a split has some."""
-    return split.values if isinstance(split, RaggedDataset) else split.inputs
+def tensors(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inputs alone, or padded sequences and their lengths."""
+    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+
+
+def memory(split: Split) -> int:
+    """Where the samples of a split lie."""
+    return (split.values if isinstance(split, RaggedDataset) else split.inputs).data_ptr()
 
 
 def test_there_are_some() -> None:
-    assert {Digits, MNIST, FashionMNIST} <= set(PUBLIC)
+    assert {"Digits", "MNIST", "Names", "SpokenDigits", "ETTh1", "TableCSV", "XOR"} <= {cls.__name__ for cls in PUBLIC}
 
 
 def test_facts(build: Build) -> None:
     module = build()
+    if module.num_classes is None:
+        assert module.class_counts is None
+        kind = "channel" if forecasts(module) else "target"
+        names, mean, std = (getattr(module, f"{kind}_{fact}") for fact in ("names", "mean", "std"))
+        assert len(names) == len(mean) == len(std) == len(set(names))
+        assert min(std) > 0
+        return
     assert len(module.class_names) == module.num_classes == len(set(module.class_names))
     counts = module.class_counts
     assert len(counts) == module.num_classes
@@ -102,9 +150,9 @@ def test_splits_are_disjoint_and_none_is_empty(build: Build) -> None:
     splits = build().splits
     assert list(splits) == ["train", "val", "test"]
     assert all(len(split) for split in splits.values())
-    seen = [(memory(split).data_ptr(), i) for split in splits.values() for i in split.indices.tolist()]
+    seen = [(memory(split), i) for split in splits.values() for i in split.indices.tolist()]
     assert len(seen) == len(set(seen))
-    assert len({memory(split).data_ptr() for split in splits.values()}) in (1, 2)  # 2: an official test split
+    assert len({memory(split) for split in splits.values()}) in (1, 2)  # 2: an official test split
 
 
 def test_the_split_is_the_same_every_time(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,24 +168,37 @@ def test_a_batch_is_what_the_facts_say(build: Build, split: str) -> None:
     batch = next(iter(loader(module, split)))
     inputs, targets = module.on_after_batch_transfer(batch, 0)
     size = module.batch_size if split == "train" else module.eval_batch_size
+    inputs, *lengths = tensors(inputs)
+    if lengths:
+        assert lengths[0].shape == (len(inputs),)
+        assert 1 <= lengths[0].min() <= lengths[0].max() == inputs.shape[1]
+    assert all(stated in (None, found) for stated, found in zip(module.input_shape, inputs.shape[1:], strict=True))
+    assert bool(lengths) == (None in module.input_shape)
+    assert len(inputs) == len(targets) <= size
+    assert inputs.isfinite().all()
     if isinstance(module, TextDataModule):
-        inputs, lengths = inputs
-        assert inputs.shape == (len(lengths), lengths.max())
         assert inputs.dtype == torch.int64
         assert 0 <= inputs.min() <= inputs.max() < module.vocab_size
     else:
-        assert inputs.shape[1:] == module.input_shape
         assert inputs.dtype == torch.float32
-    assert len(inputs) == len(targets) <= size
+    if module.num_classes is None:
+        ahead = (module.horizon, len(module.channel_names)) if forecasts(module) else (module.num_targets,)
+        assert targets.shape == (len(inputs), *ahead)
+        assert targets.dtype == torch.float32
+        assert targets.isfinite().all()
+        return
     assert targets.shape == (len(inputs),)
     assert targets.dtype == torch.int64
-    assert inputs.isfinite().all()
     assert 0 <= targets.min() <= targets.max() < module.num_classes
 
 
 def test_data_are_kept_and_sent_to_the_device_in_their_smallest_type(build: Build) -> None:
-    inputs, targets = next(iter(build().train_dataloader()))
-    assert parts(inputs)[0].dtype == targets.dtype == torch.uint8
+    module = build()
+    inputs, targets = next(iter(module.train_dataloader()))
+    float32 = isinstance(module, TableDataModule | SeriesFolder) or forecasts(module)
+    smallest = torch.float32 if float32 else torch.int16 if isinstance(module, AudioDataModule) else torch.uint8
+    assert tensors(inputs)[0].dtype == smallest
+    assert targets.dtype == (torch.float32 if module.num_classes is None else torch.uint8)
 
 
 def test_the_order_of_training_is_a_function_of_seed_and_epoch(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,8 +218,9 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
     # Of fewer samples, so that a process that reads them is soon done.
     alone, with_workers = build(), build(num_workers=2)
     for module in (alone, with_workers):
-        for part in module.splits.values():
-            part.indices = part.indices[:40]
+        for name, part in module.splits.items():
+            module.splits[name] = copy(part)
+            module.splits[name].indices = part.indices[:40]
     first, second = loader(alone, split), loader(with_workers, split)
     assert [content(first, epoch) for epoch in (0, 1)] == [content(second, epoch) for epoch in (0, 1)]
     assert second.num_workers == 2
@@ -168,30 +230,58 @@ def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
 def test_evaluation_is_in_order_and_complete(build: Build, split: str) -> None:
     module = build()
     part = module.splits["test" if split == "predict" else split]
-    if isinstance(part, RaggedDataset):
-        # In the order of the samples to be predicted; grouped by length, and each once, to be judged.
-        order = torch.cat(list(loader(module, split).batch_sampler)) if split != "predict" else torch.arange(len(part))
+    if isinstance(part, RaggedDataset) and split != "predict":  # those of like length together
+        order = torch.cat(list(loader(module, split).batch_sampler))
+        assert part.split_lengths[order].tolist() == sorted(part.split_lengths.tolist())
         assert sorted(order.tolist()) == list(range(len(part)))
-        targets = torch.cat([targets for _, targets in loader(module, split)])
-        assert torch.equal(targets, part.targets[part.indices[order]])
         return
-    inputs, targets = (torch.cat(tensors) for tensors in zip(*loader(module, split), strict=True))
-    assert torch.equal(inputs, part.inputs[part.indices])
-    assert torch.equal(targets, part.targets[part.indices])
+    samples = [
+        (*(t[i] for t in tensors(inputs)), targets[i])
+        for inputs, targets in loader(module, split)
+        for i in range(len(targets))
+    ]
+    assert len(samples) == len(part)
+    for (first, *rest), index in zip(samples, range(len(part)), strict=True):
+        inputs, target = part[index]
+        expected, *others = (*tensors(inputs), target)
+        first = first[: len(expected)] if rest else first  # without the padding
+        torch.testing.assert_close(first, expected, rtol=0, atol=0, equal_nan=True)  # NaN: missing in a table
+        assert [t.tolist() for t in rest] == [t.tolist() for t in others]
 
 
 def test_training_has_each_sample_once(build: Build) -> None:
     module = build()
     part = module.splits["train"]
     targets = torch.cat([targets for _, targets in module.train_dataloader()])
-    assert targets.bincount().tolist() == part.targets[part.indices].bincount().tolist()
+    assert sorted(targets.flatten().tolist()) == sorted(part.targets[part.indices].flatten().tolist())
     batches = loader(module, "train").batch_sampler
     assert sorted(torch.cat(list(batches)).tolist()) == list(range(len(part)))
 
 
-def test_images_take_augmentations(build: Build) -> None:
+def test_it_takes_augmentations(build: Build) -> None:
     if not isinstance(build(), ImageDataModule):
-        pytest.skip("no images")
+        pytest.skip("of images only")
     module = build(augment=[RandomShift(1)])
     assert isinstance(module, ImageDataModule)
     assert len(module.augment) == 1
+
+
+def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) -> None:
+    """By the values of the series themselves: its steps are told apart by them."""
+    module = build()
+    if not forecasts(module):
+        pytest.skip("of forecasts only")
+    values, _, ends = module.read()
+    step_of = {row.astype("float32").tobytes(): step for step, row in enumerate(values)}
+    start = 0
+    for split, end in zip(("train", "val", "test"), ends, strict=True):
+        forecast = set()
+        for inputs, targets in loader(module, split):
+            for window, target in zip(inputs.numpy(), targets.numpy(), strict=True):
+                seen = [step_of[row.tobytes()] for row in window]
+                ahead = [step_of[row.tobytes()] for row in target]
+                assert seen + ahead == list(range(seen[0], seen[0] + module.look_back + module.horizon))
+                forecast |= set(ahead)
+        # Targets are the steps of their split, all of them, but for those that training's first window looks back on.
+        assert forecast == set(range(start or module.look_back, end))
+        start = end

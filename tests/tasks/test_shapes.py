@@ -22,7 +22,7 @@ def test_size_of_a_step(shape, size):
 
 
 @pytest.mark.parametrize(
-    ("read", "shape", "shown"),
+    ("read", "shape", "data"),
     [
         (image_channels, (64,), "a row of a table (64): an MLP fits"),
         (image_channels, (20, 7), "a sequence (20, 7): an RNN, a CNN1d or a Transformer fits"),
@@ -30,6 +30,7 @@ def test_size_of_a_step(shape, size):
         (flat_size, (None,), "a text (any): an RNN, a CNN1d or a Transformer fits"),
         (step_size, (64,), "a row of a table (64): an MLP fits"),
         (step_size, (None,), "a text (any): an RNN, a CNN1d or a Transformer fits"),
+        (step_size, (3, None, None), "an image (3, any, any): a CNN fits"),
     ],
 )
 def test_what_cannot_be_read_is_named(read, shape, data):

@@ -64,3 +64,37 @@ class Cutout(Augmentation):
         inside_rows = (low <= rows) & (rows < high)  # (N, H)
         inside_columns = (low <= columns) & (columns < high)  # (N, W)
         return images.masked_fill((inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1)).unsqueeze(1), 0)
+
+
+class ColorJitter(Augmentation):
+    """Changes brightness, contrast and saturation of each image, in this order, each by a factor drawn evenly from
+    [1 - x, 1 + x]: all values are multiplied; the distance from the image's mean grey is; the distance from each
+    pixel's own grey is. The same formulas as torchvision's, for uint8.
+
+    Args:
+        brightness: How far the factor may be from 1, in [0, 1].
+        contrast: Likewise.
+        saturation: Likewise; of no effect on images of one channel.
+    """
+
+    def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
+        self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
+
+    def __call__(self, images: Tensor) -> Tensor:
+        bright, contrast, saturation = (
+            1 + x * (2 * torch.rand(len(images), 1, 1, 1, device=images.device) - 1)
+            for x in (self.brightness, self.contrast, self.saturation)
+        )
+        out = (images.float() * bright).clamp(0, 255)
+        mean = _grey(out).mean((2, 3), keepdim=True)
+        out = (mean + contrast * (out - mean)).clamp(0, 255)
+        grey = _grey(out)
+        return (grey + saturation * (out - grey)).clamp(0, 255).round().to(images.dtype)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma `(N, 1, H, W)` of red, green and blue (ITU-R BT.601); what has one channel is grey already."""
+    if images.shape[1] != 3:
+        return images.mean(1, keepdim=True)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
+    return (images * weights.view(3, 1, 1)).sum(1, keepdim=True)

@@ -10,6 +10,11 @@ from torch.utils.data import BatchSampler, Dataset, Sampler
 Inputs = Tensor | tuple[Tensor, ...]
 
 
+def smallest_type(size: int) -> torch.dtype:
+    """The smallest type that holds the whole numbers below `size`, such as classes or tokens."""
+    return torch.uint8 if size <= 2**8 else torch.int16 if size <= 2**15 else torch.int32
+
+
 class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
     """Inputs and targets in memory, each `(samples, ...)` and in its smallest type; `indices` chooses a split.
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litnets.data.batches import RaggedDataset
+from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
 from litnets.data.series import ChannelScale, read_series
 from litnets.data.splits import split_indices
@@ -59,7 +59,7 @@ class SeriesFolder(ArrayDataModule):
             names = names or found
             series.append(values)
         assert names is not None
-        targets = torch.tensor([label for _, label in files])
+        targets = torch.tensor([label for _, label in files], dtype=smallest_type(len(self.class_names)))
         split = split_indices(
             targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
         )
@@ -113,4 +113,4 @@ class SeriesFolder(ArrayDataModule):
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         (values, lengths), targets = batch
         padding = torch.arange(values.shape[1], device=values.device) >= lengths.unsqueeze(1)  # (N, T)
-        return (self.scale(values).masked_fill(padding.unsqueeze(2), 0), lengths), targets
+        return (self.scale(values).masked_fill(padding.unsqueeze(2), 0), lengths), targets.long()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from litnets.data.batches import ArrayDataset
+from litnets.data.batches import ArrayDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
 from litnets.data.splits import split_indices
 from litnets.errors import InputError, nearest
@@ -412,8 +412,7 @@ class TableCSV(TableDataModule):
                 else:
                     known, numbers = np.unique(values, return_inverse=True)
                     names = [str(int(value)) if whole else str(value) for value in known]
-                kind = torch.uint8 if len(names) <= 256 else torch.int32
-                return torch.from_numpy(numbers).to(kind), names, None
+                return torch.from_numpy(numbers).to(smallest_type(len(names))), names, None
         flags = {name: _flags(text, values) for name, (text, values) in columns.items()}
         if self.task == "classification" or (self.task is None and all(f is not None for f in flags.values())):
             for name, flag in flags.items():

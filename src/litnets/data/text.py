@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from litnets.data.batches import RaggedDataset
+from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
 from litnets.data.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, nearest
@@ -100,7 +100,7 @@ class TextDataModule(ArrayDataModule):
             self.vocabulary = Vocabulary.learn(self.tokens, learnt_from, self.max_vocab_size, self.min_count)
         encoded = list(self.vocabulary.encode(texts, self.max_length))
         lengths = torch.tensor([len(numbers) for numbers in encoded])
-        values = torch.tensor(list(chain.from_iterable(encoded)), dtype=_smallest(len(self.vocabulary)))
+        values = torch.tensor(list(chain.from_iterable(encoded)), dtype=smallest_type(len(self.vocabulary)))
         return {
             name: RaggedDataset(values, lengths, targets, indices)
             for name, indices in zip(("train", "val", "test"), split, strict=True)
@@ -142,7 +142,7 @@ class TextDataModule(ArrayDataModule):
                     f"{nearest(sample.label, number)} (they have: {_shortened(self.known_classes)}); "
                     "add some, or delete it"
                 )
-        return torch.tensor([number[sample.label] for sample in samples], dtype=_smallest(len(number)))
+        return torch.tensor([number[sample.label] for sample in samples], dtype=smallest_type(len(number)))
 
 
 def read_utf8(path: Path) -> str:
@@ -196,8 +196,3 @@ def label_numbers(samples: Sequence[Sample]) -> Tensor:
 
 def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _smallest(size: int) -> torch.dtype:
-    """The smallest type that holds the numbers below `size`."""
-    return torch.uint8 if size <= 256 else torch.int16 if size <= 2**15 else torch.int32
