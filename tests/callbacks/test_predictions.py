@@ -84,7 +84,7 @@ def test_no_samples():
 def test_a_forecast_has_a_column_for_each_channel_and_step_ahead():
     values = torch.tensor([[[1.0, 10], [2, 20]], [[3, 30], [4, 40]]])  # (N, horizon, channels)
     parts = [([1, 0], {"prediction": values})]
-    assert table(parts, None, ["load", "OT"]).splitlines() == [
+    assert table(parts, None, None, ["load", "OT"]).splitlines() == [
         "index,load+1,load+2,OT+1,OT+2",
         "0,3,4,30,40",
         "1,1,2,10,20",
