@@ -18,7 +18,7 @@ def the_run() -> Path:
     return run
 
 
-@pytest.mark.parametrize("model", ["LinearForecaster", "MLPForecaster", "CNN1dForecaster", "RNNForecaster"])
+@pytest.mark.parametrize("model", ["LinearForecaster", "MLPForecaster", "CNNForecaster", "RNNForecaster"])
 def test_every_forecaster_meets_a_csv_of_ones_own(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     values = waves(150, 2)
     write_series(Path("own.csv"), values, ("wind", "OT"))

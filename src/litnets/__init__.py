@@ -39,7 +39,7 @@ _PUBLIC = {
     "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
     "litnets.tasks": (
         "CNN1dClassifier",
-        "CNN1dForecaster",
+        "CNNForecaster",
         "CNNClassifier",
         "CNNRegressor",
         "Classifier",

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from litnets.errors import InputError
 from litnets.nets import MLP, RNN, CNN1d
 from litnets.nets.window import Window
-from litnets.tasks import CNN1dForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
+from litnets.tasks import CNNForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -101,7 +101,7 @@ NAMED = [
         },
     ),
     (
-        CNN1dForecaster,
+        CNNForecaster,
         {
             "widths": [4, 6],
             "blocks_per_stage": 1,
@@ -146,7 +146,7 @@ def expected_net(task, given):
         net = MLP(12, 42, (), **given)
     elif task is MLPForecaster:
         net = MLP(12 * features, 42 * features, **given)
-    elif task is CNN1dForecaster:
+    elif task is CNNForecaster:
         net = CNN1d(window[2] * features, 42 * features, **({"pooling": "last"} | given))
     else:
         net = RNN(window[2] * features, 42 * features, **given)
@@ -204,7 +204,7 @@ def test_data_without_a_horizon_are_refused(task, shape, horizon):
         task(input_shape=shape, horizon=horizon, channel_names=None)
 
 
-@pytest.mark.parametrize("task", [CNN1dForecaster, RNNForecaster])
+@pytest.mark.parametrize("task", [CNNForecaster, RNNForecaster])
 @pytest.mark.parametrize("length", [5, 0, -1, 13])
 def test_patches_must_fill_the_look_back(task, length):
     with pytest.raises(

@@ -3,7 +3,7 @@
 from litnets.tasks.classifier import Classifier
 from litnets.tasks.cnn import CNNClassifier, CNNRegressor
 from litnets.tasks.cnn1d import CNN1dClassifier
-from litnets.tasks.forecaster import CNN1dForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
+from litnets.tasks.forecaster import CNNForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 from litnets.tasks.mlp import MLPClassifier, MLPRegressor
 from litnets.tasks.regressor import Regressor
 from litnets.tasks.rnn import RNNClassifier, RNNRegressor
@@ -12,8 +12,8 @@ from litnets.tasks.transformer import TransformerClassifier
 
 __all__ = [
     "CNN1dClassifier",
-    "CNN1dForecaster",
     "CNNClassifier",
+    "CNNForecaster",
     "CNNRegressor",
     "Classifier",
     "Forecaster",

@@ -158,7 +158,7 @@ class MLPForecaster(Forecaster):
         super().__init__(Window(net, window_norm, share_channels), horizon=horizon, **task)
 
 
-class CNN1dForecaster(Forecaster):
+class CNNForecaster(Forecaster):
     """A convolutional network along the time that forecasts.
 
     Args:
