@@ -12,13 +12,13 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
-from litnets.callbacks import Bar, Lines, PredictionsCSV, Record
+from litnets.callbacks import Bar, Checkpoint, Lines, PredictionsCSV, Record
 from litnets.checkpoints import check_fits, load_checkpoint
 from litnets.errors import InputError
 from litnets.loggers import MetricsCSV
@@ -88,17 +88,10 @@ class Command(LightningCLI):
             ("test_after_fit", bool, True, "Whether fit tests the best checkpoint when it is done."),
         ):
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
-        parser.set_defaults(
-            {
-                "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
-                "checkpoint.enable_version_counter": False,
-                "early_stopping.patience": 10,
-            }
-        )
+        parser.set_defaults({"early_stopping.patience": 10})
         for callback in ("checkpoint", "early_stopping"):
             parser.link_arguments(("monitor", "model"), f"{callback}.monitor", _monitor)
             parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", _monitor_mode)
@@ -218,11 +211,7 @@ class Command(LightningCLI):
         if self._dry:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
             return
-        if best is not None:
-            epoch = load_checkpoint(best)["epoch"]
-            results = run.update_results(best={**(run.read_results()["best"] or {}), "epoch": epoch + 1})
-        else:
-            results = run.read_results()
+        results = run.read_results()
         if metrics:
             whole, classes = summarize(metrics)
             results = run.update_results(test=whole, test_per_class=classes)
@@ -280,8 +269,8 @@ class Command(LightningCLI):
         return own.best
 
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
-        checkpoint: ModelCheckpoint = self._get(self.config_init, "checkpoint")
-        checkpoint.dirpath = str(run.folder)
+        checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
+        checkpoint.run = run
         callbacks: list[Any] = [self._get(self.config_init, "early_stopping")]
         if self._dry:
             config["enable_checkpointing"] = False  # Lightning would write last.ckpt all the same
@@ -343,7 +332,7 @@ _QUIET_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
     "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
     "Be aware that when using `ckpt_path`, callbacks",  # those of training, which have nothing to do in a test
-    "Checkpoint directory .* exists and is not empty",  # config.yaml is in it
+    "You're resuming from a checkpoint that ended before the epoch ended",  # our loaders begin where it ended
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
 )
 

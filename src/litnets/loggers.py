@@ -78,6 +78,21 @@ class MetricsCSV(Logger):
             file.write(self._line([self._rows[-1].get(name, "") for name in self._columns]))
             file.truncate()
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far the table goes: its rows, and the last one as it is."""
+        last = self._rows[-1] if self._rows else {}
+        return {"rows": len(self._rows), "last": dict(last)}
+
+    @rank_zero_only
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what was logged after `state`: it will be logged again."""
+        if not self._columns:
+            self._read()
+        self._rows = self._rows[: state["rows"]]
+        if self._rows:
+            self._rows[-1] = dict(state["last"])
+        self._written = self._end = 0
+
     @rank_zero_only
     def finalize(self, status: str) -> None:
         self.save()

@@ -1,7 +1,8 @@
 """Callbacks: what may be hung on a Trainer."""
 
+from litnets.callbacks.checkpoint import Checkpoint
 from litnets.callbacks.predictions import PredictionsCSV
 from litnets.callbacks.progress import Bar, Lines
 from litnets.callbacks.record import Record
 
-__all__ = ["Bar", "Lines", "PredictionsCSV", "Record"]
+__all__ = ["Bar", "Checkpoint", "Lines", "PredictionsCSV", "Record"]

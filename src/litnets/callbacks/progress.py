@@ -6,11 +6,13 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar
 
+from litnets.callbacks.checkpoint import Checkpoint
+
 
 def watched(trainer: Trainer) -> str | None:
     """The metric by which the best checkpoint is chosen."""
     callback = trainer.checkpoint_callback
-    return callback.monitor if isinstance(callback, ModelCheckpoint) else None
+    return callback.monitor if isinstance(callback, (Checkpoint, ModelCheckpoint)) else None
 
 
 class Bar(RichProgressBar):
@@ -60,7 +62,7 @@ class Lines(ProgressBar):
             return
         shown = {key: known[key].item() for key in ("train/loss", "val/loss", name) if key is not None and key in known}
         best = False
-        if name in shown and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
+        if name in shown and isinstance(trainer.checkpoint_callback, (Checkpoint, ModelCheckpoint)):
             sign = -1 if trainer.checkpoint_callback.mode == "min" else 1
             best = self._best is None or sign * shown[name] > self._best
             self._best = sign * shown[name] if best else self._best

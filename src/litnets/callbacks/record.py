@@ -4,9 +4,9 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from litnets.callbacks.checkpoint import Checkpoint
 from litnets.run import Run
 
 
@@ -51,8 +51,10 @@ class Record(Callback):
             return
         checkpoint = trainer.checkpoint_callback
         best: dict[str, Any] | None = None
-        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_score is not None:
-            best = {"monitor": checkpoint.monitor, "score": checkpoint.best_model_score.item(), "epoch": None}
+        if isinstance(checkpoint, Checkpoint) and checkpoint.best_epoch is not None:
+            assert checkpoint.best_model_score is not None
+            score = checkpoint.best_model_score.item()
+            best = {"monitor": checkpoint.monitor, "score": score, "epoch": checkpoint.best_epoch + 1}
         samples = self._samples * trainer.world_size
         self.run.update_results(
             best=best,

@@ -1,6 +1,7 @@
 """Batches cut from tensors in memory with one indexing call, in an order that is a pure function of seed and epoch."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -134,13 +135,30 @@ class TensorBatchSampler(BatchSampler):
         lengths: Steps of each sample of the split: batches are then made of sequences of like length, which are padded
             little. Shuffled, sequences are sorted within stretches of 50 batches of the order and the batches are
             shuffled, so that an epoch stays a pure function of (seed, epoch); in order, all are sorted.
+        start: Epoch and batch to begin with, where training goes on: the batches before it in that epoch are left out,
+            and `len` stays.
     """
 
-    def __init__(self, sampler: Sampler[int], batch_size: int, drop_last: bool, lengths: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        sampler: Sampler[int],
+        batch_size: int,
+        drop_last: bool,
+        lengths: Tensor | None = None,
+        start: tuple[int, int] = (0, 0),
+    ) -> None:
         super().__init__(sampler, batch_size, drop_last)
         self.lengths = lengths
+        self.start = start
+        if isinstance(sampler, EpochSampler):
+            # Workers ask for their first batches before Lightning says which epoch it is (#21938).
+            sampler.set_epoch(start[0])
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
+        skipped = self.start[1] if getattr(self.sampler, "epoch", None) == self.start[0] else 0
+        return islice(self._batches(), skipped, None)
+
+    def _batches(self) -> Iterator[Tensor]:
         sampler = self.sampler
         order = sampler.order() if isinstance(sampler, EpochSampler) else torch.tensor(list(sampler))
         order = order[: len(self) * self.batch_size]

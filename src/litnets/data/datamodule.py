@@ -1,6 +1,5 @@
 """What all LightningDataModules of this project share: splits in memory, loaders, statistics."""
 
-import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from litnets.data.augment import Augmentation
 from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, RaggedDataset, TensorBatchSampler, whole_batch
+from litnets.seeding import global_seed, seed_batch
 
 Split = ArrayDataset | RaggedDataset
 Loader = DataLoader[tuple[Inputs, Tensor]]
@@ -52,6 +52,7 @@ class ArrayDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.drop_last = num_workers, drop_last
         self.splits: dict[str, Split] = {}
+        self._start = (0, 0)
 
     @abstractmethod
     def load(self) -> Mapping[str, Split]:
@@ -95,6 +96,18 @@ class ArrayDataModule(LightningDataModule):
             **self._workers(),
         )
 
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Let the next training loader begin with this batch of this epoch, both from 0: a run goes on there."""
+        self._start = epoch, batch
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        # What augments the batch on the device comes next, and Lightning calls nothing else of ours before it.
+        if self.trainer is not None and self.trainer.training:
+            loop = self.trainer.fit_loop
+            done = loop.epoch_loop.batch_progress.current.ready
+            seed_batch(self.trainer.current_epoch, done, self.trainer.global_rank, part=0)
+        return batch
+
     def _loader(self, split: str, shuffle: bool) -> Loader:
         training = split == "train"
         dataset = self.splits[split]
@@ -103,14 +116,13 @@ class ArrayDataModule(LightningDataModule):
             self.batch_size if training else self.eval_batch_size,
             drop_last=training and self.drop_last,
             lengths=dataset.split_lengths if isinstance(dataset, RaggedDataset) else None,
+            start=self._start if training else (0, 0),
         )
         return DataLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
 
     def _sampler(self, split: str, shuffle: bool) -> EpochSampler:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        # Set by seed_everything, the same in every process.
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        return EpochSampler(len(self.splits[split]), shuffle, seed, rank, world)
+        return EpochSampler(len(self.splits[split]), shuffle, global_seed(), rank, world)
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

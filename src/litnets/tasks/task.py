@@ -86,16 +86,21 @@ class Task(LightningModule):
         out: Tensor = self.net(first, *rest)
         return out.float()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         inputs, targets = batch
         outputs = self(inputs)
         loss = self.loss(outputs, targets)
-        self.train_loss.update(loss.detach(), self.loss_weight(targets))
-        self.train_metrics.update(self.metric_inputs(outputs.detach()), targets)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.trainer.global_step + 1) % every == 0:
             self.log("train/loss_step", loss, prog_bar=True)
-        return loss
+        # Lightning hands on `loss` divided by accumulate_grad_batches.
+        return {"loss": loss, "batch_loss": loss.detach(), "outputs": outputs}
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # Here, not in the step: a batch whose optimiser step did not come about is not counted.
+        _, targets = batch
+        self.train_loss.update(outputs["batch_loss"], self.loss_weight(targets))
+        self.train_metrics.update(self.metric_inputs(outputs["outputs"]), targets)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
