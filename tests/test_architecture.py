@@ -14,6 +14,7 @@ ALLOWED = {
     "seeding": set(),
     "data": {"errors", "seeding"},
     "run": {"errors"},
+    "resume": {"errors", "run"},
     "results": set(),
     "checkpoints": {"errors"},
     "loggers": set(),
@@ -33,6 +34,7 @@ ALLOWED = {
         "messages",
         "precision",
         "results",
+        "resume",
         "run",
     },
 }

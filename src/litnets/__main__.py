@@ -12,12 +12,14 @@ commands:
   validate    evaluate a checkpoint on the validation split
   test        evaluate a checkpoint on the test split
   predict     write a checkpoint's predictions for the test split
+  resume      go on with a run that was stopped: resume [RUN] [--key value ...]
 
 examples:
   litnets fit --config configs/digits_mlp.yaml
   litnets fit --config configs/digits_mlp.yaml --model.lr 0.01 --trainer.max_epochs 5
   litnets fit --model CNNClassifier --data FashionMNIST
   litnets test --config checkpoints/digits_mlp/<run>/config.yaml
+  litnets resume checkpoints/digits_mlp/<run>
 
   litnets fit --help                        every option of a command
   litnets fit --model.help MLPClassifier    every option of a network (--data.help Digits: of a data set)

@@ -49,3 +49,30 @@ def check_fits(path: Path, content: dict[str, Any], model: nn.Module) -> None:
             raise InputError(f"checkpoint {path} does not fit {type(model).__name__}: {name} is {shapes}")
     if extra := [name for name in found if name not in expected]:
         raise InputError(f"checkpoint {path} does not fit {type(model).__name__}, which has no {extra[0]}")
+
+
+def load_weights(path: Path, model: nn.Module, partial: bool) -> str:
+    """Take over a checkpoint's weights, to start a new training with; a line that says what was taken.
+
+    Args:
+        path: The checkpoint.
+        model: The model.
+        partial: Whether parts that do not fit are left out; otherwise they are refused.
+
+    Raises:
+        InputError: No checkpoint, or one that does not fit.
+    """
+    content = load_checkpoint(path)
+    if not partial:
+        check_fits(path, content, model)
+    own = model.state_dict()
+    fitting = {n: t for n, t in content["state_dict"].items() if n in own and own[n].shape == t.shape}
+    if not fitting:
+        raise InputError(f"--init_from {path}: no part of it fits {type(model).__name__}")
+    model.load_state_dict(fitting, strict=False)
+    missing = [name for name in own if name not in fitting]
+    left_out = [name for name in content["state_dict"] if name not in fitting]
+    words = f"weights from {path}"
+    if missing:
+        words += f"; new: {', '.join(missing)}"
+    return words + (f"; left out: {', '.join(left_out)}" if left_out else "")

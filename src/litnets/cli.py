@@ -5,10 +5,12 @@ import os
 import sys
 import traceback
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
+import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -18,13 +20,14 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
-from litnets.callbacks import Bar, Checkpoint, Lines, PredictionsCSV, Record
-from litnets.checkpoints import check_fits, load_checkpoint
+from litnets.callbacks import Bar, Checkpoint, Lines, PredictionsCSV, Record, Resumption, position
+from litnets.checkpoints import check_fits, load_checkpoint, load_weights
 from litnets.errors import InputError
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
+from litnets.resume import NothingToDo, changes, changes_optimization, check_changes, check_unfinished, find_run
 from litnets.run import Run, environment
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
@@ -49,8 +52,11 @@ FACTS = (
 class Command(LightningCLI):
     """`litnets fit|validate|test|predict`: Lightning's CLI with a run's folder, default callbacks and linked facts."""
 
-    def __init__(self, args: ArgsType) -> None:
-        self.run: Run | None = None
+    def __init__(self, args: ArgsType, resume: Run | None = None) -> None:
+        self.run: Run | None = resume
+        self._going_on = resume is not None
+        self._changed: dict[str, tuple[Any, Any]] = {}
+        self._state: dict[str, Any] | None = None  # where the run stands that is gone on with
         self.checkpoint: Path | None = None
         super().__init__(
             LightningModule,
@@ -86,6 +92,8 @@ class Command(LightningCLI):
             ("monitor", str | None, None, "Metric that says which epoch is best (default: the task's own)."),
             ("monitor_mode", Literal["min", "max"] | None, None, "What is best for a monitor of your own."),
             ("test_after_fit", bool, True, "Whether fit tests the best checkpoint when it is done."),
+            ("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
+            ("init_partial", bool, False, "Leave out the parts of --init_from that do not fit."),
         ):
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
@@ -124,14 +132,24 @@ class Command(LightningCLI):
         self._dry = bool(config.trainer.fast_dev_run)
         self.dump = self._parser(self.command).dump(config, skip_unset=False)
         own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
-        self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
+        if self._going_on:
+            self.checkpoint = self.run.last if self.run is not None and self.run.last.exists() else None
+        else:
+            self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
         config.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
         if self.command != "fit":
             self.run = own or (None if self.checkpoint is None else Run.of_checkpoint(self.checkpoint))
+        elif self._going_on or self._given_checkpoint == "last":
+            self.run, self._going_on = self.run or own, True
+            config.experiment = None if self.run is None else self.run.folder.parent.name
+        if config.init_from is not None and (self.command != "fit" or self.checkpoint is not None):
+            raise InputError("--init_from starts a new run; it does not go with a checkpoint to go on from")
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer. What cannot be built is an error of the configuration, not of the code."""
         content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
+        if self._going_on and self.run is not None:
+            self._prepare_to_go_on(self.run, content)
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
@@ -142,6 +160,24 @@ class Command(LightningCLI):
             raise InputError(str(cause)) from error
         if content is not None and self.checkpoint is not None:
             check_fits(self.checkpoint, content, self.model)
+        if (start := self._get(self.config, "init_from")) is not None:
+            print(load_weights(Path(start), self.model, self._get(self.config, "init_partial")))
+
+    def _prepare_to_go_on(self, run: Run, content: dict[str, Any] | None) -> None:
+        """Find what has changed since, and whether anything is left to do."""
+        old, new = (yaml.safe_load(text) for text in (run.configs[-1].read_text(), self.dump))
+        self._changed = changes(old, new)
+        state = None if content is None else content.get(position.KEY)
+        check_changes(self._changed, state)
+        if content is None:
+            run.metrics.unlink(missing_ok=True)  # nothing was saved: the run starts from its beginning
+        elif state is None:
+            raise InputError(
+                f"{run.last} does not say where its run stood; --init_from starts a new run with its weights"
+            )
+        else:
+            check_unfinished(run, content, state, self.config[self.command])
+            self._state = state
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's, with the run's folder and what writes into it."""
@@ -156,7 +192,8 @@ class Command(LightningCLI):
             self.run = Run.new(Path(settings.runs_dir), settings.experiment, claim)
         if self.command == "fit" and self.run is not None:
             loggers = self._loggers(loggers, self.run)
-            callbacks = [Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
+            resumption = Resumption(changes_optimization(self._changed))
+            callbacks = [resumption, Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
             config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
         elif self.command == "predict" and self.run is not None:
             callbacks = [Record(self.run), *callbacks, PredictionsCSV(self.run)]
@@ -186,9 +223,13 @@ class Command(LightningCLI):
         where = ""
         if not self._dry:
             seed = self._get(self.config, "seed_everything")
-            self.run.write(self.run.config, self.dump)
-            self.run.write_json(self.run.environment, environment(seed))
+            self.run.add_attempt(self.dump, environment(seed))
             where = f" -> {self.run.folder}"
+            if self._going_on:
+                state = self._state or {"epoch": 0, "batch": 0}
+                print(f"going on from epoch {state['epoch'] + 1}, batch {state['batch'] + 1}")
+                for key, (before, now) in self._changed.items():
+                    print(f"  {key}: {before} -> {now}")
         parameters = sum(p.numel() for p in self.model.parameters())
         on = f" on {type(self.datamodule).__name__}" if self.datamodule is not None else ""
         print(f"{type(self.model).__name__} ({parameters:,} parameters){on}{where}", flush=True)
@@ -286,7 +327,9 @@ class Command(LightningCLI):
             return []
         chosen = [logger for logger in given if isinstance(logger, Logger)]
         folder = str(run.folder)
-        others = chosen or [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)]
+        # What was logged after the checkpoint will be logged again.
+        purge = {"purge_step": self._state["logged_step"]} if self._state else {}
+        others = chosen or [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False, **purge)]
         return [MetricsCSV(run.metrics), *others]
 
 
@@ -353,7 +396,13 @@ def run(args: list[str]) -> int:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
     try:
-        Command([arg for arg in args if arg != "--debug"])
+        args = [arg for arg in args if arg != "--debug"]
+        if args[:1] == ["resume"]:
+            resume(args[1:])
+        else:
+            Command(args)
+    except NothingToDo as done:
+        print(done)
     except (InputError, MisconfigurationException) as error:
         if debug:
             traceback.print_exc()
@@ -361,3 +410,16 @@ def run(args: list[str]) -> int:
             print(f"litnets: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def resume(args: list[str]) -> None:
+    """`litnets resume [RUN] [options]`: go on with a run, in its folder, from its last checkpoint.
+
+    Args:
+        args: A run's folder, an experiment's (its newest run) or nothing (the newest of all), then options of `fit`.
+    """
+    where = args[0] if args and not args[0].startswith("-") else None
+    options = args if where is None else args[1:]
+    runs_dir = next((Path(value) for name, value in pairwise(options) if name == "--runs_dir"), Path("checkpoints"))
+    found = find_run(where, runs_dir)
+    Command(["fit", "--config", str(found.configs[-1]), *options], resume=found)

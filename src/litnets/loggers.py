@@ -81,14 +81,16 @@ class MetricsCSV(Logger):
     def state_dict(self) -> dict[str, Any]:
         """How far the table goes: its rows, and the last one as it is."""
         last = self._rows[-1] if self._rows else {}
-        return {"rows": len(self._rows), "last": dict(last)}
+        return {"columns": list(self._columns), "rows": len(self._rows), "last": dict(last)}
 
     @rank_zero_only
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what was logged after `state`: it will be logged again."""
-        if not self._columns:
-            self._read()
-        self._rows = self._rows[: state["rows"]]
+        self._read()
+        self._columns = list(state["columns"]) or self._columns[:2]
+        self._rows = [
+            {name: value for name, value in row.items() if name in self._columns} for row in self._rows[: state["rows"]]
+        ]
         if self._rows:
             self._rows[-1] = dict(state["last"])
         self._written = self._end = 0

@@ -2,7 +2,8 @@
 
 checkpoints/<experiment>/<run>/
     config.yaml         the resolved configuration; `litnets fit --config` on it repeats the run
-    environment.json    versions, code, hardware, command line, seed
+    config_2.yaml ...   that of each time the run was gone on with
+    environment.json    versions, code, hardware, command line, seed; of each attempt
     best.ckpt           the checkpoint with the best watched metric
     last.ckpt           the newest one
     metrics.csv         what was logged, one row a step
@@ -74,7 +75,8 @@ class Run:
     def of_config(cls, config: Path) -> "Run | None":
         """The run that this config.yaml belongs to, if it lies in a run's folder."""
         run = cls(config.parent)
-        return run if config.name == "config.yaml" and run.environment.exists() else None
+        named = config.name.startswith("config") and config.suffix == ".yaml"
+        return run if named and run.environment.exists() else None
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path) -> "Run | None":
@@ -85,6 +87,24 @@ class Run:
     @property
     def config(self) -> Path:
         return self.folder / "config.yaml"
+
+    @property
+    def configs(self) -> list[Path]:
+        """The configuration of each attempt, in their order."""
+        later = sorted(self.folder.glob("config_*.yaml"), key=lambda path: int(path.stem.rpartition("_")[2]))
+        return [self.config, *later]
+
+    def add_attempt(self, config: str, environment: dict[str, Any]) -> None:
+        """Write down what is about to be run: config.yaml, or config_2.yaml ... where the run is gone on with, and
+        environment.json, which is that of the first attempt and lists them all."""
+        attempts = []
+        path = self.config
+        if self.environment.exists():
+            attempts = json.loads(self.environment.read_text())["attempts"]
+            path = self.folder / f"config_{len(attempts) + 1}.yaml"
+        attempts.append(environment | {"config": path.name})
+        self.write(path, config)
+        self.write_json(self.environment, attempts[0] | {"attempts": attempts})
 
     @property
     def environment(self) -> Path:

@@ -4,5 +4,6 @@ from litnets.callbacks.checkpoint import Checkpoint
 from litnets.callbacks.predictions import PredictionsCSV
 from litnets.callbacks.progress import Bar, Lines
 from litnets.callbacks.record import Record
+from litnets.callbacks.resumption import Resumption
 
-__all__ = ["Bar", "Checkpoint", "Lines", "PredictionsCSV", "Record"]
+__all__ = ["Bar", "Checkpoint", "Lines", "PredictionsCSV", "Record", "Resumption"]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from litnets.callbacks import position
 from litnets.errors import InputError
-from litnets.loggers import MetricsCSV
 from litnets.run import Run
 from litnets.seeding import seed_batch
 
@@ -51,22 +50,17 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self.monitor, self.mode = monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.run: Run | None = None  # set by the command: where to save
+        self.best_model_path = ""  # as `trainer.test(ckpt_path="best")` asks for it
         self.best_model_score: Tensor | None = None
         self.best_epoch: int | None = None
         self._best_is_due = False
         self._pending: dict[str, Any] | None = None  # the best epoch's content, not yet on disk
-        self._resumed: dict[str, Any] | None = None
         self._began = False
         self._stepping = False  # weights, schedules or gradients are on their way to the next step
-        self._start: position.Position = (0, 0)
+        self._start = 0  # the epoch with which training began, or goes on
         self._saved: tuple[position.Position, int] | None = None  # what last.ckpt holds
         self._saved_at = 0.0
         self._cost = 0.0  # seconds that a save took
-
-    @property
-    def best_model_path(self) -> str:
-        """Path of best.ckpt, as `trainer.test(ckpt_path="best")` asks for it; empty if there is none."""
-        return "" if self.run is None or self.best_model_score is None else str(self.run.best)
 
     # What is kept and put back
 
@@ -81,30 +75,14 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if (at := self._at(trainer)) is not None:
             position.capture(trainer, pl_module, at, checkpoint)
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint.get(position.KEY)
-        if trainer.state.fn != "fit" or state is None:
-            return
-        self._resumed = state
-        self._start = state["epoch"], state["batch"]
-        if hasattr(trainer.datamodule, "start_at"):  # type: ignore[attr-defined]
-            trainer.datamodule.start_at(*self._start)  # type: ignore[attr-defined]
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV):
-                logger.load_state_dict(state["csv"])
-
     # When
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._resumed is not None:
-            position.restore(trainer, pl_module, self._resumed)
         self._saved_at = time.monotonic()
+        self._start = trainer.current_epoch
         self._began = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._resumed is not None:
-            position.restore_logged_step(trainer, self._resumed)
-            self._resumed = None
         self._stepping = False
         self._save_what_is_due(trainer, batch_idx)
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
@@ -156,10 +134,10 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         saved_steps = 0 if self._saved is None else self._saved[1]
         seconds = time.monotonic() - self._saved_at
         affordable = seconds * SHARE >= self._cost
-        epoch_begins = batch_idx == 0 and (trainer.current_epoch, 0) != self._start
+        epoch_begins = batch_idx == 0 and trainer.current_epoch != self._start
         told = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
         timed = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
-        if trainer.world_size > 1 and (epoch_begins or self.every_n_minutes is not None):
+        if trainer.world_size > 1 and (epoch_begins or self._best_is_due or self.every_n_minutes is not None):
             # Clocks differ; all processes have to do the same.
             affordable, timed = trainer.strategy.broadcast((affordable, timed))
         if told or timed or (epoch_begins and affordable):
@@ -185,6 +163,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if self._best_is_due:
             self._best_is_due = False
             self._pending = None
+            self.best_model_path = str(self.run.best)
             if now:
                 self._write(trainer, self.run.best)
             else:

@@ -56,11 +56,17 @@ def capture(trainer: Trainer, module: LightningModule, at: Position, content: di
     # The counters as they are between two batches, wherever in the loop this is.
     loop = content["loops"]["fit_loop"]
     for kind in ("total", "current"):
-        loop["epoch_progress"][kind].update(dict.fromkeys(("ready", "started", "processed", "completed"), epoch))
+        begun = epoch + (batch > 0)
+        epochs = {"ready": begun, "started": begun, "processed": epoch, "completed": epoch}
+        loop["epoch_progress"][kind].update(epochs)
         progress = loop["epoch_loop.batch_progress"]
         done = progress[kind]["completed"] if kind == "total" else batch
         progress[kind].update(dict.fromkeys(("ready", "started", "processed", "completed"), done))
         progress["is_last_batch"] = False
+        for counter in ("optimizer.step", "optimizer.zero_grad"):
+            part, kind_of = counter.split(".")
+            steps = loop["epoch_loop.automatic_optimization.optim_progress"][part][kind_of][kind]
+            steps.update(dict.fromkeys(steps, steps["completed"]))
 
 
 def restore(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:

@@ -23,12 +23,24 @@ class Record(Callback):
         self._batch_seconds = 0.0
         self._batch_start = 0.0
         self._start = 0.0
+        self._earlier = 0.0  # seconds before the run was gone on with
+
+    def state_dict(self) -> dict[str, Any]:
+        seconds = time.monotonic() - self._start
+        return {"samples": self._samples, "batch_seconds": self._batch_seconds, "seconds": seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._samples, self._batch_seconds = state_dict["samples"], state_dict["batch_seconds"]
+        self._earlier = state_dict["seconds"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.run.folder = trainer.strategy.broadcast(self.run.folder)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start = time.monotonic()
+        self._start = time.monotonic() - self._earlier
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._batch_start = time.monotonic()  # an epoch that is gone on with does not start again
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._batch_start = time.monotonic()

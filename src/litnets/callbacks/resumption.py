@@ -1,0 +1,48 @@
+"""Resumption: puts back what a checkpoint of litnets holds, so that training goes on exactly."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from litnets.callbacks import given, position
+from litnets.loggers import MetricsCSV
+
+
+class Resumption(Callback):
+    """The other half of `Checkpoint`; without a checkpoint it does nothing. It has to be the first of the callbacks, so
+    that the others find everything in its place.
+
+    Args:
+        optimization_changed: Whether the configuration asks for another optimisation (learning rate, schedule, length
+            ...) than the checkpoint's.
+    """
+
+    def __init__(self, optimization_changed: bool = False) -> None:
+        self.optimization_changed = optimization_changed
+        self._state: dict[str, Any] | None = None
+        self._old: dict[str, Any] = {}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get(position.KEY)
+        if trainer.state.fn != "fit" or state is None:
+            return
+        self._state = state
+        given.keep_patience(trainer, checkpoint)
+        if self.optimization_changed:
+            self._old = given.take_schedules(checkpoint)
+        if hasattr(trainer.datamodule, "start_at"):  # type: ignore[attr-defined]
+            trainer.datamodule.start_at(state["epoch"], state["batch"])  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.load_state_dict(state["csv"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._state is not None:
+            position.restore(trainer, pl_module, self._state)
+            if self.optimization_changed:
+                given.renew_optimization(trainer, pl_module, self._old, self._state["epoch"], self._state["batch"])
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._state is not None:
+            position.restore_logged_step(trainer, self._state)
+            self._state = None

@@ -1,0 +1,102 @@
+"""Going on with a run: which one, what has changed since, and whether there is anything left to do."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from litnets.errors import InputError
+from litnets.run import Run
+
+# What belongs to a place or to a command, not to the experiment.
+_NO_CHANGE = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
+_SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
+_CUT = {"batch_size", "drop_last"}  # how an epoch is cut into batches
+_LENGTH = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
+
+
+class NothingToDo(Exception):  # noqa: N818  (nothing is wrong)
+    """A run that is finished; the message says how it could go on."""
+
+
+def find_run(where: str | None, runs_dir: Path) -> Run:
+    """The run of a folder: a run's own, the newest of an experiment's, or without one the newest of all.
+
+    Raises:
+        InputError: There is none.
+    """
+    root = runs_dir if where is None else Path(where)
+    if where is not None and not root.is_dir() and (runs_dir / where).is_dir():
+        root = runs_dir / where  # an experiment by its name
+    if not root.is_dir():
+        raise InputError(f"resume: there is no folder {root}; give a run's folder, or that of an experiment")
+    if Run(root).config.exists():
+        return Run(root)
+    configs = [*root.glob("*/config.yaml"), *(root.glob("*/*/config.yaml") if where is None else ())]
+    runs = [run for config in configs if (run := Run.of_config(config)) is not None]
+    if not runs:
+        raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` makes one")
+    return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)
+
+
+def changes(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    """What differs between two configurations, old and new, by the dotted key."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for name in dict.fromkeys([*old, *new]):
+            if key or name not in _NO_CHANGE:
+                found |= changes(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+        return found
+    return {} if old == new else {key: (old, new)}
+
+
+def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any] | None) -> None:
+    """Raises InputError for a change with which a run cannot go on; `state` is where it stands."""
+    for key, (old, new) in changed.items():
+        name = key.rpartition(".")[2]
+        reason = None
+        if key in ("model.class_path", "data.class_path") or key == "model.init_args.optimizer":
+            reason = "the one knows nothing of the other"
+        elif key.startswith("data.") and name in _SPLIT:
+            reason = "it would be judged by what it has learnt from"
+        elif state is not None and state["batch"] and (name in _CUT or key in ("trainer.devices", "trainer.num_nodes")):
+            reason = f"it stands in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
+        if reason:
+            raise InputError(
+                f"{key}: a run cannot go on with {new} instead of {old}: {reason}; "
+                "--init_from RUN/last.ckpt starts a new run with its weights"
+            )
+
+
+def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether the optimiser's settings or its schedule have to be made anew."""
+    ours = ("lr", "weight_decay", "optimizer_args", "lr_scheduler", "lr_scheduler_args", "lr_scheduler_interval")
+    return any(
+        key.startswith(tuple(f"model.init_args.{name}" for name in ours))
+        or key.removeprefix("trainer.") in _LENGTH
+        or key == "data.init_args.batch_size"
+        for key in changed
+    )
+
+
+def check_unfinished(run: Run, content: Mapping[str, Any], state: Mapping[str, Any], config: Any) -> None:
+    """Raises NothingToDo if the run has done what its configuration asks for."""
+    if config.test_after_fit and "test" not in run.read_results():
+        return
+    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
+    if epochs is not None and 0 <= epochs <= state["epoch"]:
+        raise NothingToDo(
+            f"{run.folder} is finished: {state['epoch']} of {epochs} epochs; --trainer.max_epochs N goes on"
+        )
+    if steps is not None and 0 <= steps <= content["global_step"]:
+        raise NothingToDo(
+            f"{run.folder} is finished: {content['global_step']} of {steps} steps; --trainer.max_steps N goes on"
+        )
+    for name, callback in content["callbacks"].items():
+        if name.startswith("EarlyStopping") and callback["stopped_epoch"]:
+            waited, patience = callback["wait_count"], config.early_stopping.patience
+            if waited >= (math.inf if patience is None else patience):
+                raise NothingToDo(
+                    f"{run.folder} stopped early in epoch {callback['stopped_epoch'] + 1}, after {waited} without a "
+                    f"better {config.early_stopping.monitor}; --early_stopping.patience N goes on"
+                )
