@@ -26,7 +26,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.__main__ import main
-from litnets.data import Digits, TextFiles  # noqa: F401  (imported before the fork)
+from litnets.callbacks import checkpoint, position
+from litnets.data import Digits, TextFiles, datamodule  # noqa: F401  (imported before the fork)
 from litnets.tasks import Task
 from tests.tiny_text import rows, write_texts
 
@@ -51,6 +52,33 @@ CASES: dict[str, list[str]] = {
     "rnn on text": ["--model", "RNNClassifier", "--model.hidden_size", "8", *TEXT, *PLATEAU],
 }
 BATCHES = (1, 4, 8, 13, 20)  # counted over epochs; the text has 9 batches an epoch, the digits 17 (2 processes: 9)
+
+
+def no_seed() -> None:
+    for module in (checkpoint, datamodule):
+        vars(module)["seed_batch"] = lambda *_, **__: None
+
+
+def no_order() -> None:
+    datamodule.ArrayDataModule.start_at = lambda *_: None  # type: ignore[method-assign]
+
+
+def no_metrics() -> None:
+    vars(position)["_load_metric_states"] = lambda *_: None
+
+
+def no_optimizer() -> None:
+    torch.optim.Optimizer.load_state_dict = lambda *_: None  # type: ignore[method-assign]
+
+
+# What must be noticed: a mechanism taken away where a run is gone on with.
+BROKEN: dict[str, Callable[[], None]] = {
+    "nothing": lambda: None,
+    "seed": no_seed,
+    "order": no_order,
+    "metrics": no_metrics,
+    "optimizer": no_optimizer,
+}
 
 
 def kill() -> None:
@@ -130,8 +158,12 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
     return in_process(action, processes(args))
 
 
-def resume(run: Path, processes: int) -> int:
-    return in_process(lambda: main(["resume", str(run)]), processes)
+def resume(run: Path, processes: int, broken: str) -> int:
+    def action() -> int:
+        BROKEN[broken]()
+        return main(["resume", str(run)])
+
+    return in_process(action, processes)
 
 
 def processes(args: list[str]) -> int:
@@ -168,7 +200,7 @@ def only_run(root: str) -> Path:
     return config.parent
 
 
-def check(case: str, ways: list[str], batches: tuple[int, ...]) -> list[tuple[str, int, str]]:
+def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> list[tuple[str, int, str]]:
     """Interrupt a case in each way at each batch; what differed, empty for a run that came out the same."""
     args = CASES[case]
     write_texts(Path("texts.csv"), rows())
@@ -183,7 +215,7 @@ def check(case: str, ways: list[str], batches: tuple[int, ...]) -> list[tuple[st
             if code == 0:
                 found.append((way, at, "was not stopped"))
                 continue
-            code = resume(only_run("stopped"), processes(args))
+            code = resume(only_run("stopped"), processes(args), broken)
             found.append(
                 (
                     way,
@@ -195,7 +227,7 @@ def check(case: str, ways: list[str], batches: tuple[int, ...]) -> list[tuple[st
     return found
 
 
-def table(cases: list[str], every: int) -> int:
+def table(cases: list[str], every: int, broken: str) -> int:
     """Run the matrix and print it; the number of interrupted runs that came out different."""
     start, total, wrong = time.monotonic(), 0, 0
     print(f"{'case':<30}" + "".join(f"{way:>12}" for way in WAYS))
@@ -203,7 +235,7 @@ def table(cases: list[str], every: int) -> int:
         with tempfile.TemporaryDirectory() as folder:
             here = Path.cwd()
             os.chdir(folder)
-            found = check(case, list(WAYS), BATCHES[::every])
+            found = check(case, list(WAYS), BATCHES[::-every], broken)
             os.chdir(here)
         cells = []
         for way in WAYS:
@@ -223,6 +255,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES).replace(", ", "_"), help="some of the cases")
     parser.add_argument("--every", type=int, default=1, help="stop at every n-th of the batches only")
+    parser.add_argument("--broken", choices=BROKEN, default="nothing", help="take a mechanism away, which must be seen")
     options = parser.parse_args()
     names = {case.replace(", ", "_"): case for case in CASES}
-    sys.exit(1 if table([names[name] for name in options.cases.split(",")], options.every) else 0)
+    sys.exit(1 if table([names[name] for name in options.cases.split(",")], options.every, options.broken) else 0)

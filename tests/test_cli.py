@@ -157,10 +157,7 @@ def test_the_callbacks_are_changed_by_options() -> None:
         "30",
         "--model.lr",
         "1e-9",
-        "--checkpoint.save_last",
-        "false",
     )
-    assert not (run / "last.ckpt").exists()
     assert json.loads((run / "results.json").read_text())["epochs"] == 2
 
 

@@ -4,11 +4,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from litnets.callbacks import Record
+from litnets.callbacks import Checkpoint, Record
 from litnets.run import Run
 from litnets.tasks import Classifier
 
@@ -19,7 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not hav
 def fit(tmp_path, **given):
     run = Run(tmp_path)
     loader = DataLoader(TensorDataset(torch.randn(11, 3), torch.arange(11) % 2), batch_size=4)
-    checkpoint = ModelCheckpoint(tmp_path, monitor="val/accuracy", mode="max")
+    checkpoint = Checkpoint(monitor="val/accuracy", mode="max")
+    checkpoint.run = run
     keeps = given.pop("enable_checkpointing", True)
     trainer = Trainer(
         accelerator="cpu",

@@ -77,6 +77,10 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
     # When
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.run = None  # nothing is kept
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._start = trainer.current_epoch
@@ -159,7 +163,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
     def _save_best(self, trainer: Trainer, now: bool) -> None:
         """best.ckpt: now, or kept in memory until there is time."""
-        assert self.run is not None
+        if self.run is None:
+            return
         if self._best_is_due:
             self._best_is_due = False
             self._pending = None

@@ -26,7 +26,7 @@ class Record(Callback):
         self._earlier = 0.0  # seconds before the run was gone on with
 
     def state_dict(self) -> dict[str, Any]:
-        seconds = time.monotonic() - self._start
+        seconds = self._batch_start - self._start
         return {"samples": self._samples, "batch_seconds": self._batch_seconds, "seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -37,10 +37,9 @@ class Record(Callback):
         self.run.folder = trainer.strategy.broadcast(self.run.folder)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start = time.monotonic() - self._earlier
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._batch_start = time.monotonic()  # an epoch that is gone on with does not start again
+        # An epoch that is gone on with does not start again, so its first batch does here.
+        self._batch_start = time.monotonic()
+        self._start = self._batch_start - self._earlier
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._batch_start = time.monotonic()

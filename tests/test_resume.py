@@ -1,0 +1,152 @@
+"""Going on with a run: exactly, with what is given now, and not at all where there is nothing to do."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from litnets.__main__ import main
+from tests.conftest import CONFIGS
+
+MLP = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--model.hidden_layer_sizes", "[8]"]
+ROOT = Path(__file__).parent.parent
+
+
+def fit(*options: str) -> Path:
+    assert main(["fit", *MLP, *options]) == 0
+    return max(Path("checkpoints").rglob("config.yaml"), key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def interruptions(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.interruptions", *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_stopped_run_ends_as_if_it_had_not_been() -> None:
+    done = interruptions("--every", "5", "--cases", "mlp_validation in an epoch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 interruptions, 4 identical" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_matrix_of_interruptions() -> None:
+    done = interruptions("--every", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "120 interruptions, 120 identical" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["seed", "order", "metrics", "optimizer"])
+def test_the_matrix_sees_a_broken_mechanism(broken: str) -> None:
+    done = interruptions("--every", "5", "--cases", "mlp_a save every 4 steps", "--broken", broken)
+    assert done.returncode == 1
+    assert "interruptions, 0 identical" in done.stdout
+
+
+def test_what_is_given_now_wins_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null", "--model.lr", "0.01")
+    assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "0.001"]) == 0
+    out = capsys.readouterr().out
+    assert "going on from epoch 3, batch 1" in out
+    assert "trainer.max_epochs: 2 -> 3" in out
+    assert "model.init_args.lr: 0.01 -> 0.001" in out
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    assert {group["lr"] for group in last["optimizer_states"][0]["param_groups"]} == {0.001}
+    assert last["epoch"] == 3
+    attempts = json.loads((run / "environment.json").read_text())["attempts"]
+    assert [attempt["config"] for attempt in attempts] == ["config.yaml", "config_2.yaml"]
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+    assert yaml.safe_load((run / "config_2.yaml").read_text())["trainer"]["max_epochs"] == 3
+    assert main(["resume", str(run)]) == 0
+    assert "is finished: 3 of 3 epochs" in capsys.readouterr().out
+
+
+def test_a_longer_schedule_is_the_one_of_a_run_of_that_length() -> None:
+    rates = {}
+    for name, options in (("long", ("--trainer.max_epochs", "4")), ("longer", ("--trainer.max_epochs", "2"))):
+        run = fit("--runs_dir", f"checkpoints/{name}", "--trainer.log_every_n_steps", "1", *options)
+        if name == "longer":
+            assert main(["resume", str(run), "--trainer.max_epochs", "4"]) == 0
+        with (run / "metrics.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["lr/pg1"]]
+        rates[name] = {int(row["step"]): float(row["lr/pg1"]) for row in rows}
+    later = [step for step in rates["long"] if step >= 34]
+    assert len(later) == 34
+    assert [rates["longer"][step] for step in later] == pytest.approx([rates["long"][step] for step in later], rel=1e-6)
+
+
+def test_a_run_that_stopped_early_stays_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    early = ["--model.lr", "1e-9", "--early_stopping.patience", "1", "--trainer.max_epochs", "6"]
+    run = fit(*early, "--model.lr_scheduler", "null")
+    before = (run / "metrics.csv").read_text()
+    assert main(["resume", str(run)]) == 0
+    assert "stopped early in epoch 2, after 1 without a better val/accuracy" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_text() == before
+    assert main(["resume", str(run), "--early_stopping.patience", "3"]) == 0
+    assert json.loads((run / "results.json").read_text())["epochs"] == 4
+
+
+def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
+    first = fit("--trainer.max_epochs", "1")
+    newest = fit("--trainer.max_epochs", "1")
+    for where in ([], ["digits_mlp"], ["checkpoints/digits_mlp"]):
+        assert main(["resume", *where]) == 0
+        assert f"{newest} is finished" in capsys.readouterr().out
+    assert main(["resume", str(first)]) == 0
+    assert f"{first} is finished" in capsys.readouterr().out
+    assert main(["resume", "nowhere"]) == 2
+    assert "there is no folder nowhere" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert main(["resume", "empty"]) == 2
+    assert "there is no run in empty" in capsys.readouterr().err
+
+
+def test_a_run_that_had_saved_nothing_starts_again(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    expected = (run / "metrics.csv").read_text()
+    for name in ("last.ckpt", "best.ckpt", "results.json"):
+        (run / name).unlink()
+    assert main(["resume", str(run)]) == 0
+    assert "going on from epoch 1, batch 1" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--model.hidden_layer_sizes", "[9]"], r"net.layers.1.weight is \(8, 64\) in the checkpoint, \(9, 64\)"),
+        (["--model.optimizer", "SGD"], "model.init_args.optimizer: a run cannot go on with SGD instead of AdamW"),
+        (["--data.split_seed", "1"], "it would be judged by what it has learnt from"),
+    ],
+)
+def test_a_change_that_cannot_work(change: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert main(["resume", str(run), "--trainer.max_epochs", "2", *change]) == 2
+    error = capsys.readouterr().err
+    assert message.replace("\\", "") in error
+    assert error.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_weights_of_another_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    best = str(run / "best.ckpt")
+    frozen = ["--trainer.max_epochs", "1", "--model.lr", "1e-12", "--model.lr_scheduler", "null"]
+    new = fit("--init_from", best, *frozen)
+    assert new != run
+    assert f"weights from {best}" in capsys.readouterr().out
+    weights = [torch.load(folder / "best.ckpt", weights_only=True)["state_dict"] for folder in (run, new)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value)
+    wider = ["--model.hidden_layer_sizes", "[8, 9]", "--init_from", best, "--trainer.max_epochs", "1"]
+    assert main(["fit", *MLP, *wider]) == 2
+    assert "does not fit MLPClassifier" in capsys.readouterr().err
+    assert main(["fit", *MLP, *wider, "--init_partial", "true"]) == 0
+    assert "; new: net.layers." in capsys.readouterr().out
