@@ -11,13 +11,15 @@ commands:
   fit         train a network, then test the best checkpoint
   validate    evaluate a checkpoint on the validation split
   test        evaluate a checkpoint on the test split
-  predict     write a checkpoint's predictions for the test split
+  predict     write a checkpoint's predictions for the test split, or for new data
 
 examples:
   litnets fit --config configs/digits_mlp.yaml
   litnets fit --config configs/digits_mlp.yaml --model.lr 0.01 --trainer.max_epochs 5
   litnets fit --model CNNClassifier --data FashionMNIST
   litnets test --config checkpoints/digits_mlp/<run>/config.yaml
+
+  litnets predict --config checkpoints/my_table/<run>/config.yaml --data.predict_path new.csv
 
   litnets fit --help                        every option of a command
   litnets fit --model.help MLPClassifier    every option of a network (--data.help Digits: of a data set)

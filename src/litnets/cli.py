@@ -104,8 +104,25 @@ class Command(LightningCLI):
             parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", _monitor_mode)
         for fact in FACTS:
             parser.link_arguments(
-                "data", f"model.init_args.{fact}", lambda source, fact=fact: getattr(source, fact, None), "instantiate"
+                "data", f"model.init_args.{fact}", lambda source, fact=fact: self._fact(source, fact), "instantiate"
             )
+
+    def _fact(self, source: LightningDataModule, fact: str) -> Any:
+        """What the data state; for new samples (`predict_path`) what the checkpoint's data did, whose files may be
+        gone by now."""
+        if (
+            self.command == "predict"
+            and self._content is not None
+            and getattr(source, "predict_path", None) is not None
+        ):
+            if type(source).__qualname__ not in self._content:
+                kind = type(source).__name__
+                raise InputError(
+                    f"checkpoint {self.checkpoint} was not trained on {kind}, and cannot tell how to read new data"
+                )
+            if "hyper_parameters" in self._content:  # a fact that is not in them is none of the model's arguments
+                return self._content["hyper_parameters"].get(fact)
+        return getattr(source, fact, None)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Lightning's, without its warning for arguments given from Python, and keeping back the checkpoint's path:
@@ -138,7 +155,7 @@ class Command(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer. What cannot be built is an error of the configuration, not of the code."""
-        content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
+        content = self._content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.batches import ArrayDataset, Inputs
-from litnets.data.datamodule import ArrayDataModule
+from litnets.data.datamodule import ArrayDataModule, check_new_shape
 from litnets.data.download import download, md5_of
 from litnets.data.splits import chronological_ends
 from litnets.errors import InputError, nearest
@@ -132,8 +132,9 @@ class SeriesDataModule(ArrayDataModule):
         return splits
 
     def _ready(self) -> None:
-        self.prepare_data()
-        self.setup()
+        if not self.scale.names:
+            self.prepare_data()
+            self.setup()
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
@@ -156,10 +157,13 @@ class SeriesDataModule(ArrayDataModule):
         return self.scale.std
 
     def state_dict(self) -> dict[str, Any]:
-        return self.scale.state_dict()
+        return {**self.scale.state_dict(), "input_shape": list(self.input_shape), "horizon": self.horizon}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.scale.load_state_dict(state_dict)
+        check_new_shape(self, state_dict)
+        if self.predict_path is not None and (steps := state_dict.get("horizon", self.horizon)) != self.horizon:
+            raise InputError(f"the checkpoint was trained to forecast {steps} steps, and horizon is {self.horizon}")
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
@@ -180,6 +184,8 @@ class SeriesCSV(SeriesDataModule):
         channels: Columns to read and forecast; none takes all but the time.
         val_size: Validation split, a share or a number of steps.
         test_size: Test split, a share or a number of steps.
+        predict_path: A file for `predict` whose last `look_back` rows are what the forecast of the steps after them is
+            made from; it has the time and the channels that were trained on. The file of the training is not read then.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -192,11 +198,21 @@ class SeriesCSV(SeriesDataModule):
         channels: list[str] | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(look_back, horizon, **loading)
         self.path, self.time_column, self.channels = Path(path), time_column, channels
         self.val_size, self.test_size = val_size, test_size
+        self.predict_path = None if predict_path is None else Path(predict_path)
+
+    def load_new(self, path: Path) -> ArrayDataset:
+        self._ready()
+        values, names = read_series(path, self.time_column or 0, self.scale.names)
+        if len(values) < self.look_back:
+            raise InputError(f"{path}: a forecast is made from {self.look_back} steps, the file has {len(values)}")
+        window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
+        return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[int]]:
         values, names = read_series(self.path, self.time_column or 0, self.channels)

@@ -52,7 +52,7 @@ class TableFile:
 
     Args:
         path: The file.
-        separator: Between two cells of a CSV.
+        separator: Between two cells of a CSV; None is a comma, or a tab in a `.tsv`.
         targets: The columns to predict.
         task: What the targets are; None to tell by their values.
         categorical: Columns of numbers that are categories.
@@ -62,24 +62,19 @@ class TableFile:
     def __init__(
         self,
         path: Path,
-        separator: str,
+        separator: str | None,
         targets: Sequence[str] = (),
         task: Literal["classification", "regression"] | None = None,
         categorical: Sequence[str] = (),
         ignore: Sequence[str] = (),
     ) -> None:
-        self.path, self.separator = path, separator
+        self.path = path
+        self.separator = separator or ("\t" if path.suffix == ".tsv" else ",")
         self.target_columns, self.task, self.categorical, self.ignore = targets, task, categorical, ignore
 
     def read(self) -> Table:
         frame = _read_file(self.path, self.separator)
-        for name in [*self.target_columns, *self.categorical, *self.ignore]:
-            if name not in frame.columns:
-                there = ", ".join(frame.columns[:20])
-                hint = "; is it another --data.separator?" if len(frame.columns) == 1 else ""
-                raise InputError(
-                    f"{self.path}: no column '{name}'{nearest(name, frame.columns)} (there are: {there}){hint}"
-                )
+        self._check_columns(frame, [*self.target_columns, *self.categorical, *self.ignore])
         numbers: dict[str, np.ndarray[Any, Any]] = {}
         categories: dict[str, polars.Series] = {}
         for name in frame.columns:
@@ -97,10 +92,47 @@ class TableFile:
         inputs = torch.from_numpy(np.stack([*numbers.values(), *codes], 1).astype(np.float32))
         return Table(inputs, [*numbers, *categories], texts, *self._targets(frame))
 
-    def _column(
-        self, series: "polars.Series", as_text: bool = False
-    ) -> tuple["polars.Series", "np.ndarray[Any, Any] | None"]:
-        """A column as texts with nulls, and as float64 with NaN if all of it is numbers."""
+    def read_new(self, columns: Sequence[str], texts: Sequence[Sequence[str]]) -> Tensor:
+        """Rows to predict as `Table.inputs` has them, `(rows, columns)`; a text that is not among `texts` is missing.
+
+        Args:
+            columns: Their columns, first the numbers, then the categories.
+            texts: The different texts of each category.
+        """
+        frame = _read_file(self.path, self.separator)
+        self._check_columns(frame, columns)
+        numbers = len(columns) - len(texts)
+        values = []
+        for name in columns[:numbers]:
+            text, found = self._cells(frame[name])
+            wrong = (found.is_null() & text.is_not_null()).arg_true()
+            if len(wrong):
+                row = int(wrong[0])
+                raise InputError(
+                    f"{self.path}: column '{name}', row {row + 1}: '{text[row]}' is not a number, as all were in the "
+                    f"training; mend it, or leave the cell empty"
+                )
+            values.append(self._finite(name, found))
+        for name, known in zip(columns[numbers:], texts, strict=True):
+            text = self._cells(frame[name])[0]
+            new = sorted(set(text.drop_nulls()) - set(known))
+            if new:
+                shown = ", ".join(f"'{value}'" for value in new[:5]) + (" ..." if len(new) > 5 else "")
+                print(f"{self.path}: column '{name}': read as missing, not seen in training: {shown}", flush=True)
+            values.append(_codes(text, known))
+        return torch.from_numpy(np.stack(values, 1).astype(np.float32))
+
+    def _check_columns(self, frame: "polars.DataFrame", names: Sequence[str]) -> None:
+        for name in names:
+            if name not in frame.columns:
+                there = ", ".join(frame.columns[:20])
+                hint = "; is it another --data.separator?" if len(frame.columns) == 1 else ""
+                raise InputError(
+                    f"{self.path}: no column '{name}'{nearest(name, frame.columns)} (there are: {there}){hint}"
+                )
+
+    def _cells(self, series: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
+        """A column as texts and as float64, with nulls where a value is missing or, of the numbers, is none."""
         import polars as pl
 
         if series.dtype.is_nested() or series.dtype.is_temporal() or series.dtype in (pl.Binary, pl.Object):
@@ -110,11 +142,26 @@ class TableFile:
             )
         if series.dtype == pl.Boolean or series.dtype.is_numeric():
             values = series.cast(pl.Float64).fill_nan(None)
-            text = series.set(values.is_null(), None).cast(pl.String)
-        else:
-            text = series.cast(pl.String).str.strip_chars()
-            text = text.set(text.is_in(list(MISSING)).fill_null(True), None)
-            values = text.cast(pl.Float64, strict=False)
+            return series.set(values.is_null(), None).cast(pl.String), values
+        text = series.cast(pl.String).str.strip_chars()
+        text = text.set(text.is_in(list(MISSING)).fill_null(True), None)
+        return text, text.cast(pl.Float64, strict=False)
+
+    def _finite(self, name: str, values: "polars.Series") -> "np.ndarray[Any, Any]":
+        """Numbers with NaN where one is missing."""
+        array = values.to_numpy().astype(float)
+        if np.isinf(array).any():
+            row = int(np.isinf(array).argmax())
+            raise InputError(f"{self.path}: column '{name}', row {row + 1}: the value is infinite")
+        return array
+
+    def _column(
+        self, series: "polars.Series", as_text: bool = False
+    ) -> tuple["polars.Series", "np.ndarray[Any, Any] | None"]:
+        """A column as texts with nulls, and as float64 with NaN if all of it is numbers."""
+        import polars as pl
+
+        text, values = self._cells(series)
         present, readable = len(text) - text.null_count(), len(values) - values.null_count()
         if as_text or (series.dtype != pl.Boolean and readable < present) or present == 0 == readable:
             if not as_text and 0.9 * present <= readable < present:
@@ -124,11 +171,7 @@ class TableFile:
                     f"others are; mend it, or name the column in --data.categorical"
                 )
             return text, None
-        array = values.to_numpy().astype(float)
-        if np.isinf(array).any():
-            row = int(np.isinf(array).argmax())
-            raise InputError(f"{self.path}: column '{series.name}', row {row + 1}: the value is infinite")
-        return text, array
+        return text, self._finite(series.name, values)
 
     def _targets(self, frame: "polars.DataFrame") -> tuple[Tensor, list[str] | None, list[str] | None]:
         """Targets, names of the classes, names of the numbers."""
@@ -200,7 +243,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     return frame
 
 
-def _codes(series: "polars.Series", texts: list[str]) -> "np.ndarray[Any, Any]":
+def _codes(series: "polars.Series", texts: Sequence[str]) -> "np.ndarray[Any, Any]":
     """Index of each value among `texts`, their number where it is missing."""
     place = {text: i for i, text in enumerate(texts)}
     return np.array([place.get(text, len(texts)) for text in series.to_list()], float)

@@ -50,6 +50,8 @@ class TableDataModule(ArrayDataModule):
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
         self.num_folds, self.fold = num_folds, fold
         self.statistics: dict[str, Any] = {}
+        self.columns: list[str] = []
+        self.texts: list[list[str]] = []
         self._hot: list[Tensor] = []
 
     @abstractmethod
@@ -71,17 +73,19 @@ class TableDataModule(ArrayDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        if not self.statistics:
-            self._use(statistics_of(self.table, self.splits["train"].indices))
+        if self.splits:
+            self._use(self.statistics or statistics_of(self.table, self.splits["train"].indices))
 
     def state_dict(self) -> dict[str, Any]:
         """What was learnt from the training split, so that a checkpoint's network sees inputs as in training."""
-        return {**self.statistics, "columns": self.table.columns, "class_names": self.table.class_names}
+        return {**self.statistics, "columns": self.columns, "class_names": self.class_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, ours in (("columns", self.table.columns), ("class_names", self.table.class_names)):
-            if state_dict[name] != ours:
-                raise InputError(f"these data have the {name} {ours}; the checkpoint was trained on {state_dict[name]}")
+        if self.predict_path is None or self.splits:
+            for name, ours in (("columns", self.table.columns), ("class_names", self.table.class_names)):
+                if (known := state_dict[name]) != ours:
+                    raise InputError(f"these data have the {name} {ours}; the checkpoint was trained on {known}")
+        self.columns = state_dict["columns"]
         self._use({name: state_dict[name] for name in ("median", "mean", "std", "categories")})
 
     @property
@@ -120,14 +124,14 @@ class TableDataModule(ArrayDataModule):
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         rows, targets = batch
-        return self.prepare(rows), targets if self.num_classes is None else targets.long()
+        return self.prepare(rows), targets if targets.is_floating_point() else targets.long()
 
     def prepare(self, rows: Tensor) -> Tensor:
         """Rows as they are in the file `(N, columns)` as the network wants them `(N, features)`."""
         median, mean, std = (torch.tensor(self.statistics[name], device=rows.device) for name in _SCALING)
-        numbers = rows[:, : self.table.numbers]
+        numbers = rows[:, : len(median)]
         parts = [(torch.where(numbers.isnan(), median, numbers) - mean) / std]
-        codes = rows[:, self.table.numbers :].long()
+        codes = rows[:, len(median) :].long()
         for code, hot, known in zip(codes.T, self._hot, self.statistics["categories"], strict=True):
             # The last place is for what is missing or unknown, and is cut off.
             parts.append(one_hot(hot.to(rows.device)[code], len(known) + 1)[:, :-1].float())
@@ -136,8 +140,12 @@ class TableDataModule(ArrayDataModule):
     def _use(self, statistics: dict[str, Any]) -> None:
         """Take over statistics: from each text of the file to its place among the known categories."""
         self.statistics = statistics
+        if self.splits:
+            self.columns, self.texts = self.table.columns, self.table.texts
+        else:
+            self.texts = statistics["categories"]
         self._hot = []
-        for texts, known in zip(self.table.texts, statistics["categories"], strict=True):
+        for texts, known in zip(self.texts, statistics["categories"], strict=True):
             place = {text: i for i, text in enumerate(known)}
             self._hot.append(torch.tensor([place.get(text, len(known)) for text in [*texts, None]]))
 
@@ -217,6 +225,9 @@ class TableCSV(TableDataModule):
         categorical: Columns of numbers that are categories, such as a postcode.
         ignore: Columns to leave out, such as the number of the row.
         separator: Between two cells of a CSV (default: a comma, or a tab in a `.tsv`).
+        predict_path: A file of new rows for `predict`, with the columns that were trained on, in any order, and with or
+            without the target. The file of the training is not read then. A text that training has not seen is read as
+            missing.
         **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
 
     Raises:
@@ -232,6 +243,7 @@ class TableCSV(TableDataModule):
         categorical: list[str] | None = None,
         ignore: list[str] | None = None,
         separator: str | None = None,
+        predict_path: str | None = None,
         **splitting: Any,
     ) -> None:
         super().__init__(**splitting)
@@ -239,10 +251,15 @@ class TableCSV(TableDataModule):
         self.target_columns = [target] if isinstance(target, str) else target
         self.task = task
         self.categorical, self.ignore = categorical or [], ignore or []
-        self.separator = separator or ("\t" if self.path.suffix == ".tsv" else ",")
+        self.separator = separator
+        self.predict_path = None if predict_path is None else Path(predict_path)
 
     def read(self) -> Table:
-        return self.file(self.path).read()
+        file = TableFile(self.path, self.separator, self.target_columns, self.task, self.categorical, self.ignore)
+        return file.read()
 
-    def file(self, path: Path) -> TableFile:
-        return TableFile(path, self.separator, self.target_columns, self.task, self.categorical, self.ignore)
+    def load_new(self, path: Path) -> ArrayDataset:
+        if not self.statistics:  # no checkpoint
+            self.setup()
+        rows = TableFile(path, self.separator).read_new(self.columns, self.texts)
+        return ArrayDataset(rows, torch.zeros(len(rows)))
