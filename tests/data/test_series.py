@@ -329,3 +329,35 @@ def test_the_real_data() -> None:
         for index in (0, 1, 1000, -1):
             np.testing.assert_allclose(inputs[index], expected[0][index], atol=1e-5)
             np.testing.assert_allclose(targets[index], expected[1][index], atol=1e-5)
+
+
+# Folds
+
+
+def steps_of(module: SeriesDataModule, split: str) -> tuple[list[int], list[int]]:
+    """The steps that are inputs and those that are targets, told by the first channel, which counts them."""
+    inputs, targets = zip(*getattr(module, f"{split}_dataloader")(), strict=True)
+    seen, ahead = (torch.cat(parts)[..., 0].long() for parts in (inputs, targets))
+    assert (seen.max(1).values < ahead.min(1).values).all(), "a window looks at what it is to forecast"
+    return sorted(set(seen.flatten().tolist())), sorted(set(ahead.flatten().tolist()))
+
+
+def test_folds_go_forward_in_time(tmp_path: Path) -> None:
+    values = np.stack([np.arange(124.0)] * 3, 1)
+    tested: list[int] = []
+    for fold in range(4):
+        module = ready(own(tmp_path, values, num_folds=4, fold=fold, val_size=0.25, look_back=6, horizon=3))
+        (seen, train), (_, val), (_, test) = (steps_of(module, split) for split in ("train", "val", "test"))
+        start = 28 + 24 * fold
+        assert test == list(range(start, start + 24))
+        assert max(seen + train) < min(val) <= max(val) < min(test), "training or validation is not before the test"
+        assert val == list(range(start - round(0.25 * start), start))
+        # Scaled by what was learnt from.
+        assert module.channel_mean[0] == pytest.approx(np.arange(min(val)).mean())
+        tested += test
+    assert tested == list(range(28, 124)), "not each block but the first is tested once"
+
+
+def test_a_first_block_too_short_for_a_window(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the train split is too short"):
+        ready(own(tmp_path, num_folds=9))

@@ -17,7 +17,7 @@ from torch import Tensor
 from litnets.data.batches import ArrayDataset, Inputs
 from litnets.data.datamodule import ArrayDataModule, check_new_shape
 from litnets.data.download import download, md5_of
-from litnets.data.splits import chronological_ends
+from litnets.data.splits import chronological_ends, forward_chaining_ends
 from litnets.errors import InputError, nearest
 
 
@@ -174,7 +174,8 @@ class SeriesCSV(SeriesDataModule):
     """A series of your own: a CSV file (UTF-8, commas, a header), one row a step, in the order of time.
 
     The last steps are the test split, those before them validation, the rest training: a share or a number of steps.
-    There are no folds, because time has one direction.
+    With folds, cross-validation goes forward in time (scikit-learn's TimeSeriesSplit): of `num_folds` + 1 equal blocks
+    each but the first is tested once, by what was learnt from the blocks before it, of which the last part validates.
 
     Args:
         path: The file.
@@ -182,8 +183,10 @@ class SeriesCSV(SeriesDataModule):
         horizon: Steps that are forecast.
         time_column: Column of the time, numbers or ISO 8601, which must increase; none is the first column.
         channels: Columns to read and forecast; none takes all but the time.
-        val_size: Validation split, a share or a number of steps.
-        test_size: Test split, a share or a number of steps.
+        val_size: Validation split, a share or a number of steps; with folds, of what is before the test block.
+        test_size: Test split, a share or a number of steps; with folds it is the fold.
+        num_folds: Cross-validation: the number of folds.
+        fold: The fold that is tested, from 0; the later, the more there is to learn from.
         predict_path: A file for `predict` whose last `look_back` rows are what the forecast of the steps after them is
             made from; it has the time and the channels that were trained on. The file of the training is not read then.
         **loading: Arguments of `ArrayDataModule`.
@@ -198,12 +201,15 @@ class SeriesCSV(SeriesDataModule):
         channels: list[str] | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
+        num_folds: int | None = None,
+        fold: int = 0,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(look_back, horizon, **loading)
         self.path, self.time_column, self.channels = Path(path), time_column, channels
         self.val_size, self.test_size = val_size, test_size
+        self.num_folds, self.fold = num_folds, fold
         self.predict_path = None if predict_path is None else Path(predict_path)
 
     def load_new(self, path: Path) -> ArrayDataset:
@@ -216,7 +222,9 @@ class SeriesCSV(SeriesDataModule):
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[int]]:
         values, names = read_series(self.path, self.time_column or 0, self.channels)
-        return values, names, chronological_ends(len(values), self.val_size, self.test_size)
+        if self.num_folds is None:
+            return values, names, chronological_ends(len(values), self.val_size, self.test_size)
+        return values, names, forward_chaining_ends(len(values), self.val_size, self.num_folds, self.fold)
 
 
 class ETTh1(SeriesDataModule):
