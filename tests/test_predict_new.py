@@ -115,7 +115,7 @@ def test_new_tables_that_are_wrong_are_named(capsys: pytest.CaptureFixture[str])
         Path("new").write_text(text)
         assert message in refused(run, capsys)
     assert "none.csv: cannot be read: No such file" in refused(run, capsys, path="none.csv")
-    assert "runs: cannot be read: Is a directory" in refused(run, capsys, path="runs")
+    assert "runs is a folder, not a file" in refused(run, capsys, path="runs")
     assert not (run / "predictions.csv").exists()
 
 

@@ -174,6 +174,8 @@ class Command(LightningCLI):
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
         if self.command == "fit":
             self._check_monitor()
+        elif _is_empty(self.datamodule, split := "val" if self.command == "validate" else "test"):
+            raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
         if self.run is None and self.command in ("fit", "predict"):
             # The first process makes the folder; the others learn its name from it (see Record).
             claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry
@@ -273,6 +275,11 @@ class Command(LightningCLI):
             self.model.check_monitor(monitor)
         elif monitor is None:
             raise InputError(f"{type(self.model).__name__} does not say which metric to watch; give --monitor NAME")
+        if str(monitor).startswith("val/") and _is_empty(self.datamodule, "val"):
+            raise InputError(
+                f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "
+                "share such as 0.2, or more data"
+            )
 
     def _find_checkpoint(self, given: str | None, own: Run | None) -> Path | None:
         """The checkpoint to start from; `own` is the run whose config.yaml was given."""
@@ -324,9 +331,17 @@ def _listed(value: Any) -> list[Any]:
 
 def _has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:
     """Whether there is something to test and a step to test it with."""
+    if _is_empty(datamodule, "test"):
+        return False
     loader = type(datamodule or model).test_dataloader
     given = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
     return given and type(model).test_step is not LightningModule.test_step
+
+
+def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
+    """Whether data of this project have been read, and have no sample in this split."""
+    splits = getattr(datamodule, "splits", None) or {}
+    return split in splits and not len(splits[split])
 
 
 def _experiment(config: Namespace) -> str:

@@ -40,7 +40,11 @@ def shorten(message: str, options: Iterable[str] = ()) -> str:
         commands = re.findall(r"'?(\w+)'?", match[2])
         return f"no command '{match[1]}'{nearest(match[1], commands)} (there are: {', '.join(commands)})"
     if match := re.search(r"arguments are required: (.+)", message):
-        missing = " and ".join("--" + name.strip().rpartition(".")[2] for name in match[1].split(","))
+        names = [name.strip() for name in match[1].split(",")]
+        inner = ["--" + name.replace(".init_args.", ".") for name in names if name.startswith(("data.", "model."))]
+        if inner:
+            return f"{' and '.join(inner)} not given; the option has no default"
+        missing = " and ".join("--" + name.rpartition(".")[2] for name in names)
         return f"{missing} not given; give --model CLASS --data CLASS, or a whole experiment with --config FILE"
     if message.startswith("Unexpected config"):
         return "config: the file is empty or holds no keys; see configs/digits_mlp.yaml for one that works"

@@ -221,8 +221,8 @@ def number_of_line_7(cell: str) -> Callable[[list[str]], list[str]]:
             r"line 6: expected 4 cells as in the header, got 5",
         ),
         (replace(1, "wind", "load"), {}, r"two columns are called 'load'"),
-        (lambda lines: lines[:1], {}, r"expected a header and at least one row, got 1"),
-        (lambda lines: [], {}, r"expected a header and at least one row, got 0"),
+        (lambda lines: lines[:1], {}, r"expected a header and at least one row, got a header, but no row"),
+        (lambda lines: [], {}, r"expected a header and at least one row, got nothing; the file is empty"),
         (replace(5, "#1", '"1'), {}, r"no CSV: unexpected end of data"),
         (lambda lines: lines[:11], {}, r"look_back 10 and horizon 5 need 15 steps, the series has 10"),
         (lambda lines: lines, {"look_back": 1000}, r"look_back 1000 and horizon 5 need 1005 steps, the series has 100"),
@@ -263,7 +263,7 @@ def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.csv cannot be read: No such file"):
         ready(SeriesCSV(str(tmp_path / "none.csv")))
-    with pytest.raises(InputError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(InputError, match=r"is a folder, not a file; give a CSV file"):
         ready(SeriesCSV(str(tmp_path)))
 
 

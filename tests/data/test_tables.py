@@ -242,7 +242,7 @@ NUMBERS = "x,y\n" + "".join(f"{i},{i / 4}\n" for i in range(30))
         ("", {}, "small.csv: the file is empty"),
         ("x,y\n", {}, "a header, but no row"),
         (GOOD.encode() + b"3,K\xf6ln,no\n", {}, "small.csv: line 32 is not UTF-8 .byte 0xf6."),
-        (GOOD + "1,a,no,9\n", {}, "small.csv: cannot be read"),
+        (GOOD + "1,a,no,9\n", {}, "small.csv, line 32: expected 3 cells as in the header, got 4"),
         (GOOD + "1,a,\n2,a,no\n3,b,?\n", {}, r"target 'y' has no value in row 31 \(and in 1 more\)"),
         (NUMBERS + "3,NaN\n", {}, "target 'y' has no value in row 31"),
         (NUMBERS + "3,inf\n", {}, "column 'y', row 31: the value is infinite"),
@@ -297,7 +297,7 @@ def test_a_file_that_is_not_there() -> None:
     Path("houses.csv").touch()
     with pytest.raises(InputError, match=r"house.csv: cannot be read: No such file.*did you mean 'houses.csv'"):
         ready(TableCSV("house.csv", "y"))
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(InputError, match="is a folder, not a file; give a CSV"):
         ready(TableCSV(".", "y"))
 
 

@@ -117,6 +117,9 @@ class AudioDataModule(ArrayDataModule):
         **loading: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, **loading)
+        for name, size in (("sample_rate", sample_rate), ("n_mels", n_mels)):
+            if size < 1:
+                raise InputError(f"{name}: expected at least 1, got {size}")
         self.sample_rate, self.equal_loudness = sample_rate, equal_loudness
         self.log_mel = LogMel(sample_rate, n_mels, window, hop)
         self.input_shape = (None, n_mels)

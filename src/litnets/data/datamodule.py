@@ -42,6 +42,9 @@ class ArrayDataModule(LightningDataModule):
         eval_batch_size: Samples in a batch where nothing is learnt.
         num_workers: Processes that cut batches; with data in memory 0 is the fastest.
         drop_last: Leave out the last training batch of an epoch if it is not full.
+
+    Raises:
+        InputError: Sizes that are none, or fewer training samples than a full batch where only full ones count.
     """
 
     input_shape: tuple[int | None, ...]
@@ -58,6 +61,13 @@ class ArrayDataModule(LightningDataModule):
         self, batch_size: int = 128, eval_batch_size: int = 1024, num_workers: int = 0, drop_last: bool = False
     ) -> None:
         super().__init__()
+        for name, size, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if size < least:
+                raise InputError(f"{name}: expected at least {least}, got {size}")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.drop_last = num_workers, drop_last
         self.splits: dict[str, Split] = {}
@@ -72,7 +82,13 @@ class ArrayDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits and not (stage == "predict" and self.predict_path is not None):
-            self.splits = dict(self.load())
+            splits = dict(self.load())
+            if self.drop_last and len(splits["train"]) < self.batch_size:
+                raise InputError(
+                    f"drop_last: the {len(splits['train'])} training samples do not fill a batch of {self.batch_size}, "
+                    "and nothing would be trained; give a smaller --data.batch_size"
+                )
+            self.splits = splits
 
     @property
     def class_counts(self) -> list[int] | None:

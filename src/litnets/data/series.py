@@ -128,6 +128,8 @@ class SeriesDataModule(ArrayDataModule):
                 )
             splits[split] = SeriesWindows(tensor, self.look_back, self.horizon, torch.arange(first, last + 1))
             start = end
+        if (values == values[0]).all():
+            raise InputError(f"every channel is constant ({', '.join(names)}): nothing to forecast; choose other ones")
         self.scale.fit(values[: ends[0]], names)
         return splits
 
@@ -299,6 +301,8 @@ def read_series(
     names = list(free if channels is None else channels)
     if not names:
         raise InputError(f"{path}: no channels: expected at least one column beside the time (there are: {header})")
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise InputError(f"channels: '{twice}' is named twice")
     columns = [_column(path, header, name) for name in names]
     cells = [[row[i] for i in columns] for row in rows]
     try:
@@ -327,6 +331,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
                 rows.append(row)
                 lines.append(reader.line_num)
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a file; give a CSV file") from error
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -336,8 +342,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
     if len(rows) < 2:
-        raise InputError(f"{path}: expected a header and at least one row, got {len(rows)} rows")
+        found = "a header, but no row" if rows else "nothing; the file is empty"
+        raise InputError(f"{path}: expected a header and at least one row, got {found}")
     header = [name.strip() for name in rows[0]]
+    if len(header) == 1 and (other := next((sign for sign in ";\t" if sign in header[0]), None)):
+        named = "tabs" if other == "\t" else f"'{other}'"
+        raise InputError(f"{path}: expected commas between the columns, got {named}; save it with commas")
     twice = next((name for i, name in enumerate(header) if name in header[:i]), None)
     if twice is not None:
         raise InputError(f"{path}: two columns are called '{twice}'")
@@ -382,7 +392,7 @@ def _check_times(path: Path, column: str, cells: list[str], lines: list[int]) ->
         if not _before(before, after):
             raise InputError(
                 f"{path}, line {line}, column '{column}': the time '{cell}' is not after the one before; sort the "
-                f"rows, and leave one of each time"
+                f"rows and leave one of each time, or name the time's column (--data.time_column)"
             )
 
 

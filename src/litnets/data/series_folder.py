@@ -89,7 +89,8 @@ class SeriesFolder(ArrayDataModule):
         """The files of each class."""
         if not self._files:
             if not self.root.is_dir():
-                raise InputError(f"{self.root}: no such folder; expected one folder a class in it, of CSV files")
+                what = "a file, not a folder" if self.root.exists() else "no such folder"
+                raise InputError(f"{self.root}: {what}; expected one folder a class in it, of CSV files")
             folders = sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
             if len(folders) < 2:
                 raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")

@@ -1,5 +1,8 @@
 """Reading a table: what each column of a CSV or Parquet file is, and its values."""
 
+import csv
+import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +72,12 @@ class TableFile:
         ignore: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self.separator = separator or ("\t" if path.suffix == ".tsv" else ",")
+        self.separator = ("\t" if path.suffix == ".tsv" else ",") if separator is None else separator
+        if len(self.separator.encode()) != 1:
+            raise InputError(f"separator: expected one character such as ';', got '{self.separator}'")
+        for name, number in Counter(targets).items():
+            if number > 1 or name in ignore:
+                raise InputError(f"target: '{name}' is named {'twice' if number > 1 else 'in ignore as well'}")
         self.target_columns, self.task, self.categorical, self.ignore = targets, task, categorical, ignore
 
     def read(self) -> Table:
@@ -150,9 +158,12 @@ class TableFile:
     def _finite(self, name: str, values: "polars.Series") -> "np.ndarray[Any, Any]":
         """Numbers with NaN where one is missing."""
         array = values.to_numpy().astype(float)
-        if np.isinf(array).any():
-            row = int(np.isinf(array).argmax())
-            raise InputError(f"{self.path}: column '{name}', row {row + 1}: the value is infinite")
+        # Beyond float32, in which the table is kept, a number is infinite as well.
+        beyond = np.abs(array) > np.finfo(np.float32).max
+        if beyond.any():
+            row = int(beyond.argmax())
+            what = "infinite" if np.isinf(array[row]) else f"{array[row]:g}, too large for float32"
+            raise InputError(f"{self.path}: column '{name}', row {row + 1}: the value is {what}; mend it or empty it")
         return array
 
     def _column(
@@ -207,9 +218,10 @@ class TableFile:
         for name in self.target_columns:
             missing = self._column(frame[name], as_text=True)[0].is_null().arg_true()
             if len(missing):
+                more = f" (and in {len(missing) - 1} more)" if len(missing) > 1 else ""
                 raise InputError(
-                    f"{self.path}: target '{name}' has no value in row {missing[0] + 1} (and in {len(missing) - 1} "
-                    f"more); take such rows out, or fill them"
+                    f"{self.path}: target '{name}' has no value in row {missing[0] + 1}{more}; take such rows out, or "
+                    "fill them"
                 )
         return self.target_columns
 
@@ -224,9 +236,19 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
         if path.suffix == ".parquet":
             frame = pl.read_parquet(content)
         else:
-            content.decode("utf-8")
+            text = content.decode("utf-8").removeprefix("\ufeff")
+            names = _header(path, text, separator)
             # All as texts: what a column is, is decided here and told in the docstring.
-            frame = pl.read_csv(content, separator=separator, infer_schema=False)
+            try:
+                frame = pl.read_csv(content, separator=separator, infer_schema=False)
+            except pl.exceptions.ComputeError:
+                _check_cells(path, text, separator)
+                raise
+            if frame[:, -1].has_nulls():
+                _check_cells(path, text, separator)  # rows that are short have been filled up
+            frame.columns = names
+    except InputError:
+        raise
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
@@ -234,6 +256,8 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path}: the file is empty") from error
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a file; give a CSV or a Parquet file") from error
         near = nearest(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise InputError(f"{path}: cannot be read: {error.strerror or error}{near}") from error
     except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
@@ -241,6 +265,30 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     if not len(frame):
         raise InputError(f"{path}: the file has a header, but no row")
     return frame
+
+
+def _header(path: Path, text: str, separator: str) -> list[str]:
+    """Names of the columns, without the spaces around them; polars would rename those that are there twice."""
+    rows = csv.reader(io.StringIO(text.lstrip("\r\n")[:100_000], newline=""), delimiter=separator)
+    names = [name.strip() for name in next(rows, [])]
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
+    return names
+
+
+def _check_cells(path: Path, text: str, separator: str) -> None:
+    """Raises InputError at the first row that has not as many cells as the header, and for a quote without an end."""
+    reader = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator, strict=True)
+    try:
+        header = next(reader, [])
+        for row in reader:
+            if row and len(row) != len(header):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: expected {len(header)} cells as in the header, got {len(row)}; a "
+                    f"text with '{separator}' in it stands in double quotes"
+                )
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
 
 
 def _codes(series: "polars.Series", texts: Sequence[str]) -> "np.ndarray[Any, Any]":

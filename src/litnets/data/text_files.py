@@ -56,6 +56,8 @@ class TextFiles(TextDataModule):
         **text: Any,
     ) -> None:
         super().__init__(**text)
+        if text_column == label_column:
+            raise InputError(f"label_column: '{label_column}' is the column of the texts as well; name another")
         self.path, self.text_column, self.label_column = Path(path), text_column, label_column
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
         self.num_folds, self.fold = num_folds, fold
@@ -78,6 +80,11 @@ class TextFiles(TextDataModule):
     def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
         parts = {name: part for name in ("train", "val", "test") if (part := self._part(name)) is not None}
         if not {"train", "test"} <= parts.keys():
+            if files := [part.name for part in parts.values() if part.is_file()]:
+                raise InputError(
+                    f"path: {self.path} has {', '.join(files)}, and a split needs both a train and a test; add the "
+                    "other, or give the file itself to have it split"
+                )
             samples = self._samples(self.path)
             return samples, self._split(samples, self.test_size)
         train, val, test = (self._samples(parts[name]) if name in parts else [] for name in ("train", "val", "test"))
