@@ -248,6 +248,8 @@ class TableCSV(TableDataModule):
     ) -> None:
         super().__init__(**splitting)
         self.path = Path(path)
+        if not target:
+            raise InputError("target: expected a column or several, got none")
         self.target_columns = [target] if isinstance(target, str) else target
         self.task = task
         self.categorical, self.ignore = categorical or [], ignore or []
