@@ -4,7 +4,6 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.batches import smallest_type
+from litnets.data.table import Table
 from litnets.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -22,32 +22,6 @@ if TYPE_CHECKING:
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL")
 # Whole numbers with more different values than this are a quantity, not classes.
 MAX_WHOLE_CLASSES = 20
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table in memory, its values as they are in the file.
-
-    Args:
-        inputs: `(rows, columns)` float32: first the numbers, NaN where one is missing, then the categories, each as an
-            index into its `texts`, or `len(texts)` where it is missing.
-        columns: Names of the columns of `inputs`.
-        texts: The different texts of each category; together they say how many of the columns are categories.
-        targets: `(rows,)` classes, `(rows, classes)` flags, or `(rows, targets)` float32 numbers.
-        class_names: Names of the classes or flags; None where the targets are numbers.
-        target_names: Names of the numbers; None where there are classes.
-    """
-
-    inputs: Tensor
-    columns: list[str]
-    texts: list[list[str]]
-    targets: Tensor
-    class_names: list[str] | None = None
-    target_names: list[str] | None = None
-
-    @property
-    def numbers(self) -> int:
-        return len(self.columns) - len(self.texts)
 
 
 class TableFile:

@@ -12,8 +12,8 @@ from torch.nn.functional import one_hot
 from litnets.data.batches import ArrayDataset
 from litnets.data.datamodule import ArrayDataModule
 from litnets.data.splits import split_indices
-from litnets.data.table_files import Table, TableFile
-from litnets.data.table_statistics import check_targets, statistics_of
+from litnets.data.table import Table, check_targets, statistics_of
+from litnets.data.table_files import TableFile
 from litnets.errors import InputError
 
 _SCALING = ("median", "mean", "std")

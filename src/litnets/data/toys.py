@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from litnets.data.table_files import Table
+from litnets.data.table import Table
 from litnets.data.tables import TableDataModule
 
 

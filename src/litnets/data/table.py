@@ -1,16 +1,42 @@
-"""What a table's training rows teach: the scale of numbers, the categories, and whether there is something to learn."""
+"""A table in memory, and what its training rows teach: scale, categories, and whether there is something to learn."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from litnets.data.table_files import Table
 from litnets.errors import InputError
 
 # A text with more different values than this is a name or an address, not a category.
 MAX_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in memory, its values as they are in the file.
+
+    Args:
+        inputs: `(rows, columns)` float32: first the numbers, NaN where one is missing, then the categories, each as an
+            index into its `texts`, or `len(texts)` where it is missing.
+        columns: Names of the columns of `inputs`.
+        texts: The different texts of each category; together they say how many of the columns are categories.
+        targets: `(rows,)` classes, `(rows, classes)` flags, or `(rows, targets)` float32 numbers.
+        class_names: Names of the classes or flags; None where the targets are numbers.
+        target_names: Names of the numbers; None where there are classes.
+    """
+
+    inputs: Tensor
+    columns: list[str]
+    texts: list[list[str]]
+    targets: Tensor
+    class_names: list[str] | None = None
+    target_names: list[str] | None = None
+
+    @property
+    def numbers(self) -> int:
+        return len(self.columns) - len(self.texts)
 
 
 def statistics_of(table: Table, train: Tensor) -> dict[str, Any]:
