@@ -286,3 +286,5 @@ def test_the_test_split_is_predicted_as_long_as_nothing_new_is_given() -> None:
     for options, expected in (([], 1), (["--data.predict_path", "null"], 12)):
         assert main(["predict", "--config", config, *options]) == 0
         assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + expected
+    assert main(["predict", "--config", config, "--trainer.fast_dev_run", "true"]) == 0
+    assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + 12, "a dry run wrote"

@@ -18,7 +18,6 @@ examples:
   litnets fit --config configs/digits_mlp.yaml --model.lr 0.01 --trainer.max_epochs 5
   litnets fit --model CNNClassifier --data FashionMNIST
   litnets test --config checkpoints/digits_mlp/<run>/config.yaml
-
   litnets predict --config checkpoints/my_table/<run>/config.yaml --data.predict_path new.csv
 
   litnets fit --help                        every option of a command

@@ -185,7 +185,7 @@ class Command(LightningCLI):
             callbacks = [Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
             config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
         elif self.command == "predict" and self.run is not None:
-            callbacks = [Record(self.run), *callbacks, PredictionsCSV(self.run)]
+            callbacks = [Record(self.run), *callbacks, *([] if self._dry else [PredictionsCSV(self.run)])]
         if config["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar() if sys.stdout.isatty() else Lines())
         if getattr(self.datamodule, "shards_itself", False):
