@@ -234,6 +234,7 @@ MISTAKES = {
     "fit --config {c} --runs_dir a_file": "the run's folder",
     "fit --model MLPClasifier --data Digits": "model: no class 'MLPClasifier'; did you mean 'MLPClassifier'?",
     "fit --model MLPClassifier --data Digit": "data: no class 'Digit'; did you mean 'Digits'?",
+    "fit --model MLPClassifier --data TableCSV": "--data.path and --data.target not given, which TableCSV needs",
     "fit --config nowhere/digits_mlp.yaml": "config: no file",
     "fit --config a_folder": "not a file",
     "fit --config empty.yaml": "the file is empty",

@@ -11,7 +11,7 @@ commands:
   fit         train a network, then test the best checkpoint
   validate    evaluate a checkpoint on the validation split
   test        evaluate a checkpoint on the test split
-  predict     write a checkpoint's predictions for the test split
+  predict     write a checkpoint's predictions for the test split, or for new data
   resume      go on with a run that was stopped: resume [RUN] [--key value ...]
 
 examples:
@@ -20,6 +20,7 @@ examples:
   litnets fit --model CNNClassifier --data FashionMNIST
   litnets test --config checkpoints/digits_mlp/<run>/config.yaml
   litnets resume checkpoints/digits_mlp/<run>
+  litnets predict --config checkpoints/my_table/<run>/config.yaml --data.predict_path new.csv
 
   litnets fit --help                        every option of a command
   litnets fit --model.help MLPClassifier    every option of a network (--data.help Digits: of a data set)

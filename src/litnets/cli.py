@@ -105,8 +105,25 @@ class Command(LightningCLI):
             parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", _monitor_mode)
         for fact in FACTS:
             parser.link_arguments(
-                "data", f"model.init_args.{fact}", lambda source, fact=fact: getattr(source, fact, None), "instantiate"
+                "data", f"model.init_args.{fact}", lambda source, fact=fact: self._fact(source, fact), "instantiate"
             )
+
+    def _fact(self, source: LightningDataModule, fact: str) -> Any:
+        """What the data state; for new samples (`predict_path`) what the checkpoint's data did, whose files may be
+        gone by now."""
+        if (
+            self.command == "predict"
+            and self._content is not None
+            and getattr(source, "predict_path", None) is not None
+        ):
+            if type(source).__qualname__ not in self._content:
+                kind = type(source).__name__
+                raise InputError(
+                    f"checkpoint {self.checkpoint} was not trained on {kind}, and cannot tell how to read new data"
+                )
+            if "hyper_parameters" in self._content:  # a fact that is not in them is none of the model's arguments
+                return self._content["hyper_parameters"].get(fact)
+        return getattr(source, fact, None)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Lightning's, without its warning for arguments given from Python, and keeping back the checkpoint's path:
@@ -147,7 +164,7 @@ class Command(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer. What cannot be built is an error of the configuration, not of the code."""
-        content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
+        content = self._content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
         if self._going_on and self.run is not None:
             self._prepare_to_go_on(self.run, content)
         try:
@@ -186,6 +203,8 @@ class Command(LightningCLI):
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
         if self.command == "fit":
             self._check_monitor()
+        elif _is_empty(self.datamodule, split := "val" if self.command == "validate" else "test"):
+            raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
         if self.run is None and self.command in ("fit", "predict"):
             # The first process makes the folder; the others learn its name from it (see Record).
             claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry
@@ -196,7 +215,7 @@ class Command(LightningCLI):
             callbacks = [resumption, Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
             config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
         elif self.command == "predict" and self.run is not None:
-            callbacks = [Record(self.run), *callbacks, PredictionsCSV(self.run)]
+            callbacks = [Record(self.run), *callbacks, *([] if self._dry else [PredictionsCSV(self.run)])]
         if config["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar() if sys.stdout.isatty() else Lines())
         if getattr(self.datamodule, "shards_itself", False):
@@ -286,6 +305,11 @@ class Command(LightningCLI):
             self.model.check_monitor(monitor)
         elif monitor is None:
             raise InputError(f"{type(self.model).__name__} does not say which metric to watch; give --monitor NAME")
+        if str(monitor).startswith("val/") and _is_empty(self.datamodule, "val"):
+            raise InputError(
+                f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "
+                "share such as 0.2, or more data"
+            )
 
     def _find_checkpoint(self, given: str | None, own: Run | None) -> Path | None:
         """The checkpoint to start from; `own` is the run whose config.yaml was given."""
@@ -339,9 +363,17 @@ def _listed(value: Any) -> list[Any]:
 
 def _has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:
     """Whether there is something to test and a step to test it with."""
+    if _is_empty(datamodule, "test"):
+        return False
     loader = type(datamodule or model).test_dataloader
     given = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
     return given and type(model).test_step is not LightningModule.test_step
+
+
+def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
+    """Whether data of this project have been read, and have no sample in this split."""
+    splits = getattr(datamodule, "splits", None) or {}
+    return split in splits and not len(splits[split])
 
 
 def _experiment(config: Namespace) -> str:

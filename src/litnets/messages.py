@@ -40,7 +40,12 @@ def shorten(message: str, options: Iterable[str] = ()) -> str:
         commands = re.findall(r"'?(\w+)'?", match[2])
         return f"no command '{match[1]}'{nearest(match[1], commands)} (there are: {', '.join(commands)})"
     if match := re.search(r"arguments are required: (.+)", message):
-        missing = " and ".join("--" + name.strip().rpartition(".")[2] for name in match[1].split(","))
+        names = [name.strip().rpartition(".")[2] for name in match[1].split(",")]
+        if owner := re.search(r"class_path '([^']+)':\s*the following arguments are required", message):
+            key = next(iter(re.findall(r'Parser key "([^"]+)"', message)), "")
+            missing = " and ".join(f"--{key}.{name}" if key else name for name in names)
+            return f"{missing} not given, which {owner[1].rpartition('.')[2]} needs"
+        missing = " and ".join("--" + name for name in names)
         return f"{missing} not given; give --model CLASS --data CLASS, or a whole experiment with --config FILE"
     if message.startswith("Unexpected config"):
         return "config: the file is empty or holds no keys; see configs/digits_mlp.yaml for one that works"

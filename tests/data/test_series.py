@@ -221,8 +221,8 @@ def number_of_line_7(cell: str) -> Callable[[list[str]], list[str]]:
             r"line 6: expected 4 cells as in the header, got 5",
         ),
         (replace(1, "wind", "load"), {}, r"two columns are called 'load'"),
-        (lambda lines: lines[:1], {}, r"expected a header and at least one row, got 1"),
-        (lambda lines: [], {}, r"expected a header and at least one row, got 0"),
+        (lambda lines: lines[:1], {}, r"expected a header and at least one row, got a header, but no row"),
+        (lambda lines: [], {}, r"expected a header and at least one row, got nothing; the file is empty"),
         (replace(5, "#1", '"1'), {}, r"no CSV: unexpected end of data"),
         (lambda lines: lines[:11], {}, r"look_back 10 and horizon 5 need 15 steps, the series has 10"),
         (lambda lines: lines, {"look_back": 1000}, r"look_back 1000 and horizon 5 need 1005 steps, the series has 100"),
@@ -263,7 +263,7 @@ def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.csv cannot be read: No such file"):
         ready(SeriesCSV(str(tmp_path / "none.csv")))
-    with pytest.raises(InputError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(InputError, match=r"is a folder, not a file; give a CSV file"):
         ready(SeriesCSV(str(tmp_path)))
 
 
@@ -329,3 +329,35 @@ def test_the_real_data() -> None:
         for index in (0, 1, 1000, -1):
             np.testing.assert_allclose(inputs[index], expected[0][index], atol=1e-5)
             np.testing.assert_allclose(targets[index], expected[1][index], atol=1e-5)
+
+
+# Folds
+
+
+def steps_of(module: SeriesDataModule, split: str) -> tuple[list[int], list[int]]:
+    """The steps that are inputs and those that are targets, told by the first channel, which counts them."""
+    inputs, targets = zip(*getattr(module, f"{split}_dataloader")(), strict=True)
+    seen, ahead = (torch.cat(parts)[..., 0].long() for parts in (inputs, targets))
+    assert (seen.max(1).values < ahead.min(1).values).all(), "a window looks at what it is to forecast"
+    return sorted(set(seen.flatten().tolist())), sorted(set(ahead.flatten().tolist()))
+
+
+def test_folds_go_forward_in_time(tmp_path: Path) -> None:
+    values = np.stack([np.arange(124.0)] * 3, 1)
+    tested: list[int] = []
+    for fold in range(4):
+        module = ready(own(tmp_path, values, num_folds=4, fold=fold, val_size=0.25, look_back=6, horizon=3))
+        (seen, train), (_, val), (_, test) = (steps_of(module, split) for split in ("train", "val", "test"))
+        start = 28 + 24 * fold
+        assert test == list(range(start, start + 24))
+        assert max(seen + train) < min(val) <= max(val) < min(test), "training or validation is not before the test"
+        assert val == list(range(start - round(0.25 * start), start))
+        # Scaled by what was learnt from.
+        assert module.channel_mean[0] == pytest.approx(np.arange(min(val)).mean())
+        tested += test
+    assert tested == list(range(28, 124)), "not each block but the first is tested once"
+
+
+def test_a_first_block_too_short_for_a_window(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the train split is too short"):
+        ready(own(tmp_path, num_folds=9))

@@ -160,6 +160,28 @@ def test_a_checkpoint_of_another_table_is_refused(tmp_path: Path) -> None:
         csv(write_csv(tmp_path / "third.csv", maybe)).load_state_dict(first.state_dict())
 
 
+def test_new_rows_are_read_alike_with_and_without_the_table_of_the_training(tmp_path: Path) -> None:
+    """In the process that trained, the codes of the texts are those of the whole table; else of training."""
+    rows = table_rows()
+    (tmp_path / "new.csv").write_text("town,age,income\nRome,30,NA\nBern,NA,5e4\n")
+    trained = csv(write_csv(tmp_path / "old.csv", rows), predict_path=str(tmp_path / "new.csv"))
+    held_out = trained.splits["test"].indices[0].item()
+    rows[held_out][1] = "Bern"  # a town that no training row has
+    trained = csv(write_csv(tmp_path / "old.csv", rows), predict_path=str(tmp_path / "new.csv"))
+    fresh = TableCSV("gone.csv", "bought", predict_path=str(tmp_path / "new.csv"))
+    fresh.load_state_dict(trained.state_dict())
+    fresh.setup("predict")
+    (first, _), (second, _) = (
+        module.on_after_batch_transfer(next(iter(module.predict_dataloader())), 0) for module in (trained, fresh)
+    )
+    assert first[:, 2:].tolist() == [[0, 0, 1], [0, 0, 0]]
+    assert torch.equal(first, second)
+    assert len(prepared(trained, "test")[0]) == 12, "the splits stay as they were"
+    untrained = TableCSV(str(tmp_path / "old.csv"), "bought", ignore=["red", "round", "price"],
+                         predict_path=str(tmp_path / "new.csv"))  # fmt: skip
+    assert torch.equal(untrained.on_after_batch_transfer(next(iter(untrained.predict_dataloader())), 0)[0], first)
+
+
 @pytest.mark.parametrize(
     ("target", "task", "classes", "numbers"),
     [
@@ -242,7 +264,7 @@ NUMBERS = "x,y\n" + "".join(f"{i},{i / 4}\n" for i in range(30))
         ("", {}, "small.csv: the file is empty"),
         ("x,y\n", {}, "a header, but no row"),
         (GOOD.encode() + b"3,K\xf6ln,no\n", {}, "small.csv: line 32 is not UTF-8 .byte 0xf6."),
-        (GOOD + "1,a,no,9\n", {}, "small.csv: cannot be read"),
+        (GOOD + "1,a,no,9\n", {}, "small.csv, line 32: expected 3 cells as in the header, got 4"),
         (GOOD + "1,a,\n2,a,no\n3,b,?\n", {}, r"target 'y' has no value in row 31 \(and in 1 more\)"),
         (NUMBERS + "3,NaN\n", {}, "target 'y' has no value in row 31"),
         (NUMBERS + "3,inf\n", {}, "column 'y', row 31: the value is infinite"),
@@ -297,7 +319,7 @@ def test_a_file_that_is_not_there() -> None:
     Path("houses.csv").touch()
     with pytest.raises(InputError, match=r"house.csv: cannot be read: No such file.*did you mean 'houses.csv'"):
         ready(TableCSV("house.csv", "y"))
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(InputError, match="is a folder, not a file; give a CSV"):
         ready(TableCSV(".", "y"))
 
 

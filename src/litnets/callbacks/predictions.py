@@ -19,7 +19,8 @@ class PredictionsCSV(BasePredictionWriter):
     A task's `predict_step` gives named columns; the one called `prediction` is a class if the model has
     `class_names`, and a column of several numbers becomes one column a class, or one a target if the model has
     `target_names`. A forecast `(N, horizon, channels)` becomes the columns `OT+1`, `OT+2` ..., one a channel (by the
-    model's `channel_names`) and step ahead.
+    model's `channel_names`) and step ahead. If the data read the samples from a file each and say so (`sample_names`),
+    the file has a column too.
 
     Args:
         run: The run whose predictions.csv is written, by the first process only.
@@ -44,7 +45,8 @@ class PredictionsCSV(BasePredictionWriter):
         if trainer.is_global_zero:
             facts = ("class_names", "target_names", "channel_names")
             names = [getattr(pl_module, fact, None) for fact in facts]
-            text = table([part for part in parts if part[0]], *names)
+            samples = getattr(trainer.datamodule, "sample_names", None)  # type: ignore[attr-defined]
+            text = table([part for part in parts if part[0]], *names, sample_names=samples)
             self.run.write(self.run.predictions, text)
 
 
@@ -53,13 +55,19 @@ def table(
     class_names: Sequence[str] | None,
     target_names: Sequence[str] | None = None,
     channel_names: Sequence[str] | None = None,
+    *,
+    sample_names: Sequence[str] | None = None,
 ) -> str:
     """CSV of the parts' rows, ordered by sample index."""
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    header, cells = ["index"], [indices[order].tolist()]
+    rows = indices[order].tolist()
+    header, cells = ["index"], [rows]
+    if sample_names is not None:
+        header.append("file")
+        cells.append([sample_names[i] for i in rows])
     for name in parts[0][1] if parts else ():
         values = torch.cat([columns[name] for _, columns in parts])[order]
         if values.ndim == 3:

@@ -2,6 +2,7 @@
 
 import math
 import wave
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.batches import RaggedDataset, smallest_type
-from litnets.data.datamodule import ArrayDataModule
-from litnets.data.folders import BrokenFileError, ClassFolders, check_classes, read_all
+from litnets.data.datamodule import ArrayDataModule, check_new_shape
+from litnets.data.folders import BrokenFileError, ClassFolders, check_classes, names_in, new_files, read_all
 from litnets.errors import InputError
 
 SUFFIXES = frozenset({".wav", ".flac"})
@@ -116,6 +117,9 @@ class AudioDataModule(ArrayDataModule):
         **loading: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, **loading)
+        for name, size in (("sample_rate", sample_rate), ("n_mels", n_mels)):
+            if size < 1:
+                raise InputError(f"{name}: expected at least 1, got {size}")
         self.sample_rate, self.equal_loudness = sample_rate, equal_loudness
         self.log_mel = LogMel(sample_rate, n_mels, window, hop)
         self.input_shape = (None, n_mels)
@@ -124,7 +128,7 @@ class AudioDataModule(ArrayDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        if not self.mean:
+        if self.splits and not self.mean:
             self.mean, self.std = self._statistics()
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,6 +186,8 @@ class AudioFolder(AudioDataModule):
             `test`, the validation split.
         fold: The fold that is held out, from 0.
         skip_broken: Leave out recordings that cannot be read, and say which, instead of stopping.
+        predict_path: New recordings for `predict`: a folder of them, at any depth, or a single one; no classes are
+            needed. The folder of the training is not read then.
         **audio: Arguments of `AudioDataModule` and `ArrayDataModule`.
     """
 
@@ -194,28 +200,53 @@ class AudioFolder(AudioDataModule):
         num_folds: int | None = None,
         fold: int = 0,
         skip_broken: bool = False,
+        predict_path: str | None = None,
         **audio: Any,
     ) -> None:
         super().__init__(**audio)
         self.split = (val_size, test_size, split_seed, num_folds, fold)
         self.skip_broken = skip_broken
-        self.folders = ClassFolders.listed(Path(root), SUFFIXES, "recording")
-        self.class_names = self.folders.class_names
-        self.num_classes = len(self.class_names)
+        self.root = Path(root)
+        self.predict_path = None if predict_path is None else Path(predict_path)
+
+    @cached_property
+    def folders(self) -> ClassFolders:
+        """What is there to learn from."""
+        return ClassFolders.listed(self.root, SUFFIXES, "recording")
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.folders.class_names
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
 
     def load(self) -> dict[str, RaggedDataset]:
         folders = self.folders
         splits = folders.split(*self.split)
-        waveforms, broken = read_all(
-            folders.files, lambda i: read_audio(folders.files[i], self.sample_rate), self.skip_broken, "recording"
-        )
+        waveforms, broken = self._read(folders.files)
         return ragged_splits(waveforms, folders.targets, folders.without(broken, splits))
 
+    def load_new(self, path: Path) -> RaggedDataset:
+        if not self.mean:  # no checkpoint
+            self.setup()
+        files = new_files(path, SUFFIXES, "recording")
+        waveforms, broken = self._read(files)
+        found = torch.nonzero(~broken).squeeze(1)
+        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
+        return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": found})["new"]
+
+    def _read(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor]:
+        return read_all(files, lambda i: read_audio(files[i], self.sample_rate), self.skip_broken, "recording")
+
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "class_names": self.class_names}
+        return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        check_classes(state_dict["class_names"], self.class_names)
+        if self.predict_path is None or self.splits:
+            check_classes(state_dict["class_names"], self.class_names)
+        check_new_shape(self, state_dict)
         super().load_state_dict(state_dict)
 
 

@@ -1,7 +1,8 @@
 """What all LightningDataModules of this project share: splits in memory, loaders, statistics."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from litnets.data.augment import Augmentation
 from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, RaggedDataset, TensorBatchSampler, whole_batch
+from litnets.errors import InputError
 from litnets.seeding import global_seed, seed_batch
 
 Split = ArrayDataset | RaggedDataset
@@ -32,15 +34,25 @@ class ArrayDataModule(LightningDataModule):
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
       channels)`, scaled by the training split's mean and standard deviation of each channel.
 
+    One that reads a user's own files takes a `predict_path` and has a `load_new`: `predict` then reads these new
+    samples instead of the test split, scaled and encoded as in the training, whose files need not be there.
+
     Args:
         batch_size: Samples in a training batch, on each device.
         eval_batch_size: Samples in a batch where nothing is learnt.
         num_workers: Processes that cut batches; with data in memory 0 is the fastest.
         drop_last: Leave out the last training batch of an epoch if it is not full.
+
+    Raises:
+        InputError: Sizes that are none, or fewer training samples than a full batch where only full ones count.
     """
 
     input_shape: tuple[int | None, ...]
     num_classes: int | None = None
+
+    # New samples to predict, and their names (of files), if they have some, once they have been read.
+    predict_path: Path | None = None
+    sample_names: list[str] | None = None
 
     # Each process takes its own samples by itself, so Lightning must not do it a second time.
     shards_itself: ClassVar[bool] = True
@@ -49,6 +61,13 @@ class ArrayDataModule(LightningDataModule):
         self, batch_size: int = 128, eval_batch_size: int = 1024, num_workers: int = 0, drop_last: bool = False
     ) -> None:
         super().__init__()
+        for name, size, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if size < least:
+                raise InputError(f"{name}: expected at least {least}, got {size}")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.drop_last = num_workers, drop_last
         self.splits: dict[str, Split] = {}
@@ -58,9 +77,19 @@ class ArrayDataModule(LightningDataModule):
     def load(self) -> Mapping[str, Split]:
         """The splits `train`, `val` and `test`, disjoint; called once in each process, after `prepare_data`."""
 
+    def load_new(self, path: Path) -> Split:
+        """The new samples at `predict_path`, in their order; their targets are of no meaning."""
+        raise NotImplementedError(f"{type(self).__name__} has no predict_path")
+
     def setup(self, stage: str | None = None) -> None:
-        if not self.splits:
-            self.splits = dict(self.load())
+        if not self.splits and not (stage == "predict" and self.predict_path is not None):
+            splits = dict(self.load())
+            if self.drop_last and len(splits["train"]) < self.batch_size:
+                raise InputError(
+                    f"drop_last: the {len(splits['train'])} training samples do not fill a batch of {self.batch_size}, "
+                    "and nothing would be trained; give a smaller --data.batch_size"
+                )
+            self.splits = splits
 
     @property
     def class_counts(self) -> list[int] | None:
@@ -87,11 +116,16 @@ class ArrayDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> Loader:
         # Lightning makes a prediction loader anew, to keep the indices, and for that wants torch's own BatchSampler.
-        sampler = self._sampler("test", shuffle=False)
+        if self.predict_path is None:
+            dataset = self.splits["test"]
+        else:
+            # Lightning asks for the loader in inference mode, whose tensors a thread that reads files may not write to.
+            with torch.inference_mode(False):
+                dataset = self.load_new(self.predict_path)
         return DataLoader(
-            self.splits["test"],
+            dataset,
             batch_size=self.eval_batch_size,
-            sampler=sampler,
+            sampler=self._sampler(dataset, shuffle=False),
             collate_fn=whole_batch,
             **self._workers(),
         )
@@ -112,7 +146,7 @@ class ArrayDataModule(LightningDataModule):
         training = split == "train"
         dataset = self.splits[split]
         batches = TensorBatchSampler(
-            self._sampler(split, shuffle),
+            self._sampler(dataset, shuffle),
             self.batch_size if training else self.eval_batch_size,
             drop_last=training and self.drop_last,
             lengths=dataset.split_lengths if isinstance(dataset, RaggedDataset) else None,
@@ -120,9 +154,9 @@ class ArrayDataModule(LightningDataModule):
         )
         return DataLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
 
-    def _sampler(self, split: str, shuffle: bool) -> EpochSampler:
+    def _sampler(self, dataset: Split, shuffle: bool) -> EpochSampler:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return EpochSampler(len(self.splits[split]), shuffle, global_seed(), rank, world)
+        return EpochSampler(len(dataset), shuffle, global_seed(), rank, world)
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
@@ -145,7 +179,7 @@ class ImageDataModule(ArrayDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        if not self.mean:
+        if self.splits and not self.mean:
             train = self.splits["train"]
             assert isinstance(train, ArrayDataset)
             self.mean, self.std = channel_statistics(train.inputs, train.indices)
@@ -169,6 +203,16 @@ class ImageDataModule(ArrayDataModule):
             for augmentation in self.augment:
                 images = augmentation(images)
         return self.normalize(images), targets.long()
+
+
+def check_new_shape(module: ArrayDataModule, state_dict: Mapping[str, Any]) -> None:
+    """Raises InputError if new samples would not have the shape that the checkpoint's network was built for."""
+    trained: Sequence[int | None] = state_dict.get("input_shape", module.input_shape)
+    if module.predict_path is not None and tuple(trained) != tuple(module.input_shape):
+        raise InputError(
+            f"the checkpoint was trained on inputs of shape {tuple(trained)}, and these options of "
+            f"{type(module).__name__} make {tuple(module.input_shape)}; leave them as they are in the run's config.yaml"
+        )
 
 
 def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:

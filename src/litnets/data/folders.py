@@ -171,6 +171,26 @@ def read_all(
     return results, broken
 
 
+def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
+    """The files of a folder, at any depth, or a single file.
+
+    Raises:
+        InputError: None there, or a folder that cannot be read.
+    """
+    try:
+        files = [path] if path.is_file() and path.suffix.lower() in suffixes else _files(path, suffixes)
+    except OSError as error:
+        raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
+    if not files:
+        raise InputError(f"predict_path: {path}: no {kind} in it ({', '.join(sorted(suffixes))})")
+    return files
+
+
+def names_in(path: Path, files: Sequence[Path]) -> list[str]:
+    """Each file's path within the folder `path`, or its name, if `path` is the file itself."""
+    return [file.name if file == path else file.relative_to(path).as_posix() for file in files]
+
+
 def check_classes(known: list[str], class_names: list[str]) -> None:
     """Raises InputError if a checkpoint's classes are not those of the data."""
     if known != class_names:

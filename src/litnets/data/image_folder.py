@@ -1,5 +1,6 @@
 """ImageFolder: the user's own images, in a folder for each class."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,8 +10,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from litnets.data.batches import ArrayDataset, smallest_type
-from litnets.data.datamodule import ImageDataModule
-from litnets.data.folders import BrokenFileError, ClassFolders, check_classes, read_all
+from litnets.data.datamodule import ImageDataModule, check_new_shape
+from litnets.data.folders import BrokenFileError, ClassFolders, check_classes, names_in, new_files, read_all
 from litnets.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -37,6 +38,8 @@ class ImageFolder(ImageDataModule):
         fold: The fold that is held out, from 0.
         skip_broken: Leave out images that cannot be read, and say which, instead of stopping.
         memory_budget: Gigabytes (10^9 bytes) that the images may take in memory.
+        predict_path: New images for `predict`: a folder of them, at any depth, or a single one; no classes are needed.
+            The folder of the training is not read then.
         **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
     """
 
@@ -52,6 +55,7 @@ class ImageFolder(ImageDataModule):
         fold: int = 0,
         skip_broken: bool = False,
         memory_budget: float = 2.0,
+        predict_path: str | None = None,
         **images: Any,
     ) -> None:
         super().__init__(**images)
@@ -60,18 +64,51 @@ class ImageFolder(ImageDataModule):
             raise InputError(f"size: expected the side of a square or [height, width], in pixels, got {size}")
         self.split = (val_size, test_size, split_seed, num_folds, fold)
         self.skip_broken, self.memory_budget = skip_broken, memory_budget
-        self.folders = ClassFolders.listed(Path(root), SUFFIXES, "image")
-        self.class_names = self.folders.class_names
-        self.num_classes = len(self.class_names)
+        self.root = Path(root)
         self.input_shape = (1 if grey else 3, sides[0], sides[1])
+        self.predict_path = None if predict_path is None else Path(predict_path)
+
+    @cached_property
+    def folders(self) -> ClassFolders:
+        """What is there to learn from."""
+        return ClassFolders.listed(self.root, SUFFIXES, "image")
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.folders.class_names
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
 
     def load(self) -> dict[str, ArrayDataset]:
         folders = self.folders
         splits = folders.split(*self.split)
-        images = ImageFiles(folders.files, cast(tuple[int, int, int], self.input_shape))
+        inputs, broken, moments = self._read(folders.files)
+        splits = folders.without(broken, splits)
+        if moments is not None and not self.mean:  # ImageDataModule would read all a second time to know them
+            mean, square = moments[splits["train"]].mean(0)
+            std = (square - mean.square()).clamp(min=0).sqrt()
+            self.mean, self.std = mean.tolist(), torch.where(std > 1e-6, std, 1.0).tolist()
+        targets = folders.targets.to(smallest_type(int(folders.targets.max()) + 1))
+        return {name: ArrayDataset(inputs, targets, indices) for name, indices in splits.items()}
+
+    def load_new(self, path: Path) -> ArrayDataset:
+        if not self.mean:  # no checkpoint
+            self.setup()
+        files = new_files(path, SUFFIXES, "image")
+        inputs, broken, _ = self._read(files)
+        found = torch.nonzero(~broken).squeeze(1)
+        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
+        return ArrayDataset(inputs, torch.zeros(len(files), dtype=torch.uint8), found)
+
+    def _read(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The images, in memory if they fit; a flag for each that is broken, `(files,)`; and, if they do not fit, mean
+        and mean square of each one's channels, `(files, 2, channels)`."""
+        images = ImageFiles(files, cast(tuple[int, int, int], self.input_shape))
         fits = images.num_bytes <= self.memory_budget * 1e9
         kept = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
-        moments = torch.zeros(len(folders.files), 2, images.shape[1], dtype=torch.float64)
+        moments = torch.zeros(len(files), 2, images.shape[1], dtype=torch.float64)
 
         def read(index: int) -> None:
             image = images.read(index)
@@ -81,22 +118,17 @@ class ImageFolder(ImageDataModule):
                 values = image.flatten(1).double()
                 moments[index] = torch.stack([values.mean(1), values.square().mean(1)])
 
-        _, broken = read_all(folders.files, read, self.skip_broken, "image")
-        splits = folders.without(broken, splits)
-        if not fits and not self.mean:  # ImageDataModule would read the training split a second time to know them
-            mean, square = moments[splits["train"]].mean(0)
-            std = (square - mean.square()).clamp(min=0).sqrt()
-            self.mean, self.std = mean.tolist(), torch.where(std > 1e-6, std, 1.0).tolist()
+        _, broken = read_all(files, read, self.skip_broken, "image")
         # ImageFiles is indexed like a tensor, and an ArrayDataset asks no more of it.
-        inputs = kept if fits else cast(Tensor, images)
-        targets = folders.targets.to(smallest_type(int(folders.targets.max()) + 1))
-        return {name: ArrayDataset(inputs, targets, indices) for name, indices in splits.items()}
+        return (kept, broken, None) if fits else (cast(Tensor, images), broken, moments)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "class_names": self.class_names}
+        return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        check_classes(state_dict["class_names"], self.class_names)
+        if self.predict_path is None or self.splits:
+            check_classes(state_dict["class_names"], self.class_names)
+        check_new_shape(self, state_dict)
         super().load_state_dict(state_dict)
 
 

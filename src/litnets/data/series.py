@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.batches import ArrayDataset, Inputs
-from litnets.data.datamodule import ArrayDataModule
+from litnets.data.datamodule import ArrayDataModule, check_new_shape
 from litnets.data.download import download, md5_of
-from litnets.data.splits import chronological_ends
+from litnets.data.splits import chronological_ends, forward_chaining_ends
 from litnets.errors import InputError, nearest
 
 
@@ -128,12 +128,15 @@ class SeriesDataModule(ArrayDataModule):
                 )
             splits[split] = SeriesWindows(tensor, self.look_back, self.horizon, torch.arange(first, last + 1))
             start = end
+        if (values == values[0]).all():
+            raise InputError(f"every channel is constant ({', '.join(names)}): nothing to forecast; choose other ones")
         self.scale.fit(values[: ends[0]], names)
         return splits
 
     def _ready(self) -> None:
-        self.prepare_data()
-        self.setup()
+        if not self.scale.names:
+            self.prepare_data()
+            self.setup()
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
@@ -156,10 +159,13 @@ class SeriesDataModule(ArrayDataModule):
         return self.scale.std
 
     def state_dict(self) -> dict[str, Any]:
-        return self.scale.state_dict()
+        return {**self.scale.state_dict(), "input_shape": list(self.input_shape), "horizon": self.horizon}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.scale.load_state_dict(state_dict)
+        check_new_shape(self, state_dict)
+        if self.predict_path is not None and (steps := state_dict.get("horizon", self.horizon)) != self.horizon:
+            raise InputError(f"the checkpoint was trained to forecast {steps} steps, and horizon is {self.horizon}")
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
@@ -170,7 +176,8 @@ class SeriesCSV(SeriesDataModule):
     """A series of your own: a CSV file (UTF-8, commas, a header), one row a step, in the order of time.
 
     The last steps are the test split, those before them validation, the rest training: a share or a number of steps.
-    There are no folds, because time has one direction.
+    With folds, cross-validation goes forward in time (scikit-learn's TimeSeriesSplit): of `num_folds` + 1 equal blocks
+    each but the first is tested once, by what was learnt from the blocks before it, of which the last part validates.
 
     Args:
         path: The file.
@@ -178,8 +185,12 @@ class SeriesCSV(SeriesDataModule):
         horizon: Steps that are forecast.
         time_column: Column of the time, numbers or ISO 8601, which must increase; none is the first column.
         channels: Columns to read and forecast; none takes all but the time.
-        val_size: Validation split, a share or a number of steps.
-        test_size: Test split, a share or a number of steps.
+        val_size: Validation split, a share or a number of steps; with folds, of what is before the test block.
+        test_size: Test split, a share or a number of steps; with folds it is the fold.
+        num_folds: Cross-validation: the number of folds.
+        fold: The fold that is tested, from 0; the later, the more there is to learn from.
+        predict_path: A file for `predict` whose last `look_back` rows are what the forecast of the steps after them is
+            made from; it has the time and the channels that were trained on. The file of the training is not read then.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -192,15 +203,30 @@ class SeriesCSV(SeriesDataModule):
         channels: list[str] | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
+        num_folds: int | None = None,
+        fold: int = 0,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(look_back, horizon, **loading)
         self.path, self.time_column, self.channels = Path(path), time_column, channels
         self.val_size, self.test_size = val_size, test_size
+        self.num_folds, self.fold = num_folds, fold
+        self.predict_path = None if predict_path is None else Path(predict_path)
+
+    def load_new(self, path: Path) -> ArrayDataset:
+        self._ready()
+        values, names = read_series(path, self.time_column or 0, self.scale.names)
+        if len(values) < self.look_back:
+            raise InputError(f"{path}: a forecast is made from {self.look_back} steps, the file has {len(values)}")
+        window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
+        return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[int]]:
         values, names = read_series(self.path, self.time_column or 0, self.channels)
-        return values, names, chronological_ends(len(values), self.val_size, self.test_size)
+        if self.num_folds is None:
+            return values, names, chronological_ends(len(values), self.val_size, self.test_size)
+        return values, names, forward_chaining_ends(len(values), self.val_size, self.num_folds, self.fold)
 
 
 class ETTh1(SeriesDataModule):
@@ -275,6 +301,8 @@ def read_series(
     names = list(free if channels is None else channels)
     if not names:
         raise InputError(f"{path}: no channels: expected at least one column beside the time (there are: {header})")
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise InputError(f"channels: '{twice}' is named twice")
     columns = [_column(path, header, name) for name in names]
     cells = [[row[i] for i in columns] for row in rows]
     try:
@@ -303,6 +331,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
                 rows.append(row)
                 lines.append(reader.line_num)
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a file; give a CSV file") from error
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -312,8 +342,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
     if len(rows) < 2:
-        raise InputError(f"{path}: expected a header and at least one row, got {len(rows)} rows")
+        found = "a header, but no row" if rows else "nothing; the file is empty"
+        raise InputError(f"{path}: expected a header and at least one row, got {found}")
     header = [name.strip() for name in rows[0]]
+    if len(header) == 1 and (other := next((sign for sign in ";\t" if sign in header[0]), None)):
+        named = "tabs" if other == "\t" else f"'{other}'"
+        raise InputError(f"{path}: expected commas between the columns, got {named}; save it with commas")
     twice = next((name for i, name in enumerate(header) if name in header[:i]), None)
     if twice is not None:
         raise InputError(f"{path}: two columns are called '{twice}'")
@@ -358,7 +392,7 @@ def _check_times(path: Path, column: str, cells: list[str], lines: list[int]) ->
         if not _before(before, after):
             raise InputError(
                 f"{path}, line {line}, column '{column}': the time '{cell}' is not after the one before; sort the "
-                f"rows, and leave one of each time"
+                f"rows and leave one of each time, or name the time's column (--data.time_column)"
             )
 
 

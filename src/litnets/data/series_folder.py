@@ -9,6 +9,7 @@ from torch import Tensor
 
 from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
+from litnets.data.folders import names_in, new_files
 from litnets.data.series import ChannelScale, read_series
 from litnets.data.splits import split_indices
 from litnets.errors import InputError
@@ -28,6 +29,8 @@ class SeriesFolder(ArrayDataModule):
         split_seed: Seed of the splits, apart from the seed of the training.
         num_folds: Cross-validation: the number of folds; the test split is then the fold.
         fold: The fold that is held out, from 0.
+        predict_path: New series for `predict`: a folder of CSV files, at any depth, or a single one, with the channels
+            that were trained on; no classes are needed. The folder of the training is not read then.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -41,12 +44,14 @@ class SeriesFolder(ArrayDataModule):
         split_seed: int = 0,
         num_folds: int | None = None,
         fold: int = 0,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         self.root, self.time_column, self.channels = Path(root), time_column, channels
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
         self.num_folds, self.fold = num_folds, fold
+        self.predict_path = None if predict_path is None else Path(predict_path)
         self._files: dict[str, list[Path]] = {}
         self.scale = ChannelScale()
 
@@ -71,11 +76,21 @@ class SeriesFolder(ArrayDataModule):
             for name, indices in zip(("train", "val", "test"), split, strict=True)
         }
 
+    def load_new(self, path: Path) -> RaggedDataset:
+        if not self.scale.names:  # no checkpoint
+            self.setup()
+        files = new_files(path, (".csv",), "CSV file")
+        self.sample_names = names_in(path, files)
+        series = [read_series(file, self.time_column, self.scale.names)[0] for file in files]
+        lengths = torch.tensor([len(values) for values in series])
+        return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
+
     def _by_class(self) -> dict[str, list[Path]]:
         """The files of each class."""
         if not self._files:
             if not self.root.is_dir():
-                raise InputError(f"{self.root}: no such folder; expected one folder a class in it, of CSV files")
+                what = "a file, not a folder" if self.root.exists() else "no such folder"
+                raise InputError(f"{self.root}: {what}; expected one folder a class in it, of CSV files")
             folders = sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
             if len(folders) < 2:
                 raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")

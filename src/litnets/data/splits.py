@@ -115,3 +115,27 @@ def chronological_ends(size: int, val_size: float, test_size: float) -> tuple[in
     if num_val + num_test >= size:
         raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} steps leave none for training")
     return size - num_test - num_val, size - num_test, size
+
+
+def forward_chaining_ends(size: int, val_size: float, num_folds: int, fold: int) -> tuple[int, int, int]:
+    """The steps at which training, validation and test end in one fold of a cross-validation that keeps the order of
+    time: the last `num_folds` of `num_folds + 1` equal blocks are tested, one a fold, each with all before it to learn
+    from, as in scikit-learn's TimeSeriesSplit (where the first block takes what the division leaves over, as here).
+
+    Args:
+        size: Number of steps.
+        val_size: Validation split, the last share in [0, 1) or number of steps of what is before the test block.
+        num_folds: Number of folds, at least 2.
+        fold: The fold, from 0; the later, the more there is to learn from.
+
+    Raises:
+        InputError: Folds that are not there, or sizes that leave no step for training.
+    """
+    if not 2 <= num_folds < size or not 0 <= fold < num_folds:
+        raise InputError(f"num_folds: expected 2 to {size - 1} folds and a fold from 0, got fold {fold} of {num_folds}")
+    block = size // (num_folds + 1)
+    start = size - (num_folds - fold) * block
+    num_val = _count("val_size", val_size, start)
+    if num_val >= start:
+        raise InputError(f"val_size: {num_val} of the {start} steps before the test block leave none for training")
+    return start - num_val, start, start + block

@@ -88,19 +88,14 @@ class TextDataModule(ArrayDataModule):
 
     def load(self) -> dict[str, RaggedDataset]:
         samples, split = self.read()
-        texts = [normalize(sample.text, self.lowercase) for sample in samples]
-        for text, sample in zip(texts, samples, strict=True):
-            if not text:
-                raise InputError(f"{sample.where}: the text is empty; write one or delete the sample")
+        texts = self._normalize(samples)
         train = split[0].tolist()
         self.known_classes = self.known_classes or sorted({samples[i].label for i in train})
         targets = self._numbers(samples)
         if self.vocabulary is None:
             learnt_from = [texts[i] for i in train]
             self.vocabulary = Vocabulary.learn(self.tokens, learnt_from, self.max_vocab_size, self.min_count)
-        encoded = list(self.vocabulary.encode(texts, self.max_length))
-        lengths = torch.tensor([len(numbers) for numbers in encoded])
-        values = torch.tensor(list(chain.from_iterable(encoded)), dtype=smallest_type(len(self.vocabulary)))
+        values, lengths = self._encode(texts)
         return {
             name: RaggedDataset(values, lengths, targets, indices)
             for name, indices in zip(("train", "val", "test"), split, strict=True)
@@ -126,6 +121,21 @@ class TextDataModule(ArrayDataModule):
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.token_dropout
             tokens = tokens.masked_fill(dropped & (tokens != PADDING), UNKNOWN)
         return (tokens.long(), lengths), targets.long()
+
+    def _normalize(self, samples: Sequence[Sample]) -> list[str]:
+        """The texts as they are cut into tokens; none may be empty."""
+        texts = [normalize(sample.text, self.lowercase) for sample in samples]
+        for text, sample in zip(texts, samples, strict=True):
+            if not text:
+                raise InputError(f"{sample.where}: the text is empty; write one or delete the sample")
+        return texts
+
+    def _encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The tokens of all texts, one behind the other, and the number of each one's tokens."""
+        assert self.vocabulary is not None
+        encoded = list(self.vocabulary.encode(texts, self.max_length))
+        lengths = torch.tensor([len(numbers) for numbers in encoded])
+        return torch.tensor(list(chain.from_iterable(encoded)), dtype=smallest_type(len(self.vocabulary))), lengths
 
     def _be_ready(self) -> None:
         if not self.splits:

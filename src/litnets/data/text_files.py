@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litnets.data.batches import RaggedDataset
+from litnets.data.folders import names_in, new_files
 from litnets.data.splits import split_indices
 from litnets.data.text import Sample, TextDataModule, label_numbers, read_utf8, same_texts
 from litnets.errors import InputError, nearest
@@ -34,6 +36,9 @@ class TextFiles(TextDataModule):
         num_folds: Cross-validation: the number of folds; the test split is then the fold, or the validation split where
             the test split was given.
         fold: The fold that is held out, from 0.
+        predict_path: New texts for `predict`: a file with the column of the texts, with or without one of classes, or a
+            folder of `.txt` files, at any depth, or a single one. The texts of the training are not read then; tokens
+            that they did not have are read as the unknown one.
         **text: Arguments of `TextDataModule` and `ArrayDataModule`.
     """
 
@@ -47,16 +52,39 @@ class TextFiles(TextDataModule):
         split_seed: int = 0,
         num_folds: int | None = None,
         fold: int = 0,
+        predict_path: str | None = None,
         **text: Any,
     ) -> None:
         super().__init__(**text)
+        if text_column == label_column:
+            raise InputError(f"label_column: '{label_column}' is the column of the texts as well; name another")
         self.path, self.text_column, self.label_column = Path(path), text_column, label_column
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
         self.num_folds, self.fold = num_folds, fold
+        self.predict_path = None if predict_path is None else Path(predict_path)
+
+    def load_new(self, path: Path) -> RaggedDataset:
+        if self.vocabulary is None:  # no checkpoint
+            self.setup()
+        if path.is_file() and path.suffix in _SUFFIXES:
+            samples = [_sample(row, where, self.text_column, None) for row, where in _rows(path)]
+            if not samples:
+                raise InputError(f"{path}: there are no texts in it")
+        else:
+            files = new_files(path, (".txt",), "text")
+            samples = [Sample(read_utf8(file), "", str(file)) for file in files]
+            self.sample_names = names_in(path, files)
+        values, lengths = self._encode(self._normalize(samples))
+        return RaggedDataset(values, lengths, torch.zeros(len(samples), dtype=torch.uint8))
 
     def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
         parts = {name: part for name in ("train", "val", "test") if (part := self._part(name)) is not None}
         if not {"train", "test"} <= parts.keys():
+            if files := [part.name for part in parts.values() if part.is_file()]:
+                raise InputError(
+                    f"path: {self.path} has {', '.join(files)}, and a split needs both a train and a test; add the "
+                    "other, or give the file itself to have it split"
+                )
             samples = self._samples(self.path)
             return samples, self._split(samples, self.test_size)
         train, val, test = (self._samples(parts[name]) if name in parts else [] for name in ("train", "val", "test"))
@@ -93,24 +121,29 @@ class TextFiles(TextDataModule):
             raise InputError(f"path: {path}: no such file or folder{nearest(path.name, there)}")
         if path.suffix not in _SUFFIXES:
             raise InputError(f"path: {path}: expected a .csv, .tsv or .jsonl file, or a folder")
-        columns = (self.text_column, self.label_column)
-        rows = _read_lines(path) if path.suffix == ".jsonl" else _read_table(path)
-        samples = [_sample(row, where, columns) for row, where in rows]
+        samples = [_sample(row, where, self.text_column, self.label_column) for row, where in _rows(path)]
         if not samples:
             raise InputError(f"{path}: there are no texts in it")
         return samples
 
 
-def _sample(row: dict[str, Any], where: str, columns: tuple[str, str]) -> Sample:
-    for option, column in zip(("text_column", "label_column"), columns, strict=True):
-        if column not in row:
+def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    return _read_lines(path) if path.suffix == ".jsonl" else _read_table(path)
+
+
+def _sample(row: dict[str, Any], where: str, text_column: str, label_column: str | None) -> Sample:
+    """The sample in a row; without a label's column its class is not known."""
+    for option, column in (("text_column", text_column), ("label_column", label_column)):
+        if column is not None and column not in row:
             found = f"{nearest(column, row)} (there are: {', '.join(row)})"
             raise InputError(f"{where}: no column '{column}'{found}; --data.{option} names another")
-    text, label = (row[column] for column in columns)
+    text, label = row[text_column], "" if label_column is None else row[label_column]
     if not isinstance(text, str):
-        raise InputError(f"{where}: expected a text in '{columns[0]}', got {json.dumps(text)}")
+        raise InputError(f"{where}: expected a text in '{text_column}', got {json.dumps(text)}")
+    if label_column is None:
+        return Sample(text, "", where)
     if not isinstance(label, (str, int)) or str(label).strip() == "":
-        raise InputError(f"{where}: expected a class in '{columns[1]}', got {json.dumps(label)}")
+        raise InputError(f"{where}: expected a class in '{label_column}', got {json.dumps(label)}")
     return Sample(text, str(label).strip(), where)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from litnets.data.tables import Table, TableDataModule
+from litnets.data.table import Table
+from litnets.data.tables import TableDataModule
 
 
 class XOR(TableDataModule):

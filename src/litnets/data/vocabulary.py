@@ -44,6 +44,9 @@ class Vocabulary:
         counts = Counter(token for text in texts for token in _cut(kind, text))
         # By falling count, then by code point, so that ties do not depend on the order of the texts.
         frequent = sorted((-count, token) for token, count in counts.items() if count >= min_count)
+        if not frequent:
+            most = max(counts.values(), default=0)
+            raise InputError(f"min_count: no token is in the training texts {min_count} times; the most is {most}")
         return cls(kind, [*_RESERVED, *(token for _, token in frequent[: max_size - len(_RESERVED)])])
 
     def encode(self, texts: Sequence[str], max_length: int) -> Iterator[list[int]]:

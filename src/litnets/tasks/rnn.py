@@ -89,9 +89,10 @@ class RNNRegressor(Regressor):
         init: Init = "default",
         **task: Any,
     ) -> None:
+        count = num_values(num_targets, type(self).__name__)  # first: what reads these inputs as well may not fit
         net = RNN(
             step_size(input_shape, type(self).__name__),
-            num_values(num_targets, type(self).__name__),
+            count,
             hidden_size,
             num_layers,
             cell,

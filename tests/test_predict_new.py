@@ -1,0 +1,290 @@
+"""`predict --data.predict_path`: new samples are read as those of the training were, whose files are gone by then."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from litnets import tasks
+from litnets.__main__ import main
+from litnets.data.audio import LogMel
+from tests.tiny_images import write_image_folder
+from tests.tiny_series import waves, write_series, write_series_folder
+from tests.tiny_sound import tone, write_audio_folder, write_wav
+from tests.tiny_tables import HEADER, write_csv
+from tests.tiny_text import rows, write_texts
+
+FIT = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_progress_bar", "false"]
+
+
+def fit(model: str, data: str, *options: str) -> Path:
+    """Train on the files in `old`, and take them away."""
+    assert main(["fit", "--model", model, "--data", data, *options, *FIT]) == 0
+    shutil.rmtree("old")
+    (run,) = Path("runs").glob("*/*")
+    return run
+
+
+def predict(run: Path, path: str = "new", *options: str) -> list[dict[str, str]]:
+    assert main(["predict", "--config", str(run / "config.yaml"), "--data.predict_path", path, *options]) == 0
+    with (run / "predictions.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def refused(run: Path, capsys: pytest.CaptureFixture[str], *options: str, path: str = "new") -> str:
+    """What is said, in a line or two, of what cannot be predicted."""
+    capsys.readouterr()
+    assert main(["predict", "--config", str(run / "config.yaml"), "--data.predict_path", path, *options]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) <= 2
+    return said
+
+
+def by_hand(run: Path, model: str, data: str) -> tuple[Callable[..., Tensor], dict[str, Any], Any]:
+    """The network of a run, what its data kept, and its class names; no DataModule has a part in it."""
+    content = torch.load(run / "best.ckpt", weights_only=True)
+    task = getattr(tasks, model)(**content["hyper_parameters"]).eval()
+    task.load_state_dict(content["state_dict"])
+
+    @torch.no_grad()
+    def probabilities(*inputs: Tensor) -> Tensor:
+        out: Tensor = task(inputs if len(inputs) > 1 else inputs[0])
+        return out.softmax(1) if hasattr(task, "class_names") else out
+
+    return probabilities, content[data], getattr(task, "class_names", [])
+
+
+def shown(found: list[dict[str, str]]) -> Tensor:
+    """The probabilities in predictions.csv, `(rows, classes)`."""
+    return torch.tensor([[float(v) for k, v in row.items() if k.startswith("probability_")] for row in found])
+
+
+# Tables
+
+
+TABLE = ["--data.path", "old/table.csv", "--data.ignore", "[red,round,price]", "--data.target", "bought"]
+
+
+def table_run() -> Path:
+    Path("old").mkdir()
+    write_csv(Path("old/table.csv"))
+    return fit("MLPClassifier", "TableCSV", *TABLE)
+
+
+def test_rows_of_a_new_table(capsys: pytest.CaptureFixture[str]) -> None:
+    run = table_run()
+    # Other columns in another order, no target; a missing number and one alone, a missing and an unknown town.
+    Path("new.csv").write_text("note,town,income,age\na,Rome,20000,30\nb,Paris,9e4,NA\nc,,5e4,\nd,Köln,1e5,\n")
+    found = predict(run, "new.csv")
+    assert "new.csv: column 'town': read as missing, not seen in training: 'Paris'" in capsys.readouterr().out
+    network, state, names = by_hand(run, "MLPClassifier", "TableCSV")
+    assert state["columns"] == ["age", "income", "town"]
+    median = state["median"][0]
+    numbers = torch.tensor([[30, 2e4], [median, 9e4], [median, 5e4], [median, 1e5]])
+    scaled = (numbers - torch.tensor(state["mean"])) / torch.tensor(state["std"])
+    towns = torch.tensor(
+        [[float(town == known) for known in state["categories"][0]] for town in ("Rome", 0, 0, "Köln")]
+    )
+    expected = network(torch.cat([scaled, towns], 1))
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+    assert [row["prediction"] for row in found] == [names[i] for i in expected.argmax(1)]
+    assert [row["index"] for row in found] == ["0", "1", "2", "3"]
+    # A table of which every row lacks a number; as Parquet.
+    pl.DataFrame({"age": [None], "income": [9e4], "town": ["Oslo"], "bought": ["no"]}).write_parquet("new.parquet")
+    alone = network(torch.cat([scaled[1:2], torch.tensor([[0.0, 1.0, 0.0]])], 1))
+    torch.testing.assert_close(shown(predict(run, "new.parquet")), alone, rtol=1e-5, atol=1e-6)
+
+
+def test_new_tables_that_are_wrong_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    run = table_run()
+    for text, message in (
+        ("age,town,wage\n1,Rome,2\n", "new: no column 'income' (there are: age, town, wage)"),
+        ("age,town,income\n1,Rome,2\n3,Rome,much\n", "new: column 'income', row 2: 'much' is not a number, as all"),
+        ("age,town,income\n1,Rome,inf\n", "new: column 'income', row 1: the value is infinite"),
+        ("age,town,income\n", "new: the file has a header, but no row"),
+        ("", "new: the file is empty"),
+    ):
+        Path("new").write_text(text)
+        assert message in refused(run, capsys)
+    assert "none.csv: cannot be read: No such file" in refused(run, capsys, path="none.csv")
+    assert "runs is a folder, not a file" in refused(run, capsys, path="runs")
+    assert not (run / "predictions.csv").exists()
+
+
+def test_numbers_are_predicted_in_their_own_units() -> None:
+    Path("old").mkdir()
+    write_csv(Path("old/table.csv"))
+    run = fit("MLPRegressor", "TableCSV", "--data.path", "old/table.csv", "--data.target", "price",
+              "--data.ignore", "[town,bought,red,round]")  # fmt: skip
+    Path("new.tsv").write_text("income\tage\n30000\t40\n60000\t20\n")
+    network, state, _ = by_hand(run, "MLPRegressor", "TableCSV")
+    scaled = (torch.tensor([[40, 3e4], [20, 6e4]]) - torch.tensor(state["mean"])) / torch.tensor(state["std"])
+    hyper = torch.load(run / "best.ckpt", weights_only=True)["hyper_parameters"]
+    expected = network(scaled)[:, 0] * hyper["target_std"][0] + hyper["target_mean"][0]
+    assert [float(row["prediction"]) for row in predict(run, "new.tsv")] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_a_checkpoint_of_other_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model", "MLPClassifier", "--data", "Iris", *FIT]) == 0
+    (best,) = Path("runs").glob("*/*/best.ckpt")
+    write_csv(Path("table.csv"))
+    capsys.readouterr()
+    data = ["--data", "TableCSV", "--data.path", "table.csv", "--data.target", "bought"]
+    options = ["--model", "MLPClassifier", *data, "--data.predict_path", "table.csv", "--ckpt_path", str(best)]
+    assert main(["predict", *options]) == 2
+    assert "best.ckpt was not trained on TableCSV" in capsys.readouterr().err
+
+
+# Texts
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "folder"])
+def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_texts(Path("old/texts.csv"), rows())
+    run = fit("RNNClassifier", "TextFiles", "--data.path", "old/texts.csv")
+    texts = ["w1  good w2", "bad zebra", "so-so"]
+    if kind == "folder":
+        for name, text in zip(("b/1.txt", "b/2.txt", "z.txt"), texts, strict=True):
+            Path("new", name).parent.mkdir(parents=True, exist_ok=True)
+            Path("new", name).write_text(text)
+        found = predict(run)
+        assert [row["file"] for row in found] == ["b/1.txt", "b/2.txt", "z.txt"]
+    else:
+        content = {"csv": "id,text\n" + "".join(f"{i},{text}\n" for i, text in enumerate(texts))}
+        content["jsonl"] = "".join(f'{{"text": "{text}"}}\n' for text in texts)
+        Path(f"new.{kind}").write_text(content[kind])
+        found = predict(run, f"new.{kind}")
+        assert "file" not in found[0]
+    network, state, _ = by_hand(run, "RNNClassifier", "TextFiles")
+    tokens = state["vocabulary"]["tokens"]
+    numbers = [[tokens.index(word) if word in tokens else 1 for word in text] for text in
+               (["w1", "good", "w2"], ["bad", "zebra"], ["so", "-", "so"])]  # fmt: skip
+    expected = torch.cat([network(torch.tensor([row]), torch.tensor([len(row)])) for row in numbers])
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+    Path("new.csv").write_text("txt,label\nhello,a\n")
+    assert "no column 'text'; did you mean 'txt'? (there are: txt, label)" in refused(run, capsys, path="new.csv")
+    Path("new.csv").write_text('text\nhello\n" "\n')
+    assert "new.csv, line 3: the text is empty" in refused(run, capsys, path="new.csv")
+    Path("empty").mkdir()
+    assert "predict_path: empty: no text in it (.txt)" in refused(run, capsys, path="empty")
+
+
+# Pictures and sound
+
+
+@pytest.mark.parametrize("budget", [2.0, 0.0])
+def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(Path("old"), size=8)
+    options = ["--data.root", "old", "--data.size", "8", "--data.memory_budget", str(budget)]
+    run = fit("MLPClassifier", "ImageFolder", *options)
+    pixels = np.random.default_rng(5).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    Path("new/deep/er").mkdir(parents=True)
+    names = ["a.png", "deep/er/z.png", "m.png"]  # in the order of their paths
+    for name, image in zip(names, pixels, strict=True):
+        Image.fromarray(image).save(Path("new", name))
+    found = predict(run)
+    assert [row["file"] for row in found] == names
+    network, state, _ = by_hand(run, "MLPClassifier", "ImageFolder")
+    raw = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    expected = network((raw - torch.tensor(state["mean"]).view(3, 1, 1)) / torch.tensor(state["std"]).view(3, 1, 1))
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+    assert [row["file"] for row in predict(run, "new/m.png")] == ["m.png"]
+    Path("new/broken.png").write_bytes(b"no image")
+    assert "new/broken.png: no image, or a broken one" in refused(run, capsys)
+    rest = predict(run, "new", "--data.skip_broken", "true")
+    assert [row["file"] for row in rest] == names
+    torch.testing.assert_close(shown(rest), expected, rtol=1e-5, atol=1e-6)
+    assert "trained on inputs of shape (3, 8, 8)" in refused(run, capsys, "--data.size", "16", path="new/m.png")
+
+
+def test_new_recordings(capsys: pytest.CaptureFixture[str]) -> None:
+    write_audio_folder(Path("old"), size=8)
+    sound = ["--data.sample_rate", "8000", "--data.n_mels", "12", "--data.equal_loudness", "false"]
+    run = fit("RNNClassifier", "AudioFolder", "--data.root", "old", *sound)
+    waveforms = [tone(500, 700), tone(900, 400)]
+    write_wav(Path("new/one.wav"), waveforms[0])
+    write_wav(Path("new/deep/two.wav"), waveforms[1])
+    found = predict(run)
+    assert [row["file"] for row in found] == ["deep/two.wav", "one.wav"]
+    network, state, _ = by_hand(run, "RNNClassifier", "AudioFolder")
+    log_mel = LogMel(8000, 12)
+    expected = []
+    for wave in reversed(waveforms):
+        features, frames = log_mel(torch.from_numpy(wave).unsqueeze(0), torch.tensor([len(wave)]))
+        expected.append(network((features - torch.tensor(state["mean"])) / torch.tensor(state["std"]), frames))
+    torch.testing.assert_close(shown(found), torch.cat(expected), rtol=1e-4, atol=1e-5)
+    Path("new/silent.wav").write_bytes(b"")
+    assert "new/silent.wav" in refused(run, capsys)
+    assert "predict_path: none cannot be read: No such file" in refused(run, capsys, path="none")
+
+
+# Series
+
+
+def test_what_comes_after_a_new_series(capsys: pytest.CaptureFixture[str]) -> None:
+    write_series(Path("old/own.csv"), waves(120, 2), ("wind", "OT"))
+    data = ["--data.path", "old/own.csv", "--data.look_back", "12", "--data.horizon", "3"]
+    run = fit("MLPForecaster", "SeriesCSV", *data)
+    values = 3 * waves(20, 3, seed=1)
+    write_series(Path("new.csv"), values, ("OT", "other", "wind"))
+    (found,) = predict(run, "new.csv")
+    network, state, _ = by_hand(run, "MLPForecaster", "SeriesCSV")
+    mean, std = torch.tensor(state["channel_mean"]), torch.tensor(state["channel_std"])
+    window = torch.from_numpy(values[-12:, [2, 0]]).float()
+    expected = network(((window - mean) / std).unsqueeze(0))[0] * std + mean
+    assert list(found) == ["index", *(f"{name}+{step}" for name in ("wind", "OT") for step in (1, 2, 3))]
+    assert [float(v) for v in list(found.values())[1:]] == pytest.approx(expected.T.flatten().tolist(), rel=1e-4)
+    write_series(Path("short.csv"), values[:11], ("wind", "x", "OT"))
+    assert "short.csv: a forecast is made from 12 steps, the file has 11" in refused(run, capsys, path="short.csv")
+    write_series(Path("other.csv"), values, ("wind", "x", "OTs"))
+    assert "no column 'OT'; did you mean 'OTs'" in refused(run, capsys, path="other.csv")
+    said = refused(run, capsys, "--data.look_back", "6", path="new.csv")
+    assert "the checkpoint was trained on inputs of shape (12, 2), and these options of SeriesCSV make (6, 2)" in said
+    said = refused(run, capsys, "--data.horizon", "4", path="new.csv")
+    assert "the checkpoint was trained to forecast 3 steps, and horizon is 4" in said
+
+
+def test_new_series_to_classify() -> None:
+    write_series_folder(Path("old"))
+    run = fit("RNNClassifier", "SeriesFolder", "--data.root", "old")
+    series = [waves(6, 2), waves(9, 2, seed=1)]
+    for name, values in zip(("a", "b"), series, strict=True):
+        write_series(Path(f"new/{name}.csv"), values[:, ::-1], ("y", "x"), time=None)
+    found = predict(run)
+    assert [row["file"] for row in found] == ["a.csv", "b.csv"]
+    network, state, _ = by_hand(run, "RNNClassifier", "SeriesFolder")
+    mean, std = torch.tensor(state["channel_mean"]), torch.tensor(state["channel_std"])
+    scaled = [(torch.from_numpy(values).float() - mean) / std for values in series]
+    expected = torch.cat([network(values.unsqueeze(0), torch.tensor([len(values)])) for values in scaled])
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_test_split_is_predicted_as_long_as_nothing_new_is_given() -> None:
+    """Fit with a predict_path in the configuration: it is for `predict` alone."""
+    write_csv(Path("table.csv"))
+    Path("new.csv").write_text(HEADER + "\n40,Rome,1e4,?,?,?,?\n")
+    data = [
+        "--data",
+        "TableCSV",
+        "--data.path",
+        "table.csv",
+        "--data.target",
+        "bought",
+        "--data.predict_path",
+        "new.csv",
+    ]
+    assert main(["fit", "--model", "MLPClassifier", *data, *FIT]) == 0
+    (config,) = map(str, Path("runs").glob("*/*/config.yaml"))
+    for options, expected in (([], 1), (["--data.predict_path", "null"], 12)):
+        assert main(["predict", "--config", config, *options]) == 0
+        assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + expected
+    assert main(["predict", "--config", config, "--trainer.fast_dev_run", "true"]) == 0
+    assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + 12, "a dry run wrote"
