@@ -1,7 +1,9 @@
 """The commands: a LightningCLI in which any model may meet any data. The only place where data and tasks meet."""
 
+import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -15,17 +17,21 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
-from litnets.callbacks import Bar, Lines, PredictionsCSV, Record
-from litnets.checkpoints import check_fits, load_checkpoint
+from litnets.callbacks import Bar, Finite, Interruption, Lines, PredictionsCSV, Record
+from litnets.checkpoint_io import WholeCheckpointIO
+from litnets.checkpoints import check_fits, load_checkpoint, usable_checkpoint
 from litnets.errors import InputError
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
 from litnets.run import Run, environment
+from litnets.signals import Signals, Stop, exit_code
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -49,7 +55,8 @@ FACTS = (
 class Command(LightningCLI):
     """`litnets fit|validate|test|predict`: Lightning's CLI with a run's folder, default callbacks and linked facts."""
 
-    def __init__(self, args: ArgsType) -> None:
+    def __init__(self, args: ArgsType, signals: Signals) -> None:
+        self.signals = signals
         self.run: Run | None = None
         self.checkpoint: Path | None = None
         super().__init__(
@@ -163,12 +170,17 @@ class Command(LightningCLI):
             self.run = Run.new(Path(settings.runs_dir), settings.experiment, claim)
         if self.command == "fit" and self.run is not None:
             loggers = self._loggers(loggers, self.run)
-            callbacks = [Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
+            keep = config["enable_checkpointing"] is not False and not self._dry
+            guards = [Finite(self.run), Interruption(self.run, self.signals, keep)]
+            callbacks = [Record(self.run), *callbacks, *guards, *self._default_callbacks(self.run, config, loggers)]
             config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
         elif self.command == "predict" and self.run is not None:
             callbacks = [Record(self.run), *callbacks, PredictionsCSV(self.run)]
         if config["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar() if sys.stdout.isatty() else Lines())
+        config["plugins"] = _listed(config["plugins"])
+        if not any(isinstance(plugin, CheckpointIO) for plugin in config["plugins"]):
+            config["plugins"].append(WholeCheckpointIO())
         if getattr(self.datamodule, "shards_itself", False):
             config["use_distributed_sampler"] = False
         try:
@@ -265,7 +277,7 @@ class Command(LightningCLI):
             path = own.best if given == "best" else own.last
             if not path.exists():
                 raise InputError(f"--ckpt_path {given}: there is no {path}")
-            return path
+            return usable_checkpoint(own, path)
         if given is not None:
             return Path(given)
         if self.command == "fit" or self._dry:
@@ -348,6 +360,10 @@ _QUIET_WARNINGS = (
 )
 
 
+# What is wrong with the disk and not with the code; metrics.csv may notice it before a checkpoint does.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def _quieten() -> None:
     """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
@@ -363,12 +379,26 @@ def run(args: list[str]) -> int:
     _quieten()
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
-    try:
-        Command([arg for arg in args if arg != "--debug"])
-    except (InputError, MisconfigurationException) as error:
-        if debug:
-            traceback.print_exc()
-        else:
+    with Signals() as signals:
+        try:
+            Command([arg for arg in args if arg != "--debug"], signals)
+        except (InputError, MisconfigurationException) as error:
+            if debug:
+                traceback.print_exc()
+            else:
+                print(f"litnets: {error}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            if debug or error.errno not in _NO_ROOM:
+                raise
             print(f"litnets: {error}", file=sys.stderr)
-        return 2
+            return 2
+        except (Stop, SIGTERMException):
+            return exit_code(signals.received or signal.SIGTERM)
+        except Exception as error:
+            if signals.received is None:
+                raise
+            # A worker that was ended by the same Ctrl-C, for instance.
+            print(f"litnets: {type(error).__name__}: {error}", file=sys.stderr)
+            return exit_code(signals.received)
     return 0
