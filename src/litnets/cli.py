@@ -394,7 +394,7 @@ def run(args: list[str]) -> int:
             print(f"litnets: {error}", file=sys.stderr)
             return 2
         except (Stop, SIGTERMException):
-            return exit_code(signals.received or signal.SIGTERM)
+            return exit_code(signals.received or signal.SIGTERM)  # which says so
         except Exception as error:
             if signals.received is None:
                 raise

@@ -85,6 +85,7 @@ def exit_code(signum: int) -> int:
     """With which code the command ends that a signal has ended; for SIGUSR1 the job is queued again first."""
     if getattr(rank_zero_only, "rank", 0) != 0:
         return 0  # Lightning kills the first process when another one seems to have failed
+    _say(f"ended by {signal.Signals(signum).name}")
     if signum in (signal.SIGINT, signal.SIGTERM):
         return 128 + signum
     job = os.environ["SLURM_JOB_ID"]

@@ -19,8 +19,8 @@ class NotFiniteError(InputError):
 
 class Finite(Callback):
     """Looks at the losses and the weights every `trainer.log_every_n_steps` steps and before each checkpoint, and
-    stops the run with NotFiniteError when one is infinite or not a number. Losses are gathered on the device until then,
-    so that a step neither waits nor copies.
+    stops the run with NotFiniteError when one is infinite or not a number. Losses are gathered on the device until
+    then, so that a step neither waits nor copies.
 
     Args:
         run: The run whose last good checkpoint is named.

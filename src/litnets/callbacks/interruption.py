@@ -53,10 +53,12 @@ class Interruption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._ask_others()
-        if self.signals.received is not None and _stepped(trainer, batch_idx):
-            # The loops look at this when all of a batch is done, its validation and its logging included, which no
-            # hook comes after; there is no public way to set it (lightning 2.6.6).
-            trainer._signal_connector.received_sigterm = True
+        if _stepped(trainer, batch_idx):
+            self._end_soon(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ask_others()
+        self._end_soon(trainer)
 
     def on_validation_batch_end(
         self,
@@ -126,6 +128,12 @@ class Interruption(Callback):
             _say(f"not saved: {error}")
             return False
         return True
+
+    def _end_soon(self, trainer: Trainer) -> None:
+        # The loops look at this when all of a batch or of an epoch is done, validation and logging included, which no
+        # hook comes after; there is no public way to set it (lightning 2.6.6).
+        if self.signals.received is not None:
+            trainer._signal_connector.received_sigterm = True
 
     def _ask_others(self) -> None:
         """Whether any process got a signal, after the same batch in all of them."""
