@@ -64,7 +64,7 @@ class Task(LightningModule):
         self.train_metrics = train.clone(prefix="train/")
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
-        # A loss that is not a number makes the mean none; by default each update waits for the device and leaves it out.
+        # A loss that is not a number makes the mean none. By default an update waits for the device to leave it out.
         self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(3))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
