@@ -198,7 +198,7 @@ class Seen(Callback):
         (["--trainer.plugins", "tests.test_checkpoint_io.OwnIO"], OwnIO),
     ],
 )
-@pytest.mark.parametrize("command", ["fit", "predict"])
+@pytest.mark.parametrize("command", ["fit", "test"])
 def test_every_trainer_has_it(plugins: list[str], expected: type, command: str) -> None:
     Seen.plugins.clear()
     options = ["--trainer.fast_dev_run", "true", "--trainer.callbacks+", "tests.test_checkpoint_io.Seen"]
@@ -208,7 +208,7 @@ def test_every_trainer_has_it(plugins: list[str], expected: type, command: str) 
 
 @pytest.mark.parametrize("logger", ["null", "false"])
 def test_a_run_on_a_disk_that_fills_up(small_disk: Path, logger: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--runs_dir", str(small_disk), "--model.hidden_layer_sizes", "[320,320]", "--trainer.logger", logger]
+    options = ["--runs_dir", str(small_disk), "--model.hidden_layer_sizes", "[400,400]", "--trainer.logger", logger]
     assert fit(*options, "--test_after_fit", "false") == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
