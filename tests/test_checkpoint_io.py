@@ -20,6 +20,7 @@ from litnets.checkpoint_io import SaveError, WholeCheckpointIO
 from litnets.checkpoints import load_checkpoint
 from litnets.errors import InputError
 from tests.callbacks.test_interruption import TWO_EPOCHS, fit, the_run
+from tests.killed_saves import main as kill_saves
 
 OLD = {"state_dict": {"w": torch.zeros(10)}, "global_step": 1}
 NEW = {"state_dict": {"w": torch.ones(1_000_000)}, "global_step": 2}  # 4 MB
@@ -141,16 +142,10 @@ def test_it_loads_nothing_but_plain_data(tmp_path: Path) -> None:
         WholeCheckpointIO().load_checkpoint(path, weights_only=False)
 
 
-def test_kills_in_the_middle_of_saves(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.killed_saves", str(tmp_path), "10"],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == ""
-    assert re.match(r"10 kills, [1-9]\d* in the middle of a save, [1-9]\d* saves, all whole", done.stdout)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_kills_in_the_middle_of_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kill_saves(tmp_path, 10)
+    assert re.match(r"10 kills, [1-9]\d* in the middle of a save, [1-9]\d* saves, all whole", capsys.readouterr().out)
 
 
 @pytest.mark.slow

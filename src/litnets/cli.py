@@ -184,7 +184,9 @@ class Command(LightningCLI):
         if getattr(self.datamodule, "shards_itself", False):
             config["use_distributed_sampler"] = False
         try:
-            return AutoTrainer(**{**config, "callbacks": callbacks, "logger": loggers or False})
+            return AutoTrainer(
+                **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
+            )
         except BaseException:
             if self.run is not None:
                 self.run.discard_if_empty()
