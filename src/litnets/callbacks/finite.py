@@ -46,7 +46,7 @@ class Finite(Callback):
         step = trainer.global_step
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
-            self._losses.append(loss.detach())
+            self._losses.append(loss.detach() if loss.ndim == 0 else loss.detach().mean())
             stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
             self._steps.append(step if stepped else step + 1)
         if step // self._every > self._checked // self._every:
@@ -75,9 +75,9 @@ class Finite(Callback):
         self._losses, self._steps, self._checked = [], [], trainer.global_step
         weights = [p.detach() for p in pl_module.parameters() if p.is_floating_point()]
         # One number for all weights and one for each loss, and one copy of one boolean to the host.
-        numbers = [loss.float().reshape(-1) for loss in losses]
+        numbers = [torch.stack(losses).float()] if losses else []
         if weights:
-            numbers.append(get_total_norm(weights).float().reshape(-1))
+            numbers.append(get_total_norm(weights).float().reshape(1))
         suspect = bool(numbers) and not bool(torch.cat(numbers).isfinite().all())
         if not trainer.strategy.reduce_boolean_decision(suspect, all=False):
             return
@@ -98,9 +98,9 @@ class Finite(Callback):
 def _describe(losses: list[Tensor], steps: list[int], module: LightningModule, step: int) -> str | None:
     """What is not finite, None if all is."""
     parts = []
-    at = next((i for i, loss in enumerate(losses) if not loss.isfinite().all()), None)
+    at = next((i for i, loss in enumerate(losses) if not loss.isfinite()), None)
     if at is not None:
-        parts.append(f"step {steps[at]}: the loss is {losses[at].mean().item()}")
+        parts.append(f"step {steps[at]}: the loss is {losses[at].item()}")
     bad = [name for name, p in module.named_parameters() if p.is_floating_point() and not p.isfinite().all()]
     if bad:
         more = f" and {len(bad) - 1} more parameters" if len(bad) > 1 else ""
