@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
 from litnets.nets import RNN
-from litnets.tasks import Classifier
+from litnets.tasks import Classifier, MLPClassifier
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")

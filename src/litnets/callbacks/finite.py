@@ -52,9 +52,6 @@ class Finite(Callback):
         if step // self._every > self._checked // self._every:
             self._check(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._check(trainer, pl_module)
-
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
@@ -68,7 +65,8 @@ class Finite(Callback):
                 )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._check(trainer, pl_module)
+        if self._losses or trainer.global_step != self._checked:  # best.ckpt and last.ckpt are saved after one look
+            self._check(trainer, pl_module)
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         losses, steps = self._losses, self._steps
