@@ -214,8 +214,9 @@ def test_a_run_on_a_disk_that_fills_up(small_disk: Path, logger: str, capsys: py
 
 
 def test_a_run_that_logs_on_a_full_disk(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (small_disk / "rest").write_bytes(bytes(3 * 2**20 - 40_000))
-    assert fit("--runs_dir", str(small_disk), "--trainer.logger", "null") == 2
+    (small_disk / "rest").write_bytes(bytes(3 * 2**20 - 2 * 4096))  # room for config.yaml and environment.json
+    options = ["--trainer.enable_checkpointing", "false", "--trainer.log_every_n_steps", "1"]
+    assert fit("--runs_dir", str(small_disk), "--trainer.logger", "null", *options) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "No space left on device" in said[0]
