@@ -213,6 +213,8 @@ def test_a_run_on_a_disk_that_fills_up(small_disk: Path, logger: str, capsys: py
     assert not list(small_disk.glob("*/*/.*"))
 
 
+# TensorBoard writes in a thread of its own, which dies with a traceback of its own.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_run_that_logs_on_a_full_disk(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (small_disk / "rest").write_bytes(bytes(3 * 2**20 - 2 * 4096))  # room for config.yaml and environment.json
     options = ["--trainer.enable_checkpointing", "false", "--trainer.log_every_n_steps", "1"]
