@@ -1,13 +1,22 @@
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from litnets.checkpoints import check_fits, load_checkpoint
+from litnets.__main__ import main
+from litnets.checkpoints import check_fits, load_checkpoint, usable_checkpoint
 from litnets.errors import InputError
 from litnets.nets import MLP
+from litnets.run import Run
+from tests.callbacks.test_interruption import fit, the_run
+from tests.conftest import CONFIGS
+from tests.tiny_series import write_ett
+from tests.tiny_tables import write_csv
+from tests.tiny_text import tiny_names
 
 
 @pytest.fixture
@@ -127,3 +136,123 @@ def test_weights_that_do_not_fit_are_named(checkpoint):
     assert (
         misfit(checkpoint, nn.Module()) == f"checkpoint {checkpoint} does not fit Module, which has no layers.1.weight"
     )
+
+
+def test_one_changed_bit_of_the_weights_is_noticed(checkpoint):
+    whole = bytearray(checkpoint.read_bytes())
+    at = whole.index(load_checkpoint(checkpoint)["state_dict"]["layers.1.weight"].numpy().tobytes())
+    whole[at + 2] ^= 1
+    checkpoint.write_bytes(whole)
+    assert torch.load(checkpoint, weights_only=True), "torch notices by itself now"
+    assert "garbled" in refused(checkpoint)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    for step, path in ((30, run.last), (10, run.folder / "epoch.ckpt"), (20, run.best)):
+        torch.save({"state_dict": MLP(4, 3, [5]).state_dict(), "global_step": step}, path)
+    return run
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_a_whole_checkpoint_is_used(run, capsys):
+    assert usable_checkpoint(run, run.last) == run.last
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, lambda path: path.write_bytes(b""), lambda path: path.write_text("lr: 1")]
+)
+def test_the_newest_whole_one_is_used_instead(run, damage, capsys):
+    damage(run.last)
+    assert usable_checkpoint(run, run.last) == run.best
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"litnets: checkpoint {run.last}: not a checkpoint that loads safely; "
+        "it is truncated, garbled, or another file",
+        f"litnets: {run.best} is used instead (step 20)",
+    ]
+    truncate(run.best)
+    assert usable_checkpoint(run, run.last) == run.folder / "epoch.ckpt"
+
+
+def test_no_whole_one_is_left(run):
+    for path in run.checkpoints():
+        truncate(path)
+    with pytest.raises(InputError, match=r"last.ckpt: not a checkpoint .* has no other one that is whole"):
+        usable_checkpoint(run, run.last)
+
+
+def test_none_is_made_up_for_one_that_never_was(run):
+    run.last.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        usable_checkpoint(run, run.last)
+
+
+def test_the_command_goes_on_with_the_newest_whole_one(capsys):
+    assert fit("--test_after_fit", "false") == 0
+    run = the_run()
+    truncate(run.last)
+    capsys.readouterr()
+    assert main(["validate", "--config", str(run.config), "--ckpt_path", "last"]) == 0
+    said = capsys.readouterr()
+    assert f"{run.best} is used instead" in said.err
+    assert f"validate, {run.best}" in said.out
+    assert main(["test", "--config", str(run.config), "--ckpt_path", str(run.last)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "weights_only" not in said
+
+
+# What this reads is plain data, and it reads it without litnets, Lightning or the configuration.
+READ = """
+import sys, torch
+PLAIN = (bool, int, float, str, type(None), torch.Tensor)
+
+def look(value, where):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            look(key, where)
+            look(inner, f"{where}.{key}")
+    elif type(value) in (list, tuple, set):
+        for inner in value:
+            look(inner, where)
+    else:
+        assert type(value) in PLAIN, f"{where}: {type(value)}"
+
+for path in sys.argv[1:]:
+    content = torch.load(path, weights_only=True, map_location="cpu")
+    look(content, path)
+    assert content["state_dict"] and content["optimizer_states"] and content["hyper_parameters"]
+assert not {"litnets", "lightning", "pytorch_lightning", "torchmetrics"} & set(sys.modules)
+print(len(sys.argv) - 1)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+def test_checkpoints_of_every_task_hold_plain_data(tmp_path, monkeypatch):
+    tiny = tmp_path / "tiny"
+    write_ett(tiny, monkeypatch)
+    tiny_names(tiny, monkeypatch)
+    write_csv(tmp_path / "shop.csv")
+    short = ["--trainer.max_epochs", "1", "--test_after_fit", "false", "--trainer.logger", "false"]
+    table = ["--data", "TableCSV", "--data.path", "shop.csv", "--data.target"]
+    for options in (
+        ["--model", "MLPClassifier", *table, "bought", "--model.lr_scheduler", "OneCycleLR", "--model.lr", "0.01"],
+        ["--model", "MLPRegressor", *table, "price", "--model.lr_scheduler", "ReduceLROnPlateau"],
+        ["--config", str(CONFIGS / "etth1_linear.yaml"), "--data.data_dir", str(tiny)],
+        ["--config", str(CONFIGS / "names_rnn.yaml"), "--data.data_dir", str(tiny)],
+    ):
+        assert main(["fit", *options, *short]) == 0
+    paths = [str(path) for path in sorted(tmp_path.glob("checkpoints/*/*/*.ckpt"))]
+    assert len(paths) == 2 * 4
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *paths], capture_output=True, text=True, check=False, env={"PYTHONSAFEPATH": "1"}
+    )
+    assert done.stderr == ""
+    assert done.stdout == "8\n"

@@ -40,9 +40,12 @@ def main(args: list[str] | None = None) -> int:
 
         print(f"litnets {__version__}")
         return 0
-    from litnets.cli import run
+    try:
+        from litnets.cli import run
 
-    return run(given)
+        return run(given)
+    except KeyboardInterrupt:  # before `run` listens to signals
+        return 130
 
 
 if __name__ == "__main__":

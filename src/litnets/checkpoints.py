@@ -2,6 +2,9 @@
 
 import pickle
 import struct
+import sys
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +12,33 @@ import torch
 from torch import nn
 
 from litnets.errors import InputError
+from litnets.run import Run
 
 # What torch.load raises on files with random bytes in them.
 _BROKEN = (
     RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
-    struct.error,
+    struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, its tensors left on disk until they are used, with torch's safe loading.
+def load_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU, with torch's safe loading.
+
+    Args:
+        path: The file.
+        mmap: Whether its tensors are left on disk until they are used.
 
     Raises:
-        InputError: No file, or one that is no whole checkpoint.
+        InputError: No file, or one that is no whole checkpoint: every byte of it is held against its checksums.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        if zipfile.is_zipfile(path):  # torch itself compares no checksums, so that it would load changed weights
+            with zipfile.ZipFile(path) as archive:
+                if (part := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(part)
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
     except PermissionError as error:
         raise InputError(f"checkpoint {path}: cannot be read: {error}") from error
     except _BROKEN as error:
@@ -36,6 +48,32 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
     return content
+
+
+def usable_checkpoint(run: Run, path: Path) -> Path:
+    """`path`, a checkpoint of `run`, if it is whole; otherwise the newest one of the run that is, and a word about it
+    on stderr.
+
+    Raises:
+        InputError: There is no such file, or none of the run's is whole.
+    """
+    try:
+        load_checkpoint(path)
+        return path
+    except InputError as error:
+        if not path.is_file():
+            raise
+        steps: dict[Path, tuple[int, int]] = {}
+        for other in run.checkpoints():
+            try:
+                steps[other] = load_checkpoint(other)["global_step"], other.stat().st_mtime_ns
+            except (InputError, KeyError):
+                continue  # it is as bad
+        if not steps:
+            raise InputError(f"{error}; {run.folder} has no other one that is whole") from error
+        newest = max(steps, key=lambda other: steps[other])
+        print(f"litnets: {error}\nlitnets: {newest} is used instead (step {steps[newest][0]})", file=sys.stderr)
+        return newest
 
 
 def check_fits(path: Path, content: dict[str, Any], model: nn.Module) -> None:

@@ -1,7 +1,9 @@
 """The commands: a LightningCLI in which any model may meet any data. The only place where data and tasks meet."""
 
+import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -17,11 +19,24 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
-from litnets.callbacks import Bar, Checkpoint, Lines, PredictionsCSV, Record, Resumption, position
-from litnets.checkpoints import check_fits, load_checkpoint, load_weights
+from litnets.callbacks import (
+    Bar,
+    Checkpoint,
+    Finite,
+    Interruption,
+    Lines,
+    PredictionsCSV,
+    Record,
+    Resumption,
+    position,
+)
+from litnets.checkpoint_io import WholeCheckpointIO
+from litnets.checkpoints import check_fits, load_checkpoint, load_weights, usable_checkpoint
 from litnets.errors import InputError
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
@@ -29,6 +44,7 @@ from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
 from litnets.resume import NothingToDo, changes, changes_optimization, check_changes, check_unfinished, find_run
 from litnets.run import Run, environment
+from litnets.signals import Signals, Stop, exit_code
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -52,7 +68,8 @@ FACTS = (
 class Command(LightningCLI):
     """`litnets fit|validate|test|predict`: Lightning's CLI with a run's folder, default callbacks and linked facts."""
 
-    def __init__(self, args: ArgsType, resume: Run | None = None) -> None:
+    def __init__(self, args: ArgsType, signals: Signals, resume: Run | None = None) -> None:
+        self.signals = signals
         self.run: Run | None = resume
         self._going_on = resume is not None
         self._changed: dict[str, tuple[Any, Any]] = {}
@@ -149,8 +166,12 @@ class Command(LightningCLI):
         self._dry = bool(config.trainer.fast_dev_run)
         self.dump = self._parser(self.command).dump(config, skip_unset=False)
         own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
+        if self.command == "fit" and self.run is None and self._given_checkpoint is None:
+            self.run = Run.requeued(Path(config.runs_dir), config.experiment)
+            self._going_on = self.run is not None
         if self._going_on:
-            self.checkpoint = self.run.last if self.run is not None and self.run.last.exists() else None
+            assert self.run is not None
+            self.checkpoint = usable_checkpoint(self.run, self.run.last) if self.run.last.exists() else None
         else:
             self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
         config.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
@@ -211,17 +232,26 @@ class Command(LightningCLI):
             self.run = Run.new(Path(settings.runs_dir), settings.experiment, claim)
         if self.command == "fit" and self.run is not None:
             loggers = self._loggers(loggers, self.run)
-            resumption = Resumption(changes_optimization(self._changed))
-            callbacks = [resumption, Record(self.run), *callbacks, *self._default_callbacks(self.run, config, loggers)]
+            callbacks = [
+                Resumption(changes_optimization(self._changed)),
+                Record(self.run),
+                *callbacks,
+                *self._default_callbacks(self.run, config, loggers),
+            ]
             config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
         elif self.command == "predict" and self.run is not None:
             callbacks = [Record(self.run), *callbacks, *([] if self._dry else [PredictionsCSV(self.run)])]
         if config["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar() if sys.stdout.isatty() else Lines())
+        config["plugins"] = _listed(config["plugins"])
+        if not any(isinstance(plugin, CheckpointIO) for plugin in config["plugins"]):
+            config["plugins"].append(WholeCheckpointIO())
         if getattr(self.datamodule, "shards_itself", False):
             config["use_distributed_sampler"] = False
         try:
-            return AutoTrainer(**{**config, "callbacks": callbacks, "logger": loggers or False})
+            return AutoTrainer(
+                **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
+            )
         except BaseException:
             if self.run is not None:
                 self.run.discard_if_empty()
@@ -319,7 +349,7 @@ class Command(LightningCLI):
             path = own.best if given == "best" else own.last
             if not path.exists():
                 raise InputError(f"--ckpt_path {given}: there is no {path}")
-            return path
+            return usable_checkpoint(own, path)
         if given is not None:
             return Path(given)
         if self.command == "fit" or self._dry:
@@ -336,11 +366,15 @@ class Command(LightningCLI):
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
         checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
         checkpoint.run = run
-        callbacks: list[Any] = [self._get(self.config_init, "early_stopping")]
         if self._dry:
             config["enable_checkpointing"] = False  # Lightning would write last.ckpt all the same
-        if config["enable_checkpointing"] is not False:
-            callbacks.append(checkpoint)
+        keep = config["enable_checkpointing"] is not False
+        callbacks: list[Any] = [
+            self._get(self.config_init, "early_stopping"),
+            Finite(run),
+            Interruption(run, self.signals, checkpoint if keep else None),
+            *([checkpoint] if keep else []),
+        ]
         if loggers:
             callbacks.append(self._get(self.config_init, "lr_monitor"))
         return callbacks
@@ -412,6 +446,10 @@ _QUIET_WARNINGS = (
 )
 
 
+# What is wrong with the disk and not with the code; metrics.csv may notice it before a checkpoint does.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def _quieten() -> None:
     """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
@@ -427,31 +465,46 @@ def run(args: list[str]) -> int:
     _quieten()
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
-    try:
-        args = [arg for arg in args if arg != "--debug"]
-        if args[:1] == ["resume"]:
-            resume(args[1:])
-        else:
-            Command(args)
-    except NothingToDo as done:
-        print(done)
-    except (InputError, MisconfigurationException) as error:
-        if debug:
-            traceback.print_exc()
-        else:
+    args = [arg for arg in args if arg != "--debug"]
+    with Signals() as signals:
+        try:
+            if args[:1] == ["resume"]:
+                resume(args[1:], signals)
+            else:
+                Command(args, signals)
+        except NothingToDo as done:
+            print(done)
+        except (InputError, MisconfigurationException) as error:
+            if debug:
+                traceback.print_exc()
+            else:
+                print(f"litnets: {error}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            if debug or error.errno not in _NO_ROOM:
+                raise
             print(f"litnets: {error}", file=sys.stderr)
-        return 2
+            return 2
+        except (Stop, SIGTERMException):
+            return exit_code(signals.received or signal.SIGTERM)  # which says so
+        except Exception as error:
+            if signals.received is None:
+                raise
+            # A worker that was ended by the same Ctrl-C, for instance.
+            print(f"litnets: {type(error).__name__}: {error}", file=sys.stderr)
+            return exit_code(signals.received)
     return 0
 
 
-def resume(args: list[str]) -> None:
+def resume(args: list[str], signals: Signals) -> None:
     """`litnets resume [RUN] [options]`: go on with a run, in its folder, from its last checkpoint.
 
     Args:
         args: A run's folder, an experiment's (its newest run) or nothing (the newest of all), then options of `fit`.
+        signals: Who listens to signals.
     """
     where = args[0] if args and not args[0].startswith("-") else None
     options = args if where is None else args[1:]
     runs_dir = next((Path(value) for name, value in pairwise(options) if name == "--runs_dir"), Path("checkpoints"))
     found = find_run(where, runs_dir)
-    Command(["fit", "--config", str(found.configs[-1]), *options], resume=found)
+    Command(["fit", "--config", str(found.configs[-1]), *options], signals, resume=found)

@@ -72,6 +72,24 @@ class Run:
         raise InputError(f"{root / experiment} has a thousand runs of this second")
 
     @classmethod
+    def requeued(cls, root: Path, experiment: str) -> "Run | None":
+        """The run that this job of SLURM has made before it was queued again, if it is such a job and has made one.
+
+        A job queued again starts with the same command line, number (`SLURM_JOB_ID`) and `SLURM_RESTART_COUNT`. The
+        command line is compared as well, because one job may train several networks one after the other.
+        """
+        job = os.environ.get("SLURM_JOB_ID")
+        if job is None or int(os.environ.get("SLURM_RESTART_COUNT") or 0) == 0:
+            return None
+        for folder in sorted((root / experiment).glob("*/"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            run = cls(folder)
+            if run.environment.exists():
+                known = json.loads(run.environment.read_text())
+                if known.get("slurm_job_id") == job and known.get("command") == shlex.join(sys.argv):
+                    return run
+        return None
+
+    @classmethod
     def of_config(cls, config: Path) -> "Run | None":
         """The run that this config.yaml belongs to, if it lies in a run's folder."""
         run = cls(config.parent)
@@ -117,6 +135,10 @@ class Run:
     @property
     def last(self) -> Path:
         return self.folder / "last.ckpt"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints in the folder, the newest first."""
+        return sorted(self.folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     @property
     def metrics(self) -> Path:
@@ -168,6 +190,7 @@ def environment(seed: int | None) -> dict[str, Any]:
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
         "seed": seed,
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
 from litnets.nets import RNN
-from litnets.tasks import Classifier
+from litnets.tasks import Classifier, MLPClassifier
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -137,3 +137,14 @@ def test_the_plateaus_monitor_is_checked_too():
     model = Classifier(nn.Linear(3, 3), 3, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": "val/los"})
     with pytest.raises(InputError, match="no metric 'val/los'; did you mean 'val/loss'"):
         model.check_monitor("val/accuracy")
+
+
+def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean() -> None:
+    model = MLPClassifier(input_shape=(2,), num_classes=2)
+    model.val_loss.update(torch.tensor(1.0), 3)
+    model.val_loss.update(torch.tensor(float("nan")), 3)
+    assert model.val_loss.compute().isnan()
+    model.val_loss.reset()
+    for loss, weight in ((1.0, 1), (4.0, 2)):
+        model.val_loss.update(torch.tensor(loss), weight)
+    assert model.val_loss.compute() == 3.0

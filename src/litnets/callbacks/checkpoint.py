@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from litnets.callbacks import position
@@ -112,12 +111,13 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._stepping = False
         self._save(trainer)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save where training stands, if that is known: not inside an optimiser's step, nor inside a validation, which
-        is run again from the last save. Of several processes a broken one cannot save with the others."""
-        told = isinstance(exception, (SIGTERMException, KeyboardInterrupt))
-        if self._began and trainer.training and (told or trainer.world_size == 1):
+    def save_where_it_stands(self, trainer: Trainer) -> bool:
+        """Save last.ckpt in the middle of training, for one that ends before its time. Whether it was saved: it is not
+        inside an optimiser's step, nor inside a validation, which goes on from the last save."""
+        where = self._at(trainer) if self._began and trainer.training else None
+        if where is not None:
             self._save(trainer)
+        return where is not None
 
     def _at(self, trainer: Trainer) -> position.Position | None:
         """Where training stands, None where it cannot go on from."""

@@ -64,7 +64,9 @@ class Task(LightningModule):
         self.train_metrics = train.clone(prefix="train/")
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
-        self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
+        # A loss that is not a number makes the mean none: by default it is left out. ("disable", which would be faster,
+        # forgets the weights in torchmetrics 1.9.)
+        self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy=math.nan) for _ in range(3))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
