@@ -146,7 +146,7 @@ def test_a_checkpoint_of_other_data_is_refused(capsys: pytest.CaptureFixture[str
 # Texts
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "folder"])
+@pytest.mark.parametrize("kind", ["csv", "folder", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_texts(Path("old/texts.csv"), rows())
     run = fit("RNNClassifier", "TextFiles", "--data.path", "old/texts.csv")
@@ -180,7 +180,7 @@ def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
 # Pictures and sound
 
 
-@pytest.mark.parametrize("budget", [2.0, 0.0])
+@pytest.mark.parametrize("budget", [2.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
     write_image_folder(Path("old"), size=8)
     options = ["--data.root", "old", "--data.size", "8", "--data.memory_budget", str(budget)]
