@@ -21,7 +21,9 @@ ALLOWED = {
     "callbacks": {"run"},
     "messages": {"data", "errors"},
     "__init__": set(),
-    "__main__": {"cli", "__version__"},
+    "wandb_run": {"errors", "run"},
+    "sync": {"errors"},
+    "__main__": {"cli", "sync", "__version__"},
     "cli": {
         "data",
         "tasks",
@@ -33,6 +35,7 @@ ALLOWED = {
         "precision",
         "results",
         "run",
+        "wandb_run",
     },
 }
 

@@ -12,6 +12,7 @@ commands:
   validate    evaluate a checkpoint on the validation split
   test        evaluate a checkpoint on the test split
   predict     write a checkpoint's predictions for the test split
+  sync        send what runs kept for Weights & Biases while offline
 
 examples:
   litnets fit --config configs/digits_mlp.yaml
@@ -37,6 +38,10 @@ def main(args: list[str] | None = None) -> int:
 
         print(f"litnets {__version__}")
         return 0
+    if given[0] == "sync":
+        from litnets.sync import sync
+
+        return sync(given[1:])
     from litnets.cli import run
 
     return run(given)

@@ -9,16 +9,17 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
+import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
-from litnets.callbacks import Bar, Lines, PredictionsCSV, Record
+from litnets.callbacks import Bar, Figures, Graph, Histograms, Lines, PredictionsCSV, Record
 from litnets.checkpoints import check_fits, load_checkpoint
 from litnets.errors import InputError
 from litnets.loggers import MetricsCSV
@@ -26,6 +27,7 @@ from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
 from litnets.run import Run, environment
+from litnets.wandb_run import WandbOptions, build, conclude, directions, settle, tells_wandb, what_next
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -86,8 +88,11 @@ class Command(LightningCLI):
             ("monitor", str | None, None, "Metric that says which epoch is best (default: the task's own)."),
             ("monitor_mode", Literal["min", "max"] | None, None, "What is best for a monitor of your own."),
             ("test_after_fit", bool, True, "Whether fit tests the best checkpoint when it is done."),
+            ("figures", bool, True, "Whether a test's confusion matrix, ROC and PR curves go to TensorBoard and W&B."),
+            ("histograms", bool, False, "Whether those of weights and gradients go to TensorBoard, once an epoch."),
         ):
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+        parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
@@ -129,6 +134,9 @@ class Command(LightningCLI):
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
         self._dry = bool(config.trainer.fast_dev_run)
+        given = _listed(config.trainer.logger)
+        wandb_used = self.command == "fit" and not self._dry and given != [False]
+        self._wandb_mode = settle(config.wandb.mode, given) if wandb_used else None
         self.dump = self._parser(self.command).dump(config, skip_unset=False)
         own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
         self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
@@ -227,12 +235,14 @@ class Command(LightningCLI):
             whole, classes = summarize(metrics)
             results = run.update_results(test=whole, test_per_class=classes)
             print_results("test, best checkpoint" if best else "test", metrics)
+        conclude(trainer.loggers, settings.wandb, results, best)
         print(best_of(results))
         print(f"\nrun folder: {run.folder}")
         print("what next:")
         print(f"  litnets test --config {run.config}")
         print(f"  litnets predict --config {run.config}")
-        print(f"  tensorboard --logdir {run.folder.parent}")
+        for command in (f"tensorboard --logdir {run.folder.parent}", *what_next(trainer.loggers)):
+            print(f"  {command}")
 
     def after_test(self) -> None:
         self._report("test")
@@ -288,7 +298,10 @@ class Command(LightningCLI):
         if config["enable_checkpointing"] is not False:
             callbacks.append(checkpoint)
         if loggers:
-            callbacks.append(self._get(self.config_init, "lr_monitor"))
+            callbacks += [self._get(self.config_init, "lr_monitor"), Graph()]
+        settings = self.config[self.command]
+        callbacks += [Histograms()] if loggers and settings.histograms else []
+        callbacks += [Figures()] if loggers and settings.figures else []
         return callbacks
 
     def _loggers(self, given: list[Any], run: Run) -> list[Logger]:
@@ -298,7 +311,21 @@ class Command(LightningCLI):
         chosen = [logger for logger in given if isinstance(logger, Logger)]
         folder = str(run.folder)
         others = chosen or [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)]
-        return [MetricsCSV(run.metrics), *others]
+        return [MetricsCSV(run.metrics), *self._with_wandb(others, run)]
+
+    def _with_wandb(self, loggers: list[Logger], run: Run) -> list[Logger]:
+        """The loggers, with those of W&B made this run's own, and the one of `--wandb.mode`."""
+        settings = self.config[self.command]
+        specs = [spec for spec in _listed(settings.trainer.logger) if isinstance(spec, Namespace)]
+        rest = [logger for logger in loggers if type(logger) is not WandbLogger]
+        if self._wandb_mode is None or self._dry:
+            return rest
+        wished: list[Any] = [spec.as_dict() for spec in specs if spec.class_path.rpartition(".")[2] == "WandbLogger"]
+        checkpoint = self._get(self.config_init, "checkpoint")
+        config = {**yaml.safe_load(self.dump), "environment": environment(self._get(self.config, "seed_everything"))}
+        best = directions(self.model, checkpoint.monitor, checkpoint.mode)
+        own = [build(settings.wandb, self._wandb_mode, run, config, best, spec) for spec in wished or [None]]
+        return [*rest, *own]
 
 
 def _listed(value: Any) -> list[Any]:
@@ -356,6 +383,7 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
+@tells_wandb
 def run(args: list[str]) -> int:
     """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
     a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
