@@ -27,7 +27,7 @@ from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
 from litnets.run import Run, environment
-from litnets.wandb_run import WandbOptions, build, conclude, directions, settle, tells_wandb, what_next
+from litnets.wandb_run import Gradients, WandbOptions, build, conclude, directions, settle, tells_wandb, what_next
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -302,6 +302,7 @@ class Command(LightningCLI):
         settings = self.config[self.command]
         callbacks += [Histograms()] if loggers and settings.histograms else []
         callbacks += [Figures()] if loggers and settings.figures else []
+        callbacks += [Gradients()] if settings.wandb.gradients else []
         return callbacks
 
     def _loggers(self, given: list[Any], run: Run) -> list[Logger]:

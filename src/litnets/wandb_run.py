@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from uuid import uuid4
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -51,7 +51,7 @@ class WandbOptions:
         group: Runs of one group are shown together.
         notes: A longer description.
         log_model: Whether the best checkpoint is uploaded, as an artifact with the aliases `best` and `latest`.
-        gradients: Whether histograms of the gradients are sent, every 100 steps.
+        gradients: Whether histograms of the gradients are sent, each time that the loss is logged.
     """
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
@@ -72,7 +72,7 @@ class WandbRun(WandbLogger):
     Args:
         run: The run; its `wandb/run.json` holds the W&B run's id.
         mode: `online` becomes `offline`, with a word, where the service does not answer.
-        config: What is shown as the run's configuration.
+        shown: What is shown as the run's configuration.
         directions: `min` or `max` for each metric whose best value the summary is to show.
         options: WandbLogger's own arguments.
     """
@@ -81,17 +81,17 @@ class WandbRun(WandbLogger):
         self,
         run: Run,
         mode: Mode,
-        config: Mapping[str, Any],
+        shown: Mapping[str, Any],
         directions: Mapping[str, str],
         **options: Any,
     ) -> None:
-        if options.get("offline"):
+        if options.get("offline") or options.pop("mode", None) in ("offline", "dryrun"):
             mode = "offline"
         project = options.get("project") or os.environ.get("WANDB_PROJECT") or __name__.partition(".")[0]
         self.options = options | {"project": project, "save_dir": run.folder, "offline": False}
         super().__init__(**self.options)
         self.run, self.mode, self._directions = run, mode, dict(directions)
-        self._shown_config = dict(config)
+        self._shown = dict(shown)
 
     @property
     @rank_zero_experiment
@@ -116,7 +116,7 @@ class WandbRun(WandbLogger):
         first = sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
         own = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version", "save_dir")
         init = {name: value for name, value in self.options.items() if name not in (*own, "offline", "anonymous")}
-        given = init.pop("id", None) or self.options.get("version")
+        given = self.options.get("id") or self.options.get("version")
         init |= {"dir": str(self.run.folder), "id": self._id_of_folder(given), "resume": "allow"}
         init["name"] = init.get("name") or f"{self.run.folder.parent.name}/{self.run.folder.name}"
         end = _END_WITH_MODEL if self.options.get("log_model") else _END
@@ -129,17 +129,20 @@ class WandbRun(WandbLogger):
                 begun = wandb.init(**init, mode="online")
             except (OSError, HTTPException, wandb.Error) as error:
                 said = " ".join(str(error).split())[:200]
-                print(f"W&B: {service()} does not answer ({said}); going on offline", flush=True)
+                print(f"W&B: {service()}: {said}; going on offline", flush=True)
                 self.mode = "offline"
         if begun is None:
-            begun = wandb.init(**init, mode="offline")
+            try:
+                begun = wandb.init(**init, mode="offline")
+            except wandb.Error as error:
+                raise InputError(f"wandb: {error}") from error
         where = begun.url if self.mode == "online" else f"offline, run {begun.id}"
         print(f"W&B: {where}", flush=True)
         begun.define_metric("trainer/global_step")
         begun.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         for name, direction in self._directions.items():
             begun.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=f"{direction},last")
-        begun.config.update(self._shown_config, allow_val_change=True)
+        begun.config.update(self._shown, allow_val_change=True)
         if first:
             begun.log({}, step=first, commit=False)
         return begun
@@ -152,6 +155,16 @@ class WandbRun(WandbLogger):
         new = given or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
         self.run.write_json(path, {"id": new})
         return new
+
+
+class Gradients(Callback):
+    """Sends histograms of the gradients to W&B, each time that the loss is logged."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            if isinstance(logger, WandbLogger):
+                logger.watch(pl_module, log="gradients", log_freq=every, log_graph=False)
 
 
 def settle(mode: str, given: Sequence[Any]) -> Mode | None:
@@ -222,7 +235,7 @@ def build(
     options: WandbOptions,
     mode: Mode,
     run: Run,
-    config: Mapping[str, Any],
+    shown: Mapping[str, Any],
     directions: Mapping[str, str],
     given: Any = None,
 ) -> WandbRun:
@@ -231,8 +244,9 @@ def build(
     own: dict[str, Any] = {"log_model": False, "save_dir": None}
     if given is not None:
         own = {**given.get("init_args", {}), **given.get("dict_kwargs", {})}
+        own = {name: value for name, value in own.items() if value is not None}
     rest = ("project", "entity", "name", "tags", "group", "notes")
-    return WandbRun(run, mode, config, directions, **own | {n: own.get(n) or getattr(options, n) for n in rest})
+    return WandbRun(run, mode, shown, directions, **own | {n: own.get(n) or getattr(options, n) for n in rest})
 
 
 def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[str, str]:
