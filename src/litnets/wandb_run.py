@@ -117,7 +117,7 @@ class WandbRun(WandbLogger):
         own = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version", "save_dir")
         init = {name: value for name, value in self.options.items() if name not in (*own, "offline", "anonymous")}
         given = self.options.get("id") or self.options.get("version")
-        init |= {"dir": str(self.run.folder), "id": self._id_of_folder(given), "resume": "allow"}
+        init |= {"dir": str(self.run.folder.absolute()), "id": self._id_of_folder(given), "resume": "allow"}
         init["name"] = init.get("name") or f"{self.run.folder.parent.name}/{self.run.folder.name}"
         end = _END_WITH_MODEL if self.options.get("log_model") else _END
         settings = wandb.Settings(quiet=True, show_info=False, init_timeout=_START, finish_timeout=end)
@@ -131,6 +131,7 @@ class WandbRun(WandbLogger):
                 said = " ".join(str(error).split())[:200]
                 print(f"W&B: {service()}: {said}; going on offline", flush=True)
                 self.mode = "offline"
+                wandb.teardown()  # what has half begun keeps the id
         if begun is None:
             try:
                 begun = wandb.init(**init, mode="offline")
@@ -279,6 +280,13 @@ def what_next(loggers: Sequence[Logger]) -> list[str]:
     return [f"litnets sync {w.run.folder}" for w in loggers if isinstance(w, WandbRun) and w.mode == "offline"]
 
 
+def _finish(wandb: Any, code: int) -> None:
+    try:
+        wandb.finish(exit_code=code)
+    except Exception as error:  # whatever W&B cannot do any more, what the command has done stays as it is
+        print(f"W&B: the run could not be ended there: {type(error).__name__} {error}", file=sys.stderr)
+
+
 def tells_wandb(command: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
     """Decorates what runs a command: its W&B run, if there is one, ends with the exit code that it returns or raises,
     1 for an exception and 130 for an interrupt."""
@@ -296,7 +304,7 @@ def tells_wandb(command: Callable[[list[str]], int]) -> Callable[[list[str]], in
             raise
         finally:
             if (wandb := sys.modules.get("wandb")) is not None and getattr(wandb, "run", None) is not None:
-                wandb.finish(exit_code=code)
+                _finish(wandb, code)
             while _placed:
                 os.environ.pop(_placed.pop(), None)
         return code

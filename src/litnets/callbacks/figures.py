@@ -221,7 +221,7 @@ def _to_tensorboard(
         size = min(4 + 0.35 * len(names), 20)
         figure = Figure(figsize=(size, size), layout="constrained")
         axes = figure.subplots()
-        axes.imshow(matrix / matrix.sum(1, keepdim=True).clamp_min(1), cmap="Blues", vmin=0, vmax=1)
+        axes.imshow((matrix / matrix.sum(1, keepdim=True).clamp_min(1)).numpy(), cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="prediction", ylabel="target", title="test: confusion matrix")
         if len(names) <= 50:
             axes.set_xticks(range(len(names)), names, rotation=90)
@@ -237,7 +237,7 @@ def _to_tensorboard(
         figure = Figure(figsize=(6, 5), layout="constrained")
         axes = figure.subplots()
         for curve in found:
-            axes.plot(curve.x, curve.y, label=curve.name, linewidth=1)
+            axes.plot(curve.x.numpy(), curve.y.numpy(), label=curve.name, linewidth=1)
         axes.set(xlabel=x, ylabel=y, title=f"test: {name.upper()}", xlim=(0, 1.01), ylim=(0, 1.01))
         if found:
             axes.legend(fontsize=8)
