@@ -1,6 +1,8 @@
 """What TensorBoard's events hold beside the scalars: the graph of the network, histograms of weights and gradients."""
 
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -33,8 +35,9 @@ class Graph(Callback):
             warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
             net.eval()
             try:
-                for logger in loggers:
-                    logger.experiment.add_graph(net, inputs)
+                with redirect_stdout(StringIO()):  # torch prints the error beside raising it
+                    for logger in loggers:
+                        logger.experiment.add_graph(net, inputs)
             except (RuntimeError, TypeError, ValueError) as error:
                 print(f"TensorBoard has no graph of {type(net).__name__}: {str(error).splitlines()[0]}", flush=True)
             finally:
