@@ -439,5 +439,6 @@ def test_two_processes_are_one_wandb_run(strategy: str) -> None:
     assert len(list(run.glob("wandb/*run-*/*.wandb"))) == 1
     assert inspect(run)["exit_code"] == 0
     assert by_step([row["item"] for row in records(run, "history")]) == in_csv(run)
-    (table,) = run.glob("wandb/*run-*/files/media/table/test/confusion_matrix*.json")
-    assert sum(row[2] for row in json.loads(table.read_text())["data"]) == 359, "each sample of the test once"
+    (matrix,) = [a["manifest"]["contents"] for a in records(run, "artifact") if "confusion_matrix" in a["name"]]
+    table = json.loads(Path(matrix[0]["local_path"]).read_text())
+    assert sum(row[2] for row in table["data"]) == 359, "each sample of the test once"

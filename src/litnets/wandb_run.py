@@ -266,7 +266,8 @@ def conclude(loggers: Sequence[Logger], options: WandbOptions, results: Mapping[
             continue
         if found := results.get("best"):
             # As a row too: a sweep compares runs by what they log, and not by a metric's `max`.
-            logger.experiment.log({f"best/{found['monitor']}": found["score"], "best/epoch": found["epoch"]})
+            row = {f"best/{found['monitor']}": found["score"], "best/epoch": found["epoch"]}
+            logger.log_metrics(row, results.get("steps"))
         if options.log_model and best is not None:
             import wandb
 
