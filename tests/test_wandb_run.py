@@ -435,6 +435,7 @@ def test_two_processes_are_one_wandb_run(strategy: str) -> None:
     command = [sys.executable, "-m", "litnets", "fit", "--config", DIGITS, *SHORT, "--wandb.mode=offline"]
     more = ["--trainer.devices=2", "--trainer.accelerator=cpu", f"--trainer.strategy={strategy}"]
     subprocess.run([*command, *more], check=True)
+    assert [p.name for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run's folder"
     (run,) = Path("checkpoints/digits_mlp").iterdir()
     assert len(list(run.glob("wandb/*run-*/*.wandb"))) == 1
     assert inspect(run)["exit_code"] == 0

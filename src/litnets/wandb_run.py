@@ -31,8 +31,9 @@ _START = 30  # seconds that it has to begin a run
 _END = 60  # seconds that the last values have to arrive; what is missing then can be sent with `litnets sync`
 _END_WITH_MODEL = 600
 
-# Where wandb would put files outside the run's folder: copies of artifacts, its own logs.
-_PLACES = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")
+# What wandb would put outside the run's folder, and where in it that goes: copies of artifacts, its own logs, and what
+# spawned processes write.
+_PLACES = {"WANDB_DATA_DIR": "wandb/files", "WANDB_CACHE_DIR": "wandb/files", "WANDB_DIR": "."}
 _placed: list[str] = []  # those of them that were set here
 
 
@@ -108,9 +109,9 @@ class WandbRun(WandbLogger):
 
         folder = self.run.folder / "wandb"
         folder.mkdir(exist_ok=True)
-        for place in _PLACES:
+        for place, within in _PLACES.items():
             if place not in os.environ:
-                os.environ[place] = str((folder / "files").absolute())
+                os.environ[place] = str((self.run.folder / within).absolute())
                 _placed.append(place)
         # Going on, W&B's own count of rows must go on as well. Each row takes more than a byte of the files so far.
         first = sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
