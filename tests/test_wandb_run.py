@@ -410,7 +410,7 @@ def test_a_sweep_calls_as_the_agent_does(monkeypatch: pytest.MonkeyPatch) -> Non
     assert main([*words, "--trainer.max_epochs=1", "--wandb.mode=offline"]) == 0
     (run,) = Path("checkpoints/digits_mlp").iterdir()
     shown = inspect(run)
-    assert shown["run_id"] == "agent123"
+    assert shown["run_id"] == json.loads((run / "wandb" / "run.json").read_text())["id"] == "agent123"
     assert shown["config"]["model"]["init_args"]["lr"] == sweep["parameters"]["model.lr"]["min"]
     assert shown["summary"][sweep["metric"]["name"]] > 0
 
