@@ -12,6 +12,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test in a folder of its own, so that what it writes lies there, and without what another one left behind."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LITNETS_DEBUG", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # nobody's account gets the tests' runs
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     torch.manual_seed(0)
 

@@ -25,7 +25,9 @@ ALLOWED = {
     "callbacks": {"checkpoint_io", "errors", "loggers", "run", "seeding", "signals"},
     "messages": {"data", "errors"},
     "__init__": set(),
-    "__main__": {"cli", "__version__"},
+    "wandb_run": {"errors", "run"},
+    "sync": {"errors"},
+    "__main__": {"cli", "sync", "__version__"},
     "cli": {
         "data",
         "tasks",
@@ -40,6 +42,7 @@ ALLOWED = {
         "resume",
         "run",
         "signals",
+        "wandb_run",
     },
 }
 

@@ -13,6 +13,7 @@ commands:
   test        evaluate a checkpoint on the test split
   predict     write a checkpoint's predictions for the test split, or for new data
   resume      go on with a run that was stopped: resume [RUN] [--key value ...]
+  sync        send what runs kept for Weights & Biases while offline
 
 examples:
   litnets fit --config configs/digits_mlp.yaml
@@ -40,6 +41,10 @@ def main(args: list[str] | None = None) -> int:
 
         print(f"litnets {__version__}")
         return 0
+    if given[0] == "sync":
+        from litnets.sync import sync
+
+        return sync(given[1:])
     try:
         from litnets.cli import run
 

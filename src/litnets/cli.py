@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 import warnings
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from pkgutil import resolve_name
@@ -18,7 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -27,7 +28,10 @@ from litnets import data, tasks  # noqa: F401  (data: so that its classes are kn
 from litnets.callbacks import (
     Bar,
     Checkpoint,
+    Figures,
     Finite,
+    Graph,
+    Histograms,
     Interruption,
     Lines,
     PredictionsCSV,
@@ -45,6 +49,7 @@ from litnets.results import best_of, print_results, summarize
 from litnets.resume import NothingToDo, changes, changes_optimization, check_changes, check_unfinished, find_run
 from litnets.run import Run, environment
 from litnets.signals import Signals, Stop, exit_code
+from litnets.wandb_run import Gradients, WandbOptions, build, conclude, directions, settle, tells_wandb, what_next
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -111,8 +116,17 @@ class Command(LightningCLI):
             ("test_after_fit", bool, True, "Whether fit tests the best checkpoint when it is done."),
             ("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
             ("init_partial", bool, False, "Leave out the parts of --init_from that do not fit."),
+            (
+                "figures",
+                bool | None,
+                None,
+                "Whether a test's confusion matrix, ROC and PR curves go to TensorBoard and W&B "
+                "(default: where matplotlib is installed, or W&B draws them).",
+            ),
+            ("histograms", bool, False, "Whether those of weights and gradients go to TensorBoard, once an epoch."),
         ):
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+        parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
@@ -164,6 +178,9 @@ class Command(LightningCLI):
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
         self._dry = bool(config.trainer.fast_dev_run)
+        given = _listed(config.trainer.logger)
+        wandb_used = self.command == "fit" and not self._dry and given != [False]
+        self._wandb_mode = settle(config.wandb.mode, given) if wandb_used else None
         self.dump = self._parser(self.command).dump(config, skip_unset=False)
         own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
         if self.command == "fit" and self.run is None and self._given_checkpoint is None:
@@ -306,12 +323,14 @@ class Command(LightningCLI):
             whole, classes = summarize(metrics)
             results = run.update_results(test=whole, test_per_class=classes)
             print_results("test, best checkpoint" if best else "test", metrics)
+        conclude(trainer.loggers, settings.wandb, results, best)
         print(best_of(results))
         print(f"\nrun folder: {run.folder}")
         print("what next:")
         print(f"  litnets test --config {run.config}")
         print(f"  litnets predict --config {run.config}")
-        print(f"  tensorboard --logdir {run.folder.parent}")
+        for command in (f"tensorboard --logdir {run.folder.parent}", *what_next(trainer.loggers)):
+            print(f"  {command}")
 
     def after_test(self) -> None:
         self._report("test")
@@ -376,7 +395,14 @@ class Command(LightningCLI):
             *([checkpoint] if keep else []),
         ]
         if loggers:
-            callbacks.append(self._get(self.config_init, "lr_monitor"))
+            callbacks += [self._get(self.config_init, "lr_monitor"), Graph()]
+        settings = self.config[self.command]
+        callbacks += [Histograms()] if loggers and settings.histograms else []
+        figures = settings.figures
+        if figures is None:
+            figures = self._wandb_mode is not None or find_spec("matplotlib") is not None
+        callbacks += [Figures()] if loggers and figures else []
+        callbacks += [Gradients()] if settings.wandb.gradients else []
         return callbacks
 
     def _loggers(self, given: list[Any], run: Run) -> list[Logger]:
@@ -388,7 +414,21 @@ class Command(LightningCLI):
         # What was logged after the checkpoint will be logged again.
         purge = {"purge_step": self._state["logged_step"]} if self._state else {}
         others = chosen or [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False, **purge)]
-        return [MetricsCSV(run.metrics), *others]
+        return [MetricsCSV(run.metrics), *self._with_wandb(others, run)]
+
+    def _with_wandb(self, loggers: list[Logger], run: Run) -> list[Logger]:
+        """The loggers, with those of W&B made this run's own, and the one of `--wandb.mode`."""
+        settings = self.config[self.command]
+        specs = [spec for spec in _listed(settings.trainer.logger) if isinstance(spec, Namespace)]
+        rest = [logger for logger in loggers if type(logger) is not WandbLogger]
+        if self._wandb_mode is None or self._dry:
+            return rest
+        wished: list[Any] = [spec.as_dict() for spec in specs if spec.class_path.rpartition(".")[2] == "WandbLogger"]
+        checkpoint = self._get(self.config_init, "checkpoint")
+        config = {**yaml.safe_load(self.dump), "environment": environment(self._get(self.config, "seed_everything"))}
+        best = directions(self.model, checkpoint.monitor, checkpoint.mode)
+        own = [build(settings.wandb, self._wandb_mode, run, config, best, spec) for spec in wished or [None]]
+        return [*rest, *own]
 
 
 def _listed(value: Any) -> list[Any]:
@@ -458,6 +498,7 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
+@tells_wandb
 def run(args: list[str]) -> int:
     """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
     a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""

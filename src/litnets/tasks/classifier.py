@@ -117,9 +117,11 @@ class Classifier(Task):
             return torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
         return outputs.softmax(1)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:  # type: ignore[override]
+        """Probabilities `(N, num_classes)`, for what draws figures of a test."""
         predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics)
         self.per_class.update(predictions, batch[1])
+        return predictions
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()

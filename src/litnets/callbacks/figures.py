@@ -1,0 +1,244 @@
+"""Figures: what a test says of the classes, for TensorBoard and Weights & Biases."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from torch import Tensor
+from torch.utils.data import RandomSampler
+from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
+
+POINTS = 200  # of a curve: more cannot be seen
+CLASSES = 20  # with a curve of their own: the most frequent ones
+WORST = 32  # rows of the table of mistakes
+
+
+class Curve(NamedTuple):
+    """One class's curve: its name, its points `(points,)`."""
+
+    name: str
+    x: Tensor
+    y: Tensor
+
+
+class Mistake(NamedTuple):
+    """A sample that the network got wrong: its number in the split (None if the order is random), what it is, what was
+    said, the loss, and its inputs."""
+
+    sample: int | None
+    target: str
+    prediction: str
+    loss: float
+    inputs: Tensor
+
+
+class Figures(Callback):
+    """Gathers the probabilities and targets of a test, over all processes, and hands on a confusion matrix, ROC and PR
+    curves of each class against the rest and, to W&B, a table of the worst mistakes with their inputs.
+
+    TensorBoard gets pictures, for which matplotlib is needed; W&B draws for itself. A module has figures if its
+    `test_step` returns probabilities `(N, classes)` and it has `class_names`; flags have no confusion matrix.
+    """
+
+    def __init__(self) -> None:
+        self._probabilities: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._mistakes: list[Mistake] = []
+        self._order: list[Any] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._probabilities, self._targets, self._mistakes = [], [], []
+        batches = getattr(trainer.test_dataloaders, "batch_sampler", None)
+        known = batches is not None and not isinstance(batches.sampler, RandomSampler)
+        self._order = list(batches) if known else []  # type: ignore[arg-type]
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        names: Sequence[str] | None = getattr(pl_module, "class_names", None)
+        if names is None or not isinstance(outputs, Tensor) or outputs.shape[1:] != (len(names),):
+            return
+        inputs, targets = batch
+        self._probabilities.append(outputs)
+        self._targets.append(targets)
+        order = self._order[batch_idx] if batch_idx < len(self._order) else None
+        self._mistakes = worst(self._mistakes + _mistakes(outputs, targets, inputs, order, names))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Every process has its own part, and all take the same way here.
+        part = (
+            torch.cat(self._probabilities).cpu() if self._probabilities else None,
+            torch.cat(self._targets).cpu() if self._targets else None,
+            self._mistakes,
+        )
+        self._probabilities, self._targets = [], []
+        parts: list[Any] = [part]
+        if trainer.world_size > 1:
+            parts = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, part)
+        found = [part for part in parts if part[0] is not None]
+        if not trainer.is_global_zero or not found:
+            return
+        probabilities, targets = (torch.cat([part[i] for part in found]) for i in (0, 1))
+        mistakes = worst([mistake for part in found for mistake in part[2]])
+        names = list(pl_module.class_names)  # type: ignore[arg-type]
+        matrix = None if targets.ndim > 1 else confusion(probabilities.argmax(1), targets, len(names))
+        roc, pr = curves(probabilities, targets, names)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _to_wandb(logger, matrix, roc, pr, mistakes, names)
+            elif isinstance(logger, TensorBoardLogger):
+                _to_tensorboard(logger, matrix, roc, pr, names, trainer.global_step)
+
+
+def confusion(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
+    """Samples of each class (row) that were taken for each class (column), `(classes, classes)`."""
+    return (targets * classes + predictions).bincount(minlength=classes**2).view(classes, classes)
+
+
+def curves(probabilities: Tensor, targets: Tensor, names: Sequence[str]) -> tuple[list[Curve], list[Curve]]:
+    """ROC (false against true positive rate) and PR (recall against precision) of each class against the rest.
+
+    A class that no sample or every sample belongs to has none; of many classes the most frequent have one.
+
+    Args:
+        probabilities: `(N, classes)`.
+        targets: Classes `(N,)` or flags `(N, classes)`.
+        names: Of the classes.
+    """
+    flags = targets if targets.ndim > 1 else targets.unsqueeze(1) == torch.arange(len(names))  # (N, classes)
+    counts = flags.long().sum(0)
+    chosen = counts.argsort(descending=True, stable=True)[:CLASSES].sort().values
+    roc: list[Curve] = []
+    pr: list[Curve] = []
+    for c in (c for c in chosen.tolist() if 0 < counts[c] < len(flags)):
+        false, true, _ = binary_roc(probabilities[:, c], flags[:, c].long())
+        precision, recall, _ = binary_precision_recall_curve(probabilities[:, c], flags[:, c].long())
+        for kind, x, y in ((roc, false, true), (pr, recall, precision)):
+            kept = torch.linspace(0, len(x) - 1, min(POINTS, len(x))).round().long()
+            kind.append(Curve(names[c], x[kept], y[kept]))
+    return roc, pr
+
+
+def worst(mistakes: list[Mistake]) -> list[Mistake]:
+    """Those with the largest losses."""
+    return sorted(mistakes, key=lambda mistake: -mistake.loss)[:WORST]
+
+
+def _mistakes(outputs: Tensor, targets: Tensor, inputs: Any, order: Any, names: Sequence[str]) -> list[Mistake]:
+    """The worst mistakes of a batch. The loss is the negative logarithm of what the true class, or flags, got."""
+    right = outputs.gather(1, targets.unsqueeze(1)) if targets.ndim == 1 else (outputs - 1 + targets).abs()
+    losses = -right.clamp_min(torch.finfo(right.dtype).tiny).log().sum(1)  # (N,)
+    said = outputs.argmax(1) if targets.ndim == 1 else (outputs > 0.5).long()
+    wrong = (said != targets) if targets.ndim == 1 else (said != targets).any(1)
+    places = wrong.nonzero().squeeze(1)
+    places = places[losses[places].argsort(descending=True)][:WORST]
+
+    def named(value: Tensor) -> str:
+        if value.ndim == 0:
+            return names[int(value)]
+        return ", ".join(name for name, flag in zip(names, value.tolist(), strict=True) if flag) or "none"
+
+    found = []
+    for i in places.tolist():
+        one = inputs[0][i][: int(inputs[1][i])] if isinstance(inputs, (tuple, list)) else inputs[i]
+        index = None if order is None else int(order[i])
+        found.append(Mistake(index, named(targets[i]), named(said[i]), losses[i].item(), one.detach().cpu()))
+    return found
+
+
+def _to_wandb(
+    logger: WandbLogger,
+    matrix: Tensor | None,
+    roc: list[Curve],
+    pr: list[Curve],
+    mistakes: list[Mistake],
+    names: list[str],
+) -> None:
+    import wandb
+
+    shown: dict[str, Any] = {}
+    if matrix is not None:
+        rows = [[names[i], names[j], int(matrix[i, j])] for i in range(len(names)) for j in range(len(names))]
+        table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
+        fields = {name: name for name in ("Actual", "Predicted", "nPredictions")}
+        shown["test/confusion_matrix"] = wandb.plot_table("wandb/confusion_matrix/v1", table, fields)
+    for name, found, x, y in (("roc", roc, "fpr", "tpr"), ("pr", pr, "recall", "precision")):
+        rows = [[c.name, a, b] for c in found for a, b in zip(c.x.tolist(), c.y.tolist(), strict=True)]
+        table = wandb.Table(columns=["class", x, y], data=rows)
+        shown[f"test/{name}"] = wandb.plot_table(
+            "wandb/area-under-curve/v0", table, {"x": x, "y": y, "class": "class"}, {"title": name.upper()}
+        )
+    columns: list[str | int] = ["sample", "target", "prediction", "loss", "inputs"]
+    rows = [[m.sample, m.target, m.prediction, m.loss, _shown_inputs(m.inputs)] for m in mistakes]
+    shown["test/worst"] = wandb.Table(columns=columns, data=rows)
+    logger.experiment.log(shown)
+
+
+def _shown_inputs(inputs: Tensor) -> Any:
+    """A picture, stretched to its own range; of anything else the first numbers."""
+    import wandb
+
+    if inputs.ndim == 3 and inputs.shape[0] in (1, 3):
+        low, high = inputs.min(), inputs.max()
+        pixels = ((inputs - low) / (high - low).clamp_min(1e-12) * 255).byte()
+        return wandb.Image(pixels.permute(1, 2, 0).squeeze(2).numpy())
+    numbers = [f"{value:.4g}" for value in inputs.flatten()[:64].tolist()]
+    return f"{list(inputs.shape)}: {' '.join(numbers)}{' ...' if inputs.numel() > 64 else ''}"
+
+
+def _to_tensorboard(
+    logger: TensorBoardLogger,
+    matrix: Tensor | None,
+    roc: list[Curve],
+    pr: list[Curve],
+    names: list[str],
+    step: int,
+) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        print('figures: none in TensorBoard without matplotlib: pip install "litnets[figures]", or --figures false')
+        return
+
+    def add(name: str, figure: Any) -> None:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
+        width, height = canvas.get_width_height()
+        logger.experiment.add_image(f"test/{name}", pixels.view(height, width, 4), step, dataformats="HWC")
+
+    if matrix is not None:
+        size = min(4 + 0.35 * len(names), 20)
+        figure = Figure(figsize=(size, size), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow((matrix / matrix.sum(1, keepdim=True).clamp_min(1)).numpy(), cmap="Blues", vmin=0, vmax=1)
+        axes.set(xlabel="prediction", ylabel="target", title="test: confusion matrix")
+        if len(names) <= 50:
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.set_yticks(range(len(names)), names)
+        for i, j in matrix.nonzero().tolist() if len(names) <= CLASSES else []:
+            colour = "white" if matrix[i, j] > matrix[i].sum() / 2 else "black"
+            axes.text(j, i, str(int(matrix[i, j])), ha="center", va="center", color=colour, fontsize=8)
+        add("confusion_matrix", figure)
+    for name, found, x, y in (
+        ("roc", roc, "false positive rate", "true positive rate"),
+        ("pr", pr, "recall", "precision"),
+    ):
+        figure = Figure(figsize=(6, 5), layout="constrained")
+        axes = figure.subplots()
+        for curve in found:
+            axes.plot(curve.x.numpy(), curve.y.numpy(), label=curve.name, linewidth=1)
+        axes.set(xlabel=x, ylabel=y, title=f"test: {name.upper()}", xlim=(0, 1.01), ylim=(0, 1.01))
+        if found:
+            axes.legend(fontsize=8)
+        add(name, figure)
