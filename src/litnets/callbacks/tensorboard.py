@@ -33,6 +33,7 @@ class Graph(Callback):
         with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
             # Tracing is deprecated, but it is what TensorBoard's writer of torch does.
             warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the picture is of one sample, and only a picture
             net.eval()
             try:
                 with redirect_stdout(StringIO()):  # torch prints the error beside raising it

@@ -150,7 +150,7 @@ class TensorBatchSampler(BatchSampler):
         super().__init__(sampler, batch_size, drop_last)
         self.lengths = lengths
         self.start = start
-        if isinstance(sampler, EpochSampler):
+        if isinstance(sampler, EpochSampler) and start != (0, 0):
             # Workers ask for their first batches before Lightning says which epoch it is (#21938).
             sampler.set_epoch(start[0])
 
