@@ -1,4 +1,4 @@
-"""The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by `litnets.cli`."""
+"""The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by litnets.entry."""
 
 import sys
 
@@ -46,7 +46,7 @@ def main(args: list[str] | None = None) -> int:
 
         return sync(given[1:])
     try:
-        from litnets.cli import run
+        from litnets.entry import run
 
         return run(given)
     except KeyboardInterrupt:  # before `run` listens to signals

@@ -76,6 +76,39 @@ def usable_checkpoint(run: Run, path: Path) -> Path:
         return newest
 
 
+def find_checkpoint(given: str | None, own: Run | None, command: str, dry: bool) -> Path | None:
+    """The checkpoint to start from, if any.
+
+    Args:
+        given: `--ckpt_path`.
+        own: The run whose config.yaml was given.
+        command: fit, validate, test or predict.
+        dry: Whether nothing real is done.
+
+    Raises:
+        InputError: There is none where one is needed.
+    """
+    if given in ("best", "last"):
+        if own is None:
+            raise InputError(f"--ckpt_path {given}: of which run? Give --config RUN/config.yaml")
+        path = own.best if given == "best" else own.last
+        if not path.exists():
+            raise InputError(f"--ckpt_path {given}: there is no {path}")
+        return usable_checkpoint(own, path)
+    if given is not None:
+        return Path(given)
+    if command == "fit" or dry:
+        return None
+    if own is None:
+        raise InputError(
+            f"{command} needs a checkpoint: --config RUN/config.yaml takes that run's best one, "
+            "--ckpt_path FILE any other"
+        )
+    if not own.best.exists():
+        raise InputError(f"{own.folder} has no best.ckpt; --ckpt_path FILE takes another checkpoint")
+    return own.best
+
+
 def check_fits(path: Path, content: dict[str, Any], model: nn.Module) -> None:
     """Raises InputError, naming the first part, if the checkpoint's weights are not those of this model."""
     found, expected = content["state_dict"], model.state_dict()

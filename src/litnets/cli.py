@@ -1,16 +1,8 @@
 """The commands: a LightningCLI in which any model may meet any data. The only place where data and tasks meet."""
 
-import errno
-import logging
-import os
-import signal
 import sys
-import traceback
-import warnings
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Literal
 
 import yaml
@@ -22,7 +14,6 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
 from litnets.callbacks import (
@@ -40,16 +31,17 @@ from litnets.callbacks import (
     position,
 )
 from litnets.checkpoint_io import WholeCheckpointIO
-from litnets.checkpoints import check_fits, load_checkpoint, load_weights, usable_checkpoint
+from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, load_weights, usable_checkpoint
+from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
-from litnets.resume import NothingToDo, changes, changes_optimization, check_changes, check_unfinished, find_run
+from litnets.resume import changes, changes_optimization, check_changes, check_unfinished
 from litnets.run import Run, environment
-from litnets.signals import Signals, Stop, exit_code
-from litnets.wandb_run import Gradients, WandbOptions, build, conclude, directions, settle, tells_wandb, what_next
+from litnets.signals import Signals
+from litnets.wandb_run import Gradients, WandbOptions, build, conclude, directions, settle, what_next
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -132,8 +124,8 @@ class Command(LightningCLI):
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
         parser.set_defaults({"early_stopping.patience": 10})
         for callback in ("checkpoint", "early_stopping"):
-            parser.link_arguments(("monitor", "model"), f"{callback}.monitor", _monitor)
-            parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", _monitor_mode)
+            parser.link_arguments(("monitor", "model"), f"{callback}.monitor", default_monitor)
+            parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", default_monitor_mode)
         for fact in FACTS:
             parser.link_arguments(
                 "data", f"model.init_args.{fact}", lambda source, fact=fact: self._fact(source, fact), "instantiate"
@@ -174,7 +166,7 @@ class Command(LightningCLI):
         config = self.config[self.command]
         configs = [Path(path.relative) for path in config.get("config") or []]
         if config.experiment is None:
-            config.experiment = configs[0].stem if configs else _experiment(config)
+            config.experiment = configs[0].stem if configs else default_experiment(config)
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
         self._dry = bool(config.trainer.fast_dev_run)
@@ -190,7 +182,7 @@ class Command(LightningCLI):
             assert self.run is not None
             self.checkpoint = usable_checkpoint(self.run, self.run.last) if self.run.last.exists() else None
         else:
-            self.checkpoint = self._find_checkpoint(self._given_checkpoint, own)
+            self.checkpoint = find_checkpoint(self._given_checkpoint, own, self.command, self._dry)
         config.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
         if self.command != "fit":
             self.run = own or (None if self.checkpoint is None else Run.of_checkpoint(self.checkpoint))
@@ -360,28 +352,6 @@ class Command(LightningCLI):
                 "share such as 0.2, or more data"
             )
 
-    def _find_checkpoint(self, given: str | None, own: Run | None) -> Path | None:
-        """The checkpoint to start from; `own` is the run whose config.yaml was given."""
-        if given in ("best", "last"):
-            if own is None:
-                raise InputError(f"--ckpt_path {given}: of which run? Give --config RUN/config.yaml")
-            path = own.best if given == "best" else own.last
-            if not path.exists():
-                raise InputError(f"--ckpt_path {given}: there is no {path}")
-            return usable_checkpoint(own, path)
-        if given is not None:
-            return Path(given)
-        if self.command == "fit" or self._dry:
-            return None
-        if own is None:
-            raise InputError(
-                f"{self.command} needs a checkpoint: --config RUN/config.yaml takes that run's best one, "
-                "--ckpt_path FILE any other"
-            )
-        if not own.best.exists():
-            raise InputError(f"{own.folder} has no best.ckpt; --ckpt_path FILE takes another checkpoint")
-        return own.best
-
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
         checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
         checkpoint.run = run
@@ -448,104 +418,3 @@ def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
     """Whether data of this project have been read, and have no sample in this split."""
     splits = getattr(datamodule, "splits", None) or {}
     return split in splits and not len(splits[split])
-
-
-def _experiment(config: Namespace) -> str:
-    """A name for what has no configuration file: data and model, `digits_mlpclassifier`."""
-    names = [str(config[part].class_path).rpartition(".")[2] for part in ("data", "model") if config.get(part)]
-    return "_".join(names).lower() or "run"
-
-
-def _monitor(monitor: str | None, model: Namespace | None) -> str | None:
-    """As told, or the task's own; a LightningModule of another project may have none."""
-    return monitor or getattr(_class_of(model), "monitor", None)
-
-
-def _monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
-    """As told; the task's for its own monitor; otherwise what a name that ends in loss or error suggests."""
-    cls = _class_of(model)
-    if mode is not None:
-        return mode
-    if monitor is None or monitor == getattr(cls, "monitor", None):
-        return str(getattr(cls, "monitor_mode", "min"))
-    return "max" if monitor.rpartition("/")[2] in ("accuracy", "precision", "recall", "f1", "auroc", "r2") else "min"
-
-
-def _class_of(model: Namespace | None) -> Any:
-    return None if model is None else resolve_name(str(model.class_path))
-
-
-# Warnings about which a newcomer can do nothing, or that are wrong here; all others are shown.
-_QUIET_WARNINGS = (
-    "The '.*_dataloader' does not have many workers",  # data in memory are cut fastest without
-    "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
-    "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
-    "Be aware that when using `ckpt_path`, callbacks",  # those of training, which have nothing to do in a test
-    "You're resuming from a checkpoint that ended before the epoch ended",  # our loaders begin where it ended
-    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
-)
-
-
-# What is wrong with the disk and not with the code; metrics.csv may notice it before a checkpoint does.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-def _quieten() -> None:
-    """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
-    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _QUIET_WARNINGS:
-        warnings.filterwarnings("ignore", message)
-
-
-@tells_wandb
-def run(args: list[str]) -> int:
-    """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
-    a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
-    debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
-    _quieten()
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
-    args = [arg for arg in args if arg != "--debug"]
-    with Signals() as signals:
-        try:
-            if args[:1] == ["resume"]:
-                resume(args[1:], signals)
-            else:
-                Command(args, signals)
-        except NothingToDo as done:
-            print(done)
-        except (InputError, MisconfigurationException) as error:
-            if debug:
-                traceback.print_exc()
-            else:
-                print(f"litnets: {error}", file=sys.stderr)
-            return 2
-        except OSError as error:
-            if debug or error.errno not in _NO_ROOM:
-                raise
-            print(f"litnets: {error}", file=sys.stderr)
-            return 2
-        except (Stop, SIGTERMException):
-            return exit_code(signals.received or signal.SIGTERM)  # which says so
-        except Exception as error:
-            if signals.received is None:
-                raise
-            # A worker that was ended by the same Ctrl-C, for instance.
-            print(f"litnets: {type(error).__name__}: {error}", file=sys.stderr)
-            return exit_code(signals.received)
-    return 0
-
-
-def resume(args: list[str], signals: Signals) -> None:
-    """`litnets resume [RUN] [options]`: go on with a run, in its folder, from its last checkpoint.
-
-    Args:
-        args: A run's folder, an experiment's (its newest run) or nothing (the newest of all), then options of `fit`.
-        signals: Who listens to signals.
-    """
-    where = args[0] if args and not args[0].startswith("-") else None
-    options = args if where is None else args[1:]
-    runs_dir = next((Path(value) for name, value in pairwise(options) if name == "--runs_dir"), Path("checkpoints"))
-    found = find_run(where, runs_dir)
-    Command(["fit", "--config", str(found.configs[-1]), *options], signals, resume=found)

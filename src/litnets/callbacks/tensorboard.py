@@ -31,9 +31,9 @@ class Graph(Callback):
         training = net.training
         devices = [net_device] if (net_device := pl_module.device).type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
-            # Tracing is deprecated, but it is what TensorBoard's writer of torch does.
-            warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the picture is of one sample, and only a picture
+            # Tracing is deprecated, but it is what the writer of torch does; and that a trace may not fit other
+            # inputs is of no matter to a picture.
+            warnings.simplefilter("ignore")
             net.eval()
             try:
                 with redirect_stdout(StringIO()):  # torch prints the error beside raising it

@@ -10,7 +10,8 @@ from torch import Tensor
 from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
 from litnets.data.folders import names_in, new_files
-from litnets.data.series import ChannelScale, read_series
+from litnets.data.series import ChannelScale
+from litnets.data.series_file import read_series
 from litnets.data.splits import split_indices
 from litnets.errors import InputError
 

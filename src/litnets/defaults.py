@@ -1,0 +1,31 @@
+"""What a configuration leaves open: the experiment's name, the metric to watch and its direction."""
+
+from pkgutil import resolve_name
+from typing import Any
+
+from jsonargparse import Namespace
+
+
+def default_experiment(config: Namespace) -> str:
+    """A name for what has no configuration file: data and model, `digits_mlpclassifier`."""
+    names = [str(config[part].class_path).rpartition(".")[2] for part in ("data", "model") if config.get(part)]
+    return "_".join(names).lower() or "run"
+
+
+def default_monitor(monitor: str | None, model: Namespace | None) -> str | None:
+    """As told, or the task's own; a LightningModule of another project may have none."""
+    return monitor or getattr(_class_of(model), "monitor", None)
+
+
+def default_monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
+    """As told; the task's for its own monitor; otherwise what a name that ends in loss or error suggests."""
+    cls = _class_of(model)
+    if mode is not None:
+        return mode
+    if monitor is None or monitor == getattr(cls, "monitor", None):
+        return str(getattr(cls, "monitor_mode", "min"))
+    return "max" if monitor.rpartition("/")[2] in ("accuracy", "precision", "recall", "f1", "auroc", "r2") else "min"
+
+
+def _class_of(model: Namespace | None) -> Any:
+    return None if model is None else resolve_name(str(model.class_path))
