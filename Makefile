@@ -1,10 +1,10 @@
-# make train | make test | make check | make constraints; each sets up what it needs, the first time in .venv.
+# make train | test | check | interruptions | constraints: each sets up what it needs, the first time in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test check constraints
+.PHONY: train test check interruptions constraints
 
 train: $(VENV)/installed
 	@$(BIN)/litnets fit --config configs/digits_mlp.yaml
@@ -16,6 +16,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# 200 trainings that are stopped and gone on with, held against those that were not: docs/resume.md
+interruptions: $(VENV)/installed-dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.interruptions
 
 # Pins for every platform and Python that pyproject.toml admits; commit them when the tests have passed with them.
 constraints: $(VENV)/installed-dev

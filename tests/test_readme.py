@@ -29,7 +29,8 @@ def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(commands) >= 6
     for command in commands:
         args = with_run(command).split()[1:]
-        short = ["--trainer.max_epochs", "1"] if args[0] == "fit" else []
+        epochs = {"fit": "1", "resume": "2"}.get(args[0])
+        short = ["--trainer.max_epochs", epochs] if epochs else []
         assert main(args + short) == 0, command
     assert len(list(Path("checkpoints").glob("*/*/predictions.csv"))) == 1
     load, own = blocks("python")

@@ -154,5 +154,5 @@ def test_without_matplotlib_it_is_said(tmp_path, net, samples, capsys, monkeypat
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     trained(tmp_path, net, *samples, callbacks=[Figures()])
-    assert 'pip install "litnets[figures]"' in capsys.readouterr().out
+    assert 'pip install -e ".[figures]"' in capsys.readouterr().out
     assert events(tmp_path).Tags()["images"] == []

@@ -290,7 +290,7 @@ def test_without_soundfile_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     soundfile.write(tmp_path / "a.flac", tone(440, 500), 8000)
     write_wav(tmp_path / "a.wav", tone(440, 500))
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(InputError, match=r"a.flac is no WAV file of 16 bits.*pip install 'litnets\[audio\]'"):
+    with pytest.raises(InputError, match=r"a.flac is no WAV file of 16 bits.*pip install -e '.\[audio\]'"):
         read_audio(tmp_path / "a.flac", 8000)
     assert len(read_audio(tmp_path / "a.wav", 8000)) == 500
 

@@ -349,5 +349,5 @@ def test_parquet_may_hold_nan_and_bools() -> None:
 
 def test_without_polars_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(InputError, match=r"pip install 'litnets\[tables\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '.\[tables\]'"):
         small(GOOD)

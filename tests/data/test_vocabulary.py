@@ -87,7 +87,7 @@ def test_subwords_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r'pip install "litnets\[text\]"'):
+    with pytest.raises(InputError, match=r'pip install -e ".\[text\]"'):
         learn("subwords")
     assert learn("words").tokens
 

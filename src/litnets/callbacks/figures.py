@@ -207,7 +207,7 @@ def _to_tensorboard(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        print('figures: none in TensorBoard without matplotlib: pip install "litnets[figures]", or --figures false')
+        print('figures: none in TensorBoard without matplotlib: pip install -e ".[figures]", or --figures false')
         return
 
     def add(name: str, figure: Any) -> None:

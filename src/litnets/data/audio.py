@@ -175,7 +175,7 @@ class AudioFolder(AudioDataModule):
     `root/{train,val,test}/class/*.wav`, where val and test are cut from train if they are not there.
 
     All are read once, their channels averaged, resampled and kept in memory. WAV of 16 bits needs nothing else; any
-    other kind, and FLAC, needs soundfile: `pip install 'litnets[audio]'`.
+    other kind, and FLAC, needs soundfile: `pip install -e '.[audio]'`.
 
     Args:
         root: The folder.
@@ -304,7 +304,7 @@ def _read_any(path: Path) -> tuple[NDArray[np.float64], int]:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: the package is there, but not the library that it calls
         raise InputError(
-            f"{path} is no WAV file of 16 bits, and other kinds need soundfile: pip install 'litnets[audio]' ({error})"
+            f"{path} is no WAV file of 16 bits, and other kinds need soundfile: pip install -e '.[audio]' ({error})"
         ) from error
     try:
         samples, rate = soundfile.read(path, always_2d=True)

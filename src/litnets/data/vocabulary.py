@@ -120,5 +120,5 @@ def _tokenizers() -> Any:
         import tokenizers.pre_tokenizers
         import tokenizers.trainers
     except ImportError as error:
-        raise InputError('tokens: subwords need the library tokenizers: pip install "litnets[text]"') from error
+        raise InputError('tokens: subwords need the library tokenizers: pip install -e ".[text]"') from error
     return tokenizers
