@@ -212,19 +212,17 @@ class Command(LightningCLI):
 
     def _prepare_to_go_on(self, run: Run, content: dict[str, Any] | None) -> None:
         """Find what has changed since, and whether anything is left to do."""
-        old, new = (yaml.safe_load(text) for text in (run.configs[-1].read_text(), self.dump))
-        self._changed = changes(old, new)
-        state = None if content is None else content.get(position.KEY)
-        check_changes(self._changed, state)
         if content is None:
             run.metrics.unlink(missing_ok=True)  # nothing was saved: the run starts from its beginning
-        elif state is None:
+            return
+        state = self._state = content.get(position.KEY)
+        if state is None:
             raise InputError(
-                f"{run.last} does not say where its run stood; --init_from starts a new run with its weights"
+                f"{self.checkpoint} does not say where its run stood; --init_from starts a new run with its weights"
             )
-        else:
-            check_unfinished(run, content, state, self.config[self.command])
-            self._state = state
+        self._changed = changes(yaml.safe_load(state["config"]), yaml.safe_load(self.dump))
+        check_changes(self._changed, state)
+        check_unfinished(run, content, state, self.config[self.command])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's, with the run's folder and what writes into it."""
@@ -354,7 +352,7 @@ class Command(LightningCLI):
 
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
         checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
-        checkpoint.run = run
+        checkpoint.run, checkpoint.config = run, self.dump
         if self._dry:
             config["enable_checkpointing"] = False  # Lightning would write last.ckpt all the same
         keep = config["enable_checkpointing"] is not False

@@ -90,6 +90,7 @@ def resume(args: list[str], signals: Signals) -> None:
     """
     where = args[0] if args and not args[0].startswith("-") else None
     options = args if where is None else args[1:]
-    runs_dir = next((Path(value) for name, value in pairwise(options) if name == "--runs_dir"), Path("checkpoints"))
+    parts = [part for option in options for part in option.split("=", 1)]
+    runs_dir = next((Path(value) for name, value in pairwise(parts) if name == "--runs_dir"), Path("checkpoints"))
     found = find_run(where, runs_dir)
     Command(["fit", "--config", str(found.configs[-1]), *options], signals, resume=found)

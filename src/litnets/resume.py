@@ -32,7 +32,7 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
         raise InputError(f"resume: there is no folder {root}; give a run's folder, or that of an experiment")
     if Run(root).config.exists():
         return Run(root)
-    configs = [*root.glob("*/config.yaml"), *(root.glob("*/*/config.yaml") if where is None else ())]
+    configs = [*root.glob("*/config.yaml"), *root.glob("*/*/config.yaml")]
     runs = [run for config in configs if (run := Run.of_config(config)) is not None]
     if not runs:
         raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` makes one")
@@ -50,7 +50,7 @@ def changes(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
     return {} if old == new else {key: (old, new)}
 
 
-def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any] | None) -> None:
+def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any]) -> None:
     """Raises InputError for a change with which a run cannot go on; `state` is where it stands."""
     for key, (old, new) in changed.items():
         name = key.rpartition(".")[2]
@@ -59,7 +59,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
             reason = "the one knows nothing of the other"
         elif key.startswith("data.") and name in _SPLIT:
             reason = "it would be judged by what it has learnt from"
-        elif state is not None and state["batch"] and (name in _CUT or key in ("trainer.devices", "trainer.num_nodes")):
+        elif state["batch"] and (name in _CUT or key in ("trainer.devices", "trainer.num_nodes")):
             reason = f"it stands in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
         if reason:
             raise InputError(

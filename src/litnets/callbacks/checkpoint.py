@@ -48,7 +48,9 @@ class Checkpoint(lightning_callbacks.Checkpoint):
                 raise InputError(f"checkpoint.{name}: expected a number above 0, got {value}")
         self.monitor, self.mode = monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
-        self.run: Run | None = None  # set by the command: where to save
+        # Set by the command: where to save, and the configuration, saved with it to be held against a later one.
+        self.run: Run | None = None
+        self.config = ""
         self.best_model_path = ""  # as `trainer.test(ckpt_path="best")` asks for it
         self.best_model_score: Tensor | None = None
         self.best_epoch: int | None = None
@@ -73,6 +75,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if (at := self._at(trainer)) is not None:
             position.capture(trainer, pl_module, at, checkpoint)
+            checkpoint[position.KEY]["config"] = self.config
 
     # When
 
