@@ -15,8 +15,9 @@ from litnets.errors import InputError
 from litnets.run import Run
 from litnets.seeding import seed_batch
 
-# Saving at the end of an epoch may cost this share of the time; short epochs are saved together.
-SHARE = 0.01
+# Saving at the ends of epochs may cost this share of the time; of short epochs not each is saved. As much again is left
+# for the saves at the end.
+SHARE = 0.005
 
 
 class Checkpoint(lightning_callbacks.Checkpoint):
@@ -61,7 +62,9 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._start = 0  # the epoch with which training began, or goes on
         self._saved: tuple[position.Position, int] | None = None  # what last.ckpt holds
         self._saved_at = 0.0
-        self._cost = 0.0  # seconds that a save took
+        self._began_at = 0.0
+        self._spent = 0.0  # seconds that all saves took
+        self._cost = 0.0  # seconds that the last one took
 
     # What is kept and put back
 
@@ -84,7 +87,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             self.run = None  # nothing is kept
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._saved_at = time.monotonic()
+        self._saved_at = self._began_at = time.monotonic()
         self._start = trainer.current_epoch
         self._began = True
 
@@ -140,7 +143,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _save_what_is_due(self, trainer: Trainer, batch_idx: int) -> None:
         saved_steps = 0 if self._saved is None else self._saved[1]
         seconds = time.monotonic() - self._saved_at
-        affordable = seconds * SHARE >= self._cost
+        # The best and the last one, or one of them.
+        affordable = self._spent + 2 * self._cost <= SHARE * (time.monotonic() - self._began_at)
         epoch_begins = batch_idx == 0 and trainer.current_epoch != self._start
         told = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
         timed = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
@@ -188,6 +192,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         trainer.strategy.barrier("Checkpoint")
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - start
+        self._spent += self._cost
 
 
 def _content(trainer: Trainer) -> dict[str, Any]:
