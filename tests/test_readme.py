@@ -51,5 +51,8 @@ def test_files_that_it_names_exist() -> None:
 
 def test_table_is_that_of_the_headers() -> None:
     for config in sorted(CONFIGS.glob("*.yaml")):
+        if "not measured yet" in config.read_text():
+            assert f"`{config.stem}`" not in README
+            continue
         ((metric, score),) = re.findall(r"test (accuracy|r2|mse) (\S+ ± \S+)", config.read_text())
         assert re.search(rf"`{config.stem}` \|.*{metric} {re.escape(score)}", README), config.stem
