@@ -54,5 +54,5 @@ def test_table_is_that_of_the_headers() -> None:
         if "not measured yet" in config.read_text():
             assert f"`{config.stem}`" not in README
             continue
-        ((metric, score),) = re.findall(r"test (accuracy|r2|mse) (\S+ ± \S+)", config.read_text())
+        ((metric, score),) = re.findall(r"test (accuracy|r2|mse) ([\d.]+ ± [\d.]+)", config.read_text())
         assert re.search(rf"`{config.stem}` \|.*{metric} {re.escape(score)}", README), config.stem
