@@ -129,9 +129,10 @@ def test_two_processes_stop_after_the_same_batch(signum: int, code: int, whom: s
 
 
 @pytest.mark.slow
-def test_a_crash_of_two_processes_saves() -> None:
+def test_a_crash_of_two_processes_goes_on_from_the_last_save() -> None:
     command = [sys.executable, "-m", "litnets", "fit", "--config", str(CONFIGS / "digits_mlp.yaml")]
     command += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command += ["--checkpoint.every_n_steps", "2"]
     command += ["--trainer.callbacks+", "tests.interrupting.At", "--trainer.callbacks.hook", "on_before_backward"]
     command += ["--trainer.callbacks.count", "4"]
     here = str(Path(__file__).parent.parent)
@@ -142,4 +143,5 @@ def test_a_crash_of_two_processes_saves() -> None:
     assert done.returncode == 1
     assert "RuntimeError: crash" in done.stderr
     (last,) = Path("checkpoints").glob("*/*/last.ckpt")
-    assert torch.load(last, weights_only=True)["global_step"] == 3
+    assert torch.load(last, weights_only=True)["global_step"] == 2
+    assert f"go on with: litnets resume {last.parent}" in done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from litnets.checkpoints import load_checkpoint
+from litnets.checkpoints import load_whole
 from litnets.errors import InputError
 
 
@@ -64,8 +64,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
         file is run."""
         if "://" in str(path):
             return super().load_checkpoint(path, map_location or _to_cpu, weights_only=True)
-        # Not mapped: training goes on with these tensors while the file is replaced.
-        return load_checkpoint(Path(path), mmap=False)
+        # Not mapped: training goes on with these tensors while the file is replaced. Lightning also hands weights from
+        # process to process by this road, which are no checkpoint.
+        content: dict[str, Any] = load_whole(Path(path), mmap=False)
+        return content
 
     def _tidy(self, folder: Path) -> None:
         if folder not in self._tidied:

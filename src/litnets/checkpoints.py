@@ -21,15 +21,27 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def load_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU, with torch's safe loading.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU, its tensors left on disk until they are used.
+
+    Raises:
+        InputError: No file, or one that is no whole checkpoint.
+    """
+    content = load_whole(path, mmap=True)
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
+    return content
+
+
+def load_whole(path: Path, mmap: bool) -> Any:
+    """What torch.save wrote, on the CPU, with torch's safe loading.
 
     Args:
         path: The file.
         mmap: Whether its tensors are left on disk until they are used.
 
     Raises:
-        InputError: No file, or one that is no whole checkpoint: every byte of it is held against its checksums.
+        InputError: No file, or one that is not whole: every byte of it is held against its checksums.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
@@ -38,16 +50,13 @@ def load_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
             with zipfile.ZipFile(path) as archive:
                 if (part := archive.testzip()) is not None:
                     raise zipfile.BadZipFile(part)
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
+        return torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
     except PermissionError as error:
         raise InputError(f"checkpoint {path}: cannot be read: {error}") from error
     except _BROKEN as error:
         raise InputError(
             f"checkpoint {path}: not a checkpoint that loads safely; it is truncated, garbled, or another file"
         ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
-    return content
 
 
 def usable_checkpoint(run: Run, path: Path) -> Path:
