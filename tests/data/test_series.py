@@ -361,3 +361,21 @@ def test_folds_go_forward_in_time(tmp_path: Path) -> None:
 def test_a_first_block_too_short_for_a_window(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the train split is too short"):
         ready(own(tmp_path, num_folds=9))
+
+
+def test_folds_of_ett_go_forward_through_training_and_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = write_ett(tmp_path, monkeypatch, ends=(120, 200, 280))
+    whole = ready(ETTh1(str(tmp_path), 24, 6))
+    for fold in range(4):
+        module = ready(ETTh1(str(tmp_path), 24, 6, num_folds=4, fold=fold))
+        start = 40 * (fold + 1)
+        assert len(module.splits["train"]) == start - 29
+        first, last = module.splits["val"][0], module.splits["val"][len(module.splits["val"]) - 1]
+        np.testing.assert_array_equal(first[1].numpy(), values[start : start + 6].astype(np.float32))
+        np.testing.assert_array_equal(last[1].numpy(), values[start + 34 : start + 40].astype(np.float32))
+        np.testing.assert_allclose(module.channel_mean, values[:start].mean(0))
+        for index in (0, len(whole.splits["test"]) - 1):
+            assert torch.equal(module.splits["test"][index][1], whole.splits["test"][index][1])
+        assert len(module.splits["test"]) == len(whole.splits["test"])

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ from litnets.data.download import download, md5_of
 from litnets.data.series_file import read_series
 from litnets.data.splits import chronological_ends, forward_chaining_ends
 from litnets.errors import InputError
+
+Stretch = tuple[int, int]  # of a series: its first step, and the first behind it
 
 
 class SeriesWindows(ArrayDataset):
@@ -101,12 +104,11 @@ class SeriesDataModule(ArrayDataModule):
         self.scale = ChannelScale()
 
     @abstractmethod
-    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[int]]:
-        """The series `(time, channels)`, the channels' names, and the steps at which training, validation and test
-        end."""
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
+        """The series `(time, channels)`, the channels' names, and the steps of training, validation and test."""
 
     def load(self) -> dict[str, SeriesWindows]:
-        values, names, ends = self.read()
+        values, names, stretches = self.read()
         window = self.look_back + self.horizon
         if window > len(values):
             raise InputError(
@@ -114,8 +116,8 @@ class SeriesDataModule(ArrayDataModule):
                 f"{len(values)}; take fewer, or a longer series"
             )
         tensor = torch.from_numpy(values).float()
-        splits, start = {}, 0
-        for split, end in zip(("train", "val", "test"), ends, strict=True):
+        splits = {}
+        for split, (start, end) in zip(("train", "val", "test"), stretches, strict=True):
             first, last = max(start - self.look_back, 0), end - window
             if last < first or start == end:
                 needed = self.horizon if start else window
@@ -124,10 +126,9 @@ class SeriesDataModule(ArrayDataModule):
                     f"for one window; take fewer steps of look_back or horizon, or another share"
                 )
             splits[split] = SeriesWindows(tensor, self.look_back, self.horizon, torch.arange(first, last + 1))
-            start = end
         if (values == values[0]).all():
             raise InputError(f"every channel is constant ({', '.join(names)}): nothing to forecast; choose other ones")
-        self.scale.fit(values[: ends[0]], names)
+        self.scale.fit(values[slice(*stretches[0])], names)
         return splits
 
     def _ready(self) -> None:
@@ -219,17 +220,22 @@ class SeriesCSV(SeriesDataModule):
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
         return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
-    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[int]]:
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
         values, names = read_series(self.path, self.time_column or 0, self.channels)
         if self.num_folds is None:
-            return values, names, chronological_ends(len(values), self.val_size, self.test_size)
-        return values, names, forward_chaining_ends(len(values), self.val_size, self.num_folds, self.fold)
+            ends = chronological_ends(len(values), self.val_size, self.test_size)
+        else:
+            ends = forward_chaining_ends(len(values), self.val_size, self.num_folds, self.fold)
+        return values, names, list(pairwise((0, *ends)))
 
 
 class ETTh1(SeriesDataModule):
     """Load and oil temperature (OT) of an electricity transformer, 7 channels, each hour from July 2016 on (Zhou et al.
     2021, Informer). The split is that of the papers: 12 months for training, 4 for validation, 4 for test, a month
     being 30 days; what comes after them is not used.
+
+    With folds, cross-validation goes forward in time over the months of training and validation: of `num_folds` + 1
+    equal blocks each but the first validates once what was learnt from the blocks before it. The test split stays.
 
     Read from `data_dir/ETT-small/ETTh1.csv`; if it is not there, it is downloaded on first use from
     raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh1.csv and held against its MD5. Its licence is
@@ -239,6 +245,8 @@ class ETTh1(SeriesDataModule):
         data_dir: Folder of the data sets.
         look_back: Hours that a forecast is made from.
         horizon: Hours that are forecast.
+        num_folds: Cross-validation: the number of folds; the validation split is the fold.
+        fold: The fold that is held out, from 0; the later, the more there is to learn from.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -246,21 +254,34 @@ class ETTh1(SeriesDataModule):
     md5: ClassVar[str] = "8381763947c85f4be6ac456c508460d6"
     ends: ClassVar[tuple[int, int, int]] = (12 * 30 * 24, 16 * 30 * 24, 20 * 30 * 24)
 
-    def __init__(self, data_dir: str = "data", look_back: int = 336, horizon: int = 96, **loading: Any) -> None:
+    def __init__(
+        self,
+        data_dir: str = "data",
+        look_back: int = 336,
+        horizon: int = 96,
+        num_folds: int | None = None,
+        fold: int = 0,
+        **loading: Any,
+    ) -> None:
         super().__init__(look_back, horizon, **loading)
+        self.num_folds, self.fold = num_folds, fold
         self.path = Path(data_dir) / "ETT-small" / f"{type(self).__name__}.csv"
 
     def prepare_data(self) -> None:
         download([self.url + self.path.name], self.path, self.md5)
 
-    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[int]]:
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
         if self.path.exists() and (found := md5_of(self.path)) != self.md5:
             raise InputError(
                 f"{self.path} is broken: its MD5 is {found}, expected {self.md5}; delete it and it will be downloaded "
                 f"anew, or put a good copy there"
             )
         values, names = read_series(self.path, "date")
-        return values[: self.ends[-1]], names, self.ends
+        train, val, test = pairwise((0, *self.ends))
+        if self.num_folds is not None:
+            _, start, end = forward_chaining_ends(val[1], 0, self.num_folds, self.fold)
+            train, val = (0, start), (start, end)
+        return values[: test[1]], names, (train, val, test)
 
 
 class ETTh2(ETTh1):
