@@ -26,6 +26,7 @@ import litnets.wandb_run
 from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.run import Run
+from litnets.tasks import Task
 from litnets.wandb_run import WandbRun, logged_in, settle, tells_wandb
 from tests.conftest import CONFIGS
 from tests.wandb_stub import service
@@ -233,6 +234,43 @@ def test_online(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         assert there.history[name][-1]["trainer/global_step"] == 99
         assert there.history[name][-1]["_step"] > last
         assert there.exit_codes == {name: 143}
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_a_stopped_run_goes_on_in_its_wandb_run(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows up to the crash are not said again, the rest is, and the exit codes are the true ones."""
+    original, last = Task.training_step, 1 + 17 + 5
+
+    def step(self: Task, batch: Any, batch_idx: int) -> Any:
+        if self.trainer.fit_loop.epoch_loop.total_batch_idx == last - 1:
+            raise RuntimeError("crash")
+        return original(self, batch, batch_idx)
+
+    options = [f"--wandb.mode={mode}", "--figures=false", "--trainer.log_every_n_steps=2"]
+    with service() as there:
+        if mode == "online":
+            monkeypatch.setenv("WANDB_API_KEY", KEY)
+            monkeypatch.setenv("WANDB_BASE_URL", there.url)
+        with monkeypatch.context() as crashing:
+            crashing.setattr(Task, "training_step", step)
+            with pytest.raises(RuntimeError, match="crash"):
+                main(["fit", "--config", DIGITS, *SHORT, *options])
+        (run,) = Path("checkpoints/digits_mlp").iterdir()
+        before = in_csv(run)
+        codes = dict(there.exit_codes) if mode == "online" else {"": inspect(run)["exit_code"]}
+        assert list(codes.values()) == [1]
+        assert main(["resume", str(run)]) == 0
+        if mode == "online":
+            ((name, rows),) = there.history.items()
+            assert there.exit_codes == {name: 0}
+        else:
+            rows = [row["item"] for row in records(run, "history")]
+            assert len({begun["run_id"] for begun in records(run, "run")}) == 1
+            assert inspect(run)["exit_code"] == 0
+    assert by_step(rows) == in_csv(run)
+    assert before.items() < in_csv(run).items()
+    numbers = [row["trainer/global_step"] for row in rows if "train/loss_step" in row]
+    assert numbers == sorted(set(numbers)), "a step is said twice"
 
 
 @pytest.mark.parametrize("how", ["dead", "silent", "refusing"])
