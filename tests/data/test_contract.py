@@ -271,10 +271,9 @@ def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) ->
     module = build()
     if not forecasts(module):
         pytest.skip("of forecasts only")
-    values, _, ends = module.read()
+    values, _, stretches = module.read()
     step_of = {row.astype("float32").tobytes(): step for step, row in enumerate(values)}
-    start = 0
-    for split, end in zip(("train", "val", "test"), ends, strict=True):
+    for split, (start, end) in zip(("train", "val", "test"), stretches, strict=True):
         forecast = set()
         for inputs, targets in loader(module, split):
             for window, target in zip(inputs.numpy(), targets.numpy(), strict=True):
@@ -284,4 +283,3 @@ def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) ->
                 forecast |= set(ahead)
         # Targets are the steps of their split, all of them, but for those that training's first window looks back on.
         assert forecast == set(range(start or module.look_back, end))
-        start = end
