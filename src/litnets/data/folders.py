@@ -178,11 +178,12 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
         InputError: None there, or a folder that cannot be read.
     """
     try:
-        files = [path] if path.is_file() and path.suffix.lower() in suffixes else _files(path, suffixes)
+        files = [path] if path.is_file() else _files(path, suffixes)
     except OSError as error:
         raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
-    if not files:
-        raise InputError(f"predict_path: {path}: no {kind} in it ({', '.join(sorted(suffixes))})")
+    if not files or files[0].suffix.lower() not in suffixes:
+        where = "" if path.is_file() else " in it"
+        raise InputError(f"predict_path: {path}: no {kind}{where} ({', '.join(sorted(suffixes))})")
     return files
 
 
