@@ -144,7 +144,7 @@ def read_all(
     threads run); and a flag for each that is broken, `(files,)`, whose result is None.
 
     Raises:
-        InputError: Some are broken, and were not to be skipped; the first of them are named.
+        InputError: Some are broken, and were not to be skipped, or all are; the first of them are named.
     """
     problems: dict[int, str] = {}
 
@@ -167,6 +167,8 @@ def read_all(
             raise InputError(
                 f"{said}; mend or remove them, or leave them out with --data.skip_broken true{named}{more}"
             )
+        if broken.all():
+            raise InputError(f"{said}, and none is left{named}{more}")
         print(f"{said}, left out:{named}{more}", flush=True)
     return results, broken
 
