@@ -268,10 +268,10 @@ def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
     assert "trained on inputs of shape (3, 8, 8)" in refused(run, capsys, "--data.size", "16", path="new/m.png")
 
 
-@pytest.mark.parametrize("name", ["Digits", "MNIST", pytest.param("FashionMNIST", marks=pytest.mark.slow), "CIFAR10"])
-def test_new_images_for_a_ready_made_set(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(
+    "name", ["MNIST", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Digits", "FashionMNIST", "CIFAR10"))]
+)
+def test_new_images_for_a_ready_made_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "CIFAR10":
         write_cifar10(Path("old"), monkeypatch)
     elif name != "Digits":

@@ -22,6 +22,7 @@ from litnets.data import (
     ArrayDataModule,
     AudioDataModule,
     AudioFolder,
+    Digits,
     ETTh1,
     ETTh2,
     FashionMNIST,
@@ -339,7 +340,7 @@ def write_new(module: ArrayDataModule, folder: Path, chosen: Tensor) -> None:
     for index in chosen.tolist():
         sample = tensors(part[index][0])[0]
         if isinstance(module, ImageDataModule):
-            pixels = (sample * (255 / module.white)).round().to(torch.uint8)
+            pixels = (sample * (255 / (16 if isinstance(module, Digits) else 255))).round().to(torch.uint8)
             Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(folder / f"{index}.png")
         elif isinstance(module, AudioDataModule):
             write_wav(folder / f"{index}.wav", sample.numpy(), module.sample_rate)
