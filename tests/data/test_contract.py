@@ -272,27 +272,6 @@ def test_it_takes_augmentations(build: Build) -> None:
     assert len(module.augment) == 1
 
 
-def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) -> None:
-    """By the values of the series themselves: its steps are told apart by them."""
-    module = build()
-    if not forecasts(module):
-        pytest.skip("of forecasts only")
-    values, _, ends = module.read()
-    step_of = {row.astype("float32").tobytes(): step for step, row in enumerate(values)}
-    start = 0
-    for split, end in zip(("train", "val", "test"), ends, strict=True):
-        forecast = set()
-        for inputs, targets in loader(module, split):
-            for window, target in zip(inputs.numpy(), targets.numpy(), strict=True):
-                seen = [step_of[row.tobytes()] for row in window]
-                ahead = [step_of[row.tobytes()] for row in target]
-                assert seen + ahead == list(range(seen[0], seen[0] + module.look_back + module.horizon))
-                forecast |= set(ahead)
-        # Targets are the steps of their split, all of them, but for those that training's first window looks back on.
-        assert forecast == set(range(start or module.look_back, end))
-        start = end
-
-
 class Batches(LightningModule):
     """Predicts what it is given."""
 
@@ -354,3 +333,24 @@ def cell(value: float, texts: list[str] | None) -> str:
     if texts is None:
         return "" if math.isnan(value) else repr(value)
     return [*texts, ""][int(value)]
+
+
+def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) -> None:
+    """By the values of the series themselves: its steps are told apart by them."""
+    module = build()
+    if not forecasts(module):
+        pytest.skip("of forecasts only")
+    values, _, ends = module.read()
+    step_of = {row.astype("float32").tobytes(): step for step, row in enumerate(values)}
+    start = 0
+    for split, end in zip(("train", "val", "test"), ends, strict=True):
+        forecast = set()
+        for inputs, targets in loader(module, split):
+            for window, target in zip(inputs.numpy(), targets.numpy(), strict=True):
+                seen = [step_of[row.tobytes()] for row in window]
+                ahead = [step_of[row.tobytes()] for row in target]
+                assert seen + ahead == list(range(seen[0], seen[0] + module.look_back + module.horizon))
+                forecast |= set(ahead)
+        # Targets are the steps of their split, all of them, but for those that training's first window looks back on.
+        assert forecast == set(range(start or module.look_back, end))
+        start = end

@@ -100,11 +100,11 @@ class AudioDataModule(ArrayDataModule):
         hop: Seconds from one window to the next.
         equal_loudness: Bring each recording to the same mean power first, so that how near the microphone was does not
             matter.
+        batch_size: Recordings in a training batch, on each device.
+        eval_batch_size: Recordings in a batch where nothing is learnt.
         skip_broken: Leave out recordings that cannot be read, and say which, instead of stopping.
         predict_path: New recordings for `predict`, WAV or FLAC: a folder of them, at any depth, or a single one; no
             classes are needed, and the files of the training are not read then.
-        batch_size: Recordings in a training batch, on each device.
-        eval_batch_size: Recordings in a batch where nothing is learnt.
         **loading: Further arguments of `ArrayDataModule`.
     """
 
@@ -115,20 +115,21 @@ class AudioDataModule(ArrayDataModule):
         window: float = 0.025,
         hop: float = 0.01,
         equal_loudness: bool = True,
-        skip_broken: bool = False,
-        predict_path: str | None = None,
         batch_size: int = 64,
         eval_batch_size: int = 128,
+        skip_broken: bool = False,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, **loading)
         for name, size in (("sample_rate", sample_rate), ("n_mels", n_mels)):
             if size < 1:
                 raise InputError(f"{name}: expected at least 1, got {size}")
-        self.sample_rate, self.equal_loudness, self.skip_broken = sample_rate, equal_loudness, skip_broken
-        self.predict_path = None if predict_path is None else Path(predict_path)
+        self.sample_rate, self.equal_loudness = sample_rate, equal_loudness
         self.log_mel = LogMel(sample_rate, n_mels, window, hop)
         self.input_shape = (None, n_mels)
+        self.skip_broken = skip_broken
+        self.predict_path = None if predict_path is None else Path(predict_path)
         self.mean: list[float] = []
         self.std: list[float] = []
 

@@ -245,7 +245,7 @@ class ETTh1(SeriesDataModule):
         data_dir: Folder of the data sets.
         look_back: Hours that a forecast is made from.
         horizon: Hours that are forecast.
-        **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
+        **loading: Arguments of `ArrayDataModule`.
     """
 
     url: ClassVar[str] = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/"
