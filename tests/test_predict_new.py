@@ -1,6 +1,7 @@
 """`predict --data.predict_path`: new samples are read as those of the training were, whose files are gone by then."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,18 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision import datasets
 
-from litnets import tasks
+from litnets import data, tasks
 from litnets.__main__ import main
 from litnets.data.audio import LogMel
-from tests.tiny_images import write_image_folder
-from tests.tiny_series import waves, write_series, write_series_folder
-from tests.tiny_sound import tone, write_audio_folder, write_wav
+from litnets.errors import InputError
+from tests.tiny import write_mnist
+from tests.tiny_images import write_cifar10, write_image_folder
+from tests.tiny_series import ETT_CHANNELS, waves, write_ett, write_series, write_series_folder
+from tests.tiny_sound import tone, write_audio_folder, write_fsdd, write_wav
 from tests.tiny_tables import HEADER, write_csv
-from tests.tiny_text import rows, write_texts
+from tests.tiny_text import rows, tiny_names, write_texts
 
 FIT = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_progress_bar", "false"]
 
@@ -28,7 +32,7 @@ FIT = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_prog
 def fit(model: str, data: str, *options: str) -> Path:
     """Train on the files in `old`, and take them away."""
     assert main(["fit", "--model", model, "--data", data, *options, *FIT]) == 0
-    shutil.rmtree("old")
+    shutil.rmtree("old", ignore_errors=True)  # what is inside scikit-learn stays
     (run,) = Path("runs").glob("*/*")
     return run
 
@@ -48,7 +52,7 @@ def refused(run: Path, capsys: pytest.CaptureFixture[str], *options: str, path: 
     return said
 
 
-def by_hand(run: Path, model: str, data: str) -> tuple[Callable[..., Tensor], dict[str, Any], Any]:
+def by_hand(run: Path, model: str, kind: str) -> tuple[Callable[..., Tensor], dict[str, Any], Any]:
     """The network of a run, what its data kept, and its class names; no DataModule has a part in it."""
     content = torch.load(run / "best.ckpt", weights_only=True)
     task = getattr(tasks, model)(**content["hyper_parameters"]).eval()
@@ -59,7 +63,7 @@ def by_hand(run: Path, model: str, data: str) -> tuple[Callable[..., Tensor], di
         out: Tensor = task(inputs if len(inputs) > 1 else inputs[0])
         return out.softmax(1) if hasattr(task, "class_names") else out
 
-    return probabilities, content[data], getattr(task, "class_names", [])
+    return probabilities, content[kind], getattr(task, "class_names", [])
 
 
 def shown(found: list[dict[str, str]]) -> Tensor:
@@ -132,6 +136,41 @@ def test_numbers_are_predicted_in_their_own_units() -> None:
     assert [float(row["prediction"]) for row in predict(run, "new.tsv")] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Iris",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("Diabetes", "Wine", "BreastCancer", "XOR", "Moons", "Spirals")
+        ),
+    ],
+)
+def test_rows_for_a_ready_made_table(name: str) -> None:
+    table = getattr(data, name)().table
+    model = "MLPRegressor" if table.class_names is None else "MLPClassifier"
+    run = fit(model, name)
+    # Columns in another order and one too many; a missing number.
+    columns = [*reversed(table.columns), "note"]
+    values = table.inputs[[5, 70, 120]].flip(1).tolist()
+    values[1][0] = "?"
+    Path("new.csv").write_text(
+        "\n".join(";".join(map(str, row)) for row in [columns, *([*row, "x"] for row in values)])
+    )
+    found = predict(run, "new.csv", "--data.separator", ";")
+    network, state, names = by_hand(run, model, name)
+    raw = table.inputs[[5, 70, 120]]
+    raw[1, -1] = state["median"][-1]
+    out = network((raw - torch.tensor(state["mean"])) / torch.tensor(state["std"]))
+    if names:
+        torch.testing.assert_close(shown(found), out, rtol=1e-5, atol=1e-6)
+        assert [row["prediction"] for row in found] == [names[i] for i in out.argmax(1)]
+    else:
+        hyper = torch.load(run / "best.ckpt", weights_only=True)["hyper_parameters"]
+        expected = out[:, 0] * hyper["target_std"][0] + hyper["target_mean"][0]
+        assert [float(row["prediction"]) for row in found] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
 def test_a_checkpoint_of_other_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--model", "MLPClassifier", "--data", "Iris", *FIT]) == 0
     (best,) = Path("runs").glob("*/*/best.ckpt")
@@ -177,6 +216,30 @@ def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "predict_path: empty: no text in it (.txt)" in refused(run, capsys, path="empty")
 
 
+def test_new_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = fit("RNNClassifier", "Names", "--data.data_dir", tiny_names(Path("old"), monkeypatch)["data_dir"])
+    names = ["Caab", "b4", "Re\u0301mi d"]  # an accent by itself, which is one letter with what it stands on
+    Path("new.txt").write_text(f"{names[0]}\n\n {names[1]}\n{names[2]}\n\n", encoding="utf-8")
+    found = predict(run, "new.txt")
+    assert [(row["index"], row["file"]) for row in found] == [(i, "new.txt") for i in "012"]
+    network, state, languages = by_hand(run, "RNNClassifier", "Names")
+    tokens = state["vocabulary"]["tokens"]
+    numbers = [[tokens.index(c) if c in tokens else 1 for c in name] for name in ("Caab", "b4", "R\u00e9mi d")]
+    expected = torch.cat([network(torch.tensor([row]), torch.tensor([len(row)])) for row in numbers])
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+    assert [row["prediction"] for row in found] == [languages[i] for i in expected.argmax(1)]
+    # The same in a folder of several files, and in a column of a table.
+    Path("new/deep").mkdir(parents=True)
+    Path("new/deep/a.txt").write_text(f"{names[0]}\r\n{names[1]}", encoding="utf-8")
+    Path("new/z.txt").write_text(names[2], encoding="utf-8")
+    found = predict(run)
+    assert [row["file"] for row in found] == ["deep/a.txt", "deep/a.txt", "z.txt"]
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+    Path("new.csv").write_text("\n".join(["surname,age", *(f"{name},1" for name in names)]), encoding="utf-8")
+    found = predict(run, "new.csv", "--data.text_column", "surname")
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+
+
 # Pictures and sound
 
 
@@ -203,6 +266,56 @@ def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["file"] for row in rest] == names
     torch.testing.assert_close(shown(rest), expected, rtol=1e-5, atol=1e-6)
     assert "trained on inputs of shape (3, 8, 8)" in refused(run, capsys, "--data.size", "16", path="new/m.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["MNIST", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Digits", "FashionMNIST", "CIFAR10"))]
+)
+def test_new_images_for_a_ready_made_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "CIFAR10":
+        write_cifar10(Path("old"), monkeypatch)
+    elif name != "Digits":
+        monkeypatch.setattr(getattr(datasets, name), "resources", list(write_mnist(Path("old"), name).items()))
+    run = fit("MLPClassifier", name, *([] if name == "Digits" else ["--data.data_dir", "old"]))
+    channels, height, width = getattr(data, name).input_shape
+    # A grey picture of the set's own size, and a larger one in colour, all of it the same.
+    pixels = np.random.default_rng(5).integers(0, 256, (height, width), dtype=np.uint8)
+    Path("new/deep").mkdir(parents=True)
+    Image.fromarray(pixels).save("new/a.png")
+    Image.fromarray(np.full((70, 50, 3), (255, 100, 0), np.uint8)).save("new/deep/b.PNG")
+    found = predict(run)
+    assert [row["file"] for row in found] == ["a.png", "deep/b.PNG"]
+    colour = torch.tensor([255, 100, 0] if channels == 3 else [0.299 * 255 + 0.587 * 100]).round()  # ITU-R 601
+    raw = torch.empty(2, channels, height, width)
+    raw[0], raw[1] = torch.from_numpy(pixels), colour.view(-1, 1, 1)
+    if name == "Digits":
+        raw = (raw * 16 / 255).round()
+    network, state, names = by_hand(run, "MLPClassifier", name)
+    expected = network((raw - torch.tensor(state["mean"]).view(-1, 1, 1)) / torch.tensor(state["std"]).view(-1, 1, 1))
+    torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
+    assert [row["prediction"] for row in found] == [names[i] for i in expected.argmax(1)]
+    torch.testing.assert_close(shown(predict(run, "new/deep/b.PNG")), expected[1:], rtol=1e-5, atol=1e-6)
+    Path("new/broken.png").write_bytes(b"no image")
+    assert [row["file"] for row in predict(run, "new", "--data.skip_broken", "true")] == ["a.png", "deep/b.PNG"]
+
+
+def test_new_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    write_fsdd(Path("old"))
+    run = fit("RNNClassifier", "SpokenDigits", "--data.data_dir", "old", "--data.val_size", "20")
+    waveforms = [tone(500, 700), tone(900, 400) // 9]
+    write_wav(Path("new/b.wav"), waveforms[0])
+    write_wav(Path("new/a/c.wav"), np.stack([waveforms[1]] * 2, 1))  # stereo
+    found = predict(run)
+    assert [row["file"] for row in found] == ["a/c.wav", "b.wav"]
+    network, state, _ = by_hand(run, "RNNClassifier", "SpokenDigits")
+    log_mel = LogMel(8000, 40)
+    expected = []
+    for wave in reversed(waveforms):
+        features, frames = log_mel(torch.from_numpy(wave).unsqueeze(0), torch.tensor([len(wave)]))
+        features -= np.log(np.square(wave / 32768).mean())  # of the same power
+        expected.append(network((features - torch.tensor(state["mean"])) / torch.tensor(state["std"]), frames))
+    torch.testing.assert_close(shown(found), torch.cat(expected), rtol=1e-4, atol=1e-5)
+    assert "trained on inputs of shape (None, 40)" in refused(run, capsys, "--data.n_mels", "12")
 
 
 def test_new_recordings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,6 +365,22 @@ def test_what_comes_after_a_new_series(capsys: pytest.CaptureFixture[str]) -> No
     assert "the checkpoint was trained to forecast 3 steps, and horizon is 4" in said
 
 
+@pytest.mark.parametrize("name", ["ETTh1", pytest.param("ETTh2", marks=pytest.mark.slow)])
+def test_what_comes_after_a_newer_ett(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ett(Path("old"), monkeypatch, getattr(data, name), ends=(120, 200, 280))
+    size = ["--data.look_back", "24", "--data.horizon", "6"]
+    run = fit("MLPForecaster", name, "--data.data_dir", "old", *size)
+    values = 2 * waves(40, 7, seed=1)
+    write_series(Path("new.csv"), values[:, ::-1], ETT_CHANNELS[::-1], "hour")
+    (found,) = predict(run, "new.csv")
+    network, state, _ = by_hand(run, "MLPForecaster", name)
+    mean, std = torch.tensor(state["channel_mean"]), torch.tensor(state["channel_std"])
+    window = torch.from_numpy(values[-24:]).float()
+    expected = network(((window - mean) / std).unsqueeze(0))[0] * std + mean
+    assert list(found)[1:] == [f"{channel}+{step}" for channel in ETT_CHANNELS for step in range(1, 7)]
+    assert [float(v) for v in list(found.values())[1:]] == pytest.approx(expected.T.flatten().tolist(), rel=1e-4)
+
+
 def test_new_series_to_classify() -> None:
     write_series_folder(Path("old"))
     run = fit("RNNClassifier", "SeriesFolder", "--data.root", "old")
@@ -288,3 +417,58 @@ def test_the_test_split_is_predicted_as_long_as_nothing_new_is_given() -> None:
         assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + expected
     assert main(["predict", "--config", config, "--trainer.fast_dev_run", "true"]) == 0
     assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + 12, "a dry run wrote"
+
+
+# What is wrong is named, whatever the set
+
+
+STATISTICS = {"mean": [1.0], "std": [2.0]}
+NAMES = {"vocabulary": {"kind": "characters", "tokens": ["[PAD]", "[UNK]", "a"]}, "class_names": ["Irish"]}
+CHANNELS = {"channel_names": list(ETT_CHANNELS), "channel_mean": [0.0] * 7, "channel_std": [1.0] * 7}
+WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data\xff\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state", "file", "content", "message"),
+    [
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.png", b"no", "new/a.png: no image, or a broken one"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new.txt", b"no", "predict_path: new.txt: no image (.bmp,"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.txt", b"", "predict_path: new: no image in it (.bmp,"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
+        ("SpokenDigits", STATISTICS, "new/a.wav", WAV, "new/a.wav: cut off: 1 of 127 samples are there"),
+        ("SpokenDigits", STATISTICS, "new/a.mp3", b"", "predict_path: new: no recording in it (.flac, .wav)"),
+        ("SpokenDigits", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
+        ("Names", NAMES, "new/a.txt", b" \n", "new/a.txt: the file is empty"),
+        ("Names", NAMES, "new/a.txt", b"Ada\nJos\xe9", "new/a.txt, line 2: not UTF-8"),
+        ("Names", NAMES, "new.csv", b"surname\nAda", "no column 'text' (there are: surname); --data.text_column names"),
+        ("Names", NAMES, "new.doc", b"Ada", "predict_path: new.doc: no text (.txt)"),
+        ("Names", NAMES, "", b"", "predict_path: new cannot be read: No such file"),
+        ("ETTh1 ETTh2", CHANNELS, "new.csv", b"date,OTs\n1,2", "no column 'HUFL' (there are: date, OTs)"),
+        ("ETTh1 ETTh2", CHANNELS, "new.csv", b"", "got nothing; the file is empty"),
+        ("ETTh1 ETTh2", CHANNELS, "new.csv", ("t," + ",".join(ETT_CHANNELS) + "\n1,2,3,4,5,6,7,8").encode(),
+         "new.csv: a forecast is made from 336 steps, the file has 1"),
+        ("ETTh1 ETTh2", CHANNELS, "", b"", "new cannot be read: No such file"),
+        ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a,b\n1,2", "(there are: a, b)"),
+        ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a;b\n1;2", "is it another --data.separator?"),
+        ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"", "new.csv: the file is empty"),
+        ("XOR", None, "new.csv", b"x,y\n1,2\n3,much", "new.csv: column 'y', row 2: 'much' is not a number, as all"),
+        ("Iris Wine BreastCancer Diabetes XOR", None, "", b"", "new: cannot be read: No such file"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(
+    kinds: str, state: dict[str, Any] | None, file: str, content: bytes, message: str
+) -> None:
+    if file:
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_bytes(content)
+    for kind in kinds.split():
+        module = getattr(data, kind)(predict_path="new" if file.startswith("new/") or not file else file)
+        module.load_state_dict(state or learnt(getattr(data, kind)()))
+        with pytest.raises(InputError, match=re.escape(message)):
+            module.predict_dataloader()
+
+
+def learnt(module: data.ArrayDataModule) -> dict[str, Any]:
+    """What a checkpoint keeps of a set that needs no files."""
+    module.setup()
+    return module.state_dict()

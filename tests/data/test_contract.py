@@ -1,5 +1,8 @@
 """What every public DataModule promises to the command and to the tasks. A new one is given a builder here."""
 
+import csv
+import math
+import shutil
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
@@ -7,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 
@@ -18,6 +22,7 @@ from litnets.data import (
     ArrayDataModule,
     AudioDataModule,
     AudioFolder,
+    Digits,
     ETTh1,
     ETTh2,
     FashionMNIST,
@@ -38,7 +43,7 @@ from litnets.data.datamodule import Split
 from tests.tiny import write_mnist
 from tests.tiny_images import write_cifar10, write_image_folder
 from tests.tiny_series import waves, write_ett, write_series, write_series_folder
-from tests.tiny_sound import write_audio_folder, write_fsdd
+from tests.tiny_sound import write_audio_folder, write_fsdd, write_wav
 from tests.tiny_tables import write_csv
 from tests.tiny_text import rows, tiny_names, write_texts
 
@@ -53,7 +58,7 @@ Build = Callable[..., ArrayDataModule]
 
 @pytest.fixture(params=PUBLIC, ids=lambda cls: cls.__name__)
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """Makes the DataModule on tiny files, ready to be read."""
+    """Makes the DataModule on tiny files, ready to be read, or ready to predict what is new."""
     cls = request.param
     builders: dict[type, Callable[[], dict[str, Any]]] = {
         MNIST: lambda: tiny_mnist(tmp_path, datasets.MNIST, monkeypatch),
@@ -74,8 +79,9 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
     def ready(**more: Any) -> ArrayDataModule:
         module: ArrayDataModule = cls(**arguments | more)
-        module.prepare_data()
-        module.setup()
+        if "predict_path" not in more:
+            module.prepare_data()
+            module.setup()
         return module
 
     return ready
@@ -264,6 +270,69 @@ def test_it_takes_augmentations(build: Build) -> None:
     module = build(augment=[RandomShift(1)])
     assert isinstance(module, ImageDataModule)
     assert len(module.augment) == 1
+
+
+class Batches(LightningModule):
+    """Predicts what it is given."""
+
+    def predict_step(self, batch: Any) -> Any:
+        return batch
+
+
+@pytest.mark.filterwarnings("ignore:The 'predict_dataloader' does not have many workers")
+def test_a_sample_in_a_file_of_its_own_is_predicted_as_in_the_test_split(build: Build, tmp_path: Path) -> None:
+    """And without the files of the training, with what a checkpoint of its keeps."""
+    trained = build()
+    chosen = torch.arange(1 if forecasts(trained) else 3)
+    expected, _ = trained.on_after_batch_transfer(trained.splits["test"][chosen], 0)
+    new = tmp_path / "new"
+    write_new(trained, new, chosen)
+    for path in set(tmp_path.iterdir()) - {new}:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    fresh = build(predict_path=str(next(new.iterdir()) if len(list(new.iterdir())) == 1 else new))
+    fresh.load_state_dict(trained.state_dict())
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    ((found, _),) = Trainer(accelerator="cpu", **quiet).predict(Batches(), datamodule=fresh)
+    for one, other in zip(tensors(found), tensors(expected), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert not fresh.splits
+    assert list(tmp_path.iterdir()) == [new]
+
+
+def write_new(module: ArrayDataModule, folder: Path, chosen: Tensor) -> None:
+    """Write these samples of the test split as people have them: a file of rows, or a file each."""
+    folder.mkdir()
+    part = module.splits["test"]
+    if isinstance(module, TextDataModule):
+        samples, split = module.read()
+        texts = [samples[i].text for i in split[2][chosen].tolist()]
+        for number, text in enumerate(["\n".join(texts)] if isinstance(module, Names) else texts):
+            (folder / f"{number}.txt").write_text(text, encoding="utf-8")
+        return
+    if isinstance(module, TableDataModule):
+        values = part[chosen][0].tolist()
+        kinds: list[list[str] | None] = [None] * module.table.numbers + module.table.texts
+        with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+            written = [[cell(*pair) for pair in zip(row, kinds, strict=True)] for row in values]
+            csv.writer(file).writerows([module.table.columns, *written])
+        return
+    for index in chosen.tolist():
+        sample = tensors(part[index][0])[0]
+        if isinstance(module, ImageDataModule):
+            pixels = (sample * (255 / (16 if isinstance(module, Digits) else 255))).round().to(torch.uint8)
+            Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(folder / f"{index}.png")
+        elif isinstance(module, AudioDataModule):
+            write_wav(folder / f"{index}.wav", sample.numpy(), module.sample_rate)
+        else:
+            time = "date" if forecasts(module) else None
+            write_series(folder / f"{index}.csv", sample.double().numpy(), module.scale.names, time)
+
+
+def cell(value: float, texts: list[str] | None) -> str:
+    """A value of a table as it stands in a file: a number, or the one of these texts whose number it is."""
+    if texts is None:
+        return "" if math.isnan(value) else repr(value)
+    return [*texts, ""][int(value)]
 
 
 def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) -> None:

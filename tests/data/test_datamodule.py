@@ -155,6 +155,20 @@ def test_data_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.splits is splits
 
 
+@pytest.mark.parametrize(
+    ("command", "path", "fetched"), [("predict", "new", 0), ("predict", None, 1), ("fit", "new", 1)]
+)
+def test_files_of_the_training_are_fetched_unless_new_ones_are_predicted(
+    command: str, path: str | None, fetched: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(Colours, "fetch", lambda self: calls.append("fetch"))
+    data = Colours(predict_path=path)
+    data.trainer = SimpleNamespace(predicting=command == "predict")  # type: ignore[assignment]
+    data.prepare_data()
+    assert len(calls) == fetched
+
+
 def test_two_modules_share_nothing() -> None:
     one, other = Colours(), Colours()
     one.setup()

@@ -174,6 +174,8 @@ def test_broken_files_are_named_and_counted(capsys: pytest.CaptureFixture[str]) 
     assert results == [None if i % 3 == 1 else i for i in range(20)]
     assert broken.tolist() == [i % 3 == 1 for i in range(20)]
     assert "7 of 20 poems cannot be read, left out:\n  f1: odd 1\n" in (said := capsys.readouterr().out)
+    with pytest.raises(InputError, match=r"^2 of 2 poems cannot be read, and none is left\n  f1: odd 1\n  f4: odd 4$"):
+        read_all([Path("f1"), Path("f4")], lambda i: read(3 * i + 1), True, "poem")
     assert "f13" in said
     assert "f16" not in said
     assert "and 2 more" in said

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from litnets.data import ImageFolder
-from litnets.data.image_folder import ImageFiles
+from litnets.data.image_files import ImageFiles
 from litnets.errors import InputError
 from tests.tiny_images import write_image_folder
 

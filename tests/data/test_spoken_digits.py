@@ -91,6 +91,24 @@ def test_a_name_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
         ready(tmp_path)
 
 
+def test_broken_recordings_are_left_out_where_that_is_asked(tmp_path: Path) -> None:
+    write_fsdd(tmp_path)
+    whole = {name: len(split) for name, split in ready(tmp_path, val_size=20).splits.items()}
+    for name in ("3_theo_0.wav", "3_theo_7.wav"):  # of the test split, and of the rest
+        (tmp_path / "fsdd" / "recordings" / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"2 of 160 recordings cannot be read; .*skip_broken true"):
+        ready(tmp_path)
+    left = {name: len(split) for name, split in ready(tmp_path, val_size=20, skip_broken=True).splits.items()}
+    assert left == {"train": whole["train"] - 1, "val": 20, "test": whole["test"] - 1}
+
+
+def test_a_checkpoint_that_does_not_say_its_shape_is_taken(tmp_path: Path) -> None:
+    """Those of before did not."""
+    data = SpokenDigits(str(tmp_path), predict_path="new")
+    data.load_state_dict({"mean": [1.0] * 40, "std": [2.0] * 40})
+    assert data.state_dict() == {"mean": [1.0] * 40, "std": [2.0] * 40, "input_shape": [None, 40]}
+
+
 @pytest.mark.slow
 def test_the_real_data() -> None:
     folder = os.environ.get("LITNETS_TEST_DATA")

@@ -102,6 +102,9 @@ class AudioDataModule(ArrayDataModule):
             matter.
         batch_size: Recordings in a training batch, on each device.
         eval_batch_size: Recordings in a batch where nothing is learnt.
+        skip_broken: Leave out recordings that cannot be read, and say which, instead of stopping.
+        predict_path: New recordings for `predict`, WAV or FLAC: a folder of them, at any depth, or a single one; no
+            classes are needed, and the files of the training are not read then.
         **loading: Further arguments of `ArrayDataModule`.
     """
 
@@ -114,6 +117,8 @@ class AudioDataModule(ArrayDataModule):
         equal_loudness: bool = True,
         batch_size: int = 64,
         eval_batch_size: int = 128,
+        skip_broken: bool = False,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, **loading)
@@ -123,6 +128,8 @@ class AudioDataModule(ArrayDataModule):
         self.sample_rate, self.equal_loudness = sample_rate, equal_loudness
         self.log_mel = LogMel(sample_rate, n_mels, window, hop)
         self.input_shape = (None, n_mels)
+        self.skip_broken = skip_broken
+        self.predict_path = None if predict_path is None else Path(predict_path)
         self.mean: list[float] = []
         self.std: list[float] = []
 
@@ -131,11 +138,24 @@ class AudioDataModule(ArrayDataModule):
         if self.splits and not self.mean:
             self.mean, self.std = self._statistics()
 
+    def load_new(self, path: Path) -> RaggedDataset:
+        if not self.mean:  # no checkpoint
+            self.be_ready()
+        files = new_files(path, SUFFIXES, "recording")
+        waveforms, broken = self.read_files(files)
+        found = torch.nonzero(~broken).squeeze(1)
+        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
+        return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": found})["new"]
+
+    def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor]:
+        return read_all(files, lambda i: read_audio(files[i], self.sample_rate), self.skip_broken, "recording")
+
     def state_dict(self) -> dict[str, Any]:
         """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""
-        return {"mean": self.mean, "std": self.std}
+        return {"mean": self.mean, "std": self.std, "input_shape": list(self.input_shape)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        check_new_shape(self, state_dict)
         self.mean, self.std = state_dict["mean"], state_dict["std"]
 
     def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,9 +205,6 @@ class AudioFolder(AudioDataModule):
         num_folds: Cross-validation: the number of folds; the test split is then the fold, or if there is a folder
             `test`, the validation split.
         fold: The fold that is held out, from 0.
-        skip_broken: Leave out recordings that cannot be read, and say which, instead of stopping.
-        predict_path: New recordings for `predict`: a folder of them, at any depth, or a single one; no classes are
-            needed. The folder of the training is not read then.
         **audio: Arguments of `AudioDataModule` and `ArrayDataModule`.
     """
 
@@ -199,15 +216,11 @@ class AudioFolder(AudioDataModule):
         split_seed: int = 0,
         num_folds: int | None = None,
         fold: int = 0,
-        skip_broken: bool = False,
-        predict_path: str | None = None,
         **audio: Any,
     ) -> None:
         super().__init__(**audio)
         self.split = (val_size, test_size, split_seed, num_folds, fold)
-        self.skip_broken = skip_broken
         self.root = Path(root)
-        self.predict_path = None if predict_path is None else Path(predict_path)
 
     @cached_property
     def folders(self) -> ClassFolders:
@@ -225,28 +238,15 @@ class AudioFolder(AudioDataModule):
     def load(self) -> dict[str, RaggedDataset]:
         folders = self.folders
         splits = folders.split(*self.split)
-        waveforms, broken = self._read(folders.files)
+        waveforms, broken = self.read_files(folders.files)
         return ragged_splits(waveforms, folders.targets, folders.without(broken, splits))
 
-    def load_new(self, path: Path) -> RaggedDataset:
-        if not self.mean:  # no checkpoint
-            self.setup()
-        files = new_files(path, SUFFIXES, "recording")
-        waveforms, broken = self._read(files)
-        found = torch.nonzero(~broken).squeeze(1)
-        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
-        return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": found})["new"]
-
-    def _read(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor]:
-        return read_all(files, lambda i: read_audio(files[i], self.sample_rate), self.skip_broken, "recording")
-
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}
+        return {**super().state_dict(), "class_names": self.class_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.predict_path is None or self.splits:
             check_classes(state_dict["class_names"], self.class_names)
-        check_new_shape(self, state_dict)
         super().load_state_dict(state_dict)
 
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from litnets.data.augment import Augmentation
 from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, RaggedDataset, TensorBatchSampler, whole_batch
+from litnets.data.folders import names_in, new_files, read_all
+from litnets.data.image_files import SUFFIXES, ImageFiles
 from litnets.errors import InputError
 from litnets.seeding import global_seed, seed_batch
 
@@ -34,8 +36,8 @@ class ArrayDataModule(LightningDataModule):
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
       channels)`, scaled by the training split's mean and standard deviation of each channel.
 
-    One that reads a user's own files takes a `predict_path` and has a `load_new`: `predict` then reads these new
-    samples instead of the test split, scaled and encoded as in the training, whose files need not be there.
+    One that knows how to read new samples takes a `predict_path` and has a `load_new`: `predict` then reads them
+    instead of the test split, scaled and encoded as in the training, whose files need not be there.
 
     Args:
         batch_size: Samples in a training batch, on each device.
@@ -81,6 +83,14 @@ class ArrayDataModule(LightningDataModule):
         """The new samples at `predict_path`, in their order; their targets are of no meaning."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
+    def fetch(self) -> None:
+        """Download what `load` reads, if it is not there."""
+
+    def prepare_data(self) -> None:
+        predicting = self.trainer is not None and self.trainer.predicting
+        if not (predicting and self.predict_path is not None):  # what is new needs no files of the training
+            self.fetch()
+
     def setup(self, stage: str | None = None) -> None:
         if not self.splits and not (stage == "predict" and self.predict_path is not None):
             splits = dict(self.load())
@@ -91,13 +101,18 @@ class ArrayDataModule(LightningDataModule):
                 )
             self.splits = splits
 
+    def be_ready(self) -> None:
+        """Read the splits, if they have not been, for what is known only then."""
+        if not self.splits:
+            self.prepare_data()
+            self.setup()
+
     @property
     def class_counts(self) -> list[int] | None:
         """Training samples of each class, or of each flag that is set; None where there are no classes."""
         if self.num_classes is None:
             return None
-        self.prepare_data()
-        self.setup()
+        self.be_ready()
         train = self.splits["train"]
         targets = train.targets[train.indices].long()
         counts = targets.sum(0) if targets.ndim > 1 else targets.bincount(minlength=self.num_classes)
@@ -168,12 +183,27 @@ class ImageDataModule(ArrayDataModule):
 
     Args:
         augment: Augmentations of a training batch, in their order.
+        skip_broken: Leave out files of images that cannot be read, and say which, instead of stopping.
+        predict_path: New images for `predict`: a folder of them, at any depth, or a single one; no classes are needed,
+            and the files of the training are not read then. Each is turned upright as its camera noted, cropped around
+            its centre to the shape of those of the training, resized, and made grey or coloured as they are. Nothing
+            else is changed: in Digits, MNIST and FashionMNIST what is shown is light on black.
         batch_size: See `ArrayDataModule`, as for the rest.
     """
 
-    def __init__(self, augment: list[Augmentation] | None = None, **loading: Any) -> None:
+    white: ClassVar[int] = 255  # the value of it
+    memory_budget: float = 2.0  # gigabytes (10^9 bytes) that images from files may take in memory
+
+    def __init__(
+        self,
+        augment: list[Augmentation] | None = None,
+        skip_broken: bool = False,
+        predict_path: str | None = None,
+        **loading: Any,
+    ) -> None:
         super().__init__(**loading)
-        self.augment = augment or []
+        self.augment, self.skip_broken = augment or [], skip_broken
+        self.predict_path = None if predict_path is None else Path(predict_path)
         self.mean: list[float] = []
         self.std: list[float] = []
 
@@ -183,6 +213,35 @@ class ImageDataModule(ArrayDataModule):
             train = self.splits["train"]
             assert isinstance(train, ArrayDataset)
             self.mean, self.std = channel_statistics(train.inputs, train.indices)
+
+    def load_new(self, path: Path) -> ArrayDataset:
+        if not self.mean:  # no checkpoint
+            self.be_ready()
+        files = new_files(path, SUFFIXES, "image")
+        inputs, broken, _ = self.read_files(files)
+        found = torch.nonzero(~broken).squeeze(1)
+        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
+        return ArrayDataset(inputs, torch.zeros(len(files), dtype=torch.uint8), found)
+
+    def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The images, in memory if they fit; a flag for each that is broken, `(files,)`; and, if they do not fit, mean
+        and mean square of each one's channels, `(files, 2, channels)`."""
+        images = ImageFiles(files, cast(tuple[int, int, int], self.input_shape), self.white)
+        fits = images.num_bytes <= self.memory_budget * 1e9
+        kept = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
+        moments = torch.zeros(len(files), 2, images.shape[1], dtype=torch.float64)
+
+        def read(index: int) -> None:
+            image = images.read(index)
+            if fits:
+                kept[index] = image
+            else:
+                values = image.flatten(1).double()
+                moments[index] = torch.stack([values.mean(1), values.square().mean(1)])
+
+        _, broken = read_all(files, read, self.skip_broken, "image")
+        # ImageFiles is indexed like a tensor, and an ArrayDataset asks no more of it.
+        return (kept, broken, None) if fits else (cast(Tensor, images), broken, moments)
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""

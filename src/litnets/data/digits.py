@@ -11,7 +11,8 @@ from litnets.data.splits import split_indices
 
 class Digits(ImageDataModule):
     """8x8 images of handwritten digits with 17 levels of grey, 10 classes (Alpaydin and Kaynak 1998, the test part of
-    the UCI Optical Recognition of Handwritten Digits; there is no official split of it).
+    the UCI Optical Recognition of Handwritten Digits; there is no official split of it). New images are brought
+    to these levels.
 
     Args:
         val_size: Validation split, a share or a number of samples.
@@ -25,6 +26,7 @@ class Digits(ImageDataModule):
     input_shape = (1, 8, 8)
     num_classes = 10
     class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
+    white = 16
 
     def __init__(
         self,

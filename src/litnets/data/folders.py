@@ -144,7 +144,7 @@ def read_all(
     threads run); and a flag for each that is broken, `(files,)`, whose result is None.
 
     Raises:
-        InputError: Some are broken, and were not to be skipped; the first of them are named.
+        InputError: Some are broken, and were not to be skipped, or all are; the first of them are named.
     """
     problems: dict[int, str] = {}
 
@@ -167,6 +167,8 @@ def read_all(
             raise InputError(
                 f"{said}; mend or remove them, or leave them out with --data.skip_broken true{named}{more}"
             )
+        if broken.all():
+            raise InputError(f"{said}, and none is left{named}{more}")
         print(f"{said}, left out:{named}{more}", flush=True)
     return results, broken
 
@@ -178,11 +180,12 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
         InputError: None there, or a folder that cannot be read.
     """
     try:
-        files = [path] if path.is_file() and path.suffix.lower() in suffixes else _files(path, suffixes)
+        files = [path] if path.is_file() else _files(path, suffixes)
     except OSError as error:
         raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
-    if not files:
-        raise InputError(f"predict_path: {path}: no {kind} in it ({', '.join(sorted(suffixes))})")
+    if not files or files[0].suffix.lower() not in suffixes:
+        where = "" if path.is_file() else " in it"
+        raise InputError(f"predict_path: {path}: no {kind}{where} ({', '.join(sorted(suffixes))})")
     return files
 
 

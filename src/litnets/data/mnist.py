@@ -51,7 +51,7 @@ class MNIST(ImageDataModule):
         self.raw = Path(data_dir) / type(self).__name__ / "raw"
         self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
-    def prepare_data(self) -> None:
+    def fetch(self) -> None:
         for name, md5 in self.source.resources:
             if not (self.raw / name).exists() and not (self.raw / name).with_suffix("").exists():
                 download([mirror + name for mirror in self.source.mirrors], self.raw / name, md5)

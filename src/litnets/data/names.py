@@ -7,7 +7,8 @@ from torch import Tensor
 
 from litnets.data.download import download, md5_of
 from litnets.data.splits import split_indices
-from litnets.data.text import Sample, TextDataModule, label_numbers, read_utf8, same_texts
+from litnets.data.text import TextDataModule, label_numbers, same_texts
+from litnets.data.text_samples import Sample, read_utf8
 from litnets.errors import InputError
 
 # Language: MD5 of its file.
@@ -51,7 +52,10 @@ class Names(TextDataModule):
         split_seed: Seed of the splits, apart from the seed of the training.
         num_folds: Cross-validation: the number of folds; the test split is then the fold.
         fold: The fold that is held out, from 0.
-        **loading: Arguments of `ArrayDataModule`.
+        predict_path: New names for `predict`: a `.txt` file with a name in each line, a folder of such files, at any
+            depth, or a `.csv`, `.tsv` or `.jsonl` file with a column of names (`text_column`). The files of the
+            training are not read then; letters that they did not have are read as the unknown one.
+        **loading: Arguments of `TextDataModule` and `ArrayDataModule`.
     """
 
     source: ClassVar[str] = (
@@ -67,28 +71,34 @@ class Names(TextDataModule):
         split_seed: int = 0,
         num_folds: int | None = None,
         fold: int = 0,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
-        super().__init__(tokens="characters", **loading)
+        super().__init__(tokens="characters", predict_path=predict_path, **loading)
         self.folder = Path(data_dir) / "names"
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
         self.num_folds, self.fold = num_folds, fold
 
-    def prepare_data(self) -> None:
+    def fetch(self) -> None:
         for language, md5 in self.files.items():
             download([f"{self.source}{language}.txt"], self.folder / f"{language}.txt", md5)
+
+    def read_new(self, file: Path) -> list[Sample]:
+        """A name in each line; an empty one has none."""
+        lines = enumerate(read_utf8(file).splitlines(), 1)
+        return [Sample(name, "", f"{file}, line {i}") for i, name in lines if name.strip()]
 
     def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
         samples = []
         for language, md5 in self.files.items():
             path = self.folder / f"{language}.txt"
-            names = read_utf8(path)
+            names = self.read_new(path)
             if (found := md5_of(path)) != md5:
                 mend = f"delete it and it will be downloaded anew, or put a good copy into {path.parent}"
                 raise InputError(
                     f"{path} is not the file that belongs here: its MD5 is {found}, expected {md5}; {mend}"
                 )
-            samples += [Sample(name, language, f"{path}, line {i}") for i, name in enumerate(names.splitlines(), 1)]
+            samples += [name._replace(label=language) for name in names]
         split = split_indices(
             label_numbers(samples),
             len(samples),

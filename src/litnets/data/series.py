@@ -92,11 +92,24 @@ class SeriesDataModule(ArrayDataModule):
     Args:
         look_back: Steps that a forecast is made from.
         horizon: Steps that are forecast.
+        time_column: Column of the time in a file of one's own, numbers or ISO 8601, which must increase; none is the
+            first column.
+        predict_path: A file for `predict` whose last `look_back` rows are what the forecast of the steps after them is
+            made from; it has the time and the channels that were trained on. The file of the training is not read then.
         **loading: Arguments of `ArrayDataModule`.
     """
 
-    def __init__(self, look_back: int, horizon: int, **loading: Any) -> None:
+    def __init__(
+        self,
+        look_back: int,
+        horizon: int,
+        time_column: str | None = None,
+        predict_path: str | None = None,
+        **loading: Any,
+    ) -> None:
         super().__init__(**loading)
+        self.time_column = time_column
+        self.predict_path = None if predict_path is None else Path(predict_path)
         for name, steps in (("look_back", look_back), ("horizon", horizon)):
             if steps < 1:
                 raise InputError(f"{name}: expected at least 1 step, got {steps}")
@@ -131,10 +144,17 @@ class SeriesDataModule(ArrayDataModule):
         self.scale.fit(values[slice(*stretches[0])], names)
         return splits
 
+    def load_new(self, path: Path) -> ArrayDataset:
+        self._ready()
+        values, names = read_series(path, self.time_column or 0, self.scale.names)
+        if len(values) < self.look_back:
+            raise InputError(f"{path}: a forecast is made from {self.look_back} steps, the file has {len(values)}")
+        window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
+        return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
+
     def _ready(self) -> None:
         if not self.scale.names:
-            self.prepare_data()
-            self.setup()
+            self.be_ready()
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
@@ -181,15 +201,12 @@ class SeriesCSV(SeriesDataModule):
         path: The file.
         look_back: Steps that a forecast is made from.
         horizon: Steps that are forecast.
-        time_column: Column of the time, numbers or ISO 8601, which must increase; none is the first column.
         channels: Columns to read and forecast; none takes all but the time.
         val_size: Validation split, a share or a number of steps; with folds, of what is before the test block.
         test_size: Test split, a share or a number of steps; with folds it is the fold.
         num_folds: Cross-validation: the number of folds.
         fold: The fold that is tested, from 0; the later, the more there is to learn from.
-        predict_path: A file for `predict` whose last `look_back` rows are what the forecast of the steps after them is
-            made from; it has the time and the channels that were trained on. The file of the training is not read then.
-        **loading: Arguments of `ArrayDataModule`.
+        **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
@@ -197,28 +214,17 @@ class SeriesCSV(SeriesDataModule):
         path: str,
         look_back: int = 96,
         horizon: int = 24,
-        time_column: str | None = None,
         channels: list[str] | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
         num_folds: int | None = None,
         fold: int = 0,
-        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(look_back, horizon, **loading)
-        self.path, self.time_column, self.channels = Path(path), time_column, channels
+        self.path, self.channels = Path(path), channels
         self.val_size, self.test_size = val_size, test_size
         self.num_folds, self.fold = num_folds, fold
-        self.predict_path = None if predict_path is None else Path(predict_path)
-
-    def load_new(self, path: Path) -> ArrayDataset:
-        self._ready()
-        values, names = read_series(path, self.time_column or 0, self.scale.names)
-        if len(values) < self.look_back:
-            raise InputError(f"{path}: a forecast is made from {self.look_back} steps, the file has {len(values)}")
-        window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
-        return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
         values, names = read_series(self.path, self.time_column or 0, self.channels)
@@ -267,7 +273,7 @@ class ETTh1(SeriesDataModule):
         self.num_folds, self.fold = num_folds, fold
         self.path = Path(data_dir) / "ETT-small" / f"{type(self).__name__}.csv"
 
-    def prepare_data(self) -> None:
+    def fetch(self) -> None:
         download([self.url + self.path.name], self.path, self.md5)
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from litnets.data.audio import AudioDataModule, ragged_splits, read_audio
+from litnets.data.audio import AudioDataModule, ragged_splits
 from litnets.data.batches import RaggedDataset
-from litnets.data.folders import read_all
 from litnets.data.splits import split_indices
 from litnets.errors import InputError
 
@@ -67,14 +66,15 @@ class SpokenDigits(AudioDataModule):
             raise InputError(
                 f"test_speaker: no '{self.test_speaker}' in {self.recordings} (there are: {', '.join(known)})"
             )
-        waveforms, _ = read_all(files, lambda i: read_audio(files[i], self.sample_rate), False, "recording")
+        waveforms, broken = self.read_files(files)
         targets = torch.tensor(digits)
         speaker = torch.tensor([known.index(name) for name in speakers])
         is_test = torch.tensor(indices) < 5 if self.test_speaker is None else speaker == known.index(self.test_speaker)
-        rest = torch.nonzero(~is_test).squeeze(1)
+        rest = torch.nonzero(~is_test & ~broken).squeeze(1)
         strata = (speaker * self.num_classes + targets)[rest]
         train, val, _ = split_indices(strata, len(rest), self.val_size, 0, self.split_seed, self.num_folds, self.fold)
-        splits: dict[str, Tensor] = {"train": rest[train], "val": rest[val], "test": torch.nonzero(is_test).squeeze(1)}
+        test = torch.nonzero(is_test & ~broken).squeeze(1)
+        splits: dict[str, Tensor] = {"train": rest[train], "val": rest[val], "test": test}
         return ragged_splits(waveforms, targets, splits)
 
 

@@ -204,7 +204,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     try:
         import polars as pl
     except ImportError as error:
-        raise InputError("TableCSV needs polars: pip install -e '.[tables]'") from error
+        raise InputError("tables in files need polars: pip install -e '.[tables]'") from error
     try:
         content = path.read_bytes()
         if path.suffix == ".parquet":

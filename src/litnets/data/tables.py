@@ -30,6 +30,10 @@ class TableDataModule(ArrayDataModule):
         split_seed: Seed of the splits, apart from the seed of the training.
         num_folds: Cross-validation: the number of folds; the test split is then the fold.
         fold: The fold that is held out, from 0.
+        separator: Between two cells of a CSV (default: a comma, or a tab in a `.tsv`).
+        predict_path: A file of new rows for `predict`, CSV or Parquet, with the columns that were trained on, in any
+            order, and with or without the target. The file of the training is not read then. A text that training has
+            not seen is read as missing.
         **loading: Arguments of `ArrayDataModule`.
 
     Raises:
@@ -44,11 +48,14 @@ class TableDataModule(ArrayDataModule):
         split_seed: int = 0,
         num_folds: int | None = None,
         fold: int = 0,
+        separator: str | None = None,
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
-        self.num_folds, self.fold = num_folds, fold
+        self.num_folds, self.fold, self.separator = num_folds, fold, separator
+        self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
         self.columns: list[str] = []
         self.texts: list[list[str]] = []
@@ -70,6 +77,12 @@ class TableDataModule(ArrayDataModule):
         check_targets(table, split[0])
         named = zip(("train", "val", "test"), split, strict=True)
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in named}
+
+    def load_new(self, path: Path) -> ArrayDataset:
+        if not self.statistics:  # no checkpoint
+            self.be_ready()
+        rows = TableFile(path, self.separator).read_new(self.columns, self.texts)
+        return ArrayDataset(rows, torch.zeros(len(rows)))
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
@@ -224,10 +237,6 @@ class TableCSV(TableDataModule):
             most 20 different values, and several are classes if all are flags; all else is numbers.
         categorical: Columns of numbers that are categories, such as a postcode.
         ignore: Columns to leave out, such as the number of the row.
-        separator: Between two cells of a CSV (default: a comma, or a tab in a `.tsv`).
-        predict_path: A file of new rows for `predict`, with the columns that were trained on, in any order, and with or
-            without the target. The file of the training is not read then. A text that training has not seen is read as
-            missing.
         **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
 
     Raises:
@@ -242,8 +251,6 @@ class TableCSV(TableDataModule):
         task: Literal["classification", "regression"] | None = None,
         categorical: list[str] | None = None,
         ignore: list[str] | None = None,
-        separator: str | None = None,
-        predict_path: str | None = None,
         **splitting: Any,
     ) -> None:
         super().__init__(**splitting)
@@ -253,15 +260,7 @@ class TableCSV(TableDataModule):
         self.target_columns = [target] if isinstance(target, str) else target
         self.task = task
         self.categorical, self.ignore = categorical or [], ignore or []
-        self.separator = separator
-        self.predict_path = None if predict_path is None else Path(predict_path)
 
     def read(self) -> Table:
         file = TableFile(self.path, self.separator, self.target_columns, self.task, self.categorical, self.ignore)
         return file.read()
-
-    def load_new(self, path: Path) -> ArrayDataset:
-        if not self.statistics:  # no checkpoint
-            self.setup()
-        rows = TableFile(path, self.separator).read_new(self.columns, self.texts)
-        return ArrayDataset(rows, torch.zeros(len(rows)))

@@ -4,23 +4,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
+from litnets.data.folders import names_in, new_files
+from litnets.data.text_samples import TABLES, Sample, read_samples, read_utf8
 from litnets.data.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, nearest
-
-
-class Sample(NamedTuple):
-    """A text, the name of its class, and where it stands, for messages."""
-
-    text: str
-    label: str
-    where: str
 
 
 class TextDataModule(ArrayDataModule):
@@ -38,6 +32,10 @@ class TextDataModule(ArrayDataModule):
         min_count: How often the training texts must have a token; a rarer one is read as the unknown token.
         token_dropout: Share of the tokens of a training batch that are read as the unknown one, so that no text is
             learnt by heart (Iyyer et al. 2015).
+        text_column: Column of the texts, in a file with columns.
+        predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the column of the texts, with or
+            without one of classes, or a folder of `.txt` files, at any depth, or a single one. The texts of
+            the training are not read then; tokens that they did not have are read as the unknown one.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -51,6 +49,8 @@ class TextDataModule(ArrayDataModule):
         max_vocab_size: int = 10_000,
         min_count: int = 2,
         token_dropout: float = 0.0,
+        text_column: str = "text",
+        predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
@@ -60,7 +60,8 @@ class TextDataModule(ArrayDataModule):
             raise InputError(f"max_length: expected at least 1 token, got {max_length}")
         self.tokens, self.lowercase, self.max_length = tokens, lowercase, max_length
         self.max_vocab_size, self.min_count = max_vocab_size, min_count
-        self.token_dropout = token_dropout
+        self.token_dropout, self.text_column = token_dropout, text_column
+        self.predict_path = None if predict_path is None else Path(predict_path)
         self.vocabulary: Vocabulary | None = None
         self.known_classes: list[str] = []
 
@@ -68,10 +69,14 @@ class TextDataModule(ArrayDataModule):
     def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
         """All samples, and the indices of the splits for training, validation and test."""
 
+    def read_new(self, file: Path) -> list[Sample]:
+        """The samples of a new `.txt` file: all of it is one text."""
+        return [Sample(read_utf8(file), "", str(file))]
+
     @property
     def vocab_size(self) -> int:
         """Number of tokens, the padding (0) and the unknown one (1) among them."""
-        self._be_ready()
+        self.be_ready()
         assert self.vocabulary is not None
         return len(self.vocabulary)
 
@@ -83,7 +88,7 @@ class TextDataModule(ArrayDataModule):
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of their numbers."""
-        self._be_ready()
+        self.be_ready()
         return self.known_classes
 
     def load(self) -> dict[str, RaggedDataset]:
@@ -100,6 +105,19 @@ class TextDataModule(ArrayDataModule):
             name: RaggedDataset(values, lengths, targets, indices)
             for name, indices in zip(("train", "val", "test"), split, strict=True)
         }
+
+    def load_new(self, path: Path) -> RaggedDataset:
+        if self.vocabulary is None:  # no checkpoint
+            self.be_ready()
+        if path.is_file() and path.suffix in TABLES:
+            samples = read_samples(path, self.text_column)
+        else:
+            files = new_files(path, (".txt",), "text")
+            found = [(file, sample) for file in files for sample in self.read_new(file)]
+            samples = [sample for _, sample in found]
+            self.sample_names = names_in(path, [file for file, _ in found])
+        values, lengths = self._encode(self._normalize(samples))
+        return RaggedDataset(values, lengths, torch.zeros(len(samples), dtype=torch.uint8))
 
     def state_dict(self) -> dict[str, Any]:
         """Vocabulary and classes, so that a checkpoint's network reads texts as it did in training."""
@@ -137,11 +155,6 @@ class TextDataModule(ArrayDataModule):
         lengths = torch.tensor([len(numbers) for numbers in encoded])
         return torch.tensor(list(chain.from_iterable(encoded)), dtype=smallest_type(len(self.vocabulary))), lengths
 
-    def _be_ready(self) -> None:
-        if not self.splits:
-            self.prepare_data()
-            self.setup()
-
     def _numbers(self, samples: Sequence[Sample]) -> Tensor:
         """The number of each sample's class."""
         number = {name: i for i, name in enumerate(self.known_classes)}
@@ -153,27 +166,6 @@ class TextDataModule(ArrayDataModule):
                     "add some, or delete it"
                 )
         return torch.tensor([number[sample.label] for sample in samples], dtype=smallest_type(len(number)))
-
-
-def read_utf8(path: Path) -> str:
-    """The content of a text file in UTF-8, with or without a byte order mark.
-
-    Raises:
-        InputError: A file that is missing, empty or not UTF-8.
-    """
-    try:
-        content = path.read_bytes()
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {line}: not UTF-8 at byte {error.start} (0x{content[error.start]:02x}); save it as UTF-8"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty")
-    return text.removeprefix("\ufeff")
 
 
 def same_texts(samples: Sequence[Sample]) -> Tensor:
