@@ -1,0 +1,55 @@
+"""The whitening of AirNetClassifier, which the first batch of a training gives."""
+
+from pathlib import Path
+
+import torch
+
+from litnets.__main__ import main
+from litnets.nets import AirNet
+from litnets.tasks import AirNetClassifier
+
+DIGITS = ["--data", "Digits", "--data.batch_size", "256", "--trainer.max_epochs", "1", "--model.lr", "0.01"]
+AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4,6]", *DIGITS]
+
+
+def fit(*options: str) -> Path:
+    assert main(["fit", *AIRNET, *options]) == 0
+    return max(Path("checkpoints").rglob("config.yaml"), key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def whitening(run: Path) -> torch.Tensor:
+    state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    assert state["net.whitening.known"]
+    return state["net.whitening.weight"]
+
+
+def test_the_first_batch_gives_the_whitening(monkeypatch) -> None:
+    seen = []
+    step = AirNetClassifier.training_step
+    monkeypatch.setattr(
+        AirNetClassifier, "training_step", lambda self, batch, i: seen.append(batch[0]) or step(self, batch, i)
+    )
+    run = fit()
+    expected = AirNet(1, 10, widths=(4, 6)).whitening
+    expected.fit(seen[0])
+    torch.testing.assert_close(whitening(run), expected.weight)
+    expected.fit(seen[1])
+    assert not torch.allclose(whitening(run), expected.weight)
+
+
+def test_a_checkpoint_keeps_it_without_the_data() -> None:
+    run = fit()
+    model = AirNetClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
+    assert model.net.whitening.known
+    assert torch.equal(model.net.whitening.weight, whitening(run))
+
+
+def test_training_that_goes_on_or_starts_from_weights_keeps_it(monkeypatch) -> None:
+    run = fit()
+    first = whitening(run)
+    monkeypatch.setattr("litnets.nets.airnet.Whitening.fit", None)  # a call would raise
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert torch.equal(whitening(run), first)
+    other = fit("--init_from", str(run / "best.ckpt"), "--seed_everything", "1")
+    assert other != run
+    assert torch.equal(whitening(other), first)
