@@ -1,6 +1,7 @@
 """Callbacks: what may be hung on a Trainer."""
 
 from litnets.callbacks.checkpoint import Checkpoint
+from litnets.callbacks.ema import EMA
 from litnets.callbacks.figures import Figures
 from litnets.callbacks.finite import Finite
 from litnets.callbacks.interruption import Interruption
@@ -11,6 +12,7 @@ from litnets.callbacks.resumption import Resumption
 from litnets.callbacks.tensorboard import Graph, Histograms
 
 __all__ = [
+    "EMA",
     "Bar",
     "Checkpoint",
     "Figures",
