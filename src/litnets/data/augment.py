@@ -129,6 +129,18 @@ class ColorJitter(Augmentation):
         return (grey + saturation * (out - grey)).clamp(0, 255).round().to(images.dtype)
 
 
+def random_stretches(sizes: Tensor, longest: Tensor, length: int) -> Tensor:
+    """A stretch of 0 to `longest` places of each sample, anywhere among its first `sizes` ones, as a flag for each
+    place, `(N, length)`; `sizes` and `longest` are `(N,)` of whole numbers.
+    """
+    long, start = torch.rand(2, len(sizes), device=sizes.device)
+    # Evenly drawn from 0 to the largest one; `minimum` for a product that is rounded up to the one behind.
+    extent = torch.minimum((long * (longest + 1)).long(), longest)
+    start = torch.minimum((start * (sizes - extent + 1)).long(), sizes - extent)
+    places = torch.arange(length, device=sizes.device)
+    return (start.unsqueeze(1) <= places) & (places < (start + extent).unsqueeze(1))
+
+
 def _grey(images: Tensor) -> Tensor:
     """Luma `(N, 1, H, W)` of red, green and blue (ITU-R BT.601); what has one channel is grey already."""
     if images.shape[1] != 3:
