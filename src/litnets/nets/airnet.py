@@ -115,18 +115,28 @@ class _Norm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    ones: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
+        self.register_buffer("ones", torch.ones(width), persistent=False)  # the fast kernels ask for a scale
         self.shift = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
         # A last batch of one image, of which one pixel is left, has no variance; torch refuses it.
         batch = self.training and x[:, 0].numel() > 1
-        out = batch_norm(x, self.running_mean, self.running_var, training=batch, momentum=0.4, eps=1e-12)
-        return out + _BIAS_SCALE * self.shift.view(-1, 1, 1)
+        return batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            weight=self.ones,
+            bias=_BIAS_SCALE * self.shift,
+            training=batch,
+            momentum=0.4,
+            eps=1e-12,
+        )
 
 
 def _convolution(fan_in: int, width: int) -> nn.Conv2d:
