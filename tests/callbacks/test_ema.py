@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not hav
 
 NET = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[8]", "--model.batch_norm", "true"]
 DIGITS = [*NET, "--data", "Digits", "--data.batch_size", "256", "--model.lr", "0.03", "--trainer.logger", "null"]
+QUICK = ["--trainer.logger", "false", "--test_after_fit", "false"]
 AVERAGED = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.7"]
 
 
@@ -68,6 +70,16 @@ def test_the_average_is_numpys(every: int, accumulated: int) -> None:
     np.testing.assert_allclose(model.net.weight.detach().numpy(), average, rtol=1e-5, atol=1e-6)
 
 
+def test_the_average_lies_where_the_weights_will() -> None:
+    """Held with the only other device that every machine has."""
+    model, ema = Classifier(nn.Linear(3, 2), 2), EMA()
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
+    ema.setup(trainer, model, "test")
+    assert model.device.type == "cpu"
+    ema.setup(trainer, model, "fit")
+    assert {p.device.type for p in ema._average_model.parameters()} == {"meta"}
+
+
 def test_the_best_is_what_was_validated_and_is_tested(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("averaged", *AVERAGED, "--trainer.max_epochs", "3")
     results = json.loads((run / "results.json").read_text())
@@ -84,8 +96,8 @@ def test_the_best_is_what_was_validated_and_is_tested(capsys: pytest.CaptureFixt
 
 
 def test_training_does_not_see_the_average() -> None:
-    plain = fit("plain", "--trainer.max_epochs", "2")
-    averaged = fit("averaged", *AVERAGED, "--trainer.max_epochs", "2")
+    plain = fit("plain", *QUICK, "--trainer.max_epochs", "1")
+    averaged = fit("averaged", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")
     last = averaged / "last.ckpt"
     assert same(state(last, "current_model_state"), state(plain / "last.ckpt"))
     assert not same(state(last), state(last, "current_model_state"))
@@ -94,10 +106,10 @@ def test_training_does_not_see_the_average() -> None:
 
 
 def test_a_finished_run_goes_on_from_its_own_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    whole = fit("whole", *AVERAGED, "--trainer.max_epochs", "4")
-    parts = fit("parts", *AVERAGED, "--trainer.max_epochs", "2")
+    whole = fit("whole", *AVERAGED, *QUICK, "--trainer.max_epochs", "2")
+    parts = fit("parts", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")
     capsys.readouterr()
-    assert main(["resume", str(parts), "--trainer.max_epochs", "4"]) == 0
+    assert main(["resume", str(parts), "--trainer.max_epochs", "2"]) == 0
     assert capsys.readouterr().err == ""
     for key in ("state_dict", "current_model_state"):
         assert same(state(parts / "last.ckpt", key), state(whole / "last.ckpt", key))

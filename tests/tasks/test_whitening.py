@@ -9,7 +9,8 @@ from litnets.nets import AirNet
 from litnets.tasks import AirNetClassifier
 
 DIGITS = ["--data", "Digits", "--data.batch_size", "256", "--trainer.max_epochs", "1", "--model.lr", "0.01"]
-AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4,6]", *DIGITS]
+QUICK = ["--trainer.logger", "false", "--test_after_fit", "false"]
+AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4,6]", *DIGITS, *QUICK]
 
 
 def fit(*options: str) -> Path:
@@ -37,16 +38,13 @@ def test_the_first_batch_gives_the_whitening(monkeypatch) -> None:
     assert not torch.allclose(whitening(run), expected.weight)
 
 
-def test_a_checkpoint_keeps_it_without_the_data() -> None:
-    run = fit()
-    model = AirNetClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
-    assert model.net.whitening.known
-    assert torch.equal(model.net.whitening.weight, whitening(run))
-
-
-def test_training_that_goes_on_or_starts_from_weights_keeps_it(monkeypatch) -> None:
+def test_a_checkpoint_keeps_it(monkeypatch) -> None:
+    """For a use without the data, a training that goes on, and one that starts from these weights."""
     run = fit()
     first = whitening(run)
+    model = AirNetClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
+    assert model.net.whitening.known
+    assert torch.equal(model.net.whitening.weight, first)
     monkeypatch.setattr("litnets.nets.airnet.Whitening.fit", None)  # a call would raise
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
     assert torch.equal(whitening(run), first)

@@ -33,6 +33,13 @@ class EMA(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
         self.decay, self.every_n_steps = decay, every_n_steps
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            # Lightning copies the module here, before it moves it: the average of a GPU's weights would stay on the
+            # CPU, and each update would wait for a copy.
+            pl_module.to(trainer.strategy.root_device)
+        super().setup(trainer, pl_module, stage)
+
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         # Never at the end of an epoch: that comes after the validation, which would have seen another average.
         return step_idx is not None and step_idx % self.every_n_steps == 0
