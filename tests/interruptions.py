@@ -39,7 +39,7 @@ PLATEAU = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_ar
 TEXT = ["--data", "TextFiles", "--data.path", "texts.csv", "--data.batch_size", "8", "--data.token_dropout", "0.2"]
 AUGMENT = ["--data.augment", "[AlternatingFlip, {class_path: RandomShift, init_args: {pixels: 1}}, RandomFlip]"]
 AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4, 6]"]
-EMA = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.9"]
+EMA = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.9", "--trainer.callbacks+", "Lookahead"]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 CASES: dict[str, list[str]] = {

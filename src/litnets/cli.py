@@ -26,6 +26,7 @@ from litnets.callbacks import (
     Histograms,
     Interruption,
     Lines,
+    Lookahead,  # noqa: F401  (likewise)
     PredictionsCSV,
     Record,
     Resumption,

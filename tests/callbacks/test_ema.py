@@ -80,6 +80,20 @@ def test_the_average_lies_where_the_weights_will() -> None:
     assert {p.device.type for p in ema._average_model.parameters()} == {"meta"}
 
 
+def test_all_processes_validate_with_the_statistics_of_the_first() -> None:
+    model, ema = Classifier(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), 2), EMA()
+    strategy = SimpleNamespace(
+        root_device=torch.device("cpu"), broadcast=lambda values: [torch.full_like(value, 7) for value in values]
+    )
+    trainer = SimpleNamespace(strategy=strategy, world_size=2, state=SimpleNamespace(fn="fit"))
+    ema.setup(trainer, model, "fit")
+    own = model.net[1].running_mean.clone()
+    ema.on_validation_epoch_start(trainer, model)
+    assert (model.net[1].running_mean == 7).all()
+    ema.on_validation_epoch_end(trainer, model)
+    assert torch.equal(model.net[1].running_mean, own)
+
+
 def test_the_best_is_what_was_validated_and_is_tested(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("averaged", *AVERAGED, "--trainer.max_epochs", "3")
     results = json.loads((run / "results.json").read_text())

@@ -1,6 +1,7 @@
 """The whitening of AirNetClassifier, which the first batch of a training gives."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -36,6 +37,17 @@ def test_the_first_batch_gives_the_whitening(monkeypatch) -> None:
     torch.testing.assert_close(whitening(run), expected.weight)
     expected.fit(seen[1])
     assert not torch.allclose(whitening(run), expected.weight)
+
+
+def test_all_processes_take_the_first_ones() -> None:
+    model = AirNetClassifier(input_shape=(1, 8, 8), num_classes=3, widths=(4,))
+    model.trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=lambda weight: torch.full_like(weight, 7)))
+    model.on_train_start()
+    model.on_train_batch_start((torch.randn(4, 1, 8, 8), torch.zeros(4)), 0)
+    assert (model.net.whitening.weight == 7).all()
+    model.net.whitening.weight.fill_(5)
+    model.on_train_batch_start((torch.randn(4, 1, 8, 8), torch.zeros(4)), 1)
+    assert (model.net.whitening.weight == 5).all(), "once"
 
 
 def test_a_checkpoint_keeps_it(monkeypatch) -> None:

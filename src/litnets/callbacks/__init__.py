@@ -5,6 +5,7 @@ from litnets.callbacks.ema import EMA
 from litnets.callbacks.figures import Figures
 from litnets.callbacks.finite import Finite
 from litnets.callbacks.interruption import Interruption
+from litnets.callbacks.lookahead import Lookahead
 from litnets.callbacks.predictions import PredictionsCSV
 from litnets.callbacks.progress import Bar, Lines
 from litnets.callbacks.record import Record
@@ -21,6 +22,7 @@ __all__ = [
     "Histograms",
     "Interruption",
     "Lines",
+    "Lookahead",
     "PredictionsCSV",
     "Record",
     "Resumption",
