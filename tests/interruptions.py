@@ -37,7 +37,11 @@ DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--model.lr", "0.01"]
 ONE_CYCLE = ["--model.lr_scheduler", "OneCycleLR"]
 PLATEAU = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args", "{patience: 0, factor: 0.5}"]
 TEXT = ["--data", "TextFiles", "--data.path", "texts.csv", "--data.batch_size", "8", "--data.token_dropout", "0.2"]
-AUGMENT = ["--data.augment", "[AlternatingFlip, {class_path: RandomShift, init_args: {pixels: 1}}, RandomFlip]"]
+AUGMENT = [
+    "--data.augment",
+    "[AlternatingFlip, {class_path: RandomShift, init_args: {pixels: 1}}, RandomFlip]",
+    *("--model.mixup", "0.4", "--model.cutmix", "1"),
+]
 AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4, 6]"]
 EMA = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.9", "--trainer.callbacks+", "Lookahead"]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]

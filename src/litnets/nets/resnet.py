@@ -1,14 +1,12 @@
 """ResNet: residual networks for small images (He et al. 2016, arXiv 1512.03385)."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from litnets.nets.initialization import Init, initialize
-
-Depth = Literal[18, 20, 32, 44, 56, 110]
 
 
 class _Plan(NamedTuple):
@@ -43,7 +41,7 @@ class ResNet(nn.Module):
         ValueError: Another depth.
     """
 
-    def __init__(self, in_channels: int, out_features: int, depth: Depth = 20, init: Init = "he") -> None:
+    def __init__(self, in_channels: int, out_features: int, depth: int = 20, init: Init = "he") -> None:
         super().__init__()
         if depth not in _PLANS:
             raise ValueError(f"depth: expected one of {', '.join(map(str, sorted(_PLANS)))}, got {depth}")

@@ -1,11 +1,11 @@
 """Mixup and CutMix: training inputs made of two, whose losses are mixed alike."""
 
 import math
+import random
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Beta
 
 from litnets.errors import InputError
 
@@ -39,10 +39,10 @@ class Mixing:
         """The mixed inputs `(N, ...)`, for each the index of the other one `(N,)`, and the share of its own."""
         assert isinstance(inputs, Tensor)
         others = torch.randperm(len(inputs), device=inputs.device)
-        # Drawn on the CPU, where a number is had without waiting for the device.
-        cut = bool(self.cutmix) and (not self.mixup or torch.rand(()).item() < 0.5)
+        # Drawn by Python, whose numbers are had without waiting for the device; seeded as torch is.
+        cut = bool(self.cutmix) and (not self.mixup or random.random() < 0.5)
         alpha = self.cutmix if cut else self.mixup
-        share = Beta(alpha, alpha).sample().item()
+        share = random.betavariate(alpha, alpha)
         if not cut:
             return torch.lerp(inputs[others], inputs, share), others, share
         height, width = inputs.shape[-2:]
@@ -57,5 +57,5 @@ class Mixing:
 def _within(size: int, share: float) -> tuple[int, int]:
     """A stretch of about `share` of `size`, its centre anywhere; what is outside is cut off."""
     length = round(size * share)
-    start = int(torch.randint(size, ())) - length // 2
+    start = random.randrange(size) - length // 2
     return max(start, 0), min(start + length, size)

@@ -5,7 +5,6 @@ from typing import Any
 
 from litnets.nets import ResNet
 from litnets.nets.initialization import Init
-from litnets.nets.resnet import Depth
 from litnets.tasks.classifier import Classifier, num_logits
 from litnets.tasks.shapes import image_channels
 
@@ -26,7 +25,7 @@ class ResNetClassifier(Classifier):
         self,
         input_shape: Sequence[int | None],
         num_classes: int | None,
-        depth: Depth = 20,
+        depth: int = 20,
         init: Init = "he",
         **task: Any,
     ) -> None:
