@@ -17,7 +17,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# 200 trainings that are stopped and gone on with, held against those that were not: docs/resume.md
+# 240 trainings that are stopped and gone on with, held against those that were not: docs/resume.md
 interruptions: $(VENV)/installed-dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.interruptions
 

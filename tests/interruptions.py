@@ -37,7 +37,14 @@ DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--model.lr", "0.01"]
 ONE_CYCLE = ["--model.lr_scheduler", "OneCycleLR"]
 PLATEAU = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args", "{patience: 0, factor: 0.5}"]
 TEXT = ["--data", "TextFiles", "--data.path", "texts.csv", "--data.batch_size", "8", "--data.token_dropout", "0.2"]
-AUGMENT = ["--data.augment", "[{class_path: RandomShift, init_args: {pixels: 1}}, RandomFlip]"]
+AUGMENT = [
+    "--data.augment",
+    "[AlternatingFlip, {class_path: RandomShift, init_args: {pixels: 1}}, RandomFlip]",
+    *("--model.mixup", "0.4", "--model.cutmix", "1"),
+]
+AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4, 6]"]
+EMA = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.9", "--trainer.callbacks+", "Lookahead"]
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 CASES: dict[str, list[str]] = {
     "mlp": [*MLP, *DIGITS, *ONE_CYCLE],
@@ -46,8 +53,10 @@ CASES: dict[str, list[str]] = {
     "mlp, validation in an epoch": [*MLP, *DIGITS, *PLATEAU, "--trainer.val_check_interval", "5"],
     "mlp, a save every 4 steps": [*MLP, *DIGITS, *PLATEAU, "--checkpoint.every_n_steps", "4"],
     "mlp, bf16": [*MLP, *DIGITS, *ONE_CYCLE, "--trainer.precision", "bf16-mixed"],
-    "mlp, 2 processes": [*MLP, *DIGITS, *PLATEAU, "--trainer.devices", "2", "--trainer.strategy", "ddp"],
+    "mlp, 2 processes": [*MLP, *DIGITS, *PLATEAU, *TWO],
     "cnn, augmentation": ["--model", "CNNClassifier", "--model.widths", "[4, 8]", *DIGITS, *AUGMENT, *PLATEAU],
+    "airnet, averaged weights": [*AIRNET, *EMA, *DIGITS, *ONE_CYCLE],
+    "airnet, averaged weights, 2 processes": [*AIRNET, *EMA, *DIGITS, *PLATEAU, *TWO],
     "rnn": ["--model", "RNNClassifier", "--model.hidden_size", "8", "--model.dropout", "0.2", *DIGITS, *ONE_CYCLE],
     "rnn on text": ["--model", "RNNClassifier", "--model.hidden_size", "8", *TEXT, *PLATEAU],
 }
@@ -231,7 +240,7 @@ def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> 
 def table(cases: list[str], every: int, broken: str) -> int:
     """Run the matrix and print it; the number of interrupted runs that came out different."""
     start, total, wrong = time.monotonic(), 0, 0
-    print(f"{'case':<30}" + "".join(f"{way:>12}" for way in WAYS))
+    print(f"{'case':<40}" + "".join(f"{way:>12}" for way in WAYS))
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             here = Path.cwd()
@@ -242,7 +251,7 @@ def table(cases: list[str], every: int, broken: str) -> int:
         for way in WAYS:
             mine = [reason for w, _, reason in found if w == way]
             cells.append(f"{sum(not reason for reason in mine)} of {len(mine)}")
-        print(f"{case:<30}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+        print(f"{case:<40}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
         for way, at, reason in found:
             if reason:
                 print(f"    {way} at batch {at}: {reason}")

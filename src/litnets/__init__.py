@@ -36,8 +36,9 @@ _PUBLIC = {
         "Wine",
         "XOR",
     ),
-    "litnets.nets": ("CNN", "CNN1d", "Embedded", "MLP", "RNN", "Transformer"),
+    "litnets.nets": ("AirNet", "CNN", "CNN1d", "Embedded", "MLP", "RNN", "ResNet", "Transformer"),
     "litnets.tasks": (
+        "AirNetClassifier",
         "CNN1dClassifier",
         "CNNForecaster",
         "CNNClassifier",
@@ -52,6 +53,7 @@ _PUBLIC = {
         "RNNForecaster",
         "RNNRegressor",
         "Regressor",
+        "ResNetClassifier",
         "Task",
         "TransformerClassifier",
     ),

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
 from litnets.callbacks import (
+    EMA,  # noqa: F401  (so that it is known by its bare name)
     Bar,
     Checkpoint,
     Figures,
@@ -25,6 +26,7 @@ from litnets.callbacks import (
     Histograms,
     Interruption,
     Lines,
+    Lookahead,  # noqa: F401  (likewise)
     PredictionsCSV,
     Record,
     Resumption,

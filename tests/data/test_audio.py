@@ -2,6 +2,7 @@ import builtins
 import struct
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.signal import resample_poly
 
 from litnets.data import AudioFolder
 from litnets.data.audio import LogMel, mel_filters, read_audio
+from litnets.data.augment import random_stretches
 from litnets.data.folders import BrokenFileError
 from litnets.errors import InputError
 from tests.tiny_sound import tone, write_audio_folder, write_wav
@@ -221,6 +223,58 @@ def cut_off(path: Path) -> None:
 
 def of_no_samples(path: Path) -> None:
     write_wav(path, np.zeros(0, np.int16))
+
+
+# What training hides
+
+
+def batch_of(data: AudioFolder, training: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    data.trainer = SimpleNamespace(training=training)  # type: ignore[assignment]
+    (features, frames), _ = data.on_after_batch_transfer(data.splits["train"][torch.arange(36)], 0)
+    return features, frames
+
+
+@pytest.mark.parametrize(("time", "bands"), [(0.5, 0), (0.0, 6), (0.5, 6)])
+def test_training_hides_one_stretch_of_frames_and_one_of_bands(tmp_path: Path, time: float, bands: int) -> None:
+    write_audio_folder(tmp_path)
+    data = ready(tmp_path, time_mask=time, frequency_mask=bands, n_mels=20)
+    whole, frames = batch_of(data, training=False)
+    hidden_frames, hidden_bands = set(), set()
+    for _ in range(20):
+        features, _ = batch_of(data, training=True)
+        for one, all_of_it, length in zip(features, whole, frames.tolist(), strict=True):
+            gone = (one != all_of_it)[:length]
+            assert (one[:length][gone] == 0).all()
+            assert torch.equal(one[length:], all_of_it[length:])
+            rows, columns = gone.all(1), gone.all(0)
+            assert torch.equal(gone, rows.unsqueeze(1) | columns)
+            for line in (rows, columns):
+                assert (line.nonzero().diff(dim=0) == 1).all()
+            assert rows.sum() <= time * length
+            hidden_frames.add(int(rows.sum()))
+            hidden_bands.add(int(columns.sum()))
+    assert hidden_bands == set(range(bands + 1))
+    assert hidden_frames >= (set(range(3)) if time else {0})
+
+
+def test_every_place_is_hidden_equally_often() -> None:
+    sizes, longest = torch.full((20_000,), 5), torch.full((20_000,), 2)
+    found = random_stretches(sizes, longest, 7).double().mean(0)
+    # Each of the lengths 0, 1, 2 a third of the time, anywhere: a place of one in 5 starts, or of two in 4.
+    expected = [1 / 15 + at / 12 for at in (1, 2, 2, 2, 1)]
+    assert found.tolist() == pytest.approx([*expected, 0, 0], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"time_mask": 1.5}, r"time_mask: expected a share in \[0, 1\], got 1.5"),
+        ({"frequency_mask": 41}, "frequency_mask: expected a number from 0 to the 40 bands, got 41"),
+    ],
+)
+def test_more_than_there_is_cannot_be_hidden(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AudioFolder(str(tmp_path), **given)
 
 
 def not_sound(path: Path) -> None:

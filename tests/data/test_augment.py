@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional
 
-from litnets.data import Augmentation, ColorJitter, Cutout, RandomFlip, RandomShift
+from litnets.data import AlternatingFlip, Augmentation, ColorJitter, Cutout, Noise, RandomFlip, RandomShift
 
 Array = NDArray[np.uint8]
 
@@ -155,3 +155,60 @@ def test_colour_jitter_of_grey_images_and_of_none() -> None:
     factor = out.sum((1, 2, 3)) / images.float().sum((1, 2, 3))
     assert factor.unique().numel() > 1
     assert torch.equal(ColorJitter(0, 0, 0)(images), images)
+
+
+def different(n: int = 400, channels: int = 2, step: int = 1) -> Tensor:
+    """Images that differ, all their values multiples of `step`."""
+    return step * torch.randint(0, 255 // step + 1, (n, channels, 6, 7), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4, 16])
+def test_alternating_flip_shows_each_image_both_ways_in_two_epochs(step: int) -> None:
+    flip, batch = AlternatingFlip(), different(step=step)
+    seen = []
+    for epoch in range(4):
+        flip.epoch = epoch
+        out = flip(batch)
+        flipped = (out != batch).flatten(1).any(1)
+        assert torch.equal(out[flipped], batch[flipped].flip(3))
+        seen.append(flipped)
+    assert torch.equal(seen[0], ~seen[1])
+    assert torch.equal(seen[2], seen[0])
+    assert torch.equal(seen[3], seen[1])
+    assert 130 < seen[0].sum() < 270, "about half of 400, within 7 standard deviations"
+
+
+def test_alternating_flip_does_not_depend_on_the_batch() -> None:
+    flip, batch = AlternatingFlip(), different()
+    order = torch.randperm(len(batch))
+    assert torch.equal(flip(batch[order]), flip(batch)[order])
+    torch.manual_seed(1)
+    assert torch.equal(torch.cat([flip(one) for one in batch.split(1)]), flip(batch))
+
+
+def test_noise_has_its_size_and_differs_in_every_value() -> None:
+    batch = torch.full((50, 3, 16, 16), 128, dtype=torch.uint8)
+    change = Noise(9.0)(batch).double() - 128
+    assert change.std() == pytest.approx((81 + 1 / 12) ** 0.5, rel=0.02)  # and that of rounding
+    assert abs(change.mean()) < 0.2
+    for one, other in ((change[0], change[1]), (change[:, 0], change[:, 1])):
+        assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) < 0.2
+
+
+def test_noise_stays_within_the_values_there_are() -> None:
+    batch = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).repeat(1, 1, 30, 30)
+    dark, bright = Noise(20.0)(batch).int()
+    assert dark.max() < 128 < bright.min()
+    assert (dark == 0).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert (bright == 255).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert torch.equal(Noise(0.0)(batch), batch)
+
+
+@pytest.mark.parametrize("augmentation", [AlternatingFlip(), Noise()], ids=["alternating flip", "noise"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.int32])
+def test_these_keep_shape_and_dtype_and_the_given_batch(augmentation: Augmentation, dtype: torch.dtype) -> None:
+    for n in (0, 1, 64):
+        batch = images(n, dtype=dtype)
+        out = augmentation(batch)
+        assert (out.shape, out.dtype) == (batch.shape, dtype)
+        assert torch.equal(batch, images(n, dtype=dtype))

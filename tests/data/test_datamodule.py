@@ -279,13 +279,13 @@ def test_augmentations_are_applied_in_their_order_to_raw_pixels() -> None:
             self.name = name
 
         def __call__(self, images: Tensor) -> Tensor:
-            calls.append((self.name, images.dtype))
+            calls.append((self.name, images.dtype, self.epoch))
             return images
 
     data = ready(augment=[Note("first"), RandomFlip(), Note("second")])
-    data.trainer = SimpleNamespace(training=True)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(training=True, current_epoch=3)  # type: ignore[assignment]
     data.on_after_batch_transfer(data.splits["train"][torch.arange(4)], 0)
-    assert calls == [("first", torch.uint8), ("second", torch.uint8)]
+    assert calls == [("first", torch.uint8, 3), ("second", torch.uint8, 3)]
 
 
 @ignores_workers

@@ -4,8 +4,16 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
-from litnets.nets import CNN, MLP, RNN, CNN1d, Embedded, Transformer
-from litnets.tasks import CNN1dClassifier, CNNClassifier, MLPClassifier, RNNClassifier, TransformerClassifier
+from litnets.nets import CNN, MLP, RNN, AirNet, CNN1d, Embedded, ResNet, Transformer
+from litnets.tasks import (
+    AirNetClassifier,
+    CNN1dClassifier,
+    CNNClassifier,
+    MLPClassifier,
+    ResNetClassifier,
+    RNNClassifier,
+    TransformerClassifier,
+)
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -42,6 +50,8 @@ NAMED = [
             "init": "xavier",
         },
     ),
+    (ResNetClassifier, ResNet, {"in_channels": 3}, {"depth": 32, "init": "xavier"}),
+    (AirNetClassifier, AirNet, {"in_channels": 3}, {"widths": [4, 6]}),
     (
         RNNClassifier,
         RNN,
@@ -163,6 +173,9 @@ def test_a_checkpoint_gives_the_model_back(task, net, sizes, given, tmp_path):
         (CNNClassifier, (64,), r"CNNClassifier reads images \(.* is a row of a table \(64\): an MLP fits"),
         (CNNClassifier, (20, 7), r"CNNClassifier reads images \(.* is a sequence \(20, 7\): an RNN, a CNN1d or a Tr"),
         (CNNClassifier, (None,), r"CNNClassifier reads images \(.* is a text \(any\): an RNN, a CNN1d or a Tr"),
+        (ResNetClassifier, (64,), r"ResNetClassifier reads images \(.* is a row of a table \(64\): an MLP fits"),
+        (AirNetClassifier, (20, 7), r"AirNetClassifier reads images \(.* is a sequence \(20, 7\): an RNN, a CNN1d or"),
+        (AirNetClassifier, (3, 1, 9), r"AirNetClassifier reads images from 2x2 pixels up; these data have \(3, 1, 9\)"),
         (MLPClassifier, (None,), r"MLPClassifier reads inputs of one size; .* is a text \(any\): an RNN, a CNN1d or a"),
         *(
             (task, (64,), rf"{task.__name__} reads sequences \(.* is a row of a table \(64\): an MLP fits")

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
 from litnets.tasks import Classifier
-from litnets.tasks.optimization import Optimization, WarmupCosineLR
+from litnets.tasks.optimization import SGDW, Optimization, WarmupCosineLR
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -115,6 +115,33 @@ def test_every_optimizer_of_torch_lowers_a_loss(kind):
     assert values[-1] < values[0]
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_decoupled_decay_is_loshchilovs_and_hutters(nesterov):
+    """Their algorithm 1, with the gradient taken where the weights were before they decayed."""
+    net, x = nn.Linear(3, 2, bias=False).double(), torch.randn(4, 3).double()
+    momentum = {"momentum": 0.9, "nesterov": nesterov}
+    optimizer = build(net, optimizer="SGDW", lr=0.1, weight_decay=0.3, optimizer_args=momentum)
+    assert type(optimizer) is SGDW
+    weight, velocity = net.weight.detach().clone(), torch.zeros(2, 3).double()
+
+    def loss():
+        optimizer.zero_grad()
+        value = net(x).square().sum()
+        value.backward()
+        return value.detach()
+
+    for step in range(5):
+        optimizer.param_groups[0]["lr"] = rate = 0.1 / (step + 1)  # as a schedule would
+        before = (x @ weight.T).square().sum()
+        gradient = 2 * (x @ weight.T).T @ x
+        velocity = 0.9 * velocity + gradient
+        update = gradient + 0.9 * velocity if nesterov else velocity
+        weight = weight - rate * update - rate * 0.3 * weight
+        torch.testing.assert_close(optimizer.step(loss), before)
+        torch.testing.assert_close(net.weight.detach(), weight)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.3
+
+
 def test_an_optimizer_that_refuses_biases_says_so():
     with pytest.raises(InputError, match="Muon only supports 2D parameters"):
         optimization("Muon")
@@ -210,6 +237,13 @@ def test_every_length_is_filled_in():
     assert one_cycle[0] == pytest.approx(0.5 / 25)
     assert one_cycle[2] == max(one_cycle) == pytest.approx(0.5)  # pct_start 0.3 of ten steps
     assert one_cycle[9] == pytest.approx(0.5 / 25 / 1e4)
+
+
+def test_one_cycle_makes_a_triangle():
+    """From a fifth of the rate to all of it, and down to 7 %, as in Jordan 2024."""
+    shape = {"pct_start": 0.3, "div_factor": 5, "final_div_factor": 20 / 7, "anneal_strategy": "linear"}
+    expected = [0.5 * (0.2 + 0.8 * k / 2) for k in range(2)] + [0.5 * (1 - 0.93 * k / 7) for k in range(8)]
+    assert rates(10, lr_scheduler="OneCycleLR", lr_scheduler_args=shape) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Callbacks: what may be hung on a Trainer."""
 
 from litnets.callbacks.checkpoint import Checkpoint
+from litnets.callbacks.ema import EMA
 from litnets.callbacks.figures import Figures
 from litnets.callbacks.finite import Finite
 from litnets.callbacks.interruption import Interruption
+from litnets.callbacks.lookahead import Lookahead
 from litnets.callbacks.predictions import PredictionsCSV
 from litnets.callbacks.progress import Bar, Lines
 from litnets.callbacks.record import Record
@@ -11,6 +13,7 @@ from litnets.callbacks.resumption import Resumption
 from litnets.callbacks.tensorboard import Graph, Histograms
 
 __all__ = [
+    "EMA",
     "Bar",
     "Checkpoint",
     "Figures",
@@ -19,6 +22,7 @@ __all__ = [
     "Histograms",
     "Interruption",
     "Lines",
+    "Lookahead",
     "PredictionsCSV",
     "Record",
     "Resumption",

@@ -1,7 +1,7 @@
 """LightningDataModules, and the machinery of their batches."""
 
 from litnets.data.audio import AudioDataModule, AudioFolder
-from litnets.data.augment import Augmentation, ColorJitter, Cutout, RandomFlip, RandomShift
+from litnets.data.augment import AlternatingFlip, Augmentation, ColorJitter, Cutout, Noise, RandomFlip, RandomShift
 from litnets.data.cifar10 import CIFAR10
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
@@ -20,6 +20,7 @@ __all__ = [
     "CIFAR10",
     "MNIST",
     "XOR",
+    "AlternatingFlip",
     "ArrayDataModule",
     "AudioDataModule",
     "AudioFolder",
@@ -37,6 +38,7 @@ __all__ = [
     "Iris",
     "Moons",
     "Names",
+    "Noise",
     "RandomFlip",
     "RandomShift",
     "SeriesCSV",

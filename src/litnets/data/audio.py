@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from litnets.data.augment import random_stretches
 from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule, check_new_shape
 from litnets.data.folders import BrokenFileError, ClassFolders, check_classes, names_in, new_files, read_all
@@ -100,6 +101,9 @@ class AudioDataModule(ArrayDataModule):
         hop: Seconds from one window to the next.
         equal_loudness: Bring each recording to the same mean power first, so that how near the microphone was does not
             matter.
+        time_mask: Largest share of a recording's frames that training hides in one stretch, in [0, 1] (Park et al.
+            2019). What is hidden is 0, the mean.
+        frequency_mask: Largest number of neighbouring bands that training hides.
         batch_size: Recordings in a training batch, on each device.
         eval_batch_size: Recordings in a batch where nothing is learnt.
         skip_broken: Leave out recordings that cannot be read, and say which, instead of stopping.
@@ -115,6 +119,8 @@ class AudioDataModule(ArrayDataModule):
         window: float = 0.025,
         hop: float = 0.01,
         equal_loudness: bool = True,
+        time_mask: float = 0.0,
+        frequency_mask: int = 0,
         batch_size: int = 64,
         eval_batch_size: int = 128,
         skip_broken: bool = False,
@@ -125,6 +131,11 @@ class AudioDataModule(ArrayDataModule):
         for name, size in (("sample_rate", sample_rate), ("n_mels", n_mels)):
             if size < 1:
                 raise InputError(f"{name}: expected at least 1, got {size}")
+        if not 0 <= time_mask <= 1:
+            raise InputError(f"time_mask: expected a share in [0, 1], got {time_mask}")
+        if not 0 <= frequency_mask <= n_mels:
+            raise InputError(f"frequency_mask: expected a number from 0 to the {n_mels} bands, got {frequency_mask}")
+        self.time_mask, self.frequency_mask = time_mask, frequency_mask
         self.sample_rate, self.equal_loudness = sample_rate, equal_loudness
         self.log_mel = LogMel(sample_rate, n_mels, window, hop)
         self.input_shape = (None, n_mels)
@@ -172,7 +183,17 @@ class AudioDataModule(ArrayDataModule):
         features, frames = self.features(waveforms, lengths)
         mean, std = (torch.tensor(values, device=features.device) for values in (self.mean, self.std))
         inside = torch.arange(features.shape[1], device=features.device) < frames.unsqueeze(1)  # (N, T)
-        return (torch.where(inside.unsqueeze(2), (features - mean) / std, 0.0), frames), targets.long()
+        kept = inside.unsqueeze(2)
+        if self.trainer is not None and self.trainer.training and (self.time_mask or self.frequency_mask):
+            kept = kept & ~self._hidden(frames, *features.shape[1:])
+        return (torch.where(kept, (features - mean) / std, 0.0), frames), targets.long()
+
+    def _hidden(self, frames: Tensor, most: int, bands: int) -> Tensor:
+        """A flag for each value that this training batch does not see, `(N, most, bands)`."""
+        time = random_stretches(frames, (self.time_mask * frames).long(), most)
+        every = torch.full_like(frames, bands)
+        frequency = random_stretches(every, torch.full_like(frames, self.frequency_mask), bands)
+        return time.unsqueeze(2) | frequency.unsqueeze(1)
 
     def _statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each band over all frames of the training split. A band that is constant

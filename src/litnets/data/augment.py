@@ -8,7 +8,13 @@ from torch.nn.functional import pad
 
 
 class Augmentation:
-    """Changes a training batch of raw images `(N, C, H, W)`, of any dtype, without changing its shape."""
+    """Changes a training batch of raw images `(N, C, H, W)`, of any dtype, without changing its shape.
+
+    Attributes:
+        epoch: The epoch that the batch is part of, from 0; set before each batch.
+    """
+
+    epoch: int = 0
 
     def __call__(self, images: Tensor) -> Tensor:
         raise NotImplementedError
@@ -44,6 +50,37 @@ class RandomFlip(Augmentation):
     def __call__(self, images: Tensor) -> Tensor:
         flip = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
         return torch.where(flip, images.flip(3), images)
+
+
+class AlternatingFlip(Augmentation):
+    """Mirrors each image left to right in every second epoch, half of the images in the even ones and the other half
+    in the odd ones: each is seen both ways equally often, in any two epochs once each (Jordan 2024).
+
+    Which half an image belongs to is read from its own values, so it has to be the first of the augmentations that
+    change any. Images with the same sum of values are in the same half.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        total = images.flatten(1).sum(1, dtype=torch.int64)
+        # A bit of the sum that all of its digits have a part in: the sums of some data are all even.
+        half = (total * 2_654_435_761 >> 32) & 1
+        flip = (half + self.epoch) % 2 == 1
+        return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+class Noise(Augmentation):
+    """Adds normal noise to each value, rounded and kept in [0, 255].
+
+    Args:
+        std: Its standard deviation, of values from 0 to 255.
+    """
+
+    def __init__(self, std: float = 10.0) -> None:
+        self.std = std
+
+    def __call__(self, images: Tensor) -> Tensor:
+        noise = self.std * torch.randn(images.shape, device=images.device)
+        return (images + noise).clamp(0, 255).round().to(images.dtype)
 
 
 class Cutout(Augmentation):
@@ -90,6 +127,18 @@ class ColorJitter(Augmentation):
         out = (mean + contrast * (out - mean)).clamp(0, 255)
         grey = _grey(out)
         return (grey + saturation * (out - grey)).clamp(0, 255).round().to(images.dtype)
+
+
+def random_stretches(sizes: Tensor, longest: Tensor, length: int) -> Tensor:
+    """A stretch of 0 to `longest` places of each sample, anywhere among its first `sizes` ones, as a flag for each
+    place, `(N, length)`; `sizes` and `longest` are `(N,)` of whole numbers.
+    """
+    long, start = torch.rand(2, len(sizes), device=sizes.device)
+    # Evenly drawn from 0 to the largest one; `minimum` for a product that is rounded up to the one behind.
+    extent = torch.minimum((long * (longest + 1)).long(), longest)
+    start = torch.minimum((start * (sizes - extent + 1)).long(), sizes - extent)
+    places = torch.arange(length, device=sizes.device)
+    return (start.unsqueeze(1) <= places) & (places < (start + extent).unsqueeze(1))
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -260,6 +260,7 @@ class ImageDataModule(ArrayDataModule):
         images, targets = batch
         if self.trainer is not None and self.trainer.training:
             for augmentation in self.augment:
+                augmentation.epoch = self.trainer.current_epoch
                 images = augmentation(images)
         return self.normalize(images), targets.long()
 

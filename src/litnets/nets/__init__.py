@@ -1,10 +1,12 @@
 """Networks: torch only. They take sizes and give logits or values, and know nothing of training."""
 
+from litnets.nets.airnet import AirNet
 from litnets.nets.cnn import CNN
 from litnets.nets.cnn1d import CNN1d
 from litnets.nets.embedding import Embedded
 from litnets.nets.mlp import MLP
+from litnets.nets.resnet import ResNet
 from litnets.nets.rnn import RNN
 from litnets.nets.transformer import Transformer
 
-__all__ = ["CNN", "MLP", "RNN", "CNN1d", "Embedded", "Transformer"]
+__all__ = ["CNN", "MLP", "RNN", "AirNet", "CNN1d", "Embedded", "ResNet", "Transformer"]

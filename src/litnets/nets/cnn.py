@@ -64,7 +64,7 @@ class CNN(nn.Module):
                     _Block(fan_in if block == 0 else width, width, kernel_size, stride, activation, norm, residual)
                 )
             if pool != "stride":
-                blocks.append(_Halve(pool))
+                blocks.append(Halve(pool))
             if dropout:
                 blocks.append(nn.Dropout2d(dropout))
             stages.append(nn.Sequential(*blocks))
@@ -105,7 +105,7 @@ class _Block(nn.Module):
         return activated
 
 
-class _Halve(nn.Module):
+class Halve(nn.Module):
     """Pools 2x2; an image that is one pixel high or wide already stays as it is."""
 
     def __init__(self, kind: Literal["max", "avg"]) -> None:

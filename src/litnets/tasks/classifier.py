@@ -21,7 +21,9 @@ from torchmetrics.classification import (
 
 from litnets.errors import InputError
 from litnets.tasks.losses import build_loss
-from litnets.tasks.task import Batch, Task
+from litnets.tasks.mixing import Mixing
+from litnets.tasks.task import Batch, Inputs, Task
+from litnets.tasks.views import Views, check_views, mean_over_views
 
 # Which losses of torch.nn fit logits and classes, and which fit logits and flags.
 _FOR_CLASSES = ("CrossEntropyLoss", "MultiMarginLoss")
@@ -48,10 +50,19 @@ class Classifier(Task):
         label_smoothing: Share of the target spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), as in scikit-learn,
             counted from the training split.
+        mixup: Blend each training input with another one, and their losses likewise, by a share drawn for each batch
+            from Beta(mixup, mixup) (Zhang et al. 2018); 0 blends nothing. The training's accuracy then is that of
+            blends.
+        cutmix: Put a rectangle of another image into each training image; its area is drawn from Beta(cutmix, cutmix),
+            and shares the loss (Yun et al. 2019). With `mixup` as well, each batch gets one of the two.
+        test_views: What the logits of an image are the mean over, in a test or a prediction: `one`, the image as it is;
+            `mirror`, with its mirror image; `mirror_shift`, these two with those shifted by a pixel up and to the left
+            and down and to the right, which count half (Jordan 2024).
         **task: Arguments of `Task`: the optimiser and its schedule.
 
     Raises:
-        InputError: Data without classes, a loss that does not fit them, or class weights that do not.
+        InputError: Data without classes, a loss that does not fit them, or class weights that do not;
+            inputs that cannot be mixed, or are no images to be mirrored.
     """
 
     monitor: ClassVar[str] = "val/accuracy"
@@ -68,6 +79,9 @@ class Classifier(Task):
         loss_args: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
         class_weights: list[float] | Literal["balanced"] | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        test_views: Views = "one",
         **task: Any,
     ) -> None:
         super().__init__(net, **task)
@@ -75,6 +89,10 @@ class Classifier(Task):
         self.class_names = class_names or [str(i) for i in range(count)]
         self.multilabel = bool(multilabel)
         self.one_logit = _one_logit(count, loss, self.multilabel)
+        shape = self.hparams.get("input_shape")  # of the named task
+        self.mixing = Mixing(mixup, cutmix, shape) if mixup or cutmix else None
+        check_views(test_views, shape)
+        self.test_views = test_views
         arguments: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
         weights = _class_weights(class_weights, class_counts, count)
         if weights is not None:
@@ -104,6 +122,13 @@ class Classifier(Task):
         loss: Tensor = self.criterion(outputs, targets.float() if self.one_logit or self.multilabel else targets)
         return loss
 
+    def learn(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mixing is None:
+            return super().learn(inputs, targets)
+        mixed, others, share = self.mixing(inputs)
+        outputs: Tensor = self(mixed)
+        return outputs, share * self.loss(outputs, targets) + (1 - share) * self.loss(outputs, targets[others])
+
     def loss_weight(self, targets: Tensor) -> Tensor | int:
         # The only loss here whose mean is one over the weights of the samples.
         weights = self.criterion.weight if isinstance(self.criterion, nn.CrossEntropyLoss) else None
@@ -119,7 +144,7 @@ class Classifier(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:  # type: ignore[override]
         """Probabilities `(N, num_classes)`, for what draws figures of a test."""
-        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics)
+        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self._see)
         self.per_class.update(predictions, batch[1])
         return predictions
 
@@ -131,9 +156,12 @@ class Classifier(Task):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         inputs, _ = batch
-        probabilities = self.metric_inputs(self(inputs))
+        probabilities = self.metric_inputs(self._see(inputs))
         predictions = (probabilities > 0.5).long() if self.multilabel else probabilities.argmax(1)
         return {"prediction": predictions, "probability": probabilities}
+
+    def _see(self, inputs: Inputs) -> Tensor:
+        return mean_over_views(self, inputs, self.test_views)
 
     def _criterion(
         self, count: int, loss: str | None, arguments: dict[str, Any], loss_args: dict[str, Any]

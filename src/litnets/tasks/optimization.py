@@ -44,6 +44,29 @@ class WarmupCosineLR(LRScheduler):
         return [float(base) * factor for base in self.base_lrs]
 
 
+class SGDW(torch.optim.SGD):
+    """SGD whose weight decay is decoupled (Loshchilov and Hutter 2019): each step takes `lr * weight_decay` of the
+    weights away directly, not through the gradient, whose momentum would go on with it. Arguments as those of SGD.
+    """
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:  # the gradient is one of the weights before they decay
+            with torch.enable_grad():
+                loss = closure()
+        decays = [group["weight_decay"] for group in self.param_groups]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.detach().mul_(1 - group["lr"] * group["weight_decay"])
+            group["weight_decay"] = 0
+        super().step()
+        for group, decay in zip(self.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+        return loss
+
+
+_OWN_OPTIMIZERS: dict[str, type[Optimizer]] = {"SGDW": SGDW}
 _OWN_SCHEDULERS: dict[str, type[LRScheduler]] = {"WarmupCosineLR": WarmupCosineLR}
 _LENGTH_ARGUMENTS["WarmupCosineLR"] = "total_steps"
 
@@ -79,7 +102,8 @@ class Optimization:
     def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
         """The optimiser, with what was not given left at its own defaults. Biases and normalisation (every parameter
         of fewer than two dimensions) are not decayed."""
-        cls: Callable[..., Optimizer] = find_class("optimizer", self.optimizer, public_classes(torch.optim, Optimizer))
+        known = public_classes(torch.optim, Optimizer) | _OWN_OPTIMIZERS
+        cls: Callable[..., Optimizer] = find_class("optimizer", self.optimizer, known)
         given = {"lr": self.lr, "weight_decay": self.weight_decay}
         kwargs = {**(self.optimizer_args or {}), **{name: value for name, value in given.items() if value is not None}}
         check_arguments("optimizer_args", cls, kwargs, given=1)

@@ -1,6 +1,7 @@
 """Task: the steps, the metrics and the optimiser that every LightningModule of this project shares."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningModule
@@ -23,7 +24,8 @@ class Task(LightningModule):
 
     Args:
         net: The network.
-        optimizer: Class of torch.optim by name (`AdamW`, `SGD` ...), or the dotted path of another one.
+        optimizer: Class of torch.optim by name (`AdamW`, `SGD` ...), or `SGDW` (SGD with decoupled weight decay), or
+            the dotted path of another one.
         lr: Learning rate; none leaves the optimiser's own default.
         weight_decay: Weight decay, of which biases and normalisation are left out; none leaves the optimiser's own.
         optimizer_args: Further arguments of the optimiser, such as `{momentum: 0.9}`.
@@ -88,10 +90,13 @@ class Task(LightningModule):
         out: Tensor = self.net(first, *rest)
         return out.float()
 
+    def learn(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's outputs for a training batch, and their loss."""
+        outputs: Tensor = self(inputs)
+        return outputs, self.loss(outputs, targets)
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        inputs, targets = batch
-        outputs = self(inputs)
-        loss = self.loss(outputs, targets)
+        outputs, loss = self.learn(*batch)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.trainer.global_step + 1) % every == 0:
             self.log("train/loss_step", loss, prog_bar=True)
@@ -149,9 +154,15 @@ class Task(LightningModule):
             if name not in logged:
                 raise InputError(f"monitor: no metric '{name}'{nearest(name, logged)} (there are: {', '.join(logged)})")
 
-    def _evaluation_step(self, batch: Batch, loss: MeanMetric, metrics: MetricCollection) -> Tensor:
+    def _evaluation_step(
+        self,
+        batch: Batch,
+        loss: MeanMetric,
+        metrics: MetricCollection,
+        forward: Callable[[Inputs], Tensor] | None = None,
+    ) -> Tensor:
         inputs, targets = batch
-        outputs = self(inputs)
+        outputs = (forward or self)(inputs)
         loss.update(self.loss(outputs, targets), self.loss_weight(targets))
         predictions = self.metric_inputs(outputs)
         metrics.update(predictions, targets)

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from litnets.__main__ import main
+from litnets.callbacks import Lookahead
+from litnets.tasks import Classifier
+
+# The data are in memory: workers would only slow them down.
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+
+QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+FIT = ["fit", "--model", "MLPClassifier", "--data", "Digits", "--trainer.callbacks", "Lookahead"]
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_the_weights_are_zhangs(accumulated: int) -> None:
+    """Algorithm 1 of the paper, with SGD as its inner optimiser, by hand."""
+    start = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=0.5)
+    x, targets = torch.randn(40, 3), torch.arange(40) % 2
+    loader = DataLoader(TensorDataset(x, targets), batch_size=2)
+    weight, bias = start.net.weight.detach().clone(), start.net.bias.detach().clone()
+    slow = [weight.clone(), bias.clone()]
+    for step, rows in enumerate(torch.arange(40).split(2 * accumulated), 1):
+        logits = (x[rows] @ weight.T + bias).softmax(1) - nn.functional.one_hot(targets[rows], 2)
+        weight -= 0.5 * logits.T @ x[rows] / len(rows)
+        bias -= 0.5 * logits.mean(0)
+        if step % 3 == 0:
+            slow = [s + 0.4 * (fast - s) for s, fast in zip(slow, (weight, bias), strict=True)]
+            weight, bias = slow[0].clone(), slow[1].clone()
+    trainer = Trainer(
+        max_epochs=1, callbacks=[Lookahead(3, 0.4)], accelerator="cpu", accumulate_grad_batches=accumulated, **QUIET
+    )
+    trainer.fit(start, loader, loader)
+    torch.testing.assert_close(start.net.weight.detach(), weight)
+    torch.testing.assert_close(start.net.bias.detach(), bias)
+
+
+def test_a_second_training_begins_anew() -> None:
+    loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8) % 2), batch_size=2)
+    lookahead = Lookahead(4, 1.0)
+    for _ in range(2):
+        model = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=0.5)
+        Trainer(max_epochs=1, callbacks=[lookahead], accelerator="cpu", **QUIET).fit(model, loader, loader)
+        assert torch.equal(lookahead.state_dict()["slow"][0], model.net.weight)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["every_n_steps", "0"], "Lookahead: every_n_steps: expected at least 1, got 0"),
+        (["alpha", "0"], "Lookahead: alpha: expected a number in (0, 1], got 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(option: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, value = option
+    assert main([*FIT, f"--trainer.callbacks.{name}", value]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(Path().glob("checkpoints/*/*"))

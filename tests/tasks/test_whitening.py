@@ -1,0 +1,65 @@
+"""The whitening of AirNetClassifier, which the first batch of a training gives."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from litnets.__main__ import main
+from litnets.nets import AirNet
+from litnets.tasks import AirNetClassifier
+
+DIGITS = ["--data", "Digits", "--data.batch_size", "256", "--trainer.max_epochs", "1", "--model.lr", "0.01"]
+QUICK = ["--trainer.logger", "false", "--test_after_fit", "false"]
+AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4,6]", *DIGITS, *QUICK]
+
+
+def fit(*options: str) -> Path:
+    assert main(["fit", *AIRNET, *options]) == 0
+    return max(Path("checkpoints").rglob("config.yaml"), key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def whitening(run: Path) -> torch.Tensor:
+    state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    assert state["net.whitening.known"]
+    return state["net.whitening.weight"]
+
+
+def test_the_first_batch_gives_the_whitening(monkeypatch) -> None:
+    seen = []
+    step = AirNetClassifier.training_step
+    monkeypatch.setattr(
+        AirNetClassifier, "training_step", lambda self, batch, i: seen.append(batch[0]) or step(self, batch, i)
+    )
+    run = fit()
+    expected = AirNet(1, 10, widths=(4, 6)).whitening
+    expected.fit(seen[0])
+    torch.testing.assert_close(whitening(run), expected.weight)
+    expected.fit(seen[1])
+    assert not torch.allclose(whitening(run), expected.weight)
+
+
+def test_all_processes_take_the_first_ones() -> None:
+    model = AirNetClassifier(input_shape=(1, 8, 8), num_classes=3, widths=(4,))
+    model.trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=lambda weight: torch.full_like(weight, 7)))
+    model.on_train_start()
+    model.on_train_batch_start((torch.randn(4, 1, 8, 8), torch.zeros(4)), 0)
+    assert (model.net.whitening.weight == 7).all()
+    model.net.whitening.weight.fill_(5)
+    model.on_train_batch_start((torch.randn(4, 1, 8, 8), torch.zeros(4)), 1)
+    assert (model.net.whitening.weight == 5).all(), "once"
+
+
+def test_a_checkpoint_keeps_it(monkeypatch) -> None:
+    """For a use without the data, a training that goes on, and one that starts from these weights."""
+    run = fit()
+    first = whitening(run)
+    model = AirNetClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
+    assert model.net.whitening.known
+    assert torch.equal(model.net.whitening.weight, first)
+    monkeypatch.setattr("litnets.nets.airnet.Whitening.fit", None)  # a call would raise
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert torch.equal(whitening(run), first)
+    other = fit("--init_from", str(run / "best.ckpt"), "--seed_everything", "1")
+    assert other != run
+    assert torch.equal(whitening(other), first)
