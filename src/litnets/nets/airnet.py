@@ -135,7 +135,7 @@ class _Norm(nn.Module):
             bias=_BIAS_SCALE * self.shift,
             training=batch,
             momentum=0.4,
-            eps=1e-12,
+            eps=1e-5,
         )
 
 
