@@ -34,7 +34,7 @@ _QUIET_WARNINGS = (
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -47,7 +47,7 @@ def run(args: list[str]) -> int:
     """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
     a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
     debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
-    _quieten()
+    quieten()
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
     args = [arg for arg in args if arg != "--debug"]

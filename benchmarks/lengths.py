@@ -1,0 +1,70 @@
+"""Sequences of mixed length: batches grouped by length and padded, random and padded, random and packed."""
+
+import time
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from benchmarks.figure import Figure, Settings, divided, take_turns
+from litnets.data.batches import EpochSampler, RaggedDataset, TensorBatchSampler
+from litnets.nets import RNN
+from litnets.precision import fastest_precision
+
+FEATURES, HIDDEN, CLASSES, BATCH = 32, 128, 10, 128
+
+
+class Packed(nn.Module):
+    """An LSTM over packed sequences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(FEATURES, HIDDEN, batch_first=True)
+        self.head = nn.Linear(HIDDEN, CLASSES)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """`(N, T, FEATURES)`, lengths `(N,)` -> `(N, CLASSES)`."""
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        out: Tensor = self.head(self.lstm(packed)[1][0][-1])
+        return out
+
+
+def measure_lengths(settings: Settings) -> list[Figure]:
+    """Seconds of a sequence in the training of an LSTM of 128 units, in the precision that `auto` chooses; lengths are
+    log-normal, most of them between 40 and 160 steps."""
+    random = torch.Generator().manual_seed(0)
+    count = settings.size(8, 2) * BATCH
+    lengths = (80 * (0.7 * torch.randn(count, generator=random)).exp()).long().clamp(5, settings.size(1000, 20))
+    values = torch.randn(int(lengths.sum()), FEATURES, generator=random)
+    data = RaggedDataset(values, lengths, torch.randint(0, CLASSES, (count,), generator=random))
+    mixed = fastest_precision("cpu") == "bf16-mixed"
+
+    def cost(net: nn.Module, grouped: bool, batches: int | None = None) -> float:
+        optimizer = torch.optim.Adam(net.parameters())
+        order = EpochSampler(count, shuffle=True)
+        sequences = 0
+        start = time.perf_counter()
+        cut = TensorBatchSampler(order, BATCH, drop_last=False, lengths=lengths if grouped else None)
+        for chosen in islice(cut, batches):
+            (x, valid), targets = data[chosen]
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                loss = cross_entropy(net(x, valid), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            sequences += len(targets)
+        return (time.perf_counter() - start) / sequences
+
+    padded, packed = RNN(FEATURES, CLASSES, HIDDEN), Packed()
+    seconds = take_turns(
+        settings.slow_rounds,
+        grouped=lambda: cost(padded, grouped=True),
+        random=lambda: cost(padded, grouped=False),
+        packed=lambda: cost(packed, grouped=False, batches=2),  # seconds each
+    )
+    return [
+        Figure("lengths: speed grouped and padded against packed", divided(seconds["packed"], seconds["grouped"]), 10),
+        Figure("lengths: speed grouped and padded against random", divided(seconds["random"], seconds["grouped"])),
+    ]
