@@ -32,7 +32,10 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
 
     def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
         chosen = self.indices[index]
-        return self.inputs[chosen], self.targets[chosen]
+        if chosen.ndim == 0:
+            return self.inputs[chosen], self.targets[chosen]
+        # What inputs[chosen] gives, but copied row by row instead of value by value.
+        return self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:
         return self[torch.as_tensor(indices)]
@@ -65,7 +68,8 @@ class RaggedDataset(Dataset[tuple[Inputs, Tensor]]):
             return (self.values[starts : starts + lengths], lengths), self.targets[chosen]
         steps = torch.arange(int(lengths.max()))
         inside = steps < lengths.unsqueeze(1)  # (N, T)
-        values = self.values[torch.where(inside, starts.unsqueeze(1) + steps, 0)]  # (N, T, ...)
+        places = torch.where(inside, starts.unsqueeze(1) + steps, 0)
+        values = self.values.index_select(0, places.flatten()).unflatten(0, places.shape)  # (N, T, ...)
         values[~inside] = 0
         return (values, lengths), self.targets[chosen]
 
