@@ -1,7 +1,9 @@
 """MNIST and Fashion-MNIST, in torchvision's layout and with its checksums."""
 
 import gzip
+import math
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -106,13 +108,26 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
     try:
         if path == compressed and (found := md5_of(path)) != md5:
             raise InputError(f"{path} is broken: its MD5 is {found}, expected {md5}; {mend}")
-        content = bytearray(gzip.decompress(path.read_bytes()) if path == compressed else path.read_bytes())
+        with gzip.open(path) if path == compressed else path.open("rb") as file:
+            # Header: two zero bytes, the type (8: uint8), the number of dimensions, each dimension in 32 bits.
+            header = file.read(4)
+            dimensions = file.read(4 * header[3]) if len(header) == 4 and header[:3] == b"\0\0\x08" else b""
+            shape = np.frombuffer(dimensions, ">u4", len(dimensions) // 4).tolist()
+            size = math.prod(shape) if shape else 0
+            # Not more than the file can hold (deflate packs 1,032 to 1), and straight to where it stays: a second copy
+            # would double the memory that training needs.
+            values = torch.empty(size if size <= 1032 * path.stat().st_size else 0, dtype=torch.uint8)
+            whole = len(values) == size > 0 and _read_into(file, values) == size and not file.read(1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}); {mend}") from error
-    # Header: two zero bytes, the type (8: uint8), the number of dimensions, then each dimension as a 32-bit integer.
-    dimensions = content[3] if len(content) > 3 and content[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist() if len(content) >= 4 + 4 * dimensions else []
-    start = 4 + 4 * dimensions
-    if not shape or len(content) != start + int(np.prod(shape)):
-        raise InputError(f"{path} is broken: {len(content)} bytes that are no whole IDX file; {mend}")
-    return torch.frombuffer(content, dtype=torch.uint8, offset=start).view(shape)
+    if not whole:
+        raise InputError(f"{path} is broken: {path.stat().st_size} bytes that are no whole IDX file; {mend}")
+    return values.view(shape)
+
+
+def _read_into(file: BufferedIOBase, values: Tensor) -> int:
+    """Fill `values` with what comes next in the file; how much there was."""
+    buffer, filled = values.numpy().data, 0
+    while filled < len(buffer) and (part := file.readinto(buffer[filled:])):
+        filled += part
+    return filled
