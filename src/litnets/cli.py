@@ -36,6 +36,7 @@ from litnets.checkpoint_io import WholeCheckpointIO
 from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, load_weights, usable_checkpoint
 from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
+from litnets.lean import Unprofiled, leave_out_empty_hooks
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
@@ -257,10 +258,13 @@ class Command(LightningCLI):
             config["plugins"].append(WholeCheckpointIO())
         if getattr(self.datamodule, "shards_itself", False):
             config["use_distributed_sampler"] = False
+        config["profiler"] = config["profiler"] or Unprofiled()
         try:
-            return AutoTrainer(
+            trainer = AutoTrainer(
                 **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
             )
+            leave_out_empty_hooks(trainer.callbacks)  # type: ignore[attr-defined]
+            return trainer
         except BaseException:
             if self.run is not None:
                 self.run.discard_if_empty()
