@@ -21,6 +21,7 @@ from torchmetrics.classification import (
 
 from litnets.errors import InputError
 from litnets.tasks.losses import build_loss
+from litnets.tasks.metrics import HitRate
 from litnets.tasks.mixing import Mixing
 from litnets.tasks.task import Batch, Inputs, Task
 from litnets.tasks.views import Views, check_views, mean_over_views
@@ -104,7 +105,9 @@ class Classifier(Task):
         # A sample has one class, so that the mean over the samples is what is meant by accuracy.
         accuracy = {"average": "macro" if self.multilabel else "micro"}
         self.set_metrics(
-            train=MetricCollection({"accuracy": kinds["accuracy"](**accuracy, **fast)}),
+            train=MetricCollection(
+                {"accuracy": HitRate() if self._by_logits else kinds["accuracy"](**accuracy, **fast)}
+            ),
             evaluation=MetricCollection(
                 {
                     "accuracy": kinds["accuracy"](**accuracy, **fast),
@@ -141,6 +144,14 @@ class Classifier(Task):
         if self.one_logit:
             return torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
         return outputs.softmax(1)
+
+    def train_metric_inputs(self, outputs: Tensor) -> Tensor:
+        return outputs if self._by_logits else self.metric_inputs(outputs)
+
+    @property
+    def _by_logits(self) -> bool:
+        """Whether the highest output is the predicted class."""
+        return not self.multilabel and not self.one_logit
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:  # type: ignore[override]
         """Probabilities `(N, num_classes)`, for what draws figures of a test."""

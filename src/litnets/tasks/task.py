@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from litnets.errors import InputError, nearest
+from litnets.tasks.metrics import MeanLoss
 from litnets.tasks.optimization import Optimization
 
 # What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
@@ -66,9 +67,7 @@ class Task(LightningModule):
         self.train_metrics = train.clone(prefix="train/")
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
-        # A loss that is not a number makes the mean none: by default it is left out. ("disable", which would be faster,
-        # forgets the weights in torchmetrics 1.9.)
-        self.train_loss, self.val_loss, self.test_loss = (MeanMetric(nan_strategy=math.nan) for _ in range(3))
+        self.train_loss, self.val_loss, self.test_loss = (MeanLoss() for _ in range(3))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
@@ -81,6 +80,10 @@ class Task(LightningModule):
     def metric_inputs(self, outputs: Tensor) -> Tensor:
         """What the metrics compare with the targets, from the network's outputs in float32."""
         return outputs
+
+    def train_metric_inputs(self, outputs: Tensor) -> Tensor:
+        """The same for the training's metrics, in every step."""
+        return self.metric_inputs(outputs)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The network's outputs `(N, ...)`, in float32 also under mixed precision."""
@@ -107,7 +110,7 @@ class Task(LightningModule):
         # Here, not in the step: a batch whose optimiser step did not come about is not counted.
         _, targets = batch
         self.train_loss.update(outputs["batch_loss"], self.loss_weight(targets))
-        self.train_metrics.update(self.metric_inputs(outputs["outputs"]), targets)
+        self.train_metrics.update(self.train_metric_inputs(outputs["outputs"]), targets)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
@@ -157,7 +160,7 @@ class Task(LightningModule):
     def _evaluation_step(
         self,
         batch: Batch,
-        loss: MeanMetric,
+        loss: MeanLoss,
         metrics: MetricCollection,
         forward: Callable[[Inputs], Tensor] | None = None,
     ) -> Tensor:
@@ -168,7 +171,7 @@ class Task(LightningModule):
         metrics.update(predictions, targets)
         return predictions
 
-    def _log_epoch(self, loss_name: str, loss: MeanMetric, metrics: MetricCollection) -> None:
+    def _log_epoch(self, loss_name: str, loss: MeanLoss, metrics: MetricCollection) -> None:
         # torchmetrics gathers the state of all processes by itself, so that no mean of means is taken.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)

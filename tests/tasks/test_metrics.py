@@ -1,0 +1,39 @@
+import math
+
+import torch
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from litnets.tasks.metrics import HitRate, MeanLoss
+
+
+def test_a_mean_is_weighted_as_by_torchmetrics():
+    mine, theirs = MeanLoss(), MeanMetric()
+    for value, weight in ((0.5, 3), (2.25, 8), (1.0, torch.tensor(0.5))):
+        for metric in (mine, theirs):
+            metric.update(torch.tensor(value), weight)
+    assert mine.compute() == theirs.compute()
+    mine.reset()
+    mine.update(torch.tensor(4.0), 2)
+    assert mine.compute() == 4
+
+
+def test_a_loss_that_is_not_a_number_makes_the_mean_none():
+    metric = MeanLoss()
+    metric.update(torch.tensor(1.0), 2)
+    metric.update(torch.tensor(math.nan), 2)
+    assert metric.compute().isnan()
+
+
+def test_hits_are_those_of_torchmetrics_accuracy():
+    mine, theirs = HitRate(), MulticlassAccuracy(num_classes=42, average="micro")
+    for size in (7, 1, 32):
+        logits, targets = torch.randn(size, 42), torch.randint(0, 42, (size,))
+        logits[torch.arange(size // 2), targets[: size // 2]] += 9
+        mine.update(logits, targets)
+        theirs.update(logits, targets)
+    assert mine.compute() == theirs.compute()
+    assert 0.3 < mine.compute() < 0.7
+    mine.reset()
+    mine.update(torch.eye(42), torch.arange(42))
+    assert mine.compute() == 1
