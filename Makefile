@@ -1,10 +1,10 @@
-# make train | test | check | interruptions | constraints: each sets up what it needs, the first time in .venv.
+# make train | test | check | bench | interruptions | constraints: each sets up what it needs, the first time in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test check interruptions constraints
+.PHONY: train test check bench interruptions constraints
 
 train: $(VENV)/installed
 	@$(BIN)/litnets fit --config configs/digits_mlp.yaml
@@ -16,6 +16,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Ratios of speed and memory, in about ten minutes; BENCH="--only step --data-dir DATA" says which and where MNIST is.
+bench: $(VENV)/installed-dev
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 # 240 trainings that are stopped and gone on with, held against those that were not: docs/resume.md
 interruptions: $(VENV)/installed-dev

@@ -52,7 +52,7 @@ def measure_lengths(settings: Settings) -> list[Figure]:
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                 loss = cross_entropy(net(x, valid), targets)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             sequences += len(targets)
         return (time.perf_counter() - start) / sequences

@@ -60,14 +60,14 @@ class RawLoop:
         self.net = copy.deepcopy(task.net).train()
         self.optimizer = task.optimization.build_optimizer(self.net.named_parameters())
         self.batch_size = data.batch_size
-        self.batches = int(trainer.limit_train_batches)  # type: ignore[attr-defined]
+        self.batches = int(trainer.limit_train_batches)
         self.mixed = trainer.precision == "bf16-mixed"
 
     def step(self, images: Tensor, targets: Tensor) -> None:
         self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed):
             loss = cross_entropy(self.net(images), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
 
     def epoch(self) -> float:
