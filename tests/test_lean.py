@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -7,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.cli import Command
-from litnets.lean import Unprofiled, leave_out_empty_hooks
+from litnets.lean import Unprofiled, leave_out_empty_hooks, stop_looking_for_gpus
 from litnets.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -80,3 +82,13 @@ def test_a_fit_is_not_profiled_unless_it_is_asked_for():
     asked = command("--trainer.profiler", "simple")
     assert isinstance(asked.profiler, SimpleProfiler)
     assert "run_training_batch" in asked.profiler.summary()
+
+
+def test_optimizers_ask_the_short_way_for_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    stop_looking_for_gpus()
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    stop_looking_for_gpus()
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"

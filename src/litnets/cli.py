@@ -36,7 +36,7 @@ from litnets.checkpoint_io import WholeCheckpointIO
 from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, load_weights, usable_checkpoint
 from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
-from litnets.lean import Unprofiled, leave_out_empty_hooks
+from litnets.lean import Unprofiled, leave_out_empty_hooks, stop_looking_for_gpus
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
@@ -264,6 +264,7 @@ class Command(LightningCLI):
                 **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
             )
             leave_out_empty_hooks(trainer.callbacks)  # type: ignore[attr-defined]
+            stop_looking_for_gpus()
             return trainer
         except BaseException:
             if self.run is not None:

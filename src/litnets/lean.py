@@ -1,8 +1,10 @@
 """What Lightning does in each step for nothing, left out: a small network's step is no longer than that."""
 
+import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.profilers import PassThroughProfiler
 
@@ -33,3 +35,10 @@ def leave_out_empty_hooks(callbacks: Iterable[Callback]) -> None:
         for name in _STEP_HOOKS:
             if getattr(type(callback), name) is getattr(Callback, name) and name not in vars(callback):
                 setattr(callback, name, None)
+
+
+def stop_looking_for_gpus() -> None:
+    """Where there is no GPU, let torch's optimisers, which ask for one in every step, do so the short way. Lightning
+    chooses the long one (NVML, 40 us), which leaves a GPU alone until processes have been forked."""
+    if not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -306,3 +306,11 @@ def test_a_checkpoint_carries_the_statistics(tmp_path: Any, monkeypatch: pytest.
     other = Colours()
     trainer().test(Recorder(), other, ckpt_path=tmp_path / "some.ckpt", weights_only=True, verbose=False)
     assert (other.mean, other.std) == (data.mean, data.std)
+
+
+def test_a_batch_is_moved_only_where_it_is_not() -> None:
+    data = Colours()
+    batch = (torch.zeros(3), torch.zeros(3))
+    assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert [part.device.type for part in moved] == ["meta", "meta"]

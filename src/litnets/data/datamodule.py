@@ -157,6 +157,11 @@ class ArrayDataModule(LightningDataModule):
             seed_batch(self.trainer.current_epoch, done, self.trainer.global_rank, part=0)
         return batch
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if device.type == "cpu":
+            return batch  # it is there: Lightning would go through all of its parts to find that out
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def _loader(self, split: str, shuffle: bool) -> Loader:
         training = split == "train"
         dataset = self.splits[split]
