@@ -35,7 +35,7 @@ def measure_lengths(settings: Settings) -> list[Figure]:
     """Seconds of a sequence in the training of an LSTM of 128 units, in the precision that `auto` chooses; lengths are
     log-normal, most of them between 40 and 160 steps."""
     random = torch.Generator().manual_seed(0)
-    count = settings.size(8, 2) * BATCH
+    count = settings.size(16, 2) * BATCH
     lengths = (80 * (0.7 * torch.randn(count, generator=random)).exp()).long().clamp(5, settings.size(1000, 20))
     values = torch.randn(int(lengths.sum()), FEATURES, generator=random)
     data = RaggedDataset(values, lengths, torch.randint(0, CLASSES, (count,), generator=random))
@@ -61,7 +61,7 @@ def measure_lengths(settings: Settings) -> list[Figure]:
     seconds = take_turns(
         settings.slow_rounds,
         grouped=lambda: cost(padded, grouped=True),
-        random=lambda: cost(padded, grouped=False),
+        random=lambda: cost(padded, grouped=False, batches=settings.size(8, 2)),
         packed=lambda: cost(packed, grouped=False, batches=2),  # seconds each
     )
     return [

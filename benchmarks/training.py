@@ -18,21 +18,21 @@ from litnets.tasks import Task
 _MLP = ("--model", "MLPClassifier", "--model.hidden_layer_sizes", "[64,128,64]", "--model.batch_norm", "true")
 # Name, steps of a round, the network, what is asked of step / raw loop and of floor / step.
 CASES: list[tuple[str, int, tuple[str, ...], float, float | None]] = [
-    ("MLP 128", 100, (*_MLP, "--data.batch_size", "128"), 1.40, None),
-    ("MLP 1024", 40, (*_MLP, "--data.batch_size", "1024"), 1.10, 0.85),
+    ("MLP 128", 60, (*_MLP, "--data.batch_size", "128"), 1.40, None),
+    ("MLP 1024", 20, (*_MLP, "--data.batch_size", "1024"), 1.10, 0.85),
     (
         "CNN",
-        15,
+        6,
         ("--model", "CNNClassifier", "--model.blocks_per_stage", "1", "--trainer.precision", "auto"),
         1.10,
         0.92,
     ),
-    ("RNN", 15, ("--model", "RNNClassifier", "--trainer.precision", "auto"), 1.10, None),
+    ("RNN", 8, ("--model", "RNNClassifier", "--trainer.precision", "auto"), 1.10, None),
 ]
 
 
 def measure_step(settings: Settings) -> list[Figure]:
-    """Seconds of steps, loading and metrics included, against those of the raw loop and of its bare network."""
+    """A step, loading and metrics included, against the raw loop's and against its forward, backward and optimiser."""
     figures = []
     for name, batches, network, of_raw, of_floor in CASES:
         seconds = _fit(settings, settings.size(batches, 2), network)
@@ -71,24 +71,25 @@ class RawLoop:
         self.optimizer.step()
 
     def epoch(self) -> float:
-        """Seconds of an epoch."""
+        """Seconds of a step of an epoch."""
         start = time.perf_counter()
         for chosen in torch.randperm(len(self.targets)).split(self.batch_size)[: self.batches]:
             self.step((self.images[chosen] - self.mean) / self.std, self.targets[chosen])
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / self.batches
 
     def floor(self) -> float:
-        """Seconds of as many steps on a batch that is there already."""
+        """Seconds of a step on a batch that is there already, the mean of as many."""
         images = (self.images[: self.batch_size] - self.mean) / self.std
         targets = self.targets[: self.batch_size]
         start = time.perf_counter()
         for _ in range(self.batches):
             self.step(images, targets)
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / self.batches
 
 
 class Turns(Callback):
-    """Notes the seconds of the steps of each epoch, before which the others have their turn."""
+    """Notes the seconds of a step in each epoch, before which the others have their turn: from the end of the first
+    step to that of the last, as what an epoch costs beside its steps is measured elsewhere."""
 
     def __init__(self, **others: Callable[[], float]) -> None:
         self.others = others
@@ -98,13 +99,14 @@ class Turns(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, run in self.others.items():
             self.seconds[name].append(run())
-        self._start = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.is_last_batch:
-            self.seconds["litnets"].append(time.perf_counter() - self._start)
+        if batch_idx == 0:
+            self._start = time.perf_counter()
+        elif trainer.is_last_batch:
+            self.seconds["litnets"].append((time.perf_counter() - self._start) / batch_idx)
 
 
 class TimedFit(Command):
@@ -132,10 +134,11 @@ def fit_options(settings: Settings, epochs: int) -> tuple[str, ...]:
 
 
 def _fit(settings: Settings, batches: int, network: tuple[str, ...]) -> dict[str, list[float]]:
-    """Seconds of each epoch of litnets, the raw loop and the floor; not of the first, which warms up."""
+    """Seconds of a step of litnets, the raw loop and the floor in each of many short rounds; not of the first, which
+    warms up."""
     limits = ("--trainer.limit_train_batches", str(batches), "--trainer.limit_val_batches", "1")
     with Signals() as signals:
-        args = [*fit_options(settings, settings.rounds + 1), *limits, *network]
+        args = [*fit_options(settings, settings.size(3 * settings.rounds, 1) + 1), *limits, *network]
         turns = TimedFit([*args, "--trainer.enable_progress_bar", "false"], signals).turns
     return {name: seconds[1:] for name, seconds in turns.seconds.items()}
 
