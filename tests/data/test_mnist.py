@@ -186,10 +186,11 @@ def test_bad_deflate_data_are_named(cls: type[MNIST], tmp_path: Path, monkeypatc
         lambda content: content[:3],
         lambda content: content[:4],
         lambda content: content[:10],
+        lambda content: content[:4] + b"\xff" * 12 + content[16:],  # more bytes than there are
         lambda content: b"\0\0\x0d" + content[3:],  # of floats
         lambda content: b"<html>not found</html>",
     ],
-    ids=["short", "long", "empty", "3 bytes", "4 bytes", "half a header", "another type", "garbage"],
+    ids=["short", "long", "empty", "3 bytes", "4 bytes", "half a header", "immense", "another type", "garbage"],
 )
 def test_a_broken_uncompressed_file_is_named(
     cls: type[MNIST], tmp_path: Path, damage: Callable[[bytes], bytes]
