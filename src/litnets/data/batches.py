@@ -32,7 +32,7 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
 
     def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
         chosen = self.indices[index]
-        if chosen.ndim == 0:
+        if chosen.ndim == 0 or not isinstance(self.inputs, Tensor):  # what is read from files when it is asked for
             return self.inputs[chosen], self.targets[chosen]
         # What inputs[chosen] gives, but copied row by row instead of value by value.
         return self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
