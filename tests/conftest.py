@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from litnets import cli
+
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -14,6 +16,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITNETS_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")  # nobody's account gets the tests' runs
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)  # figures, half a second of each test, are to be asked for
     torch.manual_seed(0)
 
 

@@ -32,6 +32,7 @@ from litnets.tasks import Task
 from tests.tiny_text import rows, write_texts
 
 COMMON = ["--trainer.max_epochs", "3", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "3"]
+COMMON += ["--figures", "false"]
 MLP = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[16]", "--model.dropout", "0.3"]
 DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--model.lr", "0.01"]
 ONE_CYCLE = ["--model.lr_scheduler", "OneCycleLR"]

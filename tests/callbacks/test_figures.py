@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -7,6 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.functional.classification import multiclass_auroc
 
+from litnets import cli
+from litnets.__main__ import main
 from litnets.callbacks import Figures, Graph, Histograms
 from litnets.callbacks.figures import Mistake, confusion, curves, worst
 from litnets.tasks import Classifier
@@ -156,3 +160,12 @@ def test_without_matplotlib_it_is_said(tmp_path, net, samples, capsys, monkeypat
     trained(tmp_path, net, *samples, callbacks=[Figures()])
     assert 'pip install -e ".[figures]"' in capsys.readouterr().out
     assert events(tmp_path).Tags()["images"] == []
+
+
+def test_the_command_draws_where_matplotlib_is_installed(tmp_path, monkeypatch):
+    for name, installed, pictures in (("with", True, 3), ("without", False, 0)):
+        monkeypatch.setattr(cli, "find_spec", lambda module, there=installed: find_spec(module) if there else None)
+        options = ["--trainer.max_epochs", "1", "--experiment", name, "--data", "Iris", "--model", "MLPClassifier"]
+        assert main(["fit", *options]) == 0
+        (folder,) = tmp_path.glob(f"checkpoints/{name}/*/tensorboard")
+        assert len(events(folder).Tags()["images"]) == pictures
