@@ -34,6 +34,7 @@ from tests.tiny_text import rows, write_texts
 COMMON = ["--trainer.max_epochs", "3", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "3"]
 COMMON += ["--figures", "false"]
 MLP = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[16]", "--model.dropout", "0.3"]
+NORM = ["--model.batch_norm", "true"]
 DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--model.lr", "0.01"]
 ONE_CYCLE = ["--model.lr_scheduler", "OneCycleLR"]
 PLATEAU = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args", "{patience: 0, factor: 0.5}"]
@@ -51,7 +52,7 @@ CASES: dict[str, list[str]] = {
     "mlp": [*MLP, *DIGITS, *ONE_CYCLE],
     "mlp, 2 workers": [*MLP, *DIGITS, *ONE_CYCLE, "--data.num_workers", "2"],
     "mlp, accumulation": [*MLP, *DIGITS, *ONE_CYCLE, "--trainer.accumulate_grad_batches", "3"],
-    "mlp, validation in an epoch": [*MLP, *DIGITS, *PLATEAU, "--trainer.val_check_interval", "5"],
+    "mlp, validation in an epoch": [*MLP, *NORM, *DIGITS, *PLATEAU, "--trainer.val_check_interval", "5"],
     "mlp, a save every 4 steps": [*MLP, *DIGITS, *PLATEAU, "--checkpoint.every_n_steps", "4"],
     "mlp, bf16": [*MLP, *DIGITS, *ONE_CYCLE, "--trainer.precision", "bf16-mixed"],
     "mlp, 2 processes": [*MLP, *DIGITS, *PLATEAU, *TWO],
@@ -157,9 +158,13 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
         # Ctrl-C reaches all processes, the others one of them.
         here = self.trainer.is_global_zero or stop is interrupt
-        if stop is not None and here and self.trainer.fit_loop.epoch_loop.total_batch_idx == at:
+        now = stop is not None and here and self.trainer.fit_loop.epoch_loop.total_batch_idx == at
+        if now and stop is not crash:
             stop()
-        return original(self, batch, batch_idx)
+        result = original(self, batch, batch_idx)
+        if now and stop is crash:  # when the statistics of batch normalisation have seen the batch
+            stop()
+        return result
 
     def action() -> int:
         Task.training_step = step  # type: ignore[method-assign]

@@ -59,6 +59,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._pending: dict[str, Any] | None = None  # the best epoch's content, not yet on disk
         self._began = False
         self._stepping = False  # weights, schedules or gradients are on their way to the next step
+        self._buffers: list[Tensor] = []  # the network's
+        self._before: list[Tensor] = []  # as they were when the last batch started
         self._start = 0  # the epoch with which training began, or goes on
         self._saved: tuple[position.Position, int] | None = None  # what last.ckpt holds
         self._saved_at = 0.0
@@ -89,11 +91,13 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = self._began_at = time.monotonic()
         self._start = trainer.current_epoch
+        self._buffers = list(pl_module.buffers())
         self._began = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._stepping = False
         self._save_what_is_due(trainer, batch_idx)
+        self._before = [buffer.clone() for buffer in self._buffers]
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -113,6 +117,11 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if (self.monitor or "").startswith("train/"):
             self._compare(trainer)
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._before = []
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stepping = False
         self._save(trainer)
@@ -122,6 +131,9 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         inside an optimiser's step, nor inside a validation, which goes on from the last save."""
         where = self._at(trainer) if self._began and trainer.training else None
         if where is not None:
+            # In the middle of a batch the statistics of batch normalisation have seen what is not done.
+            for buffer, before in zip(self._buffers, self._before, strict=False):
+                buffer.copy_(before)
             self._save(trainer)
         return where is not None
 
