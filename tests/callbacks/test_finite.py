@@ -38,7 +38,7 @@ def test_it_stops_within_the_logging_interval(what: str, capsys: pytest.CaptureF
 
 
 def test_the_last_good_checkpoint_is_named_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, *spoil(7))
+    said = refused(capsys, *spoil(7), "--checkpoint.every_n_steps", "5")
     assert said.startswith("litnets: step 7: the loss is nan; step 8: ")
     run = the_run()
     assert f"the last good checkpoint is {run.last};" in said

@@ -19,6 +19,9 @@ from litnets.seeding import seed_batch
 # for the saves at the end.
 SHARE = 0.005
 
+# Seconds that a save is thought to take before there was one: that of a small network on a common disk.
+_FIRST_COST = 0.01
+
 
 class Checkpoint(lightning_callbacks.Checkpoint):
     """Keeps the best epoch by the watched metric in best.ckpt, and the newest state in last.ckpt: at the end of an
@@ -66,7 +69,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._saved_at = 0.0
         self._began_at = 0.0
         self._spent = 0.0  # seconds that all saves took
-        self._cost = 0.0  # seconds that the last one took
+        self._cost = _FIRST_COST  # seconds that the last one took
 
     # What is kept and put back
 
