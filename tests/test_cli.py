@@ -212,6 +212,8 @@ def test_python_dash_m() -> None:
 
 MISTAKES = {
     "fitt --config {c}": "no command 'fitt'; did you mean 'fit'?",
+    "resum": "no command 'resum'; did you mean 'resume'? (there are: fit, validate, test, predict, resume, sync)",
+    "--config {c} fit": "the command comes first: litnets fit --config FILE",
     "fit": "--data and --model not given",
     "fit --config {c} --model.lrr 3": "MLPClassifier has no option 'lrr'; did you mean 'lr'?",
     "fit --config {c} --data.batchsize 3": "Digits has no option 'batchsize'; did you mean 'batch_size'?",

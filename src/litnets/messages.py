@@ -37,8 +37,10 @@ def shorten(message: str, options: Iterable[str] = ()) -> str:
     if match := re.search(r"unrecognized arguments: (\S+)|does not accept option '([^']+)'", message):
         return _no_option((match[1] or match[2]).lstrip("-").partition("=")[0], known)
     if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
-        commands = re.findall(r"'?(\w+)'?", match[2])
+        commands = [*re.findall(r"'?(\w+)'?", match[2]), "resume", "sync"]
         return f"no command '{match[1]}'{nearest(match[1], commands)} (there are: {', '.join(commands)})"
+    if match := re.search(r"is not accepted before subcommand '(\w+)'", message):
+        return f"the command comes first: litnets {match[1]} --config FILE"
     if match := re.search(r"arguments are required: (.+)", message):
         names = [name.strip().rpartition(".")[2] for name in match[1].split(",")]
         if owner := re.search(r"class_path '([^']+)':\s*the following arguments are required", message):
