@@ -19,6 +19,7 @@ OPTIMIZERS = sorted(
     for name, value in vars(torch.optim).items()
     if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
 )
+FUSED = ["Adam", "AdamW", "SGD"]
 LENGTH_FROM_TRAINER = ["CosineAnnealingLR", "OneCycleLR", "PolynomialLR", "WarmupCosineLR"]
 
 
@@ -96,7 +97,40 @@ def test_every_optimizer_of_torch_at_its_own_defaults(kind):
     theirs = getattr(torch.optim, kind)([nn.Parameter(torch.zeros(2, 2))]).defaults
     mine = build(nn.Linear(3, 4), optimizer=kind)
     assert type(mine) is getattr(torch.optim, kind)
-    assert mine.defaults == theirs
+    fused = {"fused": True} if kind in FUSED else {}
+    assert mine.defaults == theirs | fused
+
+
+@pytest.mark.parametrize("kind", FUSED)
+@pytest.mark.parametrize("own", [{"fused": False}, {"foreach": True}])
+def test_a_step_that_was_chosen_is_not_fused(kind, own):
+    mine = build(nn.Linear(3, 4), optimizer=kind, lr=0.1, optimizer_args=own)
+    assert not mine.defaults["fused"]
+
+
+@pytest.mark.parametrize("kind", FUSED)
+def test_a_fused_step_is_that_of_the_plain_one(kind):
+    torch.manual_seed(0)
+    nets = [nn.Linear(3, 4), nn.Linear(3, 4)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    steps = [build(net, optimizer=kind, lr=0.1, optimizer_args=own) for net, own in zip(nets, [{}, {"fused": False}])]
+    for _ in range(5):
+        x = torch.randn(8, 3)
+        for net, optimizer in zip(nets, steps, strict=True):
+            optimizer.zero_grad()
+            (net(x) - 1).square().mean().backward()
+            optimizer.step()
+    torch.testing.assert_close(nets[0].weight, nets[1].weight)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_of_a_fused_step_are_clipped(precision):
+    """Lightning refuses that under bf16-mixed as long as the optimiser says that it unscales by itself (#21435)."""
+    model = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=1.0)
+    before = model.net.weight.detach().clone()
+    clip = {"gradient_clip_val": 1e-3, "max_steps": 1, "precision": precision}
+    fit(model, trainer=clip)
+    assert 0 < (model.net.weight - before).norm() < 1.001e-3
 
 
 @pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name not in ("Muon", "SparseAdam")])

@@ -100,21 +100,29 @@ class Optimization:
             raise InputError(f"optimizer or lr_scheduler: {error}") from error
 
     def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
-        """The optimiser, with what was not given left at its own defaults. Biases and normalisation (every parameter
-        of fewer than two dimensions) are not decayed."""
+        """The optimiser, with what was not given left at its own defaults, and fused (one call for all parameters)
+        where torch has that. Biases and normalisation (every parameter of fewer than two dimensions) are not decayed.
+        """
         known = public_classes(torch.optim, Optimizer) | _OWN_OPTIMIZERS
         cls: Callable[..., Optimizer] = find_class("optimizer", self.optimizer, known)
         given = {"lr": self.lr, "weight_decay": self.weight_decay}
         kwargs = {**(self.optimizer_args or {}), **{name: value for name, value in given.items() if value is not None}}
         check_arguments("optimizer_args", cls, kwargs, given=1)
         parameters = [parameter for _, parameter in named_parameters if parameter.requires_grad]
+        if _can_fuse(cls, kwargs, parameters):
+            kwargs["fused"] = True
         takes_decay = "weight_decay" in inspect.signature(cls).parameters
         if not takes_decay:
             return cls(parameters, **kwargs)
         decayed = [parameter for parameter in parameters if parameter.ndim >= 2]
         rest = [parameter for parameter in parameters if parameter.ndim < 2]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
-        return cls([group for group in groups if group["params"]], **kwargs)
+        optimizer = cls([group for group in groups if group["params"]], **kwargs)
+        if kwargs.get("fused"):
+            # A fused one offers to unscale the gradients of float16 itself, for which Lightning refuses to clip them
+            # under any mixed precision (2.6.6, issue #21435). Unscaled before, as for all others, it does as well.
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        return optimizer
 
     def build_scheduler(self, optimizer: Optimizer, length: float, mode: str) -> LRScheduler:
         """The schedule on `optimizer`. `length` is the number of its updates in the whole training, used where the
@@ -157,3 +165,11 @@ class Optimization:
     def monitor(self) -> str | None:
         """The metric that ReduceLROnPlateau was told to watch."""
         return (self.lr_scheduler_args or {}).get("monitor")
+
+
+def _can_fuse(cls: Callable[..., Optimizer], given: dict[str, Any], parameters: list[nn.Parameter]) -> bool:
+    """Whether torch has a fused step of this optimiser, on these devices, and nobody chose another one."""
+    known = isinstance(cls, type) and issubclass(cls, (torch.optim.Adam, torch.optim.SGD))
+    chosen = {"fused", "foreach", "capturable", "differentiable"} & given.keys()
+    devices = {parameter.device.type for parameter in parameters if parameter.is_floating_point()}
+    return known and not chosen and devices <= {"cpu", "cuda", "mps"}
