@@ -136,6 +136,12 @@ def test_tensorboard_holds_graph_histograms_and_pictures_and_training_stays_as_i
     assert (plain["images"], plain["histograms"], plain["graph"]) == ([], [], False)
 
 
+def test_a_compiled_network_has_its_graph_too(tmp_path, net, samples):
+    net.compile(backend="eager")
+    trained(tmp_path, net, *samples, callbacks=[Graph()])
+    assert any("BatchNorm1d" in node.name for node in events(tmp_path).Graph().node)
+
+
 class Deciding(nn.Module):
     """A network that cannot be traced."""
 

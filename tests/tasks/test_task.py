@@ -148,3 +148,40 @@ def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean() -> None:
     for loss, weight in ((1.0, 1), (4.0, 2)):
         model.val_loss.update(torch.tensor(loss), weight)
     assert model.val_loss.compute() == 3.0
+
+
+def test_compiling_keeps_the_names_of_the_weights():
+    plain = MLPClassifier((3,), 3, hidden_layer_sizes=[4])
+    compiled = MLPClassifier((3,), 3, hidden_layer_sizes=[4], compile=True)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    assert compiled.hparams["compile"] is True
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="compile: expected a C\\+\\+ compiler, and no-such-compiler is not there"):
+        MLPClassifier((3,), 3, compile=True)
+
+
+class OnlyCompiled(nn.Linear):
+    """A network whose own code must not be run."""
+
+    def forward(self, inputs):
+        if not torch.compiler.is_compiling():
+            raise RuntimeError("not compiled")
+        return super().forward(inputs)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_is_that_of_the_plain_network(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    kinds = {OnlyCompiled: True, nn.Linear: False}
+    states = []
+    for kind, compile in kinds.items():
+        torch.manual_seed(0)
+        model = Classifier(kind(3, 3), 3, lr=0.1, compile=compile)
+        trainer(max_epochs=2).fit(model, loader(), loader())
+        states.append(model.state_dict())
+    torch.testing.assert_close(states[0], states[1])
+    with pytest.raises(RuntimeError, match="not compiled"):
+        trainer().fit(Classifier(OnlyCompiled(3, 3), 3), loader(), loader())

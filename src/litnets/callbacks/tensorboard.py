@@ -1,5 +1,6 @@
 """What TensorBoard's events hold beside the scalars: the graph of the network, histograms of weights and gradients."""
 
+import copy
 import warnings
 from contextlib import redirect_stdout
 from io import StringIO
@@ -28,21 +29,18 @@ class Graph(Callback):
             return
         given = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
         inputs = tuple(value[:1] for value in given if isinstance(value, Tensor))
-        training = net.training
         devices = [net_device] if (net_device := pl_module.device).type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
             # Tracing is deprecated, but it is what the writer of torch does; and that a trace may not fit other
             # inputs is of no matter to a picture.
             warnings.simplefilter("ignore")
-            net.eval()
             try:
+                copied = copy.deepcopy(net).eval()  # which is not compiled: a compiled one cannot be traced
                 with redirect_stdout(StringIO()):  # torch prints the error beside raising it
                     for logger in loggers:
-                        logger.experiment.add_graph(net, inputs)
+                        logger.experiment.add_graph(copied, inputs)
             except (RuntimeError, TypeError, ValueError) as error:
                 print(f"TensorBoard has no graph of {type(net).__name__}: {str(error).splitlines()[0]}", flush=True)
-            finally:
-                net.train(training)
 
 
 class Histograms(Callback):

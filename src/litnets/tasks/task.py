@@ -1,6 +1,8 @@
 """Task: the steps, the metrics and the optimiser that every LightningModule of this project shares."""
 
 import math
+import os
+import shutil
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -36,6 +38,11 @@ class Task(LightningModule):
             it watches (by default the one that checkpoints watch).
         lr_scheduler_interval: Whether the schedule moves each `step` or each `epoch`; by default each step if its
             length comes from the trainer, else each epoch.
+        compile: Whether torch.compile makes machine code of the network when it is first used, which takes a minute and
+            needs a C++ compiler: worth it for long trainings on a GPU. The state_dict is as without.
+
+    Raises:
+        InputError: What `Optimization` raises; nothing there to compile with.
     """
 
     # The validation metric that checkpoints, early stopping and plateaus watch unless told otherwise.
@@ -52,12 +59,16 @@ class Task(LightningModule):
         lr_scheduler: str | None = None,
         lr_scheduler_args: dict[str, Any] | None = None,
         lr_scheduler_interval: Literal["step", "epoch"] | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         # Collects the arguments of the subclass too; only plain numbers, strings, lists and dicts, so that the
         # checkpoint loads with weights_only=True.
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
         self.net = net
+        if compile:
+            _check_compiler()
+            net.compile()  # in its place: `torch.compile(net)` would be another module, and rename the weights
         self.optimization = Optimization(
             optimizer, lr, weight_decay, optimizer_args, lr_scheduler, lr_scheduler_args, lr_scheduler_interval
         )
@@ -177,3 +188,12 @@ class Task(LightningModule):
         self.log_dict(values, prog_bar=False)
         loss.reset()
         metrics.reset()
+
+
+def _check_compiler() -> None:
+    # Those that torch looks for, whose own complaint is a hundred lines long.
+    known = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++", "cl"]
+    if not any(map(shutil.which, known)):
+        raise InputError(
+            f"compile: expected a C++ compiler, and {' or '.join(known)} is not there; install one, or leave it out"
+        )
