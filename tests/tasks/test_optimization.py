@@ -113,7 +113,10 @@ def test_a_fused_step_is_that_of_the_plain_one(kind):
     torch.manual_seed(0)
     nets = [nn.Linear(3, 4), nn.Linear(3, 4)]
     nets[1].load_state_dict(nets[0].state_dict())
-    steps = [build(net, optimizer=kind, lr=0.1, optimizer_args=own) for net, own in zip(nets, [{}, {"fused": False}])]
+    steps = [
+        build(net, optimizer=kind, lr=0.1, optimizer_args=own)
+        for net, own in zip(nets, [{}, {"fused": False}], strict=True)
+    ]
     for _ in range(5):
         x = torch.randn(8, 3)
         for net, optimizer in zip(nets, steps, strict=True):
