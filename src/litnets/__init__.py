@@ -22,6 +22,7 @@ _PUBLIC = {
         "ETTh1",
         "ETTh2",
         "FashionMNIST",
+        "ImageArrays",
         "ImageFolder",
         "Iris",
         "MNIST",

@@ -5,6 +5,7 @@ from litnets.data.augment import AlternatingFlip, Augmentation, ColorJitter, Cut
 from litnets.data.cifar10 import CIFAR10
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
+from litnets.data.image_arrays import ImageArrays
 from litnets.data.image_folder import ImageFolder
 from litnets.data.mnist import MNIST, FashionMNIST
 from litnets.data.names import Names
@@ -33,6 +34,7 @@ __all__ = [
     "ETTh1",
     "ETTh2",
     "FashionMNIST",
+    "ImageArrays",
     "ImageDataModule",
     "ImageFolder",
     "Iris",

@@ -75,7 +75,7 @@ class ImageFolder(ImageDataModule):
         splits = folders.split(*self.split)
         inputs, broken, moments = self.read_files(folders.files)
         splits = folders.without(broken, splits)
-        if moments is not None and not self.mean:  # ImageDataModule would read all a second time to know them
+        if moments is not None and "mean" not in vars(self):  # otherwise all would be read once more for them
             mean, square = moments[splits["train"]].mean(0)
             std = (square - mean.square()).clamp(min=0).sqrt()
             self.mean, self.std = mean.tolist(), torch.where(std > 1e-6, std, 1.0).tolist()

@@ -1,0 +1,182 @@
+"""ImageArrays: the user's own images in NumPy arrays on disk, which may be larger than memory."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from litnets.data.batches import ArrayDataset, smallest_type
+from litnets.data.datamodule import ImageDataModule, check_new_shape
+from litnets.data.folders import PARTS, check_classes
+from litnets.data.mapped_array import MappedImages, open_array
+from litnets.data.splits import split_indices
+from litnets.errors import InputError
+
+
+class ImageArrays(ImageDataModule):
+    """Your own images in NumPy arrays on disk, however large: `root/inputs.npy` and `root/targets.npy`, which are
+    split, or `root/{train,val,test}_inputs.npy` and `..._targets.npy`, where val and test are cut from train if they
+    are not there.
+
+    Inputs are uint8, `(N, height, width)` or `(N, channels, height, width)`; targets `(N,)` are the classes, whole
+    numbers from 0, and `root/class_names.txt` may name them, a line each. Inputs are not read into memory but mapped:
+    each batch reads its own rows, and what the system keeps of the files gives way when memory is needed. Where they
+    do not fit in it, `num_workers` 1 reads batches while another one is trained on. Such a file is written bit by bit:
+
+        inputs = np.lib.format.open_memmap("root/inputs.npy", "w+", np.uint8, (1_000_000, 3, 64, 64))
+        for start in range(0, len(inputs), 1000):
+            inputs[start : start + 1000] = ...
+
+    Args:
+        root: The folder.
+        val_size: Validation split, a share or a number of images.
+        test_size: Test split, a share or a number of images.
+        split_seed: Seed of the splits, apart from the seed of the training.
+        num_folds: Cross-validation: the number of folds; the test split is then the fold, or if there is a
+            `test_inputs.npy`, the validation split.
+        fold: The fold that is held out, from 0.
+        predict_path: New images for `predict`: a .npy file of the shape of those of the training, or pictures, a folder
+            of them, at any depth, or a single one, which are brought to that shape. The files of the training are not
+            read then.
+        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        val_size: float = 0.2,
+        test_size: float = 0.2,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        predict_path: str | None = None,
+        **images: Any,
+    ) -> None:
+        super().__init__(predict_path=predict_path, **images)
+        self.root = Path(root)
+        self.split = (val_size, test_size, split_seed, num_folds, fold)
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[MappedImages, Tensor]]:
+        """Inputs and targets of each of train, val and test that has files of its own, or of "", which is split.
+
+        Raises:
+            InputError: Files that are missing or do not belong together, targets that are no classes.
+        """
+        names = [part for part in PARTS if (self.root / f"{part}_inputs.npy").exists()]
+        if (self.root / "inputs.npy").exists():
+            if names:
+                raise InputError(f"{self.root} has inputs.npy and {names[0]}_inputs.npy; leave one of them there")
+            return {"": _read_part(self.root, "")}
+        if "train" not in names:
+            missing = "no such folder" if not self.root.is_dir() else "neither inputs.npy nor train_inputs.npy in it"
+            raise InputError(f"{self.root}: {missing}; give --data.root, the folder of the arrays")
+        parts = {part: _read_part(self.root, f"{part}_") for part in names}
+        train, targets = parts["train"]
+        for part, (images, labels) in parts.items():
+            if images.shape[1:] != train.shape[1:]:
+                raise InputError(
+                    f"{images.path}: expected images of shape {train.shape[1:]} as in train_inputs.npy, "
+                    f"got {images.shape[1:]}"
+                )
+            if labels.max() > targets.max():
+                raise InputError(f"{self.root}: {part} has class {labels.max()}, and train none beyond {targets.max()}")
+        return parts
+
+    @cached_property
+    def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
+        return next(iter(self.parts.values()))[0].shape[1:]
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """As in class_names.txt, or else the numbers.
+
+        Raises:
+            InputError: Other names than there are classes, or two alike; fewer than two classes, or more than images.
+        """
+        (_, targets), *_ = self.parts.values()
+        number = int(targets.max()) + 1
+        if number < 2:
+            raise InputError(f"{self.root}: expected at least two classes, numbered from 0, and every target is 0")
+        if number > len(targets):
+            raise InputError(
+                f"{self.root}: the targets of {len(targets)} images go up to {number - 1}; "
+                "number the classes from 0, leaving no number out"
+            )
+        path = self.root / "class_names.txt"
+        if not path.exists():
+            return [str(label) for label in range(number)]
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
+        names = [line.strip() for line in lines if line.strip()]
+        if len(names) != number or len(set(names)) != number:
+            raise InputError(
+                f"{path}: expected {number} different names, one a line, as the targets go up to {number - 1}; "
+                f"got {len(names)}, {len(set(names))} of them different"
+            )
+        return names
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
+
+    def load(self) -> dict[str, ArrayDataset]:
+        (images, targets), *_ = self.parts.values()
+        kept = {part: arrays for part, arrays in self.parts.items() if part in ("val", "test")}
+        val_size, test_size, seed, num_folds, fold = self.split
+        if num_folds is not None and "val" in kept:
+            raise InputError("num_folds: val_inputs.npy is the validation split; folds are cut from train_inputs.npy")
+        sizes = (0 if "val" in kept else val_size, 0 if "test" in kept else test_size)
+        cut = split_indices(targets, len(targets), *sizes, seed, num_folds, fold)
+        counts = targets[cut[0]].long().bincount(minlength=self.num_classes)
+        for name, count in zip(self.class_names, counts.tolist(), strict=True):
+            if not count:
+                raise InputError(
+                    f"class '{name}' has no image in the training split; add some, or number the classes without it, from 0"
+                )
+        # An ArrayDataset asks of its inputs no more than to be indexed.
+        splits = {
+            part: ArrayDataset(cast(Tensor, images), targets, indices) for part, indices in zip(PARTS, cut, strict=True)
+        }
+        return splits | {part: ArrayDataset(cast(Tensor, inputs), labels) for part, (inputs, labels) in kept.items()}
+
+    def load_new(self, path: Path) -> ArrayDataset:
+        if path.suffix != ".npy":
+            return super().load_new(path)
+        images = MappedImages(path)
+        if images.shape[1:] != tuple(self.input_shape):
+            raise InputError(
+                f"predict_path: {path}: expected images of shape {tuple(self.input_shape)} as in the training, "
+                f"got {images.shape[1:]}"
+            )
+        return ArrayDataset(cast(Tensor, images), torch.zeros(len(images), dtype=torch.uint8))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.predict_path is not None and not self.splits:
+            self.input_shape = tuple(state_dict["input_shape"])
+        else:
+            check_classes(state_dict["class_names"], self.class_names)
+            check_new_shape(self, state_dict)
+        super().load_state_dict(state_dict)
+
+
+def _read_part(root: Path, prefix: str) -> tuple[MappedImages, Tensor]:
+    """Inputs, mapped, and targets, read, in their smallest type."""
+    images, path = MappedImages(root / f"{prefix}inputs.npy"), root / f"{prefix}targets.npy"
+    targets = np.array(open_array(path))
+    if targets.shape != (len(images),):
+        raise InputError(f"{path}: expected a class for each of the {len(images)} inputs, got shape {targets.shape}")
+    if targets.dtype.kind not in "iu":
+        raise InputError(f"{path}: expected whole numbers, the classes from 0, got {targets.dtype}; save them as uint8")
+    least, most = int(targets.min()), int(targets.max())
+    if least < 0 or most >= 2**31:
+        raise InputError(f"{path}: expected classes from 0, got {least if least < 0 else most}")
+    return images, torch.from_numpy(targets.astype(np.int64)).to(smallest_type(most + 1))
