@@ -101,3 +101,10 @@ def write_image_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog", "ow
             if index % 4 == 3:
                 image = image.convert("L")
             image.save(root / name / f"{index:02}.{'jpg' if index % 2 else 'png'}")
+
+
+def write_image_arrays(root: Path, size: int = 120, side: int = 12, prefix: str = "") -> None:
+    """Write `root/inputs.npy`, `(size, 3, side, side)`, and `root/targets.npy`, of 10 learnable classes."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name, array in zip(("inputs", "targets"), learnable_colours(size, 0, side), strict=True):
+        np.save(root / f"{prefix}{name}.npy", array)

@@ -26,6 +26,7 @@ from litnets.data import (
     ETTh1,
     ETTh2,
     FashionMNIST,
+    ImageArrays,
     ImageDataModule,
     ImageFolder,
     Names,
@@ -40,8 +41,9 @@ from litnets.data import (
 )
 from litnets.data.batches import RaggedDataset
 from litnets.data.datamodule import Split
+from litnets.data.mapped_array import MappedImages
 from tests.tiny import write_mnist
-from tests.tiny_images import write_cifar10, write_image_folder
+from tests.tiny_images import write_cifar10, write_image_arrays, write_image_folder
 from tests.tiny_series import waves, write_ett, write_series, write_series_folder
 from tests.tiny_sound import write_audio_folder, write_fsdd, write_wav
 from tests.tiny_tables import write_csv
@@ -65,6 +67,7 @@ def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         FashionMNIST: lambda: tiny_mnist(tmp_path, datasets.FashionMNIST, monkeypatch),
         CIFAR10: lambda: {"data_dir": str(tmp_path)} | (write_cifar10(tmp_path, monkeypatch) or {}),
         ImageFolder: lambda: {"root": str(tmp_path), "size": 12} | (write_image_folder(tmp_path) or {}),
+        ImageArrays: lambda: {"root": str(tmp_path)} | (write_image_arrays(tmp_path) or {}),
         AudioFolder: lambda: {"root": str(tmp_path), "sample_rate": 8000} | (write_audio_folder(tmp_path) or {}),
         SpokenDigits: lambda: {"data_dir": str(tmp_path), "batch_size": 8} | (write_fsdd(tmp_path) or {}),
         Names: lambda: tiny_names(tmp_path, monkeypatch),
@@ -129,7 +132,8 @@ def tensors(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def memory(split: Split) -> int:
     """Where the samples of a split lie."""
-    return (split.values if isinstance(split, RaggedDataset) else split.inputs).data_ptr()
+    samples = split.values if isinstance(split, RaggedDataset) else split.inputs
+    return (samples.values if isinstance(samples, MappedImages) else samples).data_ptr()
 
 
 def test_there_are_some() -> None:

@@ -230,6 +230,8 @@ class ImageDataModule(ArrayDataModule):
         return channel_statistics(train.inputs, train.indices)
 
     def load_new(self, path: Path) -> ArrayDataset:
+        if "mean" not in vars(self):  # no checkpoint
+            self.be_ready()
         files = new_files(path, SUFFIXES, "image")
         inputs, broken, _ = self.read_files(files)
         found = torch.nonzero(~broken).squeeze(1)

@@ -137,7 +137,7 @@ class ImageArrays(ImageDataModule):
         for name, count in zip(self.class_names, counts.tolist(), strict=True):
             if not count:
                 raise InputError(
-                    f"class '{name}' has no image in the training split; add some, or number the classes without it, from 0"
+                    f"class '{name}' has no image in the training split; add some, or close the gap in the numbers"
                 )
         # An ArrayDataset asks of its inputs no more than to be indexed.
         splits = {
