@@ -284,11 +284,12 @@ def test_a_run_that_crashed_ends_as_if_it_had_not(capsys: pytest.CaptureFixture[
     options = [*FIT, "--data.batch_size", "16", "--data.augment", "[RandomShift]"]
     assert main(["fit", *options, "--runs_dir", "whole"]) == 0
     with pytest.raises(RuntimeError, match="crash"):
-        main(["fit", *options, "--runs_dir", "broken", "--data.num_workers", "1", *at("on_train_batch_start", 8)])
+        main(["fit", *options, "--runs_dir", "broken", "--data.num_workers", "1", *at("on_before_backward", 8)])
     (whole,), (broken,) = Path("whole").glob("*/*"), Path("broken").glob("*/*")
     goes_on = ["--trainer.callbacks", "[]", "--data.num_workers", "0"]
     assert main(["resume", str(broken), *goes_on]) == 0
-    assert "going on from epoch 2, batch 3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "going on from epoch 2, batch 3" in said
     weights = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, broken)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert (whole / "metrics.csv").read_text() == (broken / "metrics.csv").read_text()
