@@ -17,14 +17,17 @@ from litnets.errors import InputError
 
 
 class ImageArrays(ImageDataModule):
-    """Your own images in NumPy arrays on disk, however large: `root/inputs.npy` and `root/targets.npy`, which are
-    split, or `root/{train,val,test}_inputs.npy` and `..._targets.npy`, where val and test are cut from train if they
-    are not there.
+    """Your own images in NumPy arrays on disk, also such that are larger than memory.
 
-    Inputs are uint8, `(N, height, width)` or `(N, channels, height, width)`; targets `(N,)` are the classes, whole
-    numbers from 0, and `root/class_names.txt` may name them, a line each. Inputs are not read into memory but mapped:
-    each batch reads its own rows, and what the system keeps of the files gives way when memory is needed. Where they
-    do not fit in it, `num_workers` 1 reads batches while another one is trained on. Such a file is written bit by bit:
+    `root/inputs.npy` and `root/targets.npy` are split; of `root/{train,val,test}_inputs.npy` and `..._targets.npy` each
+    is left as it is, and val and test are cut from train if they are not there. Inputs are uint8, `(N, height, width)`
+    or `(N, channels, height, width)`; targets `(N,)` are the classes, whole numbers from 0, and `root/class_names.txt`
+    may name them, a line each.
+
+    Inputs are not read into memory but mapped: each batch reads its own images, and what the system keeps of the files
+    gives way when memory is needed. Where it has no room for them, `num_workers` 1 reads batches while another one is
+    trained on. All of the training split is read once before it, for its mean and standard deviation. Such a file is
+    written bit by bit:
 
         inputs = np.lib.format.open_memmap("root/inputs.npy", "w+", np.uint8, (1_000_000, 3, 64, 64))
         for start in range(0, len(inputs), 1000):
