@@ -19,6 +19,7 @@ from tests.tiny_text import rows, write_texts
 QUICK = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_progress_bar", "false"]
 
 IMAGES = "MLPClassifier ImageFolder --data.root own --data.size 8"
+ARRAYS = "MLPClassifier ImageArrays --data.root own"
 SOUND = "RNNClassifier AudioFolder --data.root own"
 TEXTS = "RNNClassifier TextFiles --data.path own.csv"
 TABLE = "MLPClassifier TableCSV --data.path own.csv --data.target bought"
@@ -28,6 +29,12 @@ FOLDER = "RNNClassifier SeriesFolder --data.root own"
 
 def images() -> None:
     write_image_folder(Path("own"), size=8)
+
+
+def floats() -> None:
+    Path("own").mkdir()
+    np.save("own/inputs.npy", np.zeros((20, 8, 8)))
+    np.save("own/targets.npy", np.arange(20) % 2)
 
 
 def sound() -> None:
@@ -72,6 +79,8 @@ NOT_CLASSES = "RNNRegressor predicts numbers, and these data have none as target
         (images, f"{IMAGES} --data.eval_batch_size 0", "eval_batch_size: expected at least 1, got 0"),
         (images, f"{IMAGES} --data.num_workers -1", "num_workers: expected at least 0, got -1"),
         (images, f"{IMAGES} --data.drop_last true", "drop_last: the 14 training samples do not fill a batch of 128"),
+        (floats, ARRAYS, "own/inputs.npy: expected uint8, values from 0 to 255, got float64; scale and save them so"),
+        (lambda: Path("own").mkdir(), ARRAYS, "own: neither inputs.npy nor train_inputs.npy in it; give --data.root"),
         # Sound
         (sound, f"{SOUND} --data.n_mels 0", "n_mels: expected at least 1, got 0"),
         (sound, f"{SOUND} --data.sample_rate 0", "sample_rate: expected at least 1, got 0"),
