@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class At(Callback):
@@ -14,16 +15,18 @@ class At(Callback):
         hook: The hook's name.
         count: n.
         signum: The signal; 0 raises RuntimeError("crash").
+        rank: In this process alone; None for all of them.
     """
 
-    def __init__(self, hook: str, count: int, signum: int = 0) -> None:
+    def __init__(self, hook: str, count: int, signum: int = 0, rank: int | None = None) -> None:
         self.count = count
         self.signum = signum
+        self.rank = rank
         setattr(self, hook, self._called)
 
     def _called(self, *args: Any) -> None:
         self.count -= 1
-        if self.count == 0:
+        if self.count == 0 and self.rank in (None, rank_zero_only.rank):
             if not self.signum:
                 raise RuntimeError("crash")
             os.kill(os.getpid(), self.signum)

@@ -156,8 +156,8 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
     original = Task.training_step
 
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
-        # Ctrl-C reaches all processes, the others one of them.
-        here = self.trainer.is_global_zero or stop is interrupt
+        # Ctrl-C reaches all processes, the others one of them, the first or the last.
+        here = self.trainer.global_rank == at % self.trainer.world_size or stop is interrupt
         now = stop is not None and here and self.trainer.fit_loop.epoch_loop.total_batch_idx == at
         if now and stop is not crash:
             stop()
@@ -211,6 +211,14 @@ def difference(first: Any, second: Any, where: str = "") -> str | None:
     return None if first == second else f"{where}: {str(first)[:60]} | {str(second)[:60]}"
 
 
+def batches_done(run: Path) -> int:
+    """Before which batch the last checkpoint stands, counted over epochs; 0 without one."""
+    if not (run / "last.ckpt").exists():
+        return 0
+    loop = torch.load(run / "last.ckpt", weights_only=True)["loops"]["fit_loop"]
+    return int(loop["epoch_loop.batch_progress"]["total"]["completed"])
+
+
 def only_run(root: str) -> Path:
     (config,) = Path(root).glob("*/*/config.yaml")
     return config.parent
@@ -230,6 +238,9 @@ def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> 
             code = fit([*args, "--runs_dir", "stopped"], WAYS[way], at)
             if code == 0:
                 found.append((way, at, "was not stopped"))
+                continue
+            if way == "crash" and (done := batches_done(only_run("stopped"))) not in (at, 0):
+                found.append((way, at, f"goes on from batch {done}"))
                 continue
             code = resume(only_run("stopped"), processes(args), broken)
             found.append(

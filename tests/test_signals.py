@@ -128,20 +128,3 @@ def test_two_processes_stop_after_the_same_batch(signum: int, code: int, whom: s
     assert not other.exists() or not other.read_bytes(), "it still runs (one that is not yet waited for has no line)"
 
 
-@pytest.mark.slow
-def test_a_crash_of_two_processes_goes_on_from_the_last_save() -> None:
-    command = [sys.executable, "-m", "litnets", "fit", "--config", str(CONFIGS / "digits_mlp.yaml")]
-    command += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    command += ["--checkpoint.every_n_steps", "2"]
-    command += ["--trainer.callbacks+", "tests.interrupting.At", "--trainer.callbacks.hook", "on_before_backward"]
-    command += ["--trainer.callbacks.count", "4"]
-    here = str(Path(__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | {"PYTHONPATH": path}
-    )
-    assert done.returncode == 1
-    assert "RuntimeError: crash" in done.stderr
-    (last,) = Path("checkpoints").glob("*/*/last.ckpt")
-    assert torch.load(last, weights_only=True)["global_step"] == 2
-    assert f"go on with: litnets resume {last.parent}" in done.stderr

@@ -11,8 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from litnets.callbacks.interruption import OtherCrashedError
 from litnets.cli import Command
 from litnets.errors import InputError
 from litnets.resume import NothingToDo, find_run
@@ -72,6 +74,11 @@ def run(args: list[str]) -> int:
             return 2
         except (Stop, SIGTERMException):
             return exit_code(signals.received or signal.SIGTERM)  # which says so
+        except OtherCrashedError as error:  # which has said all of it
+            if getattr(rank_zero_only, "rank", 0) != 0:
+                return 0  # Lightning kills the first process when another one seems to have failed
+            print(f"litnets: {error}", file=sys.stderr)
+            return 1
         except Exception as error:
             if signals.received is None:
                 raise

@@ -88,9 +88,10 @@ def test_a_validation_ends_first() -> None:
     assert saved(the_run())["epochs"] == 1
 
 
-def test_a_crash_saves_the_last_whole_step(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_before_backward"])
+def test_a_crash_saves_the_last_whole_step(hook: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="crash"):
-        fit(*at("on_before_backward", 4))
+        fit(*at(hook, 4))
     assert saved(the_run())["step"] == saved(the_run())["batches"] == 3
     assert "litnets resume" in capsys.readouterr().err
 

@@ -132,13 +132,17 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def save_where_it_stands(self, trainer: Trainer) -> bool:
         """Save last.ckpt in the middle of training, for one that ends before its time. Whether it was saved: it is not
         inside an optimiser's step, nor inside a validation, which goes on from the last save."""
-        where = self._at(trainer) if self._began and trainer.training else None
-        if where is not None:
+        stands = self.where_it_stands(trainer) is not None
+        if stands:
             # In the middle of a batch the statistics of batch normalisation have seen what is not done.
             for buffer, before in zip(self._buffers, self._before, strict=False):
                 buffer.copy_(before)
             self._save(trainer)
-        return where is not None
+        return stands
+
+    def where_it_stands(self, trainer: Trainer) -> position.Position | None:
+        """The (epoch, batch) that `save_where_it_stands` would save, None where it would not."""
+        return self._at(trainer) if self._began and trainer.training else None
 
     def _at(self, trainer: Trainer) -> position.Position | None:
         """Where training stands, None where it cannot go on from."""
@@ -218,4 +222,4 @@ def _content(trainer: Trainer) -> dict[str, Any]:
 
 def _between_batches(trainer: Trainer) -> bool:
     progress = trainer.fit_loop.epoch_loop.batch_progress.current
-    return progress.ready == progress.completed
+    return progress.started == progress.completed  # it is started when the hooks at its start have been called
