@@ -126,5 +126,3 @@ def test_two_processes_stop_after_the_same_batch(signum: int, code: int, whom: s
     assert len(said) == len(set(said)), "said once"
     other = Path(f"/proc/{second}/cmdline")
     assert not other.exists() or not other.read_bytes(), "it still runs (one that is not yet waited for has no line)"
-
-

@@ -221,5 +221,5 @@ def _content(trainer: Trainer) -> dict[str, Any]:
 
 
 def _between_batches(trainer: Trainer) -> bool:
-    progress = trainer.fit_loop.epoch_loop.batch_progress.current
-    return progress.started == progress.completed  # it is started when the hooks at its start have been called
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    return bool(progress.started == progress.completed)  # it is started when the hooks at its start have been called

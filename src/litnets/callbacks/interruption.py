@@ -34,7 +34,7 @@ class Interruption(Callback):
     before the batch that was not done.
 
     Of several processes all stop after the same batch, whichever of them got the signal; and before the same one, if
-    one of them crashes in it: in each batch they ask one another when it starts and before its backward, and the crashed
+    one of them crashes in it: in each batch they ask one another when it starts and before its backward, and a crashed
     process answers, too, before it ends. Nothing that they do together is half done there, so that they save as ever.
     Where the others do not get so far (they wait for it within a backward, or in a SyncBatchNorm), nothing is saved.
 

@@ -55,6 +55,12 @@ def capture(trainer: Trainer, module: LightningModule, at: Position, content: di
     }
     # The counters as they are between two batches, wherever in the loop this is.
     loop = content["loops"]["fit_loop"]
+    optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
+    batches = loop["epoch_loop.batch_progress"]["current"]
+    # The batch that is not done may have cleared the gradients already.
+    steps_begun = -(-batch // trainer.accumulate_grad_batches)
+    inside = batches["started"] > batches["completed"]
+    ahead = {"step": 0, "zero_grad": int(inside and optimizer["zero_grad"]["current"]["completed"] > steps_begun)}
     for kind in ("total", "current"):
         begun = epoch + (batch > 0)
         epochs = {"ready": begun, "started": begun, "processed": epoch, "completed": epoch}
@@ -63,10 +69,9 @@ def capture(trainer: Trainer, module: LightningModule, at: Position, content: di
         done = progress[kind]["completed"] if kind == "total" else batch
         progress[kind].update(dict.fromkeys(("ready", "started", "processed", "completed"), done))
         progress["is_last_batch"] = False
-        for counter in ("optimizer.step", "optimizer.zero_grad"):
-            part, kind_of = counter.split(".")
-            steps = loop["epoch_loop.automatic_optimization.optim_progress"][part][kind_of][kind]
-            steps.update(dict.fromkeys(steps, steps["completed"]))
+        for counter in ahead:
+            steps = optimizer[counter][kind]
+            steps.update(dict.fromkeys(steps, steps["completed"] - ahead[counter]))
 
 
 def restore(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
