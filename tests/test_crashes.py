@@ -3,12 +3,21 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from torch import distributed
 
+from litnets.callbacks import interruption
+from litnets.callbacks.interruption import Interruption
+from litnets.run import Run
+from litnets.signals import Signals
 from tests.conftest import CONFIGS
-from tests.interruptions import batches_done, difference, outcome
+from tests.interruptions import batches_done, difference, in_process, outcome
 
 BATCHES = 9  # of an epoch, in each of two processes
 TWO = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--trainer.max_epochs", "3", "--figures", "false"]
@@ -36,6 +45,54 @@ def crash(runs_dir: str, hook: str, rank: int, count: int) -> tuple[Path, str]:
     assert done.returncode == 1 or rank == 1
     assert "RuntimeError: crash" in done.stderr
     return config.parent, done.stderr
+
+
+def end_together(places: list[tuple[int, int] | None], answers: bool) -> int:
+    """One of two processes: the second crashes in its forward, the first gets to its backward if it `answers`, and
+    waits for it elsewhere if not. Each writes down how it ends."""
+    rank = int(os.environ["LOCAL_RANK"])
+    said: list[str] = []
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    checkpoint: Any = SimpleNamespace(where_it_stands=lambda _: places[rank])
+    checkpoint.save_where_it_stands = lambda _: said.append("saved") is None
+    trainer: Any = SimpleNamespace(world_size=2, is_global_zero=rank == 0, global_step=0, current_epoch=0)
+    module: Any = SimpleNamespace(automatic_optimization=True)
+    callback = Interruption(Run(Path("run")), Signals(), checkpoint)
+    callback.on_train_start(trainer, module)
+    trainer.global_step = 1
+    callback.on_train_batch_start(trainer, module, None, 0)
+    error = RuntimeError("crash")
+    if rank == 0:
+        try:
+            callback.on_before_backward(trainer, module, torch.tensor(0.0)) if answers else distributed.barrier()
+        except RuntimeError as other:
+            error = other
+    callback.on_exception(trainer, module, error)
+    Path(f"{rank}.txt").write_text(" ".join([*said, type(error).__name__, str(error)]))
+    return 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("places", "answers", "saved"),
+    [
+        ([(1, 5), (1, 5)], True, True),
+        ([(1, 5), (1, 6)], True, False),
+        ([None, (1, 5)], True, False),
+        ([(1, 5), (1, 5)], False, False),
+    ],
+)
+def test_who_stands_together_saves(
+    places: list[tuple[int, int] | None], answers: bool, saved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "_PATIENCE", timedelta(seconds=1))
+    in_process(lambda: end_together(places, answers), 2)
+    first, second = (Path(f"{rank}.txt").read_text() for rank in range(2))
+    assert second == ("saved " if saved else "") + "RuntimeError crash"
+    if answers:
+        assert first == ("saved " if saved else "") + "OtherCrashedError process 1 crashed: RuntimeError: crash"
+    else:
+        assert first.startswith("RuntimeError ")
 
 
 @pytest.mark.slow
