@@ -1,6 +1,7 @@
 """Trainings of several processes, of which one crashes."""
 
 import os
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -93,6 +94,18 @@ def test_who_stands_together_saves(
         assert first == ("saved " if saved else "") + "OtherCrashedError process 1 crashed: RuntimeError: crash"
     else:
         assert first.startswith("RuntimeError ")
+
+
+def test_a_signal_that_comes_while_the_others_are_asked_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer: Any = SimpleNamespace(world_size=2, global_step=0)
+    module: Any = SimpleNamespace(automatic_optimization=True)
+    monkeypatch.setattr(distributed, "new_group", lambda **_: "all")
+    with Signals() as signals:
+        monkeypatch.setattr(distributed, "all_reduce", lambda *_: setattr(signals, "received", signal.SIGTERM))
+        callback = Interruption(Run(Path("run")), signals, None)
+        callback.on_train_start(trainer, module)
+        callback.on_train_batch_start(trainer, module, None, 0)
+        assert signals.received == signal.SIGTERM
 
 
 @pytest.mark.slow

@@ -139,13 +139,15 @@ class Interruption(Callback):
 
     def _ask_others(self) -> None:
         """Whether any process got a signal, or has crashed; all ask at the same places."""
+        self._stop = self.signals.received
         if self._group is not None:
-            said = torch.tensor(self.signals.received or 0)
+            said = torch.tensor(self._stop or 0)
             distributed.all_reduce(said, distributed.ReduceOp.MAX, self._group)
             if said == _CRASH:
                 raise OtherCrashedError("another process crashed")
-            self.signals.received = int(said) or None
-        self._stop = self.signals.received
+            self._stop = int(said) or None
+        if self._stop is not None:  # otherwise one may have come since, which is told the next time
+            self.signals.received = self._stop
 
     def _all_stand_together(self, trainer: Trainer, exception: BaseException) -> bool:
         """Whether all processes, of which one has crashed, are before the same batch and can save."""
