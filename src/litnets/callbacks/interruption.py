@@ -169,8 +169,7 @@ class Interruption(Callback):
         if crash is None:
             exception.args = (next(f"process {rank} crashed: {said}" for rank, (_, said) in enumerate(every) if said),)
         # What they do together over NCCL is only queued, so that one may be ahead of another.
-        together = distributed.get_backend() == "gloo" and all(place == where for place, _ in every)
-        return together and where is not None
+        return distributed.get_backend() == "gloo" and all(place == where for place, _ in every)
 
 
 def _stepped(trainer: Trainer, batch_idx: int) -> bool:
