@@ -14,11 +14,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from litnets.callbacks.interruption import OtherCrashedError
 from litnets.cli import Command
 from litnets.errors import InputError
 from litnets.resume import NothingToDo, find_run
-from litnets.signals import Signals, Stop, exit_code
+from litnets.signals import OtherCrashedError, Signals, Stop, exit_code
 from litnets.wandb_run import tells_wandb
 
 # Warnings about which a newcomer can do nothing, or that are wrong here; all others are shown.

@@ -28,6 +28,10 @@ class Stop(BaseException):
         self.signum = signum
 
 
+class OtherCrashedError(RuntimeError):
+    """Ends this process because another one of the same training has crashed; the message says which and how."""
+
+
 class Signals:
     """Listens to the signals that end a command, as a context manager.
 

@@ -15,17 +15,13 @@ from litnets.callbacks.finite import NotFiniteError
 from litnets.checkpoint_io import SaveError
 from litnets.errors import InputError
 from litnets.run import Run
-from litnets.signals import Signals, Stop
+from litnets.signals import OtherCrashedError, Signals, Stop
 
 _CRASH = 1000  # said to the other processes in place of a signal, and above all of them
 
 # How long a crashed process waits for the others to get where they ask. They may be a batch behind it; or they wait for
 # it elsewhere, and so for its end.
 _PATIENCE = timedelta(seconds=30)
-
-
-class OtherCrashedError(RuntimeError):
-    """Ends this process because another one of the same training has crashed."""
 
 
 class Interruption(Callback):
