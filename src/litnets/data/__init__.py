@@ -12,6 +12,7 @@ from litnets.data.names import Names
 from litnets.data.series import ETTh1, ETTh2, SeriesCSV
 from litnets.data.series_folder import SeriesFolder
 from litnets.data.spoken_digits import SpokenDigits
+from litnets.data.streamed_images import StreamedImages
 from litnets.data.tables import BreastCancer, Diabetes, Iris, TableCSV, TableDataModule, Wine
 from litnets.data.text import TextDataModule
 from litnets.data.text_files import TextFiles
@@ -47,6 +48,7 @@ __all__ = [
     "SeriesFolder",
     "Spirals",
     "SpokenDigits",
+    "StreamedImages",
     "TableCSV",
     "TableDataModule",
     "TextDataModule",
