@@ -3,18 +3,23 @@ once, and batches of them. litdata fetches, keeps and decodes; which sample come
 data: a function of (seed, epoch) that knows nothing of workers, so that going on with a run is exact."""
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import logging
+import shutil
+from collections.abc import Sequence
+from itertools import count
+from os import getpid
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from litnets.data.batches import EpochSampler, TensorBatchSampler, smallest_type
+from litnets.data.batches import EpochSampler, smallest_type
 from litnets.errors import InputError
+
+LEAST_CHUNKS = 4  # that a cache has room for: litdata 0.2.76 deletes chunks that it is about to read if there is less
 
 
 class Chunks:
@@ -23,23 +28,32 @@ class Chunks:
     Args:
         address: A folder, or what litdata takes for one elsewhere: `s3://bucket/folder`, `gs://...`.
         cache_dir: Where chunks from elsewhere are kept; those of a folder are read in their place.
-        cache_gigabytes: What they may take there, in 10^9 bytes; then those that were read first go.
+        cache_gigabytes: What they may take there, in 10^9 bytes. If all of them fit, all processes share them; if not,
+            each process that reads keeps its own, and deletes those that it has read: of several processes litdata
+            0.2.76 lets one delete what another is about to read.
 
     Raises:
-        InputError: No litdata, nothing there that can be read, no chunks, or chunks that litdata would unpack into the
-            user's own folder.
+        InputError: No litdata, nothing there that can be read, no chunks, too little room, or chunks that litdata would
+            unpack into the user's own folder.
     """
 
     def __init__(self, address: str, cache_dir: str, cache_gigabytes: float) -> None:
-        self.address, self.cache_dir, self.cache_gigabytes = address, cache_dir, cache_gigabytes
-        opened = self.open()
-        self.folder = str(opened.input_dir.path)  # where the index is now; its name has the version of the chunks in it
-        index = json.loads(Path(self.folder, "index.json").read_text(encoding="utf-8"))
-        if index["config"]["compression"] and opened.input_dir.url is None:
-            raise InputError(
-                f"{address}: its chunks are compressed, and would be unpacked into that folder; give local:{self.folder} "
-                "instead of the folder, and they are unpacked into --data.cache_dir"
-            )
+        self.address, self.cache_dir, self.cache_gigabytes = address, Path(cache_dir), cache_gigabytes
+        self.fit = True
+        opened = self._open(self.cache_dir)
+        self.version = Path(opened.input_dir.path).name
+        index = json.loads(Path(opened.input_dir.path, "index.json").read_text(encoding="utf-8"))
+        if opened.input_dir.url is None:
+            if index["config"]["compression"]:
+                raise InputError(
+                    f"{address}: its chunks are compressed, and would be unpacked into that folder; give local:FOLDER "
+                    "instead of the folder, and they are unpacked into --data.cache_dir"
+                )
+        else:
+            sizes = [int(chunk["chunk_bytes"]) for chunk in index["chunks"]]
+            self.fit = sum(sizes) <= cache_gigabytes * 1e9
+            if not self.fit and (least := LEAST_CHUNKS * max(sizes) / 1e9) > cache_gigabytes:
+                raise InputError(f"cache_gigabytes: expected room for {LEAST_CHUNKS} chunks of {address}, {least:g}")
         self.sizes = torch.tensor([int(chunk["chunk_size"]) for chunk in index["chunks"]])  # samples of each
         self.starts = self.sizes.cumsum(0) - self.sizes
 
@@ -47,25 +61,46 @@ class Chunks:
         """Samples."""
         return int(self.sizes.sum())
 
-    def open(self) -> Any:
-        """litdata's own dataset of them."""
+    def open(self) -> tuple[Any, FileLock | None]:
+        """litdata's own dataset, which reads a sample by its index; and what keeps its cache this process's own, for as
+        long as it is held."""
+        if self.fit:
+            dataset, lock = self._open(self.cache_dir), None
+        else:
+            for number in count():
+                folder = self.cache_dir / f"part-{number}"
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(folder / ".lock")
+                try:
+                    lock.acquire(timeout=0)
+                    break
+                except Timeout:
+                    continue
+            # What another process left there it may have counted as being read, and would never be deleted.
+            shutil.rmtree(folder / "chunks", ignore_errors=True)
+            dataset = self._open(folder / "chunks")
+        if Path(dataset.input_dir.path).name != self.version:
+            raise InputError(f"{self.address} was written anew since this command began; start it again")
+        dataset[0]  # makes the reader, whose setting is:
+        dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
+        return dataset, lock
+
+    def _open(self, cache: Path) -> Any:
         try:
             from litdata import StreamingDataset
         except ModuleNotFoundError as error:
             raise InputError("StreamedImages needs litdata: pip install -e '.[streaming]'") from error
+        logging.getLogger("litdata").setLevel(logging.ERROR)  # it warns of every cache of less than 25 GB
+        # Where all chunks fit nothing is to be deleted, and litdata's own count of them is not exact.
+        size = 2**60 if self.fit else int(self.cache_gigabytes * 1e9)
         try:
-            return StreamingDataset(
-                self.address, cache_dir=self.cache_dir, max_cache_size=max(1, int(self.cache_gigabytes * 1e9))
-            )
+            return StreamingDataset(self.address, cache_dir=str(cache), max_cache_size=size)
         except Exception as error:  # of each store's own library: no such bucket, no credentials, no network ...
+            first = str(error).partition("\n")[0]
             raise InputError(
                 f"{self.address} cannot be opened; expected what litdata.optimize has written, an index.json and its "
-                f"chunks ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+                f"chunks ({type(error).__name__}: {first})"
             ) from error
-
-    def of(self, indices: Tensor) -> Tensor:
-        """Number of the chunk of each sample."""
-        return torch.searchsorted(self.starts, indices, right=True) - 1
 
 
 class ChunkSampler(EpochSampler):
@@ -112,8 +147,9 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, chunks: Chunks, num_classes: int, shape: tuple[int, ...] | None = None) -> None:
         self.chunks, self.num_classes = chunks, num_classes
         self._opened: tuple[int, Any] | None = None
-        self.shape = tuple(self._read(0)[0].shape) if shape is None else tuple(shape)
-        self._opened = None  # a worker that was forked opens its own
+        self.shape = shape
+        if shape is None:
+            self.shape = tuple(self._read(0)[0].shape)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -128,6 +164,10 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
         images, targets = zip(*samples, strict=True)
         return torch.stack(images), torch.tensor(targets, dtype=smallest_type(self.num_classes))
 
+    def close(self) -> None:
+        """Let go of what this process has opened, so that a worker need not inherit it; reading opens it again."""
+        self._opened = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
@@ -138,9 +178,8 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
             found = ", ".join(map(str, sample)) if isinstance(sample, dict) else type(sample).__name__
             raise self._wrong(index, f"expected a dictionary with image and target, got {found}")
         image, target = torch.as_tensor(sample["image"]), int(sample["target"])
-        expected = getattr(self, "shape", None)
-        if image.dtype != torch.uint8 or image.ndim != 3 or (expected is not None and image.shape != expected):
-            shape = "(channels, height, width)" if expected is None else expected
+        if image.dtype != torch.uint8 or image.ndim != 3 or self.shape not in (None, tuple(image.shape)):
+            shape = self.shape or "(channels, height, width)"
             raise self._wrong(index, f"expected an image of uint8 {shape}, got {image.dtype} {tuple(image.shape)}")
         if not 0 <= target < self.num_classes:
             raise self._wrong(index, f"expected a target from 0 to {self.num_classes - 1} (num_classes), got {target}")
@@ -150,12 +189,7 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
         return InputError(f"{self.chunks.address}: sample {index}: {what}")
 
     def _dataset(self) -> Any:
-        """litdata's dataset of this process: what a fork inherits has the threads and handles of its parent."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            dataset = self.chunks.open()
-            if str(dataset.input_dir.path) != self.chunks.folder:
-                raise InputError(f"{self.chunks.address} was written anew since this command began; start it again")
-            dataset[0]  # opens it, which has to be before:
-            dataset.on_demand_bytes = False  # whole chunks, and not a request for each sample
-            self._opened = os.getpid(), dataset
-        return self._opened[1]
+        """litdata's dataset of this process: one that a fork inherits has the threads and handles of its parent."""
+        if self._opened is None or self._opened[0] != getpid():
+            self._opened = getpid(), self.chunks.open()
+        return self._opened[1][0]

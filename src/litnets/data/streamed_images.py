@@ -41,7 +41,9 @@ class StreamedImages(ImageDataModule):
         num_classes: Number of classes; a target that is none of them stops the run.
         class_names: Their names (default: 0, 1, 2 ...).
         cache_dir: Folder for chunks from an object store; what is in a folder is read where it is.
-        cache_gigabytes: What they may take there (10^9 bytes), for each of the three splits.
+        cache_gigabytes: What they may take there (10^9 bytes), for each of the three splits. Where a split is larger,
+            each process that reads (the workers, on each device) fetches all of it in every epoch, keeping that much
+            of it: `num_workers: 1` is best there.
         **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
     """
 
@@ -64,8 +66,10 @@ class StreamedImages(ImageDataModule):
         self.cache_dir, self.cache_gigabytes = cache_dir, cache_gigabytes
         self._shape: tuple[int, ...] | None = None
 
-    def prepare_data(self) -> None:
-        pass
+    def fetch(self) -> None:
+        """Fetch the lists of the chunks, by one process for all, and none of the images."""
+        for part in PARTS:
+            Chunks(f"{self.root}/{part}", self.cache_dir, self.cache_gigabytes)
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -87,6 +91,7 @@ class StreamedImages(ImageDataModule):
             if part == "train" and not self.mean:
                 images = torch.cat([dataset.__getitems__(indices)[0] for indices in statistics_sample(chunks)])
                 self.mean, self.std = channel_statistics(images, torch.arange(len(images)))
+            dataset.close()
             # It gives batches as an ArrayDataset does, and the loaders ask no more of it.
             splits[part] = cast(ArrayDataset, dataset)
         return splits

@@ -1,0 +1,331 @@
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from litnets.__main__ import main
+from litnets.data import StreamedImages
+from litnets.data.datamodule import channel_statistics
+from litnets.data.streamed import ChunkSampler
+from litnets.data.streamed_images import statistics_sample
+from litnets.errors import InputError
+from tests import interruptions
+from tests.tiny_images import learnable_colours
+from tests.tiny_streamed import CHUNK, SIZES, tiny_samples, write_streamed
+
+pytest.importorskip("litdata")
+
+COMMAND = ["--model", "CNNClassifier", "--model.widths", "[4, 8]", "--data", "StreamedImages", "--data.batch_size", "16"]
+COMMAND += ["--data.num_classes", "10", "--data.cache_dir", "cache"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_streamed(tmp_path_factory.mktemp("streamed"))
+
+
+@pytest.fixture(params=["", "local:"], ids=["folder", "elsewhere"])
+def root(request: pytest.FixtureRequest, written: Path) -> str:
+    """In a folder, and as if in an object store: litdata fetches what begins with local:."""
+    return f"{request.param}{written}"
+
+
+def ready(root: str | Path, **arguments: Any) -> StreamedImages:
+    given = {"num_classes": 10, "batch_size": 16, "eval_batch_size": 32, "cache_dir": "cache"}
+    data = StreamedImages(str(root), **given | arguments)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def epoch(loader: Any, number: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """The batches of an epoch, which is announced as Lightning announces it."""
+    loader.batch_sampler.sampler.set_epoch(number)
+    return list(loader)
+
+
+def whole(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    images, targets = zip(*batches, strict=True)
+    return torch.cat(images), torch.cat(targets)
+
+
+def expected(part: str) -> tuple[Tensor, Tensor]:
+    images, targets = learnable_colours(SIZES[part], list(SIZES).index(part), side=8)
+    return torch.from_numpy(images), torch.from_numpy(targets)
+
+
+def names(images: Tensor) -> list[bytes]:
+    """What tells one image from the others."""
+    return [image.numpy().tobytes() for image in images]
+
+
+# Facts and batches
+
+
+def test_facts(root: str) -> None:
+    data = ready(root)
+    assert data.input_shape == (3, 8, 8)
+    assert data.num_classes == 10
+    assert data.class_names == [str(i) for i in range(10)]
+    assert data.class_counts is None
+    assert {part: len(split) for part, split in data.splits.items()} == SIZES
+    images, _ = expected("train")
+    assert (data.mean, data.std) == channel_statistics(images, torch.arange(len(images)))
+    assert data.shards_itself
+    assert not Path.home().joinpath(".lightning").exists() or not list(Path.home().glob(".lightning/chunks/*"))
+
+
+def test_where_chunks_are_kept(written: Path) -> None:
+    before = sorted(written.rglob("*"))
+    for _ in epoch(ready(written).train_dataloader()):
+        pass
+    assert not Path("cache").exists(), "what is in a folder is read there"
+    data = ready(f"local:{written}", cache_dir="here")
+    epoch(data.train_dataloader())
+    assert len(list(Path("here").rglob("chunk-*.bin"))) == 7 + 1 + 1  # of train all, of the others the first
+    assert sorted(written.rglob("*")) == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("part", ["val", "test", "predict"])
+def test_evaluation_is_in_order_and_complete(root: str, part: str, workers: int) -> None:
+    data = ready(root, num_workers=workers)
+    images, targets = whole(list(getattr(data, f"{part}_dataloader")()))
+    wanted = expected("test" if part == "predict" else part)
+    assert images.dtype == targets.dtype == torch.uint8
+    assert torch.equal(images, wanted[0])
+    assert torch.equal(targets, wanted[1])
+    normal, classes = data.on_after_batch_transfer((images, targets), 0)
+    assert normal.dtype == torch.float32
+    assert classes.dtype == torch.int64
+
+
+def test_training_has_each_sample_once_in_an_order_of_seed_and_epoch(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, classes = expected("train")
+    target_of = dict(zip(names(wanted), classes.tolist(), strict=True))
+    orders = set()
+    for seed in "12":
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        for number in (0, 1):
+            images, targets = whole(epoch(ready(root).train_dataloader(), number))
+            order = names(images)
+            assert sorted(order) == sorted(names(wanted))
+            assert [target_of[name] for name in order] == targets.tolist()
+            torch.rand(3)
+            assert names(whole(epoch(ready(root).train_dataloader(), number))[0]) == order
+            orders.add(tuple(order))
+    assert len(orders) == 4
+
+
+def test_workers_do_not_change_the_batches(root: str) -> None:
+    alone, with_workers = ready(root).train_dataloader(), ready(root, num_workers=2).train_dataloader()
+    for number in (0, 1):
+        for one, other in zip(epoch(alone, number), epoch(with_workers, number), strict=True):
+            assert all(map(torch.equal, one, other))
+    assert with_workers.num_workers == 2
+
+
+def test_the_last_batch_and_where_training_goes_on(root: str) -> None:
+    batches = epoch(ready(root).train_dataloader(), 3)
+    assert [len(targets) for _, targets in batches] == [16] * 12 + [8]
+    assert [len(targets) for _, targets in epoch(ready(root, drop_last=True).train_dataloader())] == [16] * 12
+    data = ready(root, num_workers=2)
+    data.start_at(3, 5)
+    rest = epoch(data.train_dataloader(), 3)
+    assert len(rest) == 8
+    for one, other in zip(rest, batches[5:], strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+# The order
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_each_chunk_is_read_to_its_end_and_by_few_processes(written: Path, shuffle: bool, processes: int) -> None:
+    chunks = ready(written).splits["train"].chunks  # type: ignore[union-attr]
+    orders = [ChunkSampler(chunks, shuffle, 1, rank, processes).order() for rank in range(processes)]
+    together = torch.cat(orders)
+    left_out = SIZES["train"] % processes if shuffle else 0
+    assert len(together) == len(set(together.tolist())) == SIZES["train"] - left_out
+    assert [len(order) for order in orders] == [
+        len(ChunkSampler(chunks, shuffle, 1, rank, processes)) for rank in range(processes)
+    ]
+    if shuffle:
+        assert len({len(order) for order in orders}) == 1, "they must make the same number of steps"
+        assert together.tolist() != sorted(together.tolist())
+    read = [(order // CHUNK).unique_consecutive().tolist() for order in orders]
+    assert all(len(chunk) == len(set(chunk)) for chunk in read), "a chunk is come back to"
+    assert sum(map(len, read)) <= 7 + processes - 1
+
+
+def test_statistics_are_of_samples_from_all_over_the_split(written: Path) -> None:
+    chunks = ready(written).splits["train"].chunks  # type: ignore[union-attr]
+    assert torch.cat(statistics_sample(chunks)).tolist() == list(range(SIZES["train"]))
+    chunks.sizes = torch.full((1000,), 500)
+    chunks.starts = chunks.sizes.cumsum(0) - chunks.sizes
+    sample = statistics_sample(chunks)
+    assert len(torch.cat(sample).unique()) == 2048
+    assert [int(part[0]) // 500 for part in sample] == [0, 143, 285, 428, 571, 714, 856, 999]
+    assert all(part.diff().min() >= 1 and part[-1] - part[0] == 499 for part in sample)
+
+
+# A cache smaller than the data
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_cache_that_has_room_for_some_chunks(written: Path, workers: int) -> None:
+    chunk = max(path.stat().st_size for path in written.rglob("*.bin"))
+    data = ready(f"local:{written}", cache_gigabytes=4 * chunk / 1e9, num_workers=workers)
+    plenty = ready(written)
+    loader = data.train_dataloader()
+    for number in range(3):
+        for one, other in zip(epoch(loader, number), epoch(plenty.train_dataloader(), number), strict=True):
+            assert all(map(torch.equal, one, other))
+    for part in Path("cache").glob("part-*"):  # each process has its own; litdata may be a chunk behind with deleting
+        assert len(list(part.rglob("chunk-*.bin"))) <= 4 + 1
+    assert len(list(Path("cache").glob("part-*"))) == max(workers, 1)
+    again = ready(f"local:{written}", cache_gigabytes=4 * chunk / 1e9)
+    assert len(epoch(again.train_dataloader())) == 13
+
+
+# What a person can get wrong
+
+
+def test_without_litdata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "litdata", None)
+    with pytest.raises(InputError, match=r"needs litdata: pip install -e '\.\[streaming\]'"):
+        ready("somewhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, "num_classes: expected at least 2, got 1"),
+        ({"class_names": ["a", "b"]}, "class_names: expected num_classes of them, 10, got 2"),
+        ({"batch_size": 201, "drop_last": True}, "the 200 training samples do not fill a batch of 201"),
+        ({"num_classes": 4}, r"train: sample \d+: expected a target from 0 to 3 \(num_classes\), got \d"),
+    ],
+)
+def test_arguments_that_do_not_fit(written: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ready(written, **arguments)
+
+
+def test_too_little_room(written: Path) -> None:
+    with pytest.raises(InputError, match=r"cache_gigabytes: expected room for 4 chunks of local:.*train"):
+        ready(f"local:{written}", cache_gigabytes=1e-6)
+
+
+@pytest.mark.parametrize("prefix", ["", "local:"])
+def test_nothing_there(tmp_path: Path, prefix: str, written: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere/train cannot be opened; expected what litdata\.optimize"):
+        ready(f"{prefix}{tmp_path}/nowhere")
+    shutil.copytree(written / "train", tmp_path / "some" / "train")
+    with pytest.raises(InputError, match="some/val cannot be opened"):
+        ready(f"{prefix}{tmp_path}/some")
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"image": np.zeros((3, 8, 8), np.float32), "target": 0}, r"sample 1: .* uint8 \(3, 8, 8\), got torch.float32"),
+        ({"image": np.zeros((3, 8, 9), np.uint8), "target": 0}, r"sample 1: .*, got torch.uint8 \(3, 8, 9\)"),
+        ({"image": np.zeros((3, 8, 8), np.uint8), "target": 10}, "sample 1: expected a target from 0 to 9"),
+        ({"picture": np.zeros((3, 8, 8), np.uint8), "target": 1}, "with image and target, got picture, target"),
+    ],
+)
+def test_samples_that_are_something_else(tmp_path: Path, sample: dict[str, Any], message: str) -> None:
+    first = [sample] if "picture" in sample else [*tiny_samples(1, 0), sample]  # litdata wants all of one kind
+    if sample["image"].dtype != np.uint8 if "image" in sample else False:
+        first = [sample]
+        message = message.replace("sample 1", "sample 0").replace(r"\(3, 8, 8\)", r"\(channels, height, width\)")
+    with pytest.raises(InputError, match=f"train: {message}" if "sample" in message else message):
+        ready(write_streamed(tmp_path / "wrong", train=first))
+
+
+def test_compressed_chunks_are_not_unpacked_into_a_folder(tmp_path: Path, written: Path) -> None:
+    shutil.copytree(written, tmp_path / "packed")
+    index = tmp_path / "packed" / "train" / "index.json"
+    content = json.loads(index.read_text())
+    content["config"]["compression"] = "zstd"
+    index.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="its chunks are compressed"):
+        ready(tmp_path / "packed")
+
+
+# The commands
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_fit_test_predict(root: str, workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data.root", root, "--data.num_workers", workers, "--data.augment", "[RandomFlip]"]
+    assert main(["fit", *COMMAND, *options, "--trainer.max_epochs", "1"]) == 0
+    (run,) = Path("checkpoints").glob("*/*")
+    for command in ("test", "predict"):
+        assert main([command, "--config", str(run / "config.yaml")]) == 0
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == list(range(SIZES["test"]))
+    by_test = [row["prediction"] for row in rows]
+
+    (tmp_path / "new").mkdir()
+    for number, image in enumerate(expected("test")[0][:5]):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "new" / f"{number}.png")
+    new = ["--data.root", "gone", "--data.predict_path", str(tmp_path / "new")]
+    assert main(["predict", "--config", str(run / "config.yaml"), *new]) == 0
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [f"{number}.png" for number in range(5)]
+    assert [row["prediction"] for row in rows] == by_test[:5]
+    assert capsys.readouterr().err == ""
+
+
+def test_another_network_or_other_classes(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data.root", str(written), "--trainer.max_epochs", "1"]
+    assert main(["fit", *COMMAND, *options, "--model.class_weights", "balanced"]) == 2
+    assert "the data do not say how many samples a class has" in capsys.readouterr().err
+    assert main(["fit", *COMMAND, *options]) == 0
+    (run,) = Path("checkpoints").glob("*/*")
+    capsys.readouterr()
+    others = ["--data.class_names", str([f"c{i}" for i in range(10)])]
+    assert main(["test", "--config", str(run / "config.yaml"), *others]) == 2
+    assert "the checkpoint was trained on the classes 0, 1" in capsys.readouterr().err
+
+
+# Going on
+
+
+@pytest.mark.parametrize(
+    ("stop", "batch", "options"),
+    [
+        (interruptions.terminate, 8, ["--data.num_workers", "2"]),
+        (interruptions.kill, 17, ["--checkpoint.every_n_steps", "4"]),
+        pytest.param(
+            interruptions.terminate, 9, ["--trainer.devices", "2", "--trainer.strategy", "ddp"], marks=pytest.mark.slow
+        ),
+    ],
+    ids=["SIGTERM, 2 workers", "SIGKILL", "2 processes"],
+)
+def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path, stop: Any, batch: int, options: list[str]) -> None:
+    """13 batches an epoch, of 2 processes 7."""
+    args = [*COMMAND, "--data.root", f"local:{written}", "--data.augment", "[RandomFlip]", *options]
+    processes = interruptions.processes(args)
+    assert interruptions.fit([*args, "--runs_dir", "whole"]) == 0, Path("log.txt").read_text()
+    assert interruptions.fit([*args, "--runs_dir", "stopped"], stop, batch) != 0
+    stopped = interruptions.only_run("stopped")
+    assert interruptions.resume(stopped, processes, "nothing") == 0, Path("log.txt").read_text()
+    going_on = "going on from epoch 2, batch" if processes == 2 or batch > 13 else "going on from epoch 1, batch 10"
+    assert going_on in Path("log.txt").read_text()
+    expected_outcome = interruptions.outcome(interruptions.only_run("whole"))
+    assert interruptions.difference(interruptions.outcome(stopped), expected_outcome) is None
