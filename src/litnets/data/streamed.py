@@ -61,29 +61,35 @@ class Chunks:
         """Samples."""
         return int(self.sizes.sum())
 
+    def of(self, index: int) -> int:
+        """Number of the chunk that has a sample."""
+        return int(torch.searchsorted(self.starts, index, right=True)) - 1
+
     def open(self) -> tuple[Any, FileLock | None]:
         """litdata's own dataset, which reads a sample by its index; and what keeps its cache this process's own, for as
         long as it is held."""
-        if self.fit:
-            dataset, lock = self._open(self.cache_dir), None
-        else:
-            for number in count():
-                folder = self.cache_dir / f"part-{number}"
-                folder.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(folder / ".lock")
-                try:
-                    lock.acquire(timeout=0)
-                    break
-                except Timeout:
-                    continue
-            # What another process left there it may have counted as being read, and would never be deleted.
-            shutil.rmtree(folder / "chunks", ignore_errors=True)
-            dataset = self._open(folder / "chunks")
+        cache, lock = (self.cache_dir, None) if self.fit else self._own_cache()
+        dataset = self._open(cache)
         if Path(dataset.input_dir.path).name != self.version:
             raise InputError(f"{self.address} was written anew since this command began; start it again")
         dataset[0]  # makes the reader, whose setting is:
         dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
         return dataset, lock
+
+    def _own_cache(self) -> tuple[Path, FileLock]:
+        """An empty folder that no other process uses, and its lock, which ends with this process at the latest."""
+        for number in count():
+            folder = self.cache_dir / f"part-{number}"
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            # A chunk that was being read when its process ended would never be deleted.
+            shutil.rmtree(folder / "chunks", ignore_errors=True)
+            return folder / "chunks", lock
+        raise AssertionError
 
     def _open(self, cache: Path) -> Any:
         try:
@@ -146,7 +152,8 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, chunks: Chunks, num_classes: int, shape: tuple[int, ...] | None = None) -> None:
         self.chunks, self.num_classes = chunks, num_classes
-        self._opened: tuple[int, Any] | None = None
+        self._opened: tuple[int, Any] | None = None  # the process that has opened it
+        self._read_chunks: list[int] = []  # by it
         self.shape = shape
         if shape is None:
             self.shape = tuple(self._read(0)[0].shape)
@@ -165,15 +172,17 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.stack(images), torch.tensor(targets, dtype=smallest_type(self.num_classes))
 
     def close(self) -> None:
-        """Let go of what this process has opened, so that a worker need not inherit it; reading opens it again."""
-        self._opened = None
+        """Let go of what this process has opened, so that no worker inherits it; reading opens it again."""
+        if self._opened is not None and not self.chunks.fit:
+            shutil.rmtree(self._opened[1][0].input_dir.path, ignore_errors=True)
+        self._opened, self._read_chunks = None, []
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def _read(self, index: int) -> tuple[Tensor, int]:
         """One sample, held against what is expected of it."""
-        sample = self._dataset()[index]
+        sample = self._dataset(index)[index]
         if not isinstance(sample, dict) or not {"image", "target"} <= sample.keys():
             found = ", ".join(map(str, sample)) if isinstance(sample, dict) else type(sample).__name__
             raise self._wrong(index, f"expected a dictionary with image and target, got {found}")
@@ -188,8 +197,15 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
     def _wrong(self, index: int, what: str) -> InputError:
         return InputError(f"{self.chunks.address}: sample {index}: {what}")
 
-    def _dataset(self) -> Any:
+    def _dataset(self, index: int) -> Any:
         """litdata's dataset of this process: one that a fork inherits has the threads and handles of its parent."""
         if self._opened is None or self._opened[0] != getpid():
-            self._opened = getpid(), self.chunks.open()
+            self._opened, self._read_chunks = (getpid(), self.chunks.open()), []
+        if not self.chunks.fit and (chunk := self.chunks.of(index)) not in self._read_chunks[-1:]:
+            if chunk in self._read_chunks:
+                # A new epoch. litdata 0.2.76 would first fetch the chunk again and then delete it, as asked in the old.
+                opened = self.chunks.open()
+                self.close()
+                self._opened = getpid(), opened
+            self._read_chunks.append(chunk)
         return self._opened[1][0]
