@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +20,15 @@ from litnets.data.datamodule import channel_statistics
 from litnets.data.streamed import ChunkSampler
 from litnets.data.streamed_images import statistics_sample
 from litnets.errors import InputError
+from tests import interruptions
+from tests.interrupting import at
 from tests.tiny_images import learnable_colours
 from tests.tiny_streamed import CHUNK, SIZES, tiny_samples, write_streamed
 
 pytest.importorskip("litdata")
 
-COMMAND = ["--model", "CNNClassifier", "--model.widths", "[4, 8]", "--data", "StreamedImages", "--data.batch_size", "16"]
-COMMAND += ["--data.num_classes", "10", "--data.cache_dir", "cache"]
+COMMAND = ["--model", "CNNClassifier", "--model.widths", "[4, 8]", "--model.dropout", "0.2", "--data", "StreamedImages"]
+COMMAND += ["--data.num_classes", "10", "--data.batch_size", "16", "--data.cache_dir", "cache"]
 
 
 @pytest.fixture(scope="module")
@@ -335,9 +338,18 @@ def interrupted(written: Path, ways: list[str], batches: list[int], *options: st
     return done.stdout.strip()
 
 
-def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path) -> None:
+def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An epoch has 13 batches."""
-    assert interrupted(written, ["SIGTERM"], [20], "--data.num_workers", "2") == "1 1"
+    args = [*COMMAND, "--data.root", f"local:{written}", "--data.augment", "[RandomFlip]", "--data.num_workers", "2"]
+    args += ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "3"]
+    assert main(["fit", *args, "--runs_dir", "whole"]) == 0
+    assert main(["fit", *args, "--runs_dir", "stopped", *at("on_train_batch_start", 20, signal.SIGTERM)]) == 143
+    stopped = interruptions.only_run("stopped")
+    capsys.readouterr()
+    assert main(["resume", str(stopped), "--trainer.callbacks", "null"]) == 0
+    assert "going on from epoch 2, batch 8" in capsys.readouterr().out
+    whole = interruptions.outcome(interruptions.only_run("whole"))
+    assert interruptions.difference(interruptions.outcome(stopped), whole) is None
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ class StreamedImages(ImageDataModule):
         **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
     """
 
+    num_classes: int
+
     def __init__(
         self,
         root: str,
@@ -115,7 +117,7 @@ class StreamedImages(ImageDataModule):
 
 
 def statistics_sample(chunks: Chunks) -> list[Tensor]:
-    """Indices of up to 2048 samples, evenly from up to 8 chunks, evenly over the split; all of them, if these are all."""
+    """Indices of up to 2048 samples, evenly from up to 8 chunks, which lie evenly over the split."""
     number = min(STATISTICS_CHUNKS, len(chunks.sizes))
     chosen = torch.linspace(0, len(chunks.sizes) - 1, number).round().long()
     each = STATISTICS_SAMPLES // number
