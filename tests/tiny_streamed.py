@@ -12,11 +12,11 @@ CHUNK = 32  # samples of one
 
 
 def write_streamed(root: Path, **samples: list[dict[str, Any]]) -> Path:
-    """Write `root/{train,val,test}`, images of 3x8x8 in 10 classes, or other samples for some of the splits."""
+    """Write `root/{train,val,test}`, images of 3x8x8 in 10 classes, or only the splits whose samples are given."""
     import litdata
 
-    for seed, (part, size) in enumerate(SIZES.items()):
-        chosen = samples.get(part) or tiny_samples(size, seed)
+    tiny = {part: tiny_samples(size, seed) for seed, (part, size) in enumerate(SIZES.items())}
+    for part, chosen in (samples or tiny).items():
         litdata.optimize(
             chosen.__getitem__,
             list(range(len(chosen))),

@@ -32,6 +32,7 @@ _PUBLIC = {
         "SeriesFolder",
         "Spirals",
         "SpokenDigits",
+        "StreamedImages",
         "TableCSV",
         "TextFiles",
         "Wine",

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from os import getpid
 from pathlib import Path
@@ -39,21 +40,20 @@ class Chunks:
 
     def __init__(self, address: str, cache_dir: str, cache_gigabytes: float) -> None:
         self.address, self.cache_dir, self.cache_gigabytes = address, Path(cache_dir), cache_gigabytes
+        self.elsewhere = "://" in address or address.startswith("local:")
         self.fit = True
         opened = self._open(self.cache_dir)
         self.version = Path(opened.input_dir.path).name
         index = json.loads(Path(opened.input_dir.path, "index.json").read_text(encoding="utf-8"))
-        if opened.input_dir.url is None:
-            if index["config"]["compression"]:
-                raise InputError(
-                    f"{address}: its chunks are compressed, and would be unpacked into that folder; give local:FOLDER "
-                    "instead of the folder, and they are unpacked into --data.cache_dir"
-                )
-        else:
-            sizes = [int(chunk["chunk_bytes"]) for chunk in index["chunks"]]
-            self.fit = sum(sizes) <= cache_gigabytes * 1e9
-            if not self.fit and (least := LEAST_CHUNKS * max(sizes) / 1e9) > cache_gigabytes:
-                raise InputError(f"cache_gigabytes: expected room for {LEAST_CHUNKS} chunks of {address}, {least:g}")
+        if not self.elsewhere and any(f".{index['config']['compression']}." in c["filename"] for c in index["chunks"]):
+            raise InputError(
+                f"{address}: its chunks are compressed as a whole, and would be unpacked into that folder; give "
+                "local:FOLDER instead of the folder, and they are unpacked into --data.cache_dir"
+            )
+        sizes = [int(chunk["chunk_bytes"]) for chunk in index["chunks"]]
+        self.fit = not self.elsewhere or sum(sizes) <= cache_gigabytes * 1e9
+        if not self.fit and (least := LEAST_CHUNKS * max(sizes) / 1e9) > cache_gigabytes:
+            raise InputError(f"cache_gigabytes: expected room for {LEAST_CHUNKS} chunks of {address}, {least:g}")
         self.sizes = torch.tensor([int(chunk["chunk_size"]) for chunk in index["chunks"]])  # samples of each
         self.starts = self.sizes.cumsum(0) - self.sizes
 
@@ -69,11 +69,9 @@ class Chunks:
         """litdata's own dataset, which reads a sample by its index; and what keeps its cache this process's own, for as
         long as it is held."""
         cache, lock = (self.cache_dir, None) if self.fit else self._own_cache()
-        dataset = self._open(cache)
+        dataset = self._open(cache, read=True)
         if Path(dataset.input_dir.path).name != self.version:
             raise InputError(f"{self.address} was written anew since this command began; start it again")
-        dataset[0]  # makes the reader, whose setting is:
-        dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
         return dataset, lock
 
     def _own_cache(self) -> tuple[Path, FileLock]:
@@ -91,7 +89,7 @@ class Chunks:
             return folder / "chunks", lock
         raise AssertionError
 
-    def _open(self, cache: Path) -> Any:
+    def _open(self, cache: Path, read: bool = False) -> Any:
         try:
             from litdata import StreamingDataset
         except ModuleNotFoundError as error:
@@ -100,13 +98,25 @@ class Chunks:
         # Where all chunks fit nothing is to be deleted, and litdata's own count of them is not exact.
         size = 2**60 if self.fit else int(self.cache_gigabytes * 1e9)
         try:
-            return StreamingDataset(self.address, cache_dir=str(cache), max_cache_size=size)
+            with self._alone(cache):
+                dataset = StreamingDataset(self.address, cache_dir=str(cache), max_cache_size=size)
+            if read:
+                dataset[0]  # makes the reader, whose setting is:
+                dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
+            return dataset
         except Exception as error:  # of each store's own library: no such bucket, no credentials, no network ...
             first = str(error).partition("\n")[0]
             raise InputError(
                 f"{self.address} cannot be opened; expected what litdata.optimize has written, an index.json and its "
                 f"chunks ({type(error).__name__}: {first})"
             ) from error
+
+    def _alone(self, cache: Path) -> AbstractContextManager[Any]:
+        """While a cache is made: several processes that start at once would delete each other's."""
+        if not self.elsewhere:
+            return nullcontext()
+        cache.mkdir(parents=True, exist_ok=True)
+        return FileLock(cache / "opening.lock")
 
 
 class ChunkSampler(EpochSampler):
