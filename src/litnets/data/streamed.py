@@ -30,8 +30,8 @@ class Chunks:
         address: A folder, or what litdata takes for one elsewhere: `s3://bucket/folder`, `gs://...`.
         cache_dir: Where chunks from elsewhere are kept; those of a folder are read in their place.
         cache_gigabytes: What they may take there, in 10^9 bytes. If all of them fit, all processes share them; if not,
-            each process that reads keeps its own, and deletes those that it has read: of several processes litdata
-            0.2.76 lets one delete what another is about to read.
+            each process that reads keeps its own, and deletes those that it has read: what is not read in litdata's own
+            order one process may delete while another is about to read it (its pull request #846).
 
     Raises:
         InputError: No litdata, nothing there that can be read, no chunks, too little room, or chunks that litdata would
