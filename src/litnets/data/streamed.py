@@ -92,14 +92,24 @@ class Chunks:
     def _open(self, cache: Path, read: bool = False) -> Any:
         try:
             from litdata import StreamingDataset
+            from litdata.streaming.item_loader import PyTreeLoader
         except ModuleNotFoundError as error:
             raise InputError("StreamedImages needs litdata: pip install -e '.[streaming]'") from error
         logging.getLogger("litdata").setLevel(logging.ERROR)  # it warns of every cache of less than 25 GB
         # Where all chunks fit nothing is to be deleted, and litdata's own count of them is not exact.
         size = 2**60 if self.fit else int(self.cache_gigabytes * 1e9)
+        loader = PyTreeLoader()
+        # Else litdata 0.2.76 reads a whole chunk for each sample of it. No other process deletes what is mapped here.
+        loader.set_mmap_allowed_chunks(range(2**31))
         try:
             with self._alone(cache):
-                dataset = StreamingDataset(self.address, cache_dir=str(cache), max_cache_size=size)
+                dataset = StreamingDataset(
+                    self.address,
+                    cache_dir=str(cache),
+                    max_cache_size=size,
+                    item_loader=loader,
+                    batch_decode=0,  # else 256 neighbours of each sample, which are not the ones that come next
+                )
             if read:
                 dataset[0]  # makes the reader, whose setting is:
                 dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
