@@ -4,23 +4,19 @@ data: a function of (seed, epoch) that knows nothing of workers, so that going o
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import count
 from os import getpid
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from litnets.data.batches import EpochSampler, smallest_type
 from litnets.errors import InputError
-
-LEAST_CHUNKS = 4  # that a cache has room for: litdata 0.2.76 deletes chunks that it is about to read if there is less
 
 
 class Chunks:
@@ -29,9 +25,8 @@ class Chunks:
     Args:
         address: A folder, or what litdata takes for one elsewhere: `s3://bucket/folder`, `gs://...`.
         cache_dir: Where chunks from elsewhere are kept; those of a folder are read in their place.
-        cache_gigabytes: What they may take there, in 10^9 bytes. If all of them fit, all processes share them; if not,
-            each process that reads keeps its own, and deletes those that it has read: what is not read in litdata's own
-            order one process may delete while another is about to read it (its pull request #846).
+        cache_gigabytes: What they may take there, in 10^9 bytes. All of them have to fit: litdata deletes chunks that
+            are not read in its own order while another process is about to read them (its pull request #846).
 
     Raises:
         InputError: No litdata, nothing there that can be read, no chunks, too little room, or chunks that litdata would
@@ -39,10 +34,9 @@ class Chunks:
     """
 
     def __init__(self, address: str, cache_dir: str, cache_gigabytes: float) -> None:
-        self.address, self.cache_dir, self.cache_gigabytes = address, Path(cache_dir), cache_gigabytes
+        self.address, self.cache_dir = address, Path(cache_dir)
         self.elsewhere = "://" in address or address.startswith("local:")
-        self.fit = True
-        opened = self._open(self.cache_dir)
+        opened = self._open()
         self.version = Path(opened.input_dir.path).name
         index = json.loads(Path(opened.input_dir.path, "index.json").read_text(encoding="utf-8"))
         if not self.elsewhere and any(f".{index['config']['compression']}." in c["filename"] for c in index["chunks"]):
@@ -50,10 +44,11 @@ class Chunks:
                 f"{address}: its chunks are compressed as a whole, and would be unpacked into that folder; give "
                 "local:FOLDER instead of the folder, and they are unpacked into --data.cache_dir"
             )
-        sizes = [int(chunk["chunk_bytes"]) for chunk in index["chunks"]]
-        self.fit = not self.elsewhere or sum(sizes) <= cache_gigabytes * 1e9
-        if not self.fit and (least := LEAST_CHUNKS * max(sizes) / 1e9) > cache_gigabytes:
-            raise InputError(f"cache_gigabytes: expected room for {LEAST_CHUNKS} chunks of {address}, {least:g}")
+        size = sum(int(chunk["chunk_bytes"]) for chunk in index["chunks"]) / 1e9
+        if self.elsewhere and size > cache_gigabytes:
+            raise InputError(
+                f"cache_gigabytes: expected room for all chunks of {address}, {size:g}, got {cache_gigabytes}"
+            )
         self.sizes = torch.tensor([int(chunk["chunk_size"]) for chunk in index["chunks"]])  # samples of each
         self.starts = self.sizes.cumsum(0) - self.sizes
 
@@ -61,52 +56,29 @@ class Chunks:
         """Samples."""
         return int(self.sizes.sum())
 
-    def of(self, index: int) -> int:
-        """Number of the chunk that has a sample."""
-        return int(torch.searchsorted(self.starts, index, right=True)) - 1
-
-    def open(self) -> tuple[Any, FileLock | None]:
-        """litdata's own dataset, which reads a sample by its index; and what keeps its cache this process's own, for as
-        long as it is held."""
-        cache, lock = (self.cache_dir, None) if self.fit else self._own_cache()
-        dataset = self._open(cache, read=True)
+    def open(self) -> Any:
+        """litdata's own dataset, which reads a sample by its index."""
+        dataset = self._open(read=True)
         if Path(dataset.input_dir.path).name != self.version:
             raise InputError(f"{self.address} was written anew since this command began; start it again")
-        return dataset, lock
+        return dataset
 
-    def _own_cache(self) -> tuple[Path, FileLock]:
-        """An empty folder that no other process uses, and its lock, which ends with this process at the latest."""
-        for number in count():
-            folder = self.cache_dir / f"part-{number}"
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            # A chunk that was being read when its process ended would never be deleted.
-            shutil.rmtree(folder / "chunks", ignore_errors=True)
-            return folder / "chunks", lock
-        raise AssertionError
-
-    def _open(self, cache: Path, read: bool = False) -> Any:
+    def _open(self, read: bool = False) -> Any:
         try:
             from litdata import StreamingDataset
             from litdata.streaming.item_loader import PyTreeLoader
         except ModuleNotFoundError as error:
             raise InputError("StreamedImages needs litdata: pip install -e '.[streaming]'") from error
         logging.getLogger("litdata").setLevel(logging.ERROR)  # it warns of every cache of less than 25 GB
-        # Where all chunks fit nothing is to be deleted, and litdata's own count of them is not exact.
-        size = 2**60 if self.fit else int(self.cache_gigabytes * 1e9)
         loader = PyTreeLoader()
-        # Else litdata 0.2.76 reads a whole chunk for each sample of it. No other process deletes what is mapped here.
+        # Else litdata 0.2.76 reads a whole chunk for each sample of it. What is mapped here is never deleted.
         loader.set_mmap_allowed_chunks(range(2**31))
         try:
-            with self._alone(cache):
+            with self._alone():
                 dataset = StreamingDataset(
                     self.address,
-                    cache_dir=str(cache),
-                    max_cache_size=size,
+                    cache_dir=str(self.cache_dir),
+                    max_cache_size=2**60,  # nothing is to be deleted: all of them fit
                     item_loader=loader,
                     batch_decode=0,  # else 256 neighbours of each sample, which are not the ones that come next
                 )
@@ -121,12 +93,12 @@ class Chunks:
                 f"chunks ({type(error).__name__}: {first})"
             ) from error
 
-    def _alone(self, cache: Path) -> AbstractContextManager[Any]:
+    def _alone(self) -> AbstractContextManager[Any]:
         """While a cache is made: several processes that start at once would delete each other's."""
         if not self.elsewhere:
             return nullcontext()
-        cache.mkdir(parents=True, exist_ok=True)
-        return FileLock(cache / "opening.lock")
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.cache_dir / "opening.lock")
 
 
 class ChunkSampler(EpochSampler):
@@ -173,7 +145,6 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, chunks: Chunks, num_classes: int, shape: tuple[int, ...] | None = None) -> None:
         self.chunks, self.num_classes = chunks, num_classes
         self._opened: tuple[int, Any] | None = None  # the process that has opened it
-        self._read_chunks: list[int] = []  # by it
         self.shape = shape
         if shape is None:
             self.shape = tuple(self._read(0)[0].shape)
@@ -193,16 +164,14 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def close(self) -> None:
         """Let go of what this process has opened, so that no worker inherits it; reading opens it again."""
-        if self._opened is not None and not self.chunks.fit:
-            shutil.rmtree(self._opened[1][0].input_dir.path, ignore_errors=True)
-        self._opened, self._read_chunks = None, []
+        self._opened = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def _read(self, index: int) -> tuple[Tensor, int]:
         """One sample, held against what is expected of it."""
-        sample = self._dataset(index)[index]
+        sample = self._dataset()[index]
         if not isinstance(sample, dict) or not {"image", "target"} <= sample.keys():
             found = ", ".join(map(str, sample)) if isinstance(sample, dict) else type(sample).__name__
             raise self._wrong(index, f"expected a dictionary with image and target, got {found}")
@@ -217,15 +186,8 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
     def _wrong(self, index: int, what: str) -> InputError:
         return InputError(f"{self.chunks.address}: sample {index}: {what}")
 
-    def _dataset(self, index: int) -> Any:
+    def _dataset(self) -> Any:
         """litdata's dataset of this process: one that a fork inherits has the threads and handles of its parent."""
         if self._opened is None or self._opened[0] != getpid():
-            self._opened, self._read_chunks = (getpid(), self.chunks.open()), []
-        if not self.chunks.fit and (chunk := self.chunks.of(index)) not in self._read_chunks[-1:]:
-            if chunk in self._read_chunks:
-                # A new epoch. litdata 0.2.76 would first fetch the chunk again and then delete it, as asked in the old.
-                opened = self.chunks.open()
-                self.close()
-                self._opened = getpid(), opened
-            self._read_chunks.append(chunk)
-        return self._opened[1][0]
+            self._opened = getpid(), self.chunks.open()
+        return self._opened[1]

@@ -16,7 +16,7 @@ STATISTICS_CHUNKS, STATISTICS_SAMPLES = 8, 2048
 
 
 class StreamedImages(ImageDataModule):
-    """Images that lie in an object store, or are too many for this machine's disk: `root/train`, `root/val` and
+    """Images that lie in an object store, or in a folder larger than memory: `root/train`, `root/val` and
     `root/test`, each written by litdata (`pip install -e ".[streaming]"`) from samples of an image, uint8 (channels,
     height, width), all of one shape, and its class:
 
@@ -28,7 +28,7 @@ class StreamedImages(ImageDataModule):
             litdata.optimize(sample, shuffled_paths, "s3://bucket/pets/train", chunk_bytes="64MB", num_workers=4)
 
     Write them in a random order: training shuffles the chunks, and the samples within each, and a batch is cut from one
-    or two chunks. Chunks are kept in `cache_dir` and fetched once, if there is room for them. The order is a function
+    or two chunks. Chunks are kept in `cache_dir` and fetched once, each when it is first read. The order is a function
     of (seed, epoch) and not of the workers, so that `litnets resume` is exact with any number of them; several
     processes take a part of it each. Set `num_workers` to about the number of processors.
 
@@ -41,9 +41,8 @@ class StreamedImages(ImageDataModule):
         num_classes: Number of classes; a target that is none of them stops the run.
         class_names: Their names (default: 0, 1, 2 ...).
         cache_dir: Folder for chunks from an object store; what is in a folder is read where it is.
-        cache_gigabytes: What they may take there (10^9 bytes), for each of the three splits. Where a split is larger,
-            each process that reads (the workers, on each device) fetches all of it in every epoch, keeping that much
-            of it: `num_workers: 1` is best there.
+        cache_gigabytes: What they may take there (10^9 bytes), for each of the three splits. A split that is larger is
+            refused: it is fetched once, and then read from there.
         **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
     """
 
