@@ -210,7 +210,7 @@ def test_arguments_that_do_not_fit(written: Path, arguments: dict[str, Any], mes
 
 
 def test_too_little_room(written: Path) -> None:
-    with pytest.raises(InputError, match=r"cache_gigabytes: expected room for all of local:.*train"):
+    with pytest.raises(InputError, match=r"cache_gigabytes: expected room for all chunks of local:.*train"):
         ready(f"local:{written}", cache_gigabytes=1e-6)
 
 
