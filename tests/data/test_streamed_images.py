@@ -17,7 +17,7 @@ from torch import Tensor
 from litnets.__main__ import main
 from litnets.data import StreamedImages
 from litnets.data.datamodule import channel_statistics
-from litnets.data.streamed import ChunkSampler
+from litnets.data.streamed import Chunks, ChunkSampler, StreamedDataset
 from litnets.data.streamed_images import statistics_sample
 from litnets.errors import InputError
 from tests import interruptions
@@ -235,8 +235,9 @@ def test_nothing_there(tmp_path: Path, prefix: str, written: Path) -> None:
 def test_samples_that_are_something_else(tmp_path: Path, samples: list[Any], message: str) -> None:
     first = [{"image": np.zeros((3, 8, width), kind), "target": target} for kind, width, target in samples]
     write_streamed(tmp_path, train=first or [{"picture": np.zeros(3)}])
+    chunks = Chunks(str(tmp_path / "train"), "cache", 1.0)
     with pytest.raises(InputError, match=f"train: {message}"):
-        StreamedImages(str(tmp_path), num_classes=10).setup()
+        StreamedDataset(chunks, num_classes=10).__getitems__(range(len(chunks)))
 
 
 def test_compressed_chunks_are_not_unpacked_into_a_folder(tmp_path: Path, written: Path) -> None:

@@ -1,5 +1,6 @@
 """StreamedImages: images in an object store, or in a folder, that are fetched while they are trained on."""
 
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -89,13 +90,18 @@ class StreamedImages(ImageDataModule):
             chunks = Chunks(f"{self.root}/{part}", self.cache_dir, self.cache_gigabytes)
             dataset = StreamedDataset(chunks, self.num_classes, self._shape)
             self._shape = dataset.shape
-            if part == "train" and not self.mean:
-                images = torch.cat([dataset.__getitems__(indices)[0] for indices in statistics_sample(chunks)])
-                self.mean, self.std = channel_statistics(images, torch.arange(len(images)))
             dataset.close()
             # It gives batches as an ArrayDataset does, and the loaders ask no more of it.
             splits[part] = cast(ArrayDataset, dataset)
         return splits
+
+    @cached_property
+    def _statistics(self) -> tuple[list[float], list[float]]:
+        self.be_ready()
+        train: Any = self.splits["train"]
+        images = torch.cat([train.__getitems__(indices)[0] for indices in statistics_sample(train.chunks)])
+        train.close()
+        return channel_statistics(images, torch.arange(len(images)))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}
