@@ -27,9 +27,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for source in (datasets.MNIST, datasets.FashionMNIST):
         checksums = write_mnist(tmp_path / "tiny", source.__name__)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
-    write_cifar10(tmp_path / "tiny", monkeypatch)
+    write_cifar10(tmp_path / "tiny", monkeypatch, each=60)  # so that each class is in the validation split
     write_ett(tmp_path / "tiny", monkeypatch)
-    write_fsdd(tmp_path / "tiny", recordings=15)  # so that each class is in the validation split
+    write_fsdd(tmp_path / "tiny", recordings=15)  # likewise
     tiny_names(tmp_path / "tiny", monkeypatch)
     return ["--data.data_dir", str(tmp_path / "tiny")]
 
