@@ -317,6 +317,7 @@ def interrupted(written: Path, ways: list[str], batches: list[int], *options: st
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An epoch has 13 batches."""
     args = [*COMMAND, "--data.root", f"local:{written}", "--data.augment", "[RandomFlip]", "--data.num_workers", "2"]
