@@ -16,6 +16,13 @@ def smallest_type(size: int) -> torch.dtype:
     return torch.uint8 if size <= 2**8 else torch.int16 if size <= 2**15 else torch.int32
 
 
+def gather(values: Tensor, chosen: Tensor) -> Tensor:
+    """`values[chosen]` along the first dimension, for a tensor or for what is read from files as if it were one."""
+    if isinstance(values, Tensor) and chosen.ndim == 1:
+        return values.index_select(0, chosen)  # copied row by row instead of value by value
+    return values[chosen]
+
+
 class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
     """Inputs and targets in memory, each `(samples, ...)` and in its smallest type; `indices` chooses a split.
 
@@ -32,10 +39,7 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
 
     def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
         chosen = self.indices[index]
-        if chosen.ndim == 0 or not isinstance(self.inputs, Tensor):  # what is read from files when it is asked for
-            return self.inputs[chosen], self.targets[chosen]
-        # What inputs[chosen] gives, but copied row by row instead of value by value.
-        return self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
+        return gather(self.inputs, chosen), gather(self.targets, chosen)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:
         return self[torch.as_tensor(indices)]

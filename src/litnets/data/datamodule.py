@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from litnets.data.augment import Augmentation
-from litnets.data.batches import ArrayDataset, EpochSampler, Inputs, RaggedDataset, TensorBatchSampler, whole_batch
+from litnets.data.batches import (
+    ArrayDataset,
+    EpochSampler,
+    Inputs,
+    RaggedDataset,
+    TensorBatchSampler,
+    gather,
+    whole_batch,
+)
 from litnets.data.folders import names_in, new_files, read_all
 from litnets.data.image_files import SUFFIXES, ImageFiles
 from litnets.errors import InputError
@@ -177,8 +185,11 @@ class ArrayDataModule(LightningDataModule):
         return DataLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
 
     def _sampler(self, dataset: Split, shuffle: bool) -> EpochSampler:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return EpochSampler(len(dataset), shuffle, global_seed(), rank, world)
+        return EpochSampler(len(dataset), shuffle, global_seed(), *self._process())
+
+    def _process(self) -> tuple[int, int]:
+        """Index of this process, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
@@ -299,8 +310,9 @@ def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], li
     pixels = math.prod(images.shape[2:])
     # So few values at a time that they stay in the processor's cache; in the order in which they lie on a disk.
     for chunk in indices.sort().values.split(max(1, 2**18 // (images.shape[1] * pixels))):
-        raw = images.index_select(0, chunk) if isinstance(images, Tensor) else images[chunk]
-        values = raw.flatten(2).double()  # (N, C, pixels); whole numbers, of which float64 holds all below 2^53
+        values = (
+            gather(images, chunk).flatten(2).double()
+        )  # (N, C, pixels); whole numbers, of which float64 holds all below 2^53
         sums += values.sum((0, 2))
         squares += values.square_().sum((0, 2))
     count = len(indices) * pixels

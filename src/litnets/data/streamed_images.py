@@ -117,8 +117,7 @@ class StreamedImages(ImageDataModule):
     def _sampler(self, dataset: Any, shuffle: bool) -> EpochSampler:
         if not isinstance(dataset, StreamedDataset):  # new images, in memory
             return super()._sampler(dataset, shuffle)
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return ChunkSampler(dataset.chunks, shuffle, global_seed(), rank, world)
+        return ChunkSampler(dataset.chunks, shuffle, global_seed(), *self._process())
 
 
 def statistics_sample(chunks: Chunks) -> list[Tensor]:
