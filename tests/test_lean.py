@@ -2,85 +2,259 @@ import os
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
-from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from litnets.cli import Command
-from litnets.lean import Unprofiled, leave_out_empty_hooks, stop_looking_for_gpus
+from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
 from litnets.signals import Signals
 
-pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The '.*_dataloader' does not have many workers",
+    "ignore:`training_step` returned `None`",
+    "ignore:Trying to infer the `batch_size`",
+)
+HOOKS = [
+    "on_train_epoch_start",
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+    "on_validation_start",
+    "on_train_epoch_end",
+]
 FIT = ["fit", "--model", "MLPClassifier", "--data", "XOR", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
 FIT += ["--trainer.log_every_n_steps", "1"]
 
 
-class Lone(Callback):
-    """Has one hook of a step; Lightning must not call the others."""
-
-    def __init__(self):
-        self.called = []
-
-    def on_train_batch_end(self, *args):
-        self.called.append("end")
-
-
-class Heir(Lone):
-    def on_before_backward(self, *args):
-        self.called.append("backward")
-
-
 class Model(LightningModule):
-    def __init__(self):
+    """Writes down every hook of its own and, through `Witness`, of a callback: where it was called and with what."""
+
+    def __init__(self, returns="dict", scheduler=None, optimizer=torch.optim.SGD):
         super().__init__()
-        self.net = nn.Linear(2, 1)
+        self.net, self.drop = nn.Linear(2, 1), nn.Dropout(0.5)
+        self.returns, self.scheduler, self.make = returns, scheduler, optimizer
+        self.events = []
+
+    def note(self, who, name, *args):
+        progress = self.trainer.fit_loop.epoch_loop.state_dict()
+        counted = {key: value for key, value in progress.items() if "progress" in key}
+        values = [arg.tolist() if isinstance(arg, torch.Tensor) else described(arg) for arg in args]
+        grads = [None if p.grad is None else p.grad.tolist() for p in self.parameters()]
+        self.events.append((who, name, self._current_fx_name, values, grads, str(counted), torch.is_grad_enabled()))
 
     def training_step(self, batch, batch_idx):
-        return self.net(batch[0]).mean()
+        self.note("module", "training_step", batch, batch_idx)
+        loss = self.net(self.drop(batch)).square().mean()
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        none = self.returns == "none" and batch_idx == 1
+        return None if none else loss if self.returns != "dict" else {"loss": loss, "more": batch_idx}
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val", self.net(batch).mean())
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
+        optimizer = self.make(self.parameters(), 0.1)
+        if self.scheduler is None:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        return [optimizer], [{"scheduler": schedule, "interval": self.scheduler}]
 
 
-def fit(callbacks):
+def described(arg):
+    if isinstance(arg, dict):
+        return {k: (v.tolist(), v.requires_grad) if isinstance(v, torch.Tensor) else v for k, v in arg.items()}
+    return type(arg).__name__ if isinstance(arg, (torch.optim.Optimizer, torch.Tensor)) else arg
+
+
+def noted(name):
+    def hook(self, *args):
+        self.note("module", name, *args)
+
+    return hook
+
+
+class Eager(Model):
+    """Has every hook that a module may have and Lightning's step need not be taken for."""
+
+
+for hook in HOOKS[2:7]:
+    setattr(Eager, hook, noted(hook))
+
+
+class Witness(Callback):
+    def __init__(self, name="callback"):
+        self.name = name
+
+
+def witnessed(name):
+    def hook(self, trainer, module, *args):
+        module.note(self.name, name, *args)
+
+    return hook
+
+
+for hook in HOOKS:
+    setattr(Witness, hook, witnessed(hook))
+
+
+class Moving(LightningDataModule):
+    """Batches that it makes as they are moved, with hooks of its own."""
+
+    def train_dataloader(self):
+        return DataLoader(torch.arange(14.0).reshape(7, 2), batch_size=2)
+
+    def val_dataloader(self):
+        return DataLoader(torch.ones(2, 2))
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        return batch + 1
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch * 0.1 * torch.rand(1)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from torch.arange(6.0).reshape(3, 2)
+
+
+class Streaming(Moving):
+    def train_dataloader(self):
+        return DataLoader(Stream())
+
+
+def fit(lean, model, datamodule=Moving, **options):
+    """The trainer after a training by Lightning's loop or by ours."""
+    torch.manual_seed(3)
+    model = model()
+    seen = []
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(
         accelerator="cpu",
-        max_epochs=1,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
+        callbacks=[
+            Witness("first"),
+            LambdaCallback(on_before_zero_grad=lambda *args: seen.append("zero_grad")),
+            Witness("second"),
+        ],
         enable_model_summary=False,
-        profiler=Unprofiled(),
+        **{"max_epochs": 2, "num_sanity_val_steps": 0, **quiet, **options},
     )
-    leave_out_empty_hooks(trainer.callbacks)
-    trainer.fit(Model(), DataLoader(TensorDataset(torch.zeros(3, 2))))
+    if lean:
+        trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
+    trainer.fit(model, datamodule())
+    metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    weights = [p.tolist() for p in model.parameters()]
+    counts = trainer.fit_loop.state_dict(), trainer.global_step, trainer.current_epoch
+    return trainer, (model.events, seen, metrics, weights, counts)
 
 
-def test_hooks_that_are_there_are_called_and_the_others_are_not_prepared():
-    seen = []
-    lone, heir, given = Lone(), Heir(), LambdaCallback(on_before_zero_grad=lambda *args: seen.append("zero_grad"))
-    fit([lone, heir, given])
-    assert lone.called == ["end"] * 3
-    assert heir.called == ["backward", "end"] * 3
-    assert seen == ["zero_grad"] * 3
-    assert lone.on_before_zero_grad is None
-    assert callable(Callback.on_before_zero_grad)
+CASES = {
+    "a loss alone": (lambda: Model("loss"), {}),
+    "a dict": (Model, {}),
+    "no loss for a batch": (lambda: Model("none"), {}),
+    "every hook": (Eager, {}),
+    "a schedule of steps": (lambda: Model(scheduler="step"), {}),
+    "a schedule of epochs": (lambda: Model(scheduler="epoch"), {}),
+    "a closure that is called often": (lambda: Model(optimizer=torch.optim.LBFGS), {"max_epochs": 1}),
+    "mixed precision": (Eager, {"precision": "bf16-mixed"}),
+    "clipped gradients": (Eager, {"gradient_clip_val": 0.01}),
+    "clipped values": (Model, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
+    "an end within an epoch": (Eager, {"max_steps": 6, "max_epochs": -1}),
+    "validation within an epoch": (Model, {"val_check_interval": 2, "max_epochs": 1}),
+    "a length that nobody knows": (Model, {"datamodule": Streaming}),
+    "few batches": (Model, {"limit_train_batches": 2}),
+}
 
 
-def command(*options):
-    with Signals() as signals:
-        return Command([*FIT, "--trainer.enable_progress_bar", "false", *options], signals).trainer
+@pytest.mark.parametrize("case", CASES)
+def test_a_lean_step_does_what_lightnings_does(case):
+    model, options = CASES[case]
+    trainer, lean = fit(True, model, **options)
+    assert trainer.fit_loop.epoch_loop._step is not None
+    _, lightnings = fit(False, model, **options)
+    assert len(lean[0]) > 10
+    for ours, theirs in zip(lean[0], lightnings[0], strict=True):
+        assert ours == theirs
+    assert lean[1:] == lightnings[1:]
 
 
-def test_a_fit_is_not_profiled_unless_it_is_asked_for():
-    trainer = command()
-    assert isinstance(trainer.profiler, Unprofiled)
-    assert all(callback.on_after_backward is None for callback in trainer.callbacks)
+class Manual(Model):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.net(batch).mean())
+        optimizer.step()
+
+
+class OwnStep(Model):
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.events.append("own")
+
+
+class Skipping(Model):
+    def on_train_batch_start(self, batch, batch_idx):
+        return -1 if batch_idx == 2 else None
+
+
+class OnlyBatch(Model):
+    def training_step(self, batch):
+        return super().training_step(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (Manual, {}),
+        (OwnStep, {}),
+        (Skipping, {}),
+        (OnlyBatch, {}),
+        (Model, {"accumulate_grad_batches": 2}),
+        (Model, {"profiler": "simple"}),
+        (Model, {"precision": "64-true"}),
+    ],
+)
+def test_what_is_more_than_a_plain_step_is_left_to_lightning(model, options):
+    if options.get("precision") == "64-true":
+        options = {**options, "datamodule": Doubled}
+    trainer, found = fit(True, model, **options)
+    assert trainer.fit_loop.epoch_loop._step is None
+    assert found[1:] == fit(False, model, **options)[1][1:]
+    assert trainer.global_step > 2
+
+
+class Doubled(Moving):
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch.double()
+
+
+def test_a_mistake_in_a_step_is_said_as_lightning_says_it():
+    class Wrong(Model):
+        def training_step(self, batch, batch_idx):
+            return {"los": 1}
+
+    with pytest.raises(Exception, match="the 'loss' key needs to be present"):
+        fit(True, Wrong)
+
+
+def test_a_training_of_the_command_is_lean_unless_it_is_profiled(tmp_path):
+    def command(*options):
+        with Signals() as signals:
+            args = [*FIT, "--trainer.enable_progress_bar", "false", "--runs_dir", str(tmp_path), *options]
+            return Command(args, signals).trainer
+
+    assert command().fit_loop.epoch_loop._step is not None
     asked = command("--trainer.profiler", "simple")
-    assert isinstance(asked.profiler, SimpleProfiler)
+    assert asked.fit_loop.epoch_loop._step is None
     assert "run_training_batch" in asked.profiler.summary()
 
 

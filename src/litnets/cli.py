@@ -36,7 +36,7 @@ from litnets.checkpoint_io import WholeCheckpointIO
 from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, load_weights, usable_checkpoint
 from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
-from litnets.lean import Unprofiled, leave_out_empty_hooks, stop_looking_for_gpus
+from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
 from litnets.loggers import MetricsCSV
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
@@ -262,12 +262,11 @@ class Command(LightningCLI):
             config["plugins"].append(WholeCheckpointIO())
         if getattr(self.datamodule, "shards_itself", False):
             config["use_distributed_sampler"] = False
-        config["profiler"] = config["profiler"] or Unprofiled()
         try:
             trainer = AutoTrainer(
                 **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
             )
-            leave_out_empty_hooks(trainer.callbacks)  # type: ignore[attr-defined]
+            trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
             stop_looking_for_gpus()
             return trainer
         except BaseException:

@@ -38,7 +38,7 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
         return len(self.indices)
 
     def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
-        chosen = self.indices[index]
+        chosen = gather(self.indices, index) if isinstance(index, Tensor) else self.indices[index]
         return gather(self.inputs, chosen), gather(self.targets, chosen)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:

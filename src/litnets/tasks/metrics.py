@@ -16,8 +16,9 @@ class MeanLoss(MeanMetric):
     def update(self, value: Tensor | float, weight: Tensor | float | None = 1.0) -> None:
         """Add a batch's mean loss, a scalar, with its weight."""
         assert weight is not None
-        self.mean_value += value * weight
-        self.weight += weight
+        # `add_`, as an assignment to a module's attribute takes longer than the addition.
+        self.mean_value.add_(value * weight)
+        self.weight.add_(weight)
 
 
 class HitRate(Metric):
@@ -35,8 +36,8 @@ class HitRate(Metric):
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch: logits or probabilities `(N, classes)`, classes `(N,)`."""
-        self.hits += (outputs.argmax(1) == targets).sum()
-        self.samples += len(targets)
+        self.hits.add_((outputs.argmax(1) == targets).sum())
+        self.samples.add_(len(targets))
 
     def compute(self) -> Tensor:
         return self.hits / self.samples

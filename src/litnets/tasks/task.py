@@ -121,7 +121,10 @@ class Task(LightningModule):
         # Here, not in the step: a batch whose optimiser step did not come about is not counted.
         _, targets = batch
         self.train_loss.update(outputs["batch_loss"], self.loss_weight(targets))
-        self.train_metrics.update(self.train_metric_inputs(outputs["outputs"]), targets)
+        predictions = self.train_metric_inputs(outputs["outputs"])
+        # One by one: the collection takes as long again to find out which of them share a state.
+        for metric in self.train_metrics.values(copy_state=False):
+            metric.update(predictions, targets)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
