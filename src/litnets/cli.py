@@ -53,6 +53,7 @@ FACTS = (
     "num_classes",
     "class_names",
     "class_counts",
+    "class_shares",
     "multilabel",
     "num_targets",
     "target_names",

@@ -148,7 +148,7 @@ def test_there_are_some() -> None:
 def test_facts(build: Build) -> None:
     module = build()
     if module.num_classes is None:
-        assert module.class_counts is None
+        assert module.class_counts is module.class_shares is None
         kind = "channel" if forecasts(module) else "target"
         names, mean, std = (getattr(module, f"{kind}_{fact}") for fact in ("names", "mean", "std"))
         assert len(names) == len(mean) == len(std) == len(set(names))
@@ -159,6 +159,7 @@ def test_facts(build: Build) -> None:
     assert len(counts) == module.num_classes
     assert sum(counts) == len(module.splits["train"])
     assert min(counts) > 0
+    assert module.class_shares == pytest.approx([count / sum(counts) for count in counts])
 
 
 def test_splits_are_disjoint_and_none_is_empty(build: Build) -> None:

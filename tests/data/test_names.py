@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from litnets.data import Names
+from litnets.data.batches import EpochSampler
 from litnets.data.download import md5_of
 from litnets.errors import InputError
+from litnets.seeding import global_seed
 from tests.tiny_text import tiny_names
 
 
@@ -99,6 +102,41 @@ def test_another_file_is_refused(folder: Path) -> None:
     path.write_text(path.read_text() + "More\n")
     with pytest.raises(InputError, match=r"Greek.txt is not the file that belongs here: its MD5"):
         ready(folder)
+
+
+def test_a_name_is_trained_on_once_a_language(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for language, name in (("Greek", "Robor"), ("Greek", "Robor"), ("Greek", "robor"), ("Irish", "Robor")):
+        path = folder / "names" / f"{language}.txt"
+        path.write_text(path.read_text() + f"{name}\n")
+        monkeypatch.setitem(Names.files, language, md5_of(path))
+    for seed in range(9):  # the first in which the name is trained on
+        every, once = (ready(folder, split_seed=seed, train_copies=copies) for copies in (True, False))
+        if ("Robor", "Greek") in texts(every, "train"):
+            break
+    assert len(texts(every, "train")) > len(set(texts(every, "train")))
+    assert sorted(texts(once, "train")) == sorted(set(texts(every, "train")))
+    assert {("Robor", "Greek"), ("robor", "Greek"), ("Robor", "Irish")} <= set(texts(once, "train"))
+    for split in ("val", "test"):
+        assert texts(once, split) == texts(every, split)
+    assert once.state_dict() == every.state_dict()
+    counts = Counter(language for _, language in texts(every, "train"))
+    shares = [counts[name] / counts.total() for name in every.class_names]
+    assert once.class_shares == pytest.approx(shares) == every.class_shares
+    assert sum(once.class_counts or []) == len(once.splits["train"])
+
+
+def test_batches_of_names_of_any_length(folder: Path) -> None:
+    like, mixed = (ready(folder, batch_size=16, group_by_length=grouped) for grouped in (True, False))
+    spread = [
+        [(lengths.max() - lengths.min()).item() for (_, lengths), _ in data.train_dataloader()]
+        for data in (like, mixed)
+    ]
+    assert max(spread[0][:-1]) < sum(spread[1]) / len(spread[1])
+    chosen = torch.cat(list(mixed.train_dataloader().batch_sampler))  # type: ignore[arg-type]
+    assert torch.equal(chosen, EpochSampler(len(chosen), True, global_seed()).order())
+    assert max(max(lengths) - min(lengths) for (_, lengths), _ in mixed.val_dataloader()) > 5  # one batch
+    sampler: Any = mixed.val_dataloader().batch_sampler
+    assert torch.equal(sampler.lengths, mixed.splits["val"].split_lengths)  # type: ignore[union-attr]
 
 
 @pytest.fixture

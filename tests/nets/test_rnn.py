@@ -61,6 +61,43 @@ def test_padding_never_changes_an_answer(cell, bidirectional, pooling):
     torch.testing.assert_close(net(x, LENGTHS), alone)
 
 
+WIDTHS = (1, 2, 4, 12)  # the last is longer than any sequence with its ends
+
+
+def test_padding_never_changes_what_convolutions_find():
+    net = RNN(3, 42, 6, bidirectional=True, conv_widths=WIDTHS, conv_channels=5).eval()
+    x = sequences()
+    x[1, 1:] = torch.nan
+    alone = torch.cat([net(row[None, :length]) for row, length in zip(x, LENGTHS, strict=True)])
+    torch.testing.assert_close(net(x.nan_to_num(1e3), LENGTHS), alone)
+
+
+def test_convolutions_see_each_place_of_a_sequence_and_its_ends():
+    net = RNN(3, 42, 6, conv_widths=WIDTHS, conv_channels=5).eval()
+    x = sequences()
+    plain = RNN(3, 42, 6)
+    plain.load_state_dict(net.state_dict() | {"head.weight": torch.eye(42, 6), "head.bias": torch.zeros(42)}, False)
+    found = [plain(x, LENGTHS)[:, :6]]  # the pooled steps
+    for conv, width in zip(net.convs, WIDTHS, strict=True):
+        rows = []
+        for row, length in zip(x, LENGTHS, strict=True):
+            ends = torch.cat([torch.zeros(1, 3), row[:length], torch.zeros(1, 3)])
+            ends = torch.cat([ends, torch.zeros(max(0, width - len(ends)), 3)])
+            places = [
+                torch.einsum("tf,cft->c", ends[start : start + width], conv.weight) + conv.bias
+                for start in range(len(ends) - width + 1)
+            ]
+            rows.append(torch.stack(places).amax(0).clamp(min=0))
+        found.append(torch.stack(rows))
+    torch.testing.assert_close(net(x, LENGTHS), net.head(torch.cat(found, 1)))
+
+
+def test_every_convolution_learns():
+    net = RNN(3, 42, 6, conv_widths=WIDTHS, conv_channels=5)
+    nn.functional.cross_entropy(net(sequences(), LENGTHS), torch.tensor([0, 7, 41, 20])).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
 def test_equals_torchs_own_on_packed_sequences(cell, bidirectional, pooling, num_layers):

@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,80 @@ def test_balanced_weights_of_a_class_without_samples_are_finite():
 
 def test_class_counts_alone_weight_nothing():
     assert Classifier(nn.Identity(), 3, class_counts=[6, 3, 1]).criterion.weight is None
+
+
+COUNTS = [60, 25, 10, 4, 1]
+SHARES = [0.5, 0.1, 0.1, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("prior", "expected"), [("data", SHARES), ("balanced", [1 / 5] * 5), ([4.0, 3.0, 1.0, 1.0, 1.0], [4, 3, 1, 1, 1])]
+)
+def test_a_prior_moves_the_logits_in_training_alone(prior, expected):
+    logits, targets = logits_and_targets()
+    given = {"class_counts": COUNTS, "class_shares": SHARES, "label_smoothing": 0.2}
+    model = Classifier(nn.Identity(), 5, class_prior=prior, **given)
+    outputs, loss = model.learn(torch.from_numpy(logits), torch.from_numpy(targets))
+    moved = logits + np.log(np.array(COUNTS) / sum(COUNTS)) - np.log(np.array(expected) / sum(expected))
+    assert loss.item() == pytest.approx(cross_entropy(moved, targets, 0.2), abs=1e-5)
+    np.testing.assert_array_equal(outputs, logits)
+    plain = evaluate(logits, targets, **given)
+    assert evaluate(logits, targets, class_prior=prior, **given) == plain
+    np.testing.assert_array_equal(
+        model.predict_step((torch.from_numpy(logits), None), 0)["probability"], torch.from_numpy(logits).softmax(1)
+    )
+
+
+def test_what_cannot_tell_the_classes_apart_learns_the_prior():
+    model = Classifier(nn.Identity(), 5, class_prior="data", class_counts=COUNTS, class_shares=SHARES)
+    logits = torch.zeros(1, 5, requires_grad=True)
+    targets = torch.arange(5).repeat_interleave(torch.tensor(COUNTS))
+    optimizer = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
+
+    def step():
+        optimizer.zero_grad()
+        _, loss = model.learn(logits.expand(100, 5), targets)
+        loss.backward()
+        return loss
+
+    optimizer.step(step)
+    np.testing.assert_allclose(logits.softmax(1)[0].detach(), SHARES, atol=1e-3)
+
+
+def test_a_prior_goes_with_blended_inputs():
+    given = {"class_prior": "data", "class_counts": COUNTS, "class_shares": SHARES, "input_shape": (5,)}
+    torch.manual_seed(0)
+    model = MLPClassifier(num_classes=5, mixup=1.0, **given).eval()
+    x, targets = torch.randn(8, 5), torch.tensor([0, 1, 2, 3, 4, 0, 1, 2])
+    random.seed(1), torch.manual_seed(1)
+    mixed, others, share = model.mixing(x)
+    random.seed(1), torch.manual_seed(1)
+    outputs, loss = model.learn(x, targets)
+    moved = model(mixed) + torch.tensor(COUNTS).div(100).log() - torch.tensor(SHARES).log()
+    losses = [nn.functional.cross_entropy(moved, classes) for classes in (targets, targets[others])]
+    torch.testing.assert_close(loss, share * losses[0] + (1 - share) * losses[1])
+    torch.testing.assert_close(outputs, model(mixed))
+
+
+def test_a_prior_is_not_in_the_weights():
+    given = {"class_prior": "balanced", "class_counts": COUNTS}
+    assert not Classifier(nn.Identity(), 5, **given).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"class_prior": "balanced"}, "class_prior: the data do not say how many samples"),
+        ({"class_prior": "data", "class_counts": COUNTS}, "class_prior: the data do not say how often"),
+        ({"class_prior": [1.0, 2.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0, one a class"),
+        ({"class_prior": [1.0, 2.0, 0.0, 1.0, 1.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0"),
+        ({"class_prior": "balanced", "class_counts": COUNTS, "loss": "MultiMarginLoss"}, "class_prior: it fits one"),
+        ({"class_prior": "balanced", "class_counts": COUNTS, "multilabel": True}, "class_prior: it fits one class"),
+    ],
+)
+def test_a_prior_that_does_not_fit_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        Classifier(nn.Identity(), 5, **given)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -41,6 +41,7 @@ class ArrayDataModule(LightningDataModule):
       `(features,)` of a row of a table; None for a size that differs from sample to sample, so `(None,)` are tokens.
     - `vocab_size`: number of tokens, 0 being the padding.
     - `num_classes`, `class_names`: where a target is a class, or, with `multilabel`, one flag for each class.
+    - `class_counts`, `class_shares`: samples of each class that are trained on, and how often each is met.
     - `num_targets`, `target_names`, `target_mean`, `target_std`: where a target is numbers, in their own units; mean
       and standard deviation of each, from the training split.
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
@@ -61,6 +62,8 @@ class ArrayDataModule(LightningDataModule):
 
     input_shape: tuple[int | None, ...]
     num_classes: int | None = None
+
+    group_by_length = True  # whether a training batch holds sequences of like length
 
     # New samples to predict, and their names (of files), if they have some, once they have been read.
     predict_path: Path | None = None
@@ -128,6 +131,13 @@ class ArrayDataModule(LightningDataModule):
         counts = targets.sum(0) if targets.ndim > 1 else targets.bincount(minlength=self.num_classes)
         return counts.tolist()
 
+    @property
+    def class_shares(self) -> list[float] | None:
+        """How often each class (or flag) is met, as a share of the training split; None where there are no classes. It
+        says other than `class_counts` where not all of that split is trained on."""
+        counts = self.class_counts
+        return None if counts is None else [count / sum(counts) for count in counts]
+
     def train_dataloader(self) -> Loader:
         # To overfit some batches they must be the same ones in every epoch.
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
@@ -175,11 +185,12 @@ class ArrayDataModule(LightningDataModule):
     def _loader(self, split: str, shuffle: bool) -> Loader:
         training = split == "train"
         dataset = self.splits[split]
+        grouped = self.group_by_length or not training  # where nothing is learnt the neighbours do not matter
         batches = TensorBatchSampler(
             self._sampler(dataset, shuffle),
             self.batch_size if training else self.eval_batch_size,
             drop_last=training and self.drop_last,
-            lengths=dataset.split_lengths if isinstance(dataset, RaggedDataset) else None,
+            lengths=dataset.split_lengths if grouped and isinstance(dataset, RaggedDataset) else None,
             start=self._start if training else (0, 0),
         )
         return DataLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())

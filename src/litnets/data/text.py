@@ -32,6 +32,11 @@ class TextDataModule(ArrayDataModule):
         min_count: How often the training texts must have a token; a rarer one is read as the unknown token.
         token_dropout: Share of the tokens of a training batch that are read as the unknown one, so that no text is
             learnt by heart (Iyyer et al. 2015).
+        train_copies: Whether a text that stands in the training split several times, in one class, is trained on each
+            time. Where that would have it learnt by heart, `false` takes it once (Lee et al. 2022); with the model's
+            `class_prior: data` the classes still are as likely as they are with all copies.
+        group_by_length: Whether a training batch holds texts of like length, which leaves little padding to compute;
+            `false` mixes them, which trains better where the length tells the class.
         text_column: Column of the texts, in a file with columns.
         predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the column of the texts, with or
             without one of classes, or a folder of `.txt` files, at any depth, or a single one. The texts of
@@ -49,6 +54,8 @@ class TextDataModule(ArrayDataModule):
         max_vocab_size: int = 10_000,
         min_count: int = 2,
         token_dropout: float = 0.0,
+        train_copies: bool = True,
+        group_by_length: bool = True,
         text_column: str = "text",
         predict_path: str | None = None,
         **loading: Any,
@@ -61,6 +68,7 @@ class TextDataModule(ArrayDataModule):
         self.tokens, self.lowercase, self.max_length = tokens, lowercase, max_length
         self.max_vocab_size, self.min_count = max_vocab_size, min_count
         self.token_dropout, self.text_column = token_dropout, text_column
+        self.train_copies, self.group_by_length = train_copies, group_by_length
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.vocabulary: Vocabulary | None = None
         self.known_classes: list[str] = []
@@ -91,6 +99,13 @@ class TextDataModule(ArrayDataModule):
         self.be_ready()
         return self.known_classes
 
+    @property
+    def class_shares(self) -> list[float]:
+        """How often each class is met, as a share of the training split with all of its copies."""
+        self.be_ready()
+        counts = self._train_targets.long().bincount(minlength=self.num_classes)
+        return (counts / counts.sum()).tolist()
+
     def load(self) -> dict[str, RaggedDataset]:
         samples, split = self.read()
         texts = self._normalize(samples)
@@ -101,10 +116,14 @@ class TextDataModule(ArrayDataModule):
             learnt_from = [texts[i] for i in train]
             self.vocabulary = Vocabulary.learn(self.tokens, learnt_from, self.max_vocab_size, self.min_count)
         values, lengths = self._encode(texts)
-        return {
-            name: RaggedDataset(values, lengths, targets, indices)
-            for name, indices in zip(("train", "val", "test"), split, strict=True)
-        }
+        self._train_targets = targets[split[0]]
+        if not self.train_copies:
+            first: dict[tuple[str, str], int] = {}
+            for i in train:
+                first.setdefault((texts[i], samples[i].label), i)
+            train = list(first.values())
+        parts = {"train": torch.tensor(train), "val": split[1], "test": split[2]}
+        return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in parts.items()}
 
     def load_new(self, path: Path) -> RaggedDataset:
         if self.vocabulary is None:  # no checkpoint

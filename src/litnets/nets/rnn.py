@@ -1,12 +1,14 @@
 """RNN: a recurrent network for sequences, padded or not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from litnets.nets.initialization import Init, initialize
+from litnets.nets.sequence import inside
 
 Cell = Literal["rnn", "gru", "lstm"]
 Pooling = Literal["last", "mean", "max", "attention"]
@@ -33,6 +35,10 @@ class RNN(nn.Module):
         pooling: How the steps become one vector: `last` (the last valid step of each direction), `mean`, `max`, or
             `attention` (a learnt weight for each step).
         init: How the weights start, see `litnets.nets.initialization.initialize`.
+        conv_widths: Steps that convolutions beside the recurrent layers see, one for each width: which short patterns
+            are in the sequence, wherever (Kim 2014). The largest answer of each channel joins the pooled steps before
+            the linear layer.
+        conv_channels: Channels of each of these convolutions.
     """
 
     def __init__(
@@ -46,6 +52,8 @@ class RNN(nn.Module):
         dropout: float = 0.0,
         pooling: Pooling = "last",
         init: Init = "default",
+        conv_widths: Sequence[int] = (),
+        conv_channels: int = 128,
     ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
@@ -57,7 +65,9 @@ class RNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.pooling = pooling
         self.attention = nn.Linear(width, 1, bias=False) if pooling == "attention" else None
-        self.head = nn.Linear(width, out_features)
+        self.conv_widths = tuple(conv_widths)
+        self.convs = nn.ModuleList(nn.Conv1d(input_size, conv_channels, width) for width in conv_widths)
+        self.head = nn.Linear(width + conv_channels * len(conv_widths), out_features)
         initialize(self, init, "tanh")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -70,6 +80,7 @@ class RNN(nn.Module):
         last = lengths.unsqueeze(1) - 1  # (N, 1)
         # Position t of the reversed sequence is position length - 1 - t; the padding stays behind the end.
         reverse = torch.where(steps <= last, last - steps, steps)  # (N, T)
+        patterns = self._patterns(x, lengths)
         for i, forward_layer in enumerate(self.forwards):
             if i:
                 x = self.dropout(x)
@@ -77,8 +88,24 @@ class RNN(nn.Module):
             if self.backwards:
                 out = torch.cat([out, _gather(self.backwards[i](_gather(x, reverse))[0], reverse)], dim=2)  # (N, T, 2H)
             x = out
-        out_features: Tensor = self.head(self.dropout(self._pool(x, steps, last)))
+        pooled = torch.cat([self._pool(x, steps, last), *patterns], dim=1)
+        out_features: Tensor = self.head(self.dropout(pooled))
         return out_features
+
+    def _patterns(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
+        """`(N, T, input_size)` -> for each convolution the maxima of its channels over the steps, `(N, channels)`."""
+        if not self.convs:
+            return []
+        # A step of zeros at each end shows where a sequence begins and ends; more where all are shorter than a pattern.
+        behind = max(1, max(self.conv_widths) - 1 - x.shape[1])
+        x = pad(x.masked_fill(~inside(x, lengths).unsqueeze(2), 0).transpose(1, 2), (1, behind))  # (N, F, T + 2)
+        found = []
+        for conv, width in zip(self.convs, self.conv_widths, strict=True):
+            out = conv(x)  # (N, channels, places)
+            places = (lengths + 3 - width).clamp(min=1)  # where the pattern lies between the two ends
+            outside = ~inside(out.transpose(1, 2), places)
+            found.append(out.masked_fill(outside.unsqueeze(1), -torch.inf).amax(2).relu())
+        return found
 
     def _pool(self, x: Tensor, steps: Tensor, last: Tensor) -> Tensor:
         """`(N, T, width)` -> `(N, width)`."""

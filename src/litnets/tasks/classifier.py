@@ -44,6 +44,7 @@ class Classifier(Task):
         num_classes: Number of classes; linked from the data.
         class_names: Their names, for the results; linked from the data.
         class_counts: Training samples of each class, for balanced weights; linked from the data.
+        class_shares: How often each class is met in the data, for `class_prior: data`; linked from the data.
         multilabel: Whether a target is one flag for each class; linked from the data.
         loss: Loss of torch.nn by name, or the dotted path of your own, a class that is called with logits and targets.
             By default CrossEntropyLoss, for flags BCEWithLogitsLoss.
@@ -51,6 +52,11 @@ class Classifier(Task):
         label_smoothing: Share of the target spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), as in scikit-learn,
             counted from the training split.
+        class_prior: How likely each class is where the network will be used, if other than among the training samples:
+            a number for each, `balanced` for equally likely (better recall and F1 of rare classes, lower accuracy), or
+            `data` for what the data state of themselves, where they train on a text once that they have many times. The
+            training adds log(share of the training samples / prior) to the logits, so that without it they are
+            right for that prior (Menon et al. 2021, the logit-adjusted loss).
         mixup: Blend each training input with another one, and their losses likewise, by a share drawn for each batch
             from Beta(mixup, mixup) (Zhang et al. 2018); 0 blends nothing. The training's accuracy then is that of
             blends.
@@ -62,7 +68,7 @@ class Classifier(Task):
         **task: Arguments of `Task`: the optimiser and its schedule.
 
     Raises:
-        InputError: Data without classes, a loss that does not fit them, or class weights that do not;
+        InputError: Data without classes, a loss that does not fit them, or class weights or a prior that do not;
             inputs that cannot be mixed, or are no images to be mirrored.
     """
 
@@ -75,11 +81,13 @@ class Classifier(Task):
         num_classes: int | None,
         class_names: list[str] | None = None,
         class_counts: list[int] | None = None,
+        class_shares: list[float] | None = None,
         multilabel: bool | None = None,
         loss: str | None = None,
         loss_args: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
         class_weights: list[float] | Literal["balanced"] | None = None,
+        class_prior: list[float] | Literal["balanced", "data"] | None = None,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         test_views: Views = "one",
@@ -99,6 +107,12 @@ class Classifier(Task):
         if weights is not None:
             arguments["weight"] = weights
         self.criterion = self._criterion(count, loss, arguments, loss_args or {})
+        self.adjustment: Tensor | None  # (num_classes,), added to the logits in training
+        self.register_buffer("adjustment", None, persistent=False)
+        if class_prior is not None:
+            if self.multilabel or not isinstance(self.criterion, nn.CrossEntropyLoss):
+                raise InputError("class_prior: it fits one class a sample and CrossEntropyLoss; leave one of them out")
+            self.adjustment = _adjustment(class_prior, class_counts, class_shares, count)
         fast: dict[str, Any] = {"validate_args": False}
         fast["num_labels" if self.multilabel else "num_classes"] = count
         kinds = _FLAG_METRICS if self.multilabel else _CLASS_METRICS
@@ -127,10 +141,12 @@ class Classifier(Task):
 
     def learn(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self.mixing is None:
-            return super().learn(inputs, targets)
+            outputs: Tensor = self(inputs)
+            return outputs, self.loss(self._adjust(outputs), targets)
         mixed, others, share = self.mixing(inputs)
-        outputs: Tensor = self(mixed)
-        return outputs, share * self.loss(outputs, targets) + (1 - share) * self.loss(outputs, targets[others])
+        outputs = self(mixed)
+        adjusted = self._adjust(outputs)
+        return outputs, share * self.loss(adjusted, targets) + (1 - share) * self.loss(adjusted, targets[others])
 
     def loss_weight(self, targets: Tensor) -> Tensor | int:
         # The only loss here whose mean is one over the weights of the samples.
@@ -173,6 +189,10 @@ class Classifier(Task):
 
     def _see(self, inputs: Inputs) -> Tensor:
         return mean_over_views(self, inputs, self.test_views)
+
+    def _adjust(self, outputs: Tensor) -> Tensor:
+        """What is likely by `class_prior` as it is likely among the training samples."""
+        return outputs if self.adjustment is None else outputs + self.adjustment
 
     def _criterion(
         self, count: int, loss: str | None, arguments: dict[str, Any], loss_args: dict[str, Any]
@@ -250,3 +270,25 @@ def _class_weights(
     if len(given) != num_classes:
         raise InputError(f"class_weights: expected {num_classes} numbers, one a class, got {len(given)}")
     return torch.tensor(given, dtype=torch.float)
+
+
+def _adjustment(
+    given: list[float] | Literal["balanced", "data"],
+    counts: list[int] | None,
+    shares: list[float] | None,
+    num_classes: int,
+) -> Tensor:
+    """log(share of the training samples / prior) of each class, `(num_classes,)`."""
+    if counts is None:
+        raise InputError("class_prior: the data do not say how many samples a class has; leave it out")
+    if given == "data":
+        if shares is None:
+            raise InputError("class_prior: the data do not say how often each class is met; give a list of numbers")
+        prior = shares
+    else:
+        prior = [1.0] * num_classes if given == "balanced" else given
+    if len(prior) != num_classes or min(prior) <= 0:
+        raise InputError(f"class_prior: expected {num_classes} numbers above 0, one a class, got {prior}")
+    trained = torch.tensor([max(count, 1) for count in counts], dtype=torch.float)  # as for balanced weights
+    wanted = torch.tensor(prior, dtype=torch.float)
+    return (trained / trained.sum()).log() - (wanted / wanted.sum()).log()

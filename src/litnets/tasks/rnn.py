@@ -28,6 +28,9 @@ class RNNClassifier(Classifier):
         dropout: Probability that a unit is dropped between layers and before the last layer.
         pooling: How the steps become one vector: `last` (valid one), `mean`, `max` or `attention`.
         init: How the weights start.
+        conv_widths: Steps that convolutions beside the recurrent layers see, one for each width, for short patterns;
+            none by default (Kim 2014).
+        conv_channels: Channels of each of these convolutions.
         **task: Arguments of `Classifier` and `Task`.
     """
 
@@ -44,6 +47,8 @@ class RNNClassifier(Classifier):
         dropout: float = 0.0,
         pooling: Pooling = "last",
         init: Init = "default",
+        conv_widths: Sequence[int] = (),
+        conv_channels: int = 128,
         **task: Any,
     ) -> None:
         net = RNN(
@@ -56,6 +61,8 @@ class RNNClassifier(Classifier):
             dropout,
             pooling,
             init,
+            conv_widths,
+            conv_channels,
         )
         super().__init__(embedded(net, vocab_size, embedding_size, init), num_classes=num_classes, **task)
 
