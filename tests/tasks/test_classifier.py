@@ -159,9 +159,11 @@ def test_a_prior_goes_with_blended_inputs():
     torch.manual_seed(0)
     model = MLPClassifier(num_classes=5, mixup=1.0, **given).eval()
     x, targets = torch.randn(8, 5), torch.tensor([0, 1, 2, 3, 4, 0, 1, 2])
-    random.seed(1), torch.manual_seed(1)
+    random.seed(1)
+    torch.manual_seed(1)
     mixed, others, share = model.mixing(x)
-    random.seed(1), torch.manual_seed(1)
+    random.seed(1)
+    torch.manual_seed(1)
     outputs, loss = model.learn(x, targets)
     moved = model(mixed) + torch.tensor(COUNTS).div(100).log() - torch.tensor(SHARES).log()
     losses = [nn.functional.cross_entropy(moved, classes) for classes in (targets, targets[others])]
