@@ -181,3 +181,8 @@ def test_dropout_between_layers():
     net(torch.ones(1, 50, 3))
     assert (seen[0] == 0).sum() == 0
     assert (seen[1] == 0).float().mean().item() == pytest.approx(0.25, abs=0.08)
+
+
+def test_a_convolution_over_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"conv_widths: expected at least 1 step each, got \[2, 0\]"):
+        RNN(3, 42, 6, conv_widths=(2, 0))

@@ -39,6 +39,9 @@ class RNN(nn.Module):
             are in the sequence, wherever (Kim 2014). The largest answer of each channel joins the pooled steps before
             the linear layer.
         conv_channels: Channels of each of these convolutions.
+
+    Raises:
+        ValueError: A convolution over less than one step.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class RNN(nn.Module):
         conv_channels: int = 128,
     ) -> None:
         super().__init__()
+        if min(conv_widths, default=1) < 1:
+            raise ValueError(f"conv_widths: expected at least 1 step each, got {list(conv_widths)}")
         directions = 2 if bidirectional else 1
         width = hidden_size * directions
         sizes = [input_size] + [width] * (num_layers - 1)
