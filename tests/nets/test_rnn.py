@@ -147,6 +147,14 @@ def test_an_image_is_read_row_by_row():
     torch.testing.assert_close(net(images), net(rows))
 
 
+def test_an_image_is_read_some_rows_at_a_time():
+    images = torch.randn(2, 3, 6, 4)
+    rows = images.transpose(1, 2).flatten(2)  # (2, 6, 12)
+    steps = torch.stack([torch.cat([rows[:, 2 * t], rows[:, 2 * t + 1]], 1) for t in range(3)], 1)
+    net = RNN(24, 42, 6, bidirectional=True, rows_per_step=2)
+    torch.testing.assert_close(net(images), net(steps))
+
+
 def test_the_order_of_the_steps_matters():
     net = RNN(3, 42, 6, pooling="mean")
     x = torch.randn(2, 7, 3)

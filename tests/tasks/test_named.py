@@ -12,6 +12,7 @@ from litnets.tasks import (
     MLPClassifier,
     ResNetClassifier,
     RNNClassifier,
+    RNNRegressor,
     TransformerClassifier,
 )
 
@@ -191,6 +192,20 @@ def test_a_network_for_other_data(task, shape, message):
 @pytest.mark.parametrize("shape", [(64,), (20, 7), (1, 8, 8)])
 def test_an_mlp_reads_any_shape(shape):
     assert MLPClassifier(input_shape=shape, num_classes=3)(torch.randn(2, *shape)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("task", [RNNClassifier, RNNRegressor])
+def test_some_rows_of_an_image_are_one_step(task):
+    model = task(IMAGE, 3, rows_per_step=4)
+    assert model.net.forwards[0].input_size == 4 * 3 * 9
+    assert model(torch.randn(2, *IMAGE)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("task", [RNNClassifier, RNNRegressor])
+@pytest.mark.parametrize("shape", [IMAGE, (20, 7)])
+def test_rows_that_are_not_there(task, shape):
+    with pytest.raises(InputError, match="rows_per_step"):
+        task(shape, 3, rows_per_step=3)
 
 
 @pytest.mark.parametrize("task", [RNNClassifier, CNN1dClassifier, TransformerClassifier])

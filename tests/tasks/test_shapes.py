@@ -1,7 +1,7 @@
 import pytest
 
 from litnets.errors import InputError
-from litnets.tasks.shapes import flat_size, image_channels, step_size
+from litnets.tasks.shapes import check_rows, flat_size, image_channels, step_size
 
 
 @pytest.mark.parametrize(("shape", "size"), [((64,), 64), ((20, 7), 140), ((3, 8, 9), 216), ((2, 3, 4, 5), 120)])
@@ -38,3 +38,23 @@ def test_what_cannot_be_read_is_named(read, shape, data):
         read(shape, "SomeClassifier")
     assert str(error.value).startswith("SomeClassifier reads ")
     assert str(error.value).endswith(f"; one input of these data is {data}")
+
+
+def test_rows_that_divide_the_height():
+    check_rows(4, (1, 28, 28), "RNNClassifier")
+    check_rows(1, (None,), "RNNClassifier")
+
+
+@pytest.mark.parametrize(
+    ("rows", "shape", "message"),
+    [
+        (0, (1, 28, 28), "rows_per_step: expected at least 1, got 0"),
+        (5, (1, 28, 28), "rows_per_step: expected a divisor of the images' height, which is 28, got 5"),
+        (2, (3, None, 9), "rows_per_step: expected a divisor of the images' height, which is not known, got 2"),
+        (2, (20, 7), "SomeClassifier with rows_per_step 2 reads images; one input of these data is a sequence"),
+    ],
+)
+def test_rows_that_cannot_be_read(rows, shape, message):
+    with pytest.raises(InputError) as error:
+        check_rows(rows, shape, "SomeClassifier")
+    assert str(error.value).startswith(message)

@@ -19,10 +19,11 @@ _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "l
 class RNN(nn.Module):
     """Recurrent network: layers of RNN, GRU or LSTM, the steps pooled to one vector, then a linear layer.
 
-    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads row by row, as `height`
-    steps of `channels * width` numbers; gives `(N, out_features)`. With `lengths`, what lies behind the end of a
-    sequence never changes its answer: the forward direction has not seen it yet, the backward direction starts at
-    the sequence's own end, and the pooling leaves it out. No packing: on a CPU that is an order of magnitude slower.
+    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads some rows at a time, as
+    `height / rows_per_step` steps of `rows_per_step * channels * width` numbers; gives `(N, out_features)`. With
+    `lengths`, what lies behind the end of a sequence never changes its answer: the forward direction has not seen it
+    yet, the backward direction starts at the sequence's own end, and the pooling leaves it out. No packing: on a CPU
+    that is an order of magnitude slower.
 
     Args:
         input_size: Numbers in one step.
@@ -35,6 +36,8 @@ class RNN(nn.Module):
         pooling: How the steps become one vector: `last` (the last valid step of each direction), `mean`, `max`, or
             `attention` (a learnt weight for each step).
         init: How the weights start, see `litnets.nets.initialization.initialize`.
+        rows_per_step: Rows of an image in one step, a divisor of its height: steps are taken one after the other, so
+            that half as many take about half the time.
         conv_widths: Steps that convolutions beside the recurrent layers see, one for each width: which short patterns
             are in the sequence, wherever (Kim 2014). The largest answer of each channel joins the pooled steps before
             the linear layer.
@@ -55,6 +58,7 @@ class RNN(nn.Module):
         dropout: float = 0.0,
         pooling: Pooling = "last",
         init: Init = "default",
+        rows_per_step: int = 1,
         conv_widths: Sequence[int] = (),
         conv_channels: int = 128,
     ) -> None:
@@ -68,7 +72,7 @@ class RNN(nn.Module):
         self.forwards = nn.ModuleList(make(size, hidden_size, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(make(size, hidden_size, batch_first=True) for size in sizes if bidirectional)
         self.dropout = nn.Dropout(dropout)
-        self.pooling = pooling
+        self.pooling, self.rows_per_step = pooling, rows_per_step
         self.attention = nn.Linear(width, 1, bias=False) if pooling == "attention" else None
         self.conv_widths = tuple(conv_widths)
         self.convs = nn.ModuleList(nn.Conv1d(input_size, conv_channels, width) for width in conv_widths)
@@ -78,7 +82,8 @@ class RNN(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
         if x.ndim == 4:
-            x = x.transpose(1, 2).flatten(2)  # (N, C, H, W) -> (N, H, C * W)
+            # (N, C, H, W) -> (N, H / rows, rows * C * W)
+            x = x.transpose(1, 2).unflatten(1, (-1, self.rows_per_step)).flatten(2)
         if lengths is None:
             lengths = x.new_full((len(x),), x.shape[1], dtype=torch.long)
         steps = torch.arange(x.shape[1], device=x.device)

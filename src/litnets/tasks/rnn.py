@@ -9,11 +9,11 @@ from litnets.nets.initialization import Init
 from litnets.nets.rnn import Cell, Pooling
 from litnets.tasks.classifier import Classifier, num_logits
 from litnets.tasks.regressor import Regressor, num_values
-from litnets.tasks.shapes import step_size
+from litnets.tasks.shapes import check_rows, step_size
 
 
 class RNNClassifier(Classifier):
-    """A recurrent network that classifies sequences or texts; an image is read row by row.
+    """A recurrent network that classifies sequences or texts; an image is read some rows at a time.
 
     Args:
         input_shape: Shape of one input, (steps, features), (channels, height, width) or (steps,) of tokens; linked from
@@ -28,6 +28,7 @@ class RNNClassifier(Classifier):
         dropout: Probability that a unit is dropped between layers and before the last layer.
         pooling: How the steps become one vector: `last` (valid one), `mean`, `max` or `attention`.
         init: How the weights start.
+        rows_per_step: Rows of an image in one step, a divisor of its height: fewer steps take less time.
         conv_widths: Steps that convolutions beside the recurrent layers see, one for each width, for short patterns;
             none by default (Kim 2014).
         conv_channels: Channels of each of these convolutions.
@@ -47,12 +48,14 @@ class RNNClassifier(Classifier):
         dropout: float = 0.0,
         pooling: Pooling = "last",
         init: Init = "default",
+        rows_per_step: int = 1,
         conv_widths: Sequence[int] = (),
         conv_channels: int = 128,
         **task: Any,
     ) -> None:
+        check_rows(rows_per_step, input_shape, type(self).__name__)
         net = RNN(
-            embedding_size if vocab_size else step_size(input_shape, type(self).__name__),
+            embedding_size if vocab_size else step_size(input_shape, type(self).__name__) * rows_per_step,
             num_logits(num_classes, type(self).__name__, task),
             hidden_size,
             num_layers,
@@ -61,6 +64,7 @@ class RNNClassifier(Classifier):
             dropout,
             pooling,
             init,
+            rows_per_step,
             conv_widths,
             conv_channels,
         )
@@ -68,7 +72,7 @@ class RNNClassifier(Classifier):
 
 
 class RNNRegressor(Regressor):
-    """A recurrent network that predicts numbers from sequences; an image is read row by row.
+    """A recurrent network that predicts numbers from sequences; an image is read some rows at a time.
 
     Args:
         input_shape: Shape of one input, (steps, features) or (channels, height, width); linked from the data.
@@ -80,6 +84,7 @@ class RNNRegressor(Regressor):
         dropout: Probability that a unit is dropped between layers and before the last layer.
         pooling: How the steps become one vector: `last` (valid one), `mean`, `max` or `attention`.
         init: How the weights start.
+        rows_per_step: Rows of an image in one step, a divisor of its height: fewer steps take less time.
         **task: Arguments of `Regressor` and `Task`.
     """
 
@@ -94,11 +99,13 @@ class RNNRegressor(Regressor):
         dropout: float = 0.0,
         pooling: Pooling = "last",
         init: Init = "default",
+        rows_per_step: int = 1,
         **task: Any,
     ) -> None:
         count = num_values(num_targets, type(self).__name__)  # first: what reads these inputs as well may not fit
+        check_rows(rows_per_step, input_shape, type(self).__name__)
         net = RNN(
-            step_size(input_shape, type(self).__name__),
+            step_size(input_shape, type(self).__name__) * rows_per_step,
             count,
             hidden_size,
             num_layers,
@@ -107,5 +114,6 @@ class RNNRegressor(Regressor):
             dropout,
             pooling,
             init,
+            rows_per_step,
         )
         super().__init__(net, num_targets=num_targets, **task)

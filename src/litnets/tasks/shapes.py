@@ -47,6 +47,21 @@ def step_size(input_shape: Shape, task: str) -> int:
     raise _refusal(task, "reads sequences (steps, features), or images row by row", input_shape)
 
 
+def check_rows(rows: int, input_shape: Shape, task: str) -> None:
+    """Raises InputError if an input cannot be read so many rows at a time."""
+    if rows < 1:
+        raise InputError(f"rows_per_step: expected at least 1, got {rows}")
+    if rows == 1:
+        return
+    if len(input_shape) != 3:
+        raise _refusal(task, f"with rows_per_step {rows} reads images", input_shape)
+    height = input_shape[1]
+    if height is None or height % rows:
+        raise InputError(
+            f"rows_per_step: expected a divisor of the images' height, which is {height or 'not known'}, got {rows}"
+        )
+
+
 def _refusal(task: str, reads: str, input_shape: Shape) -> InputError:
     kinds = {
         1: ("a row of a table", "an MLP fits") if input_shape[0] is not None else ("a text", f"{_SEQUENCE} fits"),
