@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional
 
-from litnets.data import AlternatingFlip, Augmentation, ColorJitter, Cutout, Noise, RandomFlip, RandomShift
+from litnets.data import (
+    AlternatingFlip,
+    Augmentation,
+    ColorJitter,
+    Cutout,
+    Noise,
+    RandomAffine,
+    RandomFlip,
+    RandomShift,
+)
 
 Array = NDArray[np.uint8]
 
@@ -18,6 +27,7 @@ AUGMENTATIONS = {
     "no shift": RandomShift(0),
     "flip": RandomFlip(),
     "colour jitter": ColorJitter(),
+    "affine": RandomAffine(20, 0.2, 0.2),
     "cutout": Cutout(3),
     "cutout, even": Cutout(4),
 }
@@ -108,7 +118,7 @@ def test_a_seed_repeats_it(augmentation: Augmentation) -> None:
     assert changes == (not torch.equal(draw(1), draw(2)))
 
 
-@pytest.mark.parametrize("augmentation", [RandomShift(2), RandomFlip(), Cutout(3)], ids=["shift", "flip", "cutout"])
+@pytest.mark.parametrize("augmentation", [RandomShift(2), RandomFlip(), Cutout(3), RandomAffine()])
 def test_each_sample_is_changed_in_its_own_way(augmentation: Augmentation) -> None:
     assert len({sample.tobytes() for sample in augmentation(images()).numpy()}) > 1
 
@@ -212,3 +222,42 @@ def test_these_keep_shape_and_dtype_and_the_given_batch(augmentation: Augmentati
         out = augmentation(batch)
         assert (out.shape, out.dtype) == (batch.shape, dtype)
         assert torch.equal(batch, images(n, dtype=dtype))
+
+
+def test_affine_turns_as_torchvision_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(16, 2, 9, 14)
+    draws = torch.rand(4, 16)
+    drawn = iter(draws)
+    monkeypatch.setattr(torch, "rand", lambda *size, device=None: next(drawn))
+    out = RandomAffine(40, 0, 0)(images)
+    for image, got, draw in zip(images, out, draws[0].tolist(), strict=True):
+        angle = 40 * (2 * draw - 1)
+        wanted = functional.affine(image, -angle, [0, 0], 1.0, [0.0], functional.InterpolationMode.BILINEAR)
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
+
+
+def centre_of_a_dot(augmentation: Augmentation, row: int, column: int) -> tuple[Tensor, Tensor]:
+    """Where a dot this far from the centre of an image comes to lie, in many draws."""
+    images = torch.zeros(300, 1, 31, 61)
+    images[:, :, 14 + row : 17 + row, 29 + column : 32 + column] = 1
+    out = augmentation(images)[:, 0]
+    mass = out.sum((1, 2))
+    rows, columns = torch.arange(31.0) - 15, torch.arange(61.0) - 30
+    return (out.sum(2) * rows).sum(1) / mass, (out.sum(1) * columns).sum(1) / mass
+
+
+def test_affine_stretches_height_and_width_apart() -> None:
+    rows, columns = centre_of_a_dot(RandomAffine(0, 0.2, 0), 10, -20)
+    for values, place in ((rows, 10), (columns, -20)):
+        factor = place / values
+        assert 0.75 < factor.min() < 0.85 < 1.15 < factor.max() < 1.25
+    assert torch.corrcoef(torch.stack([rows, columns]))[0, 1].abs() < 0.3
+
+
+def test_affine_slants_rows() -> None:
+    rows, columns = centre_of_a_dot(RandomAffine(0, 0, 0.5), 10, 0)
+    assert (rows - 10).abs().max() < 0.2
+    assert -5.3 < columns.min() < -4.5 < 4.5 < columns.max() < 5.3
+    rows, columns = centre_of_a_dot(RandomAffine(0, 0, 0.5), 0, 20)
+    assert rows.abs().max() < 0.2
+    assert (columns - 20).abs().max() < 0.5

@@ -1,7 +1,16 @@
 """LightningDataModules, and the machinery of their batches."""
 
 from litnets.data.audio import AudioDataModule, AudioFolder
-from litnets.data.augment import AlternatingFlip, Augmentation, ColorJitter, Cutout, Noise, RandomFlip, RandomShift
+from litnets.data.augment import (
+    AlternatingFlip,
+    Augmentation,
+    ColorJitter,
+    Cutout,
+    Noise,
+    RandomAffine,
+    RandomFlip,
+    RandomShift,
+)
 from litnets.data.cifar10 import CIFAR10
 from litnets.data.datamodule import ArrayDataModule, ImageDataModule
 from litnets.data.digits import Digits
@@ -42,6 +51,7 @@ __all__ = [
     "Moons",
     "Names",
     "Noise",
+    "RandomAffine",
     "RandomFlip",
     "RandomShift",
     "SeriesCSV",

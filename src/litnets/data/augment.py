@@ -1,10 +1,11 @@
 """Augmentation of a whole batch of images at once, each sample in its own way, on the device that holds the batch."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 
 class Augmentation:
@@ -66,6 +67,38 @@ class AlternatingFlip(Augmentation):
         half = (total * 2_654_435_761 >> 32) & 1
         flip = (half + self.epoch) % 2 == 1
         return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+class RandomAffine(Augmentation):
+    """Turns, stretches and slants each image about its centre, each by an amount drawn evenly from [-x, x], with zeros
+    from outside and linear interpolation, as handwriting differs.
+
+    Args:
+        degrees: Largest angle.
+        scale: Largest share by which height and width change, each by its own, in [0, 1).
+        shear: Largest slant, in columns for each row.
+    """
+
+    def __init__(self, degrees: float = 10.0, scale: float = 0.1, shear: float = 0.1) -> None:
+        self.degrees, self.scale, self.shear = degrees, scale, shear
+
+    def __call__(self, images: Tensor) -> Tensor:
+        n, _, height, width = images.shape
+        if not n:
+            return images  # torch makes no grid for none
+        angle, wide, high, slant = (
+            x * (2 * torch.rand(n, device=images.device) - 1)
+            for x in (math.radians(self.degrees), self.scale, self.scale, self.shear)
+        )
+        wide, high, cos, sin = 1 + wide, 1 + high, angle.cos(), angle.sin()
+        # From a place in the new image to the one that it shows of the old: rotation @ [[wide, slant], [0, high]], in
+        # coordinates from -1 to 1 across each side, hence the ratios.
+        zero, ratio = torch.zeros_like(angle), height / width
+        across = torch.stack([cos * wide, (cos * slant - sin * high) * ratio, zero], 1)
+        down = torch.stack([sin * wide / ratio, sin * slant + cos * high, zero], 1)
+        grid = affine_grid(torch.stack([across, down], 1), list(images.shape), align_corners=False)
+        moved = grid_sample(images.float(), grid, align_corners=False)
+        return (moved if images.is_floating_point() else moved.round()).to(images.dtype)
 
 
 class Noise(Augmentation):
