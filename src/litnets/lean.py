@@ -33,10 +33,10 @@ _OWN_STEP = ("on_train_batch_start", "optimizer_step", "optimizer_zero_grad", "b
 class LeanEpochLoop(_TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, whose step looks up once an epoch what does not change within it:
     which hooks there are, where a batch is moved by whom, how it is computed. One process, one optimiser, one optimiser
-    step a batch and no profiler; all else is left to Lightning's step, which does the same and takes 0.4 ms more.
+    step a batch and no profiler; all else is left to Lightning's step, which does the same more slowly.
 
-    There is no public way: Lightning's loops cannot be replaced since 2.0 (Lightning-AI/pytorch-lightning#14998). All
-    that rests on names with an underscore is here; tests hold each hook and number against Lightning's own loop.
+    There is no public way: Lightning's loops are not meant to be replaced since 2.0 (Lightning-AI/pytorch-lightning
+    #16445). Tests hold each hook and number against Lightning's own loop.
     """
 
     def __init__(self, trainer: Trainer) -> None:
