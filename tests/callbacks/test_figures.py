@@ -136,6 +136,7 @@ def test_tensorboard_holds_graph_histograms_and_pictures_and_training_stays_as_i
     assert (plain["images"], plain["histograms"], plain["graph"]) == ([], [], False)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_has_its_graph_too(tmp_path, net, samples):
     net.compile(backend="eager")
     trained(tmp_path, net, *samples, callbacks=[Graph()])

@@ -254,7 +254,7 @@ def test_compressed_chunks_are_not_unpacked_into_a_folder(tmp_path: Path, writte
 # The commands
 
 
-@pytest.mark.parametrize(("prefix", "workers"), [("", "0"), ("local:", "2")])
+@pytest.mark.parametrize(("prefix", "workers"), [("", "0"), pytest.param("local:", "2", marks=pytest.mark.slow)])
 def test_the_commands(
     written: Path, prefix: str, workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
