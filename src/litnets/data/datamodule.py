@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -289,7 +289,8 @@ class ImageDataModule(ArrayDataModule):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Raw images `(N, C, H, W)` as the network wants them."""
-        mean, std = _each_channel(tuple(self.mean), tuple(self.std), images.device)
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
         return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # one new tensor instead of two
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
@@ -299,12 +300,6 @@ class ImageDataModule(ArrayDataModule):
                 augmentation.epoch = self.trainer.current_epoch
                 images = augmentation(images)
         return self.normalize(images), targets.long()
-
-
-@lru_cache(maxsize=8)
-def _each_channel(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both `(channels, 1, 1)`, made once: they are asked for in every step."""
-    return torch.tensor(mean, device=device).view(-1, 1, 1), torch.tensor(std, device=device).view(-1, 1, 1)
 
 
 def check_new_shape(module: ArrayDataModule, state_dict: Mapping[str, Any]) -> None:
