@@ -98,7 +98,9 @@ class RNN(nn.Module):
             if self.backwards:
                 out = torch.cat([out, _gather(self.backwards[i](_gather(x, reverse))[0], reverse)], dim=2)  # (N, T, 2H)
             x = out
-        pooled = torch.cat([self._pool(x, steps, last), *patterns], dim=1)
+        pooled = self._pool(x, steps, last)
+        if patterns:
+            pooled = torch.cat([pooled, *patterns], dim=1)
         out_features: Tensor = self.head(self.dropout(pooled))
         return out_features
 
