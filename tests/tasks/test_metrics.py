@@ -1,10 +1,11 @@
 import math
 
+import pytest
 import torch
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MultilabelAUROC
 
-from litnets.tasks.metrics import HitRate, MeanLoss
+from litnets.tasks.metrics import ClassAUROC, FlagAUROC, HitRate, MeanLoss
 
 
 def test_a_mean_is_weighted_as_by_torchmetrics():
@@ -37,3 +38,24 @@ def test_hits_are_those_of_torchmetrics_accuracy():
     mine.reset()
     mine.update(torch.eye(42), torch.arange(42))
     assert mine.compute() == 1
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "flags"),
+    [
+        (ClassAUROC(num_classes=4), MulticlassAUROC(num_classes=4), False),
+        (FlagAUROC(num_labels=4), MultilabelAUROC(num_labels=4), True),
+    ],
+)
+def test_auroc_is_torchmetrics_own_and_keeps_few_pieces(mine, theirs, flags):
+    for size in [16] * 49 + [5]:
+        outputs, targets = (
+            torch.rand(size, 4),
+            torch.randint(0, 2, (size, 4)) if flags else torch.randint(0, 4, (size,)),
+        )
+        for metric in (mine, theirs):
+            metric.update(outputs, targets)
+    assert torch.equal(torch.cat(mine.preds), torch.cat(theirs.preds))
+    assert torch.equal(torch.cat(mine.target), torch.cat(theirs.target))
+    assert [len(piece) for piece in mine.preds] == [len(piece) for piece in mine.target] == [512, 256, 16, 5]
+    assert mine.compute() == theirs.compute()

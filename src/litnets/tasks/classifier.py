@@ -8,12 +8,10 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
-    MulticlassAUROC,
     MulticlassF1Score,
     MulticlassPrecision,
     MulticlassRecall,
     MultilabelAccuracy,
-    MultilabelAUROC,
     MultilabelF1Score,
     MultilabelPrecision,
     MultilabelRecall,
@@ -21,7 +19,7 @@ from torchmetrics.classification import (
 
 from litnets.errors import InputError
 from litnets.tasks.losses import build_loss
-from litnets.tasks.metrics import HitRate
+from litnets.tasks.metrics import ClassAUROC, FlagAUROC, HitRate
 from litnets.tasks.mixing import Mixing
 from litnets.tasks.task import Batch, Inputs, Task
 from litnets.tasks.views import Views, check_views, mean_over_views
@@ -218,14 +216,14 @@ _CLASS_METRICS: dict[str, Any] = {
     "precision": MulticlassPrecision,
     "recall": MulticlassRecall,
     "f1": MulticlassF1Score,
-    "auroc": MulticlassAUROC,
+    "auroc": ClassAUROC,
 }
 _FLAG_METRICS: dict[str, Any] = {
     "accuracy": MultilabelAccuracy,
     "precision": MultilabelPrecision,
     "recall": MultilabelRecall,
     "f1": MultilabelF1Score,
-    "auroc": MultilabelAUROC,
+    "auroc": FlagAUROC,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAUROC, MultilabelAUROC
 
 
 class MeanLoss(MeanMetric):
@@ -41,3 +42,26 @@ class HitRate(Metric):
 
     def compute(self) -> Tensor:
         return self.hits / self.samples
+
+
+class _InBlocks(Metric):
+    """Keeps what it has seen of all batches in few pieces, each at least twice as long as the next, instead of one a
+    batch: a few bytes kept of each batch would lie where large ones are to come, which then do not fit there."""
+
+    preds: list[Tensor]
+    target: list[Tensor]
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add a batch."""
+        super().update(preds, target)  # type: ignore[safe-super]  # that of torchmetrics, which comes next
+        for kept in (self.preds, self.target):
+            while len(kept) > 1 and len(kept[-2]) < 2 * len(kept[-1]):
+                kept[-2:] = [torch.cat(kept[-2:])]
+
+
+class ClassAUROC(_InBlocks, MulticlassAUROC):
+    """Area under the ROC curve of each class against the rest, exact."""
+
+
+class FlagAUROC(_InBlocks, MultilabelAUROC):
+    """Area under the ROC curve of each flag, exact."""
