@@ -25,11 +25,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from torchvision import datasets
 
     for source in (datasets.MNIST, datasets.FashionMNIST):
-        checksums = write_mnist(tmp_path / "tiny", source.__name__)
+        checksums = write_mnist(tmp_path / "tiny", source.__name__, train=240)  # each class in 5 % of them
         monkeypatch.setattr(source, "resources", list(checksums.items()))
-    write_cifar10(tmp_path / "tiny", monkeypatch, each=60)  # so that each class is in the validation split
+    # Likewise; few to be tested, each of which has six views.
+    write_cifar10(tmp_path / "tiny", monkeypatch, each=60, test=35)
     write_ett(tmp_path / "tiny", monkeypatch)
-    write_fsdd(tmp_path / "tiny", recordings=15)  # likewise
+    write_fsdd(tmp_path / "tiny", recordings=15)  # each in the validation split
     tiny_names(tmp_path / "tiny", monkeypatch)
     return ["--data.data_dir", str(tmp_path / "tiny")]
 
