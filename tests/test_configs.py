@@ -24,13 +24,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options that point a configuration at tiny data."""
     from torchvision import datasets
 
+    # Large enough for each class to be in the validation split, which is 5 % of some.
     for source in (datasets.MNIST, datasets.FashionMNIST):
-        checksums = write_mnist(tmp_path / "tiny", source.__name__, train=240)  # each class in 5 % of them
+        checksums = write_mnist(tmp_path / "tiny", source.__name__, train=240)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
-    # Likewise; few to be tested, each of which has six views.
-    write_cifar10(tmp_path / "tiny", monkeypatch, each=60, test=35)
+    write_cifar10(tmp_path / "tiny", monkeypatch, each=60, test=35)  # few to be tested: each has six views
     write_ett(tmp_path / "tiny", monkeypatch)
-    write_fsdd(tmp_path / "tiny", recordings=15)  # each in the validation split
+    write_fsdd(tmp_path / "tiny", recordings=15)
     tiny_names(tmp_path / "tiny", monkeypatch)
     return ["--data.data_dir", str(tmp_path / "tiny")]
 
