@@ -18,7 +18,7 @@ def default_monitor(monitor: str | None, model: Namespace | None) -> str | None:
 
 
 def default_monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
-    """As told; the task's for its own monitor; otherwise what a name that ends in loss or error suggests."""
+    """As told; the task's for its own monitor; otherwise `max` for the scores that are known here, and `min`."""
     cls = _class_of(model)
     if mode is not None:
         return mode

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
 from litnets.nets import RNN
-from litnets.tasks import Classifier, MLPClassifier
+from litnets.tasks import Classifier, MLPClassifier, Regressor
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -185,3 +185,30 @@ def test_a_compiled_training_is_that_of_the_plain_network(monkeypatch):
     torch.testing.assert_close(states[0], states[1])
     with pytest.raises(RuntimeError, match="not compiled"):
         trainer().fit(Classifier(OnlyCompiled(3, 3), 3), loader(), loader())
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_sums_and_losses_stay_in_float32_at_any_precision(precision):
+    """A sum of bfloat16 would stop at 256 times its summands; 600 batches are more."""
+    data = loader(size=600, batch_size=1)
+    model = Classifier(nn.Linear(3, 3), 3, class_counts=[1, 2, 3], class_weights="balanced")
+    expected = trainer().test(model, data, verbose=False)[0]
+    found = trainer(precision=precision).test(model, data, verbose=False)[0]
+    assert model.net.weight.dtype in (torch.float64, torch.bfloat16)
+    assert found["test/loss"] == pytest.approx(expected["test/loss"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [("val/mae", "min"), ("val/rmse", "min"), ("val/loss", "min"), ("train/loss", "min"), ("val/r2", "max")],
+)
+def test_a_plateau_knows_what_is_better(monitor, mode):
+    model = Regressor(nn.Linear(3, 1), 1, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": monitor})
+    model.trainer = trainer()
+    assert model.configure_optimizers()["lr_scheduler"]["scheduler"].mode == mode
+
+
+def test_a_plateau_of_a_score_waits_for_its_highest():
+    model = Classifier(nn.Linear(3, 3), 3, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": "val/auroc"})
+    model.trainer = trainer()
+    assert model.configure_optimizers()["lr_scheduler"]["scheduler"].mode == "max"

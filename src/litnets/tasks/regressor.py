@@ -127,6 +127,10 @@ class Score(Metric):
             self.add_state(name, torch.zeros_like(mean), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        return self.kind == "r2"
+
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         """Add a batch, both `(N, targets)` and in the targets' own units."""
         error = (predictions - targets) / self.std

@@ -4,11 +4,12 @@ import math
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError, nearest
 from litnets.tasks.metrics import MeanLoss
@@ -79,6 +80,15 @@ class Task(LightningModule):
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
         self.train_loss, self.val_loss, self.test_loss = (MeanLoss() for _ in range(3))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Precisions bf16-true and 64-true turn all of a module, through this method of torch's. But a sum in bfloat16
+        # stops growing within a few hundred batches, and the loss is given outputs in float32.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for part in self.modules():
+            if isinstance(part, Metric) or part is getattr(self, "criterion", None):
+                part.to(torch.float32)
+        return self
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
@@ -156,7 +166,8 @@ class Task(LightningModule):
         else:
             epochs = self.trainer.max_epochs
             length = math.inf if epochs is None or epochs < 0 else float(epochs)
-        mode = self.monitor_mode if monitor == self.monitor else "min" if monitor.endswith("loss") else "max"
+        watched = {**dict(self.train_metrics.items()), **dict(self.val_metrics.items())}.get(monitor)
+        mode: Literal["min", "max"] = "max" if watched is not None and watched.higher_is_better else "min"
         scheduler = how.build_scheduler(optimizer, length, mode)
         return {
             "optimizer": optimizer,
