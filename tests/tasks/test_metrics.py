@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MultilabelAUROC
 
@@ -58,4 +59,23 @@ def test_auroc_is_torchmetrics_own_and_keeps_few_pieces(mine, theirs, flags):
     assert torch.equal(torch.cat(mine.preds), torch.cat(theirs.preds))
     assert torch.equal(torch.cat(mine.target), torch.cat(theirs.target))
     assert [len(piece) for piece in mine.preds] == [len(piece) for piece in mine.target] == [512, 256, 16, 5]
-    assert mine.compute() == theirs.compute()
+    torch.testing.assert_close(mine.compute(), theirs.compute(), rtol=1e-6, atol=0)
+
+
+def test_auroc_is_the_mean_over_the_classes_that_are_there():
+    """torchmetrics counts a class without a sample, or of all of them, as 0; scikit-learn's is the independent one."""
+    outputs = torch.rand(30, 4).softmax(1)
+    targets = torch.randint(0, 3, (30,))  # the last class is missing
+    areas = [roc_auc_score(targets == i, outputs[:, i]) for i in range(3)]
+    mine = ClassAUROC(num_classes=4)
+    mine.update(outputs, targets)
+    assert mine.compute().item() == pytest.approx(sum(areas) / 3)
+    flags = torch.randint(0, 2, (30, 4))
+    flags[:, 1], flags[:, 2] = 0, 1
+    areas = [roc_auc_score(flags[:, i], outputs[:, i]) for i in (0, 3)]
+    mine = FlagAUROC(num_labels=4)
+    mine.update(outputs, flags)
+    assert mine.compute().item() == pytest.approx(sum(areas) / 2)
+    mine.reset()
+    mine.update(outputs, torch.zeros(30, 4, dtype=torch.long))
+    assert mine.compute().isnan()
