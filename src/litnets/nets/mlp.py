@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from litnets.nets.activation import ACTIVATIONS, Activation
 from litnets.nets.initialization import Init, initialize
+from litnets.nets.normalization import BatchNorm1d
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class MLP(nn.Module):
         ):
             layers.append(nn.Linear(fan_in, fan_out))
             if norm:
-                layers.append(nn.BatchNorm1d(fan_out))
+                layers.append(BatchNorm1d(fan_out))
             layers.append(ACTIVATIONS[act]())
             if drop:
                 layers.append(nn.Dropout(drop))

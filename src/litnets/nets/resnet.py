@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from litnets.nets.initialization import Init, initialize
+from litnets.nets.normalization import BatchNorm2d
 
 
 class _Plan(NamedTuple):
@@ -48,7 +49,7 @@ class ResNet(nn.Module):
         widths, blocks, projection = _PLANS[depth]
         first = widths[0]
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU()
+            nn.Conv2d(in_channels, first, 3, padding=1, bias=False), BatchNorm2d(first), nn.ReLU()
         )
         stages = []
         for fan_in, width in zip((first, *widths[:-1]), widths, strict=True):
@@ -72,13 +73,13 @@ class _Block(nn.Module):
     def __init__(self, fan_in: int, width: int, stride: int, projection: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(fan_in, width, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
+        self.norm1 = BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
+        self.norm2 = BatchNorm2d(width)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or fan_in != width:
             self.shortcut = (
-                nn.Sequential(nn.Conv2d(fan_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+                nn.Sequential(nn.Conv2d(fan_in, width, 1, stride, bias=False), BatchNorm2d(width))
                 if projection
                 else _Padded(stride, width - fan_in)
             )
