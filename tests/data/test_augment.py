@@ -18,6 +18,7 @@ from litnets.data import (
     RandomFlip,
     RandomShift,
 )
+from litnets.errors import InputError
 
 Array = NDArray[np.uint8]
 
@@ -261,3 +262,22 @@ def test_affine_slants_rows() -> None:
     rows, columns = centre_of_a_dot(RandomAffine(0, 0, 0.5), 0, 20)
     assert rows.abs().max() < 0.2
     assert (columns - 20).abs().max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomShift(-1), "RandomShift: pixels: expected a number from 0 up, got -1"),
+        (lambda: RandomShift(6, "reflect")(images()), "RandomShift: pixels: images of 6x7 are reflected by at most 5"),
+        (lambda: RandomAffine(scale=1.0), r"RandomAffine: scale: expected a share in \[0, 1\), got 1.0"),
+        (lambda: RandomAffine(scale=-0.1), "RandomAffine: scale: expected a share"),
+    ],
+)
+def test_what_is_impossible_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_shift_may_reflect_all_of_an_image_but_a_pixel() -> None:
+    assert RandomShift(5, "reflect")(images()).shape == images().shape
+    assert torch.equal(RandomShift(0)(images()), images())

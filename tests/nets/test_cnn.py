@@ -125,7 +125,12 @@ def test_dropout_drops_channels_between_stages_and_features_before_the_head():
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"), [({"kernel_size": 4}, "kernel_size: .* odd"), ({"widths": ()}, "at least one stage")]
+    ("argument", "message"),
+    [
+        ({"kernel_size": 4}, "kernel_size: .* odd"),
+        ({"widths": ()}, "at least one stage"),
+        ({"blocks_per_stage": 0}, "blocks_per_stage: expected at least 1, got 0"),
+    ],
 )
 def test_impossible_sizes(argument, message):
     with pytest.raises(ValueError, match=message):

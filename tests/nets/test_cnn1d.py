@@ -135,7 +135,14 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(net(x), net(x))
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"kernel_size": 4}, "odd"), ({"widths": []}, "one stage")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel_size": 4}, "odd"),
+        ({"widths": []}, "one stage"),
+        ({"blocks_per_stage": 0}, "blocks_per_stage: expected"),
+    ],
+)
 def test_what_makes_no_network_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         CNN1d(3, 2, **arguments)

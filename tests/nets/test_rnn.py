@@ -194,3 +194,8 @@ def test_dropout_between_layers():
 def test_a_convolution_over_nothing_is_refused():
     with pytest.raises(ValueError, match=r"conv_widths: expected at least 1 step each, got \[2, 0\]"):
         RNN(3, 42, 6, conv_widths=(2, 0))
+
+
+def test_no_layer_is_refused():
+    with pytest.raises(ValueError, match="num_layers: expected at least 1, got 0"):
+        RNN(3, 2, num_layers=0)

@@ -129,6 +129,11 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(net(x), net(x))
 
 
+def test_no_head_is_refused():
+    with pytest.raises(ValueError, match="num_heads: expected at least 1, got 0"):
+        Transformer(3, 2, num_heads=0)
+
+
 @pytest.mark.parametrize(("hidden_size", "num_heads"), [(10, 4), (9, 3)])
 def test_a_size_that_the_heads_cannot_share_is_refused(hidden_size, num_heads):
     with pytest.raises(ValueError, match="hidden_size"):

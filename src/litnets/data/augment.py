@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
+from litnets.errors import InputError
+
 
 class Augmentation:
     """Changes a training batch of raw images `(N, C, H, W)`, of any dtype, without changing its shape.
@@ -27,15 +29,25 @@ class RandomShift(Augmentation):
     Args:
         pixels: Largest shift, in pixels.
         padding: What comes in from outside: `zeros` or `reflect`.
+
+    Raises:
+        InputError: A shift below 0, or one that is as large as the images, which cannot be reflected so far.
     """
 
     def __init__(self, pixels: int = 2, padding: Literal["zeros", "reflect"] = "zeros") -> None:
+        if pixels < 0:
+            raise InputError(f"RandomShift: pixels: expected a number from 0 up, got {pixels}")
         self.pixels, self.padding = pixels, padding
 
     def __call__(self, images: Tensor) -> Tensor:
         n, _, height, width = images.shape
         p = self.pixels
         if self.padding == "reflect":
+            if p >= min(height, width):
+                raise InputError(
+                    f"RandomShift: pixels: images of {height}x{width} are reflected by at most "
+                    f"{min(height, width) - 1}, got {p}; less, or padding: zeros"
+                )
             # Reflection is not there for uint8; every uint8 is exact as a float.
             padded = pad(images.float(), (p, p, p, p), "reflect").to(images.dtype)
         else:
@@ -77,9 +89,14 @@ class RandomAffine(Augmentation):
         degrees: Largest angle.
         scale: Largest share by which height and width change, each by its own, in [0, 1).
         shear: Largest slant, in columns for each row.
+
+    Raises:
+        InputError: A scale that may turn an image inside out.
     """
 
     def __init__(self, degrees: float = 10.0, scale: float = 0.1, shear: float = 0.1) -> None:
+        if not 0 <= scale < 1:
+            raise InputError(f"RandomAffine: scale: expected a share in [0, 1), got {scale}")
         self.degrees, self.scale, self.shear = degrees, scale, shear
 
     def __call__(self, images: Tensor) -> Tensor:

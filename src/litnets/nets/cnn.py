@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from litnets.nets.activation import ACTIVATIONS, Activation
 from litnets.nets.initialization import Init, initialize
+from litnets.nets.normalization import BatchNorm2d
 
 Norm = Literal["batch", "group", "none"]
 
@@ -33,7 +34,7 @@ class CNN(nn.Module):
         init: How the weights start, see `litnets.nets.initialization.initialize`.
 
     Raises:
-        ValueError: An even `kernel_size`, or no stage.
+        ValueError: An even `kernel_size`, no stage, or none of its blocks.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class CNN(nn.Module):
             raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
         if not widths:
             raise ValueError("widths: expected the channels of at least one stage, got none")
+        if blocks_per_stage < 1:
+            raise ValueError(f"blocks_per_stage: expected at least 1, got {blocks_per_stage}")
         stages: list[nn.Module] = []
         for fan_in, width in zip((in_channels, *widths[:-1]), widths, strict=True):
             blocks: list[nn.Module] = []
@@ -119,7 +122,7 @@ class Halve(nn.Module):
 
 def _norm(norm: Norm, width: int) -> nn.Module:
     if norm == "batch":
-        return nn.BatchNorm2d(width)
+        return BatchNorm2d(width)
     if norm == "group":
         return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if width % groups == 0), width)
     return nn.Identity()

@@ -9,6 +9,7 @@ from torch.nn.functional import max_pool1d
 
 from litnets.nets.activation import ACTIVATIONS, Activation
 from litnets.nets.initialization import Init, initialize
+from litnets.nets.normalization import BatchNorm1d
 from litnets.nets.sequence import as_steps, inside, pool_steps
 
 Norm = Literal["layer", "batch", "none"]
@@ -37,7 +38,7 @@ class CNN1d(nn.Module):
         init: How the weights start, see `litnets.nets.initialization.initialize`.
 
     Raises:
-        ValueError: An even `kernel_size`, or no stage.
+        ValueError: An even `kernel_size`, no stage, or none of its blocks.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class CNN1d(nn.Module):
             raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
         if not widths:
             raise ValueError("widths: expected the channels of at least one stage, got none")
+        if blocks_per_stage < 1:
+            raise ValueError(f"blocks_per_stage: expected at least 1, got {blocks_per_stage}")
         self.stages = nn.ModuleList(
             nn.ModuleList(
                 _Block(fan_in if block == 0 else width, width, kernel_size, activation, norm, residual)
@@ -95,7 +98,7 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv1d(fan_in, width, kernel_size, padding=kernel_size // 2, bias=norm != "batch")
-        self.norm = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}[norm](width) if norm != "none" else None
+        self.norm = {"layer": nn.LayerNorm, "batch": BatchNorm1d}[norm](width) if norm != "none" else None
         self.activation = ACTIVATIONS[activation]()
         self.shortcut: nn.Module | None = None
         if residual:

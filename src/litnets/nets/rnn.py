@@ -44,7 +44,7 @@ class RNN(nn.Module):
         conv_channels: Channels of each of these convolutions.
 
     Raises:
-        ValueError: A convolution over less than one step.
+        ValueError: A convolution over less than one step, or no layer.
     """
 
     def __init__(
@@ -65,6 +65,8 @@ class RNN(nn.Module):
         super().__init__()
         if min(conv_widths, default=1) < 1:
             raise ValueError(f"conv_widths: expected at least 1 step each, got {list(conv_widths)}")
+        if num_layers < 1:
+            raise ValueError(f"num_layers: expected at least 1, got {num_layers}")
         directions = 2 if bidirectional else 1
         width = hidden_size * directions
         sizes = [input_size] + [width] * (num_layers - 1)

@@ -35,7 +35,7 @@ class Transformer(nn.Module):
         init: How the weights start, see `litnets.nets.initialization.initialize`.
 
     Raises:
-        ValueError: A `hidden_size` that is odd or that the heads cannot share.
+        ValueError: No head, or a `hidden_size` that is odd or that the heads cannot share.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class Transformer(nn.Module):
         init: Init = "default",
     ) -> None:
         super().__init__()
+        if num_heads < 1:
+            raise ValueError(f"num_heads: expected at least 1, got {num_heads}")
         if hidden_size % 2 or hidden_size % num_heads:
             raise ValueError(f"hidden_size: expected an even multiple of {num_heads} heads, got {hidden_size}")
         self.pooling = pooling
