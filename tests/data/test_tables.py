@@ -246,6 +246,34 @@ def test_a_constant_number_becomes_zero() -> None:
     assert (prepared(module, "train")[0][:, 1] == 0).all()
 
 
+def test_empty_lines_are_no_rows() -> None:
+    plain = 'x,t,y\n1,"a\n\nb",0\n2,c,1\n' + "".join(f"{i},c,{i % 2}\n" for i in range(20)) + ",,1\n"
+    module = small(plain)
+    for text in (plain.replace("\n2,c", "\n\n\n2,c") + "\n\n", plain.replace("\n2,c", "\r\n\r\n2,c")):
+        other = small(text)
+        assert torch.equal(other.table.inputs.nan_to_num(-1), module.table.inputs.nan_to_num(-1))
+        assert other.statistics == module.statistics
+    assert len(module.table.inputs) == 23
+    assert "a\n\nb" in module.statistics["categories"][0]
+
+
+def test_nearly_all_numbers_may_be_classes() -> None:
+    text = "x,y\n" + "".join(f"{i},{'x' if i % 19 == 0 else i % 3}\n" for i in range(57))
+    with pytest.raises(InputError, match=r"is not a number, as nearly all others are; .* --data\.categorical"):
+        small(text)
+    assert small(text, categorical=["y"]).class_names == ["0", "1", "2", "x"]
+
+
+def test_whole_numbers_of_a_parquet_are_the_same_categories_where_one_is_missing() -> None:
+    """pandas then writes them as floats."""
+    y = [0, 1] * 12
+    pl.DataFrame({"c": [1, 2, 3] * 8, "y": y}).write_parquet("whole.parquet")
+    pl.DataFrame({"c": [1.0, 2.0, None] * 8, "y": y}).write_parquet("missing.parquet")
+    pl.DataFrame({"c": [1.5, 2.0, None] * 8, "y": y}).write_parquet("parts.parquet")
+    texts = [ready(TableCSV(f"{n}.parquet", "y", categorical=["c"])).table.texts for n in ("whole", "missing", "parts")]
+    assert texts == [[["1", "2", "3"]], [["1", "2"]], [["1.5", "2.0"]]]
+
+
 # Files that are wrong
 
 GOOD = "x,town,y\n" + "".join(f"{i},{'ab'[i % 2]},{'no' if i % 3 else 'yes'}\n" for i in range(30))

@@ -124,7 +124,11 @@ class TableFile:
             )
         if series.dtype == pl.Boolean or series.dtype.is_numeric():
             values = series.cast(pl.Float64).fill_nan(None)
-            return series.set(values.is_null(), None).cast(pl.String), values
+            series = series.set(values.is_null(), None)
+            there = values.drop_nulls()
+            if series.dtype.is_float() and (there.abs() < 2**53).all() and (there == there.floor()).all():
+                series = series.cast(pl.Int64)  # whole numbers, which pandas writes as floats where one is missing
+            return series.cast(pl.String), values
         text = series.cast(pl.String).str.strip_chars()
         text = text.set(text.is_in(list(MISSING)).fill_null(True), None)
         return text, text.cast(pl.Float64, strict=False)
@@ -160,7 +164,7 @@ class TableFile:
 
     def _targets(self, frame: "polars.DataFrame") -> tuple[Tensor, list[str] | None, list[str] | None]:
         """Targets, names of the classes, names of the numbers."""
-        columns = {name: self._column(frame[name], as_text=False) for name in self._present(frame)}
+        columns = {name: self._column(frame[name], as_text=name in self.categorical) for name in self._present(frame)}
         if len(columns) == 1:
             ((name, (text, values)),) = columns.items()
             whole = values is not None and bool((values == values.round()).all())
@@ -212,6 +216,8 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
         else:
             text = content.decode("utf-8").removeprefix("\ufeff")
             names = _header(path, text, separator)
+            if len(names) > 1 and ("\n\n" in text or "\n\r\n" in text):
+                content = _without_empty_lines(text, separator)
             # All as texts: what a column is, is decided here and told in the docstring.
             try:
                 frame = pl.read_csv(content, separator=separator, infer_schema=False)
@@ -248,6 +254,14 @@ def _header(path: Path, text: str, separator: str) -> list[str]:
     if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
         raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
     return names
+
+
+def _without_empty_lines(text: str, separator: str) -> bytes:
+    """The table without the lines that hold no row, which polars takes for rows of missing values."""
+    out = io.StringIO(newline="")
+    rows = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator)
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(filter(None, rows))
+    return out.getvalue().encode()
 
 
 def _check_cells(path: Path, text: str, separator: str) -> None:
