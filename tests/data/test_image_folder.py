@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from litnets.data import ImageFolder
+from litnets.data.folders import BrokenFileError
 from litnets.data.image_files import ImageFiles
 from litnets.errors import InputError
 from tests.tiny_images import write_image_folder
@@ -54,6 +55,19 @@ def test_greys_of_16_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     got = read(tmp_path, "a.png", Image.fromarray(pixels), (1, 8, 8))[0].numpy()
     assert np.abs(got - pixels / 256).max() <= 1
+
+
+def test_a_pgm_of_16_bits_is_read_like_a_png(tmp_path: Path) -> None:
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    (tmp_path / "a.pgm").write_bytes(b"P5\n8 8\n65535\n" + pixels.astype(">u2").tobytes())
+    got = ImageFiles([tmp_path / "a.pgm"], (1, 8, 8)).read(0)[0].numpy()
+    assert np.abs(got - pixels / 256).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_greys_without_a_known_white_are_broken(tmp_path: Path, dtype: str) -> None:
+    with pytest.raises(BrokenFileError, match="greys of 32 bits, whose white is not known"):
+        read(tmp_path, "a.tif", Image.fromarray(np.ones((8, 8), dtype)), (1, 8, 8))
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1", "CMYK"])

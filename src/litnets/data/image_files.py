@@ -55,12 +55,17 @@ class ImageFiles:
                 # JPEG can be decoded at a half, a quarter ... of its size, which is far faster for photographs.
                 opened.draft(None, (2 * width, 2 * height))
                 image = ImageOps.exif_transpose(opened)
-                if image.mode.startswith("I;16"):  # greys of 16 bits, which `convert` would cut off at 255
+                # Greys of 16 bits, which `convert` would cut off at 255; those of a .pgm are put into 32.
+                if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):
                     image = image.point(lambda value: value * (1 / 256)).convert("L")
+                elif image.mode in ("I", "F"):
+                    raise BrokenFileError("greys of 32 bits, whose white is not known; save it with 8 or 16")
                 image = image.convert("L" if channels == 1 else "RGB")
                 image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
                 pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
                 return pixels if self.white == 255 else (pixels * (self.white / 255)).round().to(torch.uint8)
+        except BrokenFileError:
+            raise
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for a file that is broken.
         except Exception as error:
             raise BrokenFileError("no image, or a broken one" if _unknown(error) else str(error)) from error
