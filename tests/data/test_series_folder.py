@@ -51,9 +51,19 @@ def test_the_scale_is_of_the_training_split_alone_and_kept(tmp_path: Path) -> No
     again = ready(tmp_path)
     assert again.state_dict() == module.state_dict()
     other = SeriesFolder(str(tmp_path))
-    other.load_state_dict({"channel_names": ["x", "y"], "channel_mean": [1.0, 2.0], "channel_std": [3.0, 4.0]})
+    state = {"channel_names": ["x", "y"], "channel_mean": [1.0, 2.0], "channel_std": [3.0, 4.0]}
+    other.load_state_dict({**state, "class_names": other.class_names})
     other.setup()
     assert other.state_dict()["channel_std"] == [3.0, 4.0]
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    state = ready(tmp_path).state_dict()
+    first = sorted(tmp_path.iterdir())[0]
+    first.rename(tmp_path / "zebra")
+    with pytest.raises(InputError, match="zebra"):
+        SeriesFolder(str(tmp_path)).load_state_dict(state)
 
 
 def test_splits_are_stratified_and_folds_partition(tmp_path: Path) -> None:

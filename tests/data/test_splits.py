@@ -134,7 +134,7 @@ def test_groups_stay_together(folds: dict[str, int]) -> None:
     assert all(len(part) > 20 for part in parts)
 
 
-@pytest.mark.parametrize("sizes", [(540, 60), (1.5, 0.1), (700, 0.1)])
+@pytest.mark.parametrize("sizes", [(540, 60), (1.5, 0.1), (700, 0.1), (600, 0), (0, 1200)])
 def test_impossible_sizes_of_groups(sizes: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="size"):
         split_indices(None, 600, *sizes, 0, groups=torch.arange(600) // 10)

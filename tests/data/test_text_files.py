@@ -137,6 +137,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "too many columns": ("t.csv", "text,label\nah, yes,a\n", r"t.csv, line 2: expected 2 columns .*, got 3"),
     "too few columns": ("t.tsv", "text\tlabel\nyes\n", r"t.tsv, line 2: expected 2 columns .*, got 1"),
     "open quote": ("t.csv", 'text,label\n"yes,a\nno,b\n', r"t.csv, line 3: no proper table"),
+    "two of a name": ("t.csv", "text,label,text\na,b,c\n", r"t.csv: two columns are called 'text'"),
     "no JSON": ("t.jsonl", '{"text": "a", "label": 1}\n{"text"', r"t.jsonl, line 2: not valid JSON"),
     "no object": ("t.jsonl", "[1, 2]\n", r"t.jsonl, line 1: expected an object"),
     "no text": ("t.jsonl", '{"text": 3, "label": 1}\n', r"t.jsonl, line 1: expected a text in 'text', got 3"),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
-from litnets.data.folders import names_in, new_files
+from litnets.data.folders import check_classes, names_in, new_files
 from litnets.data.series import ChannelScale
 from litnets.data.series_file import read_series
 from litnets.data.splits import split_indices
@@ -119,9 +119,11 @@ class SeriesFolder(ArrayDataModule):
         return (None, len(self.scale.names))
 
     def state_dict(self) -> dict[str, Any]:
-        return self.scale.state_dict()
+        return {**self.scale.state_dict(), "class_names": self.class_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.predict_path is None or self.splits:
+            check_classes(state_dict["class_names"], self.class_names)
         self.scale.load_state_dict(state_dict)
 
     def on_after_batch_transfer(

@@ -69,10 +69,11 @@ def _split_groups(
     _, group = groups.unique(return_inverse=True)
     count = int(group.max()) + 1
     first = torch.full((count,), size).scatter_reduce(0, group, torch.arange(size), "amin")
-    val_share = _count("val_size", val_size, size) / size
-    test_share = _count("test_size", test_size, size) / size
+    num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
+    if max(num_val, num_test) >= size:  # no share, and taken for a number of groups
+        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
     of_groups = None if labels is None else labels[first]
-    parts = split_indices(of_groups, count, val_share, test_share, seed, num_folds, fold)
+    parts = split_indices(of_groups, count, num_val / size, num_test / size, seed, num_folds, fold)
     split = torch.empty(count, dtype=torch.long)
     for number, part in enumerate(parts):
         split[part] = number

@@ -84,6 +84,8 @@ def _read_table(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     )
     try:
         header = [name.strip() for name in next(reader, [])]
+        if twice := next((name for i, name in enumerate(header) if name in header[:i]), None):
+            raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             if len(row) not in (0, len(header)):  # an empty line is no row
