@@ -244,10 +244,10 @@ def num_logits(num_classes: int | None, task: str, arguments: Mapping[str, Any])
 
 def _check_classes(num_classes: int | None, task: str) -> int:
     if num_classes is None:
+        kind = next((kind for kind in ("CNN", "RNN") if task == f"{kind}Classifier"), "MLP")  # not each has all three
         raise InputError(
-            f"{task} names classes, and the targets of these data are numbers: "
-            f"{task.replace('Classifier', 'Regressor')} fits, or for a series that goes on "
-            f"{task.replace('Classifier', 'Forecaster')}"
+            f"{task} names classes, and the targets of these data are numbers: {kind}Regressor fits, or for a series "
+            f"that goes on {kind}Forecaster"
         )
     return num_classes
 

@@ -286,8 +286,9 @@ def _check_patches(look_back: int, patch_length: int) -> None:
 
 
 def _refusal(task: str, input_shape: Sequence[int | None] = ()) -> InputError:
-    own = next((kind for kind in ("RNN", "CNN1d") if task.startswith(kind)), None)
-    kind = own or ("RNN" if None in input_shape else "MLP")
+    kind = "CNN" if task == "CNNForecaster" and len(input_shape) == 3 else "MLP"
+    if task == "RNNForecaster" or None in input_shape:
+        kind = "RNN"
     return InputError(
         f"{task} forecasts what comes next in a series, as in ETTh1 or SeriesCSV; these data have no horizon: "
         f"{kind}Classifier fits where targets are classes, {kind}Regressor where they are numbers"
