@@ -18,6 +18,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -168,9 +169,9 @@ class Run:
         """results.json, or nothing if it is not there yet."""
         return dict(json.loads(self.results.read_text())) if self.results.exists() else {}
 
-    def update_results(self, **content: Any) -> dict[str, Any]:
-        """Add to results.json; the whole of it."""
-        results = self.read_results() | content
+    def update_results(self, forget: Sequence[str] = (), **content: Any) -> dict[str, Any]:
+        """Add to results.json, without the entries to forget; the whole of it."""
+        results = {name: value for name, value in self.read_results().items() if name not in forget} | content
         self.write_json(self.results, results)
         return results
 

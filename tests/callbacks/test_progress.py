@@ -4,11 +4,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from litnets.callbacks import Bar, Lines
+from litnets.callbacks import Bar, Checkpoint, Lines
 from litnets.callbacks.progress import watched
 
 # The data are in memory: workers would only slow them down.
@@ -41,19 +40,19 @@ def fit(tmp_path, callbacks, epochs=4):
     loader = DataLoader(TensorDataset(torch.ones(2, 2), torch.ones(2)))
     trainer = Trainer(
         accelerator="cpu", logger=False, max_epochs=epochs, enable_model_summary=False, callbacks=callbacks,
-        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks), default_root_dir=tmp_path,
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks), default_root_dir=tmp_path,
     )  # fmt: skip
     trainer.fit(Scripted(), loader, loader)
     return trainer
 
 
-def checkpoint(tmp_path, mode="max"):
-    return ModelCheckpoint(tmp_path, monitor="val/score", mode=mode)
+def checkpoint(mode="max"):
+    return Checkpoint(monitor="val/score", mode=mode)
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", [0, 1, 3]), ("min", [0])])
 def test_a_line_an_epoch(tmp_path, capsys, mode, best):
-    fit(tmp_path, [Lines(), checkpoint(tmp_path, mode)])
+    fit(tmp_path, [Lines(), checkpoint(mode)])
     lines = [re.sub(r"\d+\.\d s", "S s", line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         f"epoch {i + 1}/4  train/loss {10 + i:.4f}  val/score {SCORES[i]:.4f}  S s{'  *' if i in best else ''}"
@@ -78,7 +77,7 @@ def test_epochs_are_aligned(tmp_path, capsys, monkeypatch):
 
 
 def test_the_watched_metric(tmp_path):
-    assert watched(fit(tmp_path, [checkpoint(tmp_path), Lines()], epochs=1)) == "val/score"
+    assert watched(fit(tmp_path, [checkpoint(), Lines()], epochs=1)) == "val/score"
     assert watched(fit(tmp_path, [Lines()], epochs=1)) is None
 
 
@@ -95,10 +94,10 @@ def test_the_watched_metric(tmp_path):
 )
 def test_what_the_bar_shows(tmp_path, known, shown):
     metrics = {name: torch.tensor(value) for name, value in known.items()}
-    trainer = SimpleNamespace(callback_metrics=metrics, checkpoint_callback=checkpoint(tmp_path))
+    trainer = SimpleNamespace(callback_metrics=metrics, checkpoint_callbacks=[checkpoint()])
     assert Bar().get_metrics(trainer, None) == shown
 
 
 def test_a_bar_draws(tmp_path, capsys):
-    fit(tmp_path, [Bar(refresh_rate=1), checkpoint(tmp_path)], epochs=2)
+    fit(tmp_path, [Bar(refresh_rate=1), checkpoint()], epochs=2)
     assert "Epoch 1/1" in capsys.readouterr().out

@@ -113,11 +113,11 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._stepping = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not (self.monitor or "").startswith("train/"):
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not self._of_training:
             self._compare(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (self.monitor or "").startswith("train/"):
+        if self._of_training:
             self._compare(trainer)
 
     def on_train_batch_end(
@@ -147,6 +147,11 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _at(self, trainer: Trainer) -> position.Position | None:
         """Where training stands, None where it cannot go on from."""
         return None if self._stepping and not _between_batches(trainer) else position.position(trainer)
+
+    @property
+    def _of_training(self) -> bool:
+        """Whether the monitor is known when an epoch's training ends: `train/loss`, or `train_loss` of one's own."""
+        return (self.monitor or "").startswith("train")
 
     def _compare(self, trainer: Trainer) -> None:
         score = trainer.callback_metrics.get(str(self.monitor))
@@ -212,6 +217,11 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - start
         self._spent += self._cost
+
+
+def checkpoint_of(trainer: Trainer) -> Checkpoint | None:
+    """The trainer's own one, which may not be the first of its checkpoint callbacks."""
+    return next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoint)), None)
 
 
 def _content(trainer: Trainer) -> dict[str, Any]:

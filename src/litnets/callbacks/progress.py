@@ -4,15 +4,15 @@ import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
-from litnets.callbacks.checkpoint import Checkpoint
+from litnets.callbacks.checkpoint import checkpoint_of
 
 
 def watched(trainer: Trainer) -> str | None:
     """The metric by which the best checkpoint is chosen."""
-    callback = trainer.checkpoint_callback
-    return callback.monitor if isinstance(callback, (Checkpoint, ModelCheckpoint)) else None
+    checkpoint = checkpoint_of(trainer)
+    return None if checkpoint is None else checkpoint.monitor
 
 
 class Bar(RichProgressBar):
@@ -38,7 +38,6 @@ class Lines(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._start = 0.0
-        self._best: float | None = None
 
     def disable(self) -> None:
         """Called in every process but the first, which alone writes anyway."""
@@ -61,11 +60,8 @@ class Lines(ProgressBar):
         if not self._start or not trainer.is_global_zero:
             return
         shown = {key: known[key].item() for key in ("train/loss", "val/loss", name) if key is not None and key in known}
-        best = False
-        if name in shown and isinstance(trainer.checkpoint_callback, (Checkpoint, ModelCheckpoint)):
-            sign = -1 if trainer.checkpoint_callback.mode == "min" else 1
-            best = self._best is None or sign * shown[name] > self._best
-            self._best = sign * shown[name] if best else self._best
+        checkpoint = checkpoint_of(trainer)
+        best = checkpoint is not None and checkpoint.best_epoch == epochs - 1
         total = trainer.max_epochs
         of = f"/{total}" if total is not None and total > 0 else ""
         values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())

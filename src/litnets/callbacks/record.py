@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from litnets.callbacks.checkpoint import Checkpoint
+from litnets.callbacks.checkpoint import checkpoint_of
 from litnets.run import Run
 
 
@@ -60,14 +60,15 @@ class Record(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        checkpoint = trainer.checkpoint_callback
+        checkpoint = checkpoint_of(trainer)
         best: dict[str, Any] | None = None
-        if isinstance(checkpoint, Checkpoint) and checkpoint.best_epoch is not None:
+        if checkpoint is not None and checkpoint.best_epoch is not None:
             assert checkpoint.best_model_score is not None
             score = checkpoint.best_model_score.item()
             best = {"monitor": checkpoint.monitor, "score": score, "epoch": checkpoint.best_epoch + 1}
         samples = self._samples * trainer.world_size
         self.run.update_results(
+            forget=("test", "test_per_class"),  # of what was the best checkpoint before
             best=best,
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
