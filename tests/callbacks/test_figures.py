@@ -156,9 +156,21 @@ class Deciding(nn.Module):
         return self.layer(inputs)
 
 
-def test_a_network_that_cannot_be_traced_is_trained_all_the_same(tmp_path, samples, capsys):
-    trained(tmp_path, Deciding(), *samples, callbacks=[Graph()])
-    assert capsys.readouterr().out == "TensorBoard has no graph of Deciding: not traceable\n"
+class Pairs(Deciding):
+    """A network that does not read one sample, and does not say why."""
+
+    def forward(self, inputs):
+        if len(inputs) < 2:
+            raise AssertionError
+        return self.layer(inputs)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"), [(Deciding(), "Deciding: not traceable"), (Pairs(), "Pairs: AssertionError()")]
+)
+def test_a_network_that_cannot_be_traced_is_trained_all_the_same(tmp_path, net, reason, samples, capsys):
+    trained(tmp_path, net, *samples, callbacks=[Graph()])
+    assert capsys.readouterr().out == f"TensorBoard has no graph of {reason}\n"
 
 
 def test_without_matplotlib_it_is_said(tmp_path, net, samples, capsys, monkeypatch):

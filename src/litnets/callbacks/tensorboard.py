@@ -39,8 +39,9 @@ class Graph(Callback):
                 with redirect_stdout(StringIO()):  # torch prints the error beside raising it
                     for logger in loggers:
                         logger.experiment.add_graph(copied, inputs)
-            except (RuntimeError, TypeError, ValueError) as error:
-                print(f"TensorBoard has no graph of {type(net).__name__}: {str(error).splitlines()[0]}", flush=True)
+            except Exception as error:  # whatever a network says to one sample: training goes on without the picture
+                said = (str(error) or repr(error)).splitlines()[0]
+                print(f"TensorBoard has no graph of {type(net).__name__}: {said}", flush=True)
 
 
 class Histograms(Callback):
