@@ -66,3 +66,10 @@ def test_many_classes_are_not_printed(capsys):
 )
 def test_one_line(results, line):
     assert best_of(results) == line
+
+
+def test_names_of_classes_are_no_markup(capsys):
+    print_results("test of [it]", {"test/loss": 0.25, "test/f1/[/INST]": 0.5, "test/f1/[unk]": 1})
+    shown = rows(capsys)
+    assert ["[/INST]", "0.5000"] in shown
+    assert ["[unk]", "1.0000"] in shown

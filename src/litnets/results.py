@@ -30,7 +30,7 @@ def print_results(title: str, metrics: Mapping[str, float]) -> None:
     table.add_column("value", justify="right")
     for name, value in whole.items():
         table.add_row(name, f"{value:.4f}")
-    console = Console()
+    console = Console(markup=False)  # a class may be called [unk]
     console.print(title, style="bold", soft_wrap=True, highlight=False)
     console.print(table)
     if 0 < len(classes) <= 20:
