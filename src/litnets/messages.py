@@ -78,8 +78,10 @@ def _bad_value(message: str) -> str | None:
         options = _init_arguments(resolve_name(classes[-1])) if classes else []
         owner = classes[-1].rpartition(".")[2] if classes else key
         return f"{key}: {owner} has no option '{match[1]}'{nearest(match[1], options)}"
-    if match := re.search(r"Expected a dot import path string: (.+)|No module named '([^']+)'", message):
-        name = match[1] or match[2]
+    path = re.search(r"Expected a dot import path string: (.+)|class_path '([^']+)'", message)
+    missing = re.search(r"No module named '([^']+)'", message)
+    if path and (path[1] or (missing and f"{path[2]}.".startswith(f"{missing[1]}."))):
+        name = path[1] or path[2]
         return f"{key}: no class '{name}'{nearest(name, _class_names())}"
     given = re.search(r"(?:Given value|Got value): (.*)", message)
     expected = re.findall(r"Expected (?:an? )?(<class '[^']+'>|typing\.Literal\[[^]]*\]|[\w.]+\[[^\n]*\])", message)
@@ -92,6 +94,9 @@ def _bad_value(message: str) -> str | None:
     if choices:
         return f"{key}: no '{value}'{nearest(value, choices)} (there are: {', '.join(dict.fromkeys(choices))})"
     kinds = dict.fromkeys(_kind(name) for name in expected if "NoneType" not in name)
+    if not kinds and (said := re.search(r"Errors:\s*- (?:Problem with given class_path '[^']+':\s*)?(.+)", message)):
+        # The module of a class of one's own cannot be imported, or does not have it.
+        return f"{key}: {path[2] if path else value}: {said[1]}"
     return f"{key}: expected {' or '.join(kinds)}, got {value!r}"
 
 
