@@ -94,6 +94,8 @@ def resume(args: list[str], signals: Signals) -> None:
         args: A run's folder, an experiment's (its newest run) or nothing (the newest of all), then options of `fit`.
         signals: Who listens to signals.
     """
+    if not {"-h", "--help"}.isdisjoint(args):
+        Command(["fit", "--help"], signals)  # which ends here
     where = args[0] if args and not args[0].startswith("-") else None
     options = args if where is None else args[1:]
     parts = [part for option in options for part in option.split("=", 1)]

@@ -1,6 +1,5 @@
 """Going on with a run: which one, what has changed since, and whether there is anything left to do."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,10 +68,10 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
 
 
 def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
-    """Whether the optimiser's settings or its schedule have to be made anew."""
-    ours = ("lr", "weight_decay", "optimizer_args", "lr_scheduler", "lr_scheduler_args", "lr_scheduler_interval")
+    """Whether the optimiser's settings or its schedule have to be made anew: any argument of a model of one's own may
+    be one of them."""
     return any(
-        key.startswith(tuple(f"model.init_args.{name}" for name in ours))
+        key.startswith("model.init_args.")
         or key.removeprefix("trainer.") in _LENGTH
         or key == "data.init_args.batch_size"
         for key in changed
@@ -95,7 +94,7 @@ def check_unfinished(run: Run, content: Mapping[str, Any], state: Mapping[str, A
     for name, callback in content["callbacks"].items():
         if name.startswith("EarlyStopping") and callback["stopped_epoch"]:
             waited, patience = callback["wait_count"], config.early_stopping.patience
-            if waited >= (math.inf if patience is None else patience):
+            if waited >= patience:
                 raise NothingToDo(
                     f"{run.folder} stopped early in epoch {callback['stopped_epoch'] + 1}, after {waited} without a "
                     f"better {config.early_stopping.monitor}; --early_stopping.patience N goes on"

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 
@@ -39,11 +40,11 @@ def renew_optimization(trainer: Trainer, module: LightningModule, old: dict[str,
         epoch: The epoch that comes next, from 0.
         batch: The batch of it that comes next, from 0.
     """
-    fresh: Any = module.configure_optimizers()
-    optimizer = fresh["optimizer"] if isinstance(fresh, dict) else fresh
+    # By Lightning's own reading, which has no public name: a module may give a bare optimiser, a dict or lists.
+    (optimizer,), schedules = _init_optimizers_and_lr_schedulers(module)
     (restored,) = trainer.optimizers
-    if isinstance(fresh, dict):
-        scheduler: Any = fresh["lr_scheduler"]["scheduler"]
+    if schedules:
+        scheduler: Any = schedules[0].scheduler
         (config,) = trainer.lr_scheduler_configs
         if isinstance(scheduler, ReduceLROnPlateau):
             if "num_bad_epochs" in old["schedule"]:
