@@ -233,6 +233,12 @@ MISTAKES = {
     "fit --config {c} --data.val_size 2000": "leave none for training",
     "fit --config {c} --ckpt_path best": "--ckpt_path best: of which run?",
     "fit --config {c} --ckpt_path nope.ckpt": "checkpoint nope.ckpt: no such file",
+    "fit --config {c} --ckpt_path a.ckpt": "--ckpt_path a.ckpt: `litnets resume RUN` goes on with a run",
+    "fit --config {c} --trainer.limit_val_batches 0": "limit_val_batches: nothing is validated, and val/accuracy",
+    "fit --model wrong.Net --data Digits": "model: wrong.Net: '(' was never closed (wrong.py, line 1)",
+    "fit --model lacks.Net --data Digits": "model: lacks.Net: No module named 'notthere'",
+    "fit --model right.Nope --data Digits": "model: right.Nope: module 'right' has no attribute 'Nope'",
+    "fit --model nomod.Net --data Digits": "model: no class 'nomod.Net'",
     "fit --config {c} --runs_dir a_file": "the run's folder",
     "fit --model MLPClasifier --data Digits": "model: no class 'MLPClasifier'; did you mean 'MLPClassifier'?",
     "fit --model MLPClassifier --data Digit": "data: no class 'Digit'; did you mean 'Digits'?",
@@ -254,6 +260,10 @@ def test_a_mistake_gets_a_line_or_two(command: str, capsys: pytest.CaptureFixtur
     Path("a_folder").mkdir()
     for name, content in {
         "a_file": b"",
+        "a.ckpt": b"",
+        "wrong.py": b"x = (",
+        "lacks.py": b"import notthere",
+        "right.py": b"",
         "empty.yaml": b"",
         "broken.yaml": b"model: [1",
         "binary.yaml": b"\0\xff\xfe",

@@ -5,10 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch.demos.boring_classes import BoringModel
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
@@ -150,3 +152,75 @@ def test_weights_of_another_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not fit MLPClassifier" in capsys.readouterr().err
     assert main(["fit", *MLP, *wider, "--init_partial", "true"]) == 0
     assert "; new: net.layers." in capsys.readouterr().out
+
+
+def test_a_run_that_began_with_weights_is_one_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+    best = str(fit("--trainer.max_epochs", "1") / "best.ckpt")
+    run = fit("--init_from", best, "--trainer.max_epochs", "1", "--experiment", "tuned")
+    capsys.readouterr()
+    for command in ("test", "predict", "validate"):
+        assert main([command, "--config", str(run / "config.yaml")]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "going on from epoch 2, batch 1" in said
+    assert "weights from" not in said
+    for command in (["resume", str(run)], ["test", "--config", str(run / "config.yaml")]):
+        assert main([*command, "--init_from", "another.ckpt"]) == 2
+        assert "--init_from starts a new run" in capsys.readouterr().err
+
+
+class Lists(BoringModel):
+    """Somebody's LightningModule, which gives its optimiser and schedule as lists and logs by names of its own."""
+
+    def __init__(self, learning_rate: float = 0.125) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        found = super().training_step(batch, batch_idx)
+        self.log("train_loss", found["loss"], on_step=False, on_epoch=True)
+        return found
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=self.learning_rate)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)]
+
+
+def test_a_module_of_ones_own_goes_on_with_what_is_given_now() -> None:
+    options = ["--monitor", "train_loss", "--trainer.max_epochs"]
+    assert main(["fit", "--model", "Lists", "--data", "BoringDataModule", *options, "2"]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_lists").iterdir()
+    results = json.loads((run / "results.json").read_text())
+    assert results["best"]["monitor"] == "train_loss"
+    assert main(["resume", str(run), "--model.learning_rate", "0.5", "--trainer.max_epochs", "3"]) == 0
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 3
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5 * 0.5**3
+
+
+def test_a_test_of_an_earlier_best_checkpoint_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+    assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "false"]) == 0
+    assert not {"test", "test_per_class"} & set(json.loads((run / "results.json").read_text()))
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "true"]) == 0
+    assert "test, best checkpoint" in capsys.readouterr().out
+    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+
+
+def test_a_star_marks_the_best_epoch_of_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null")
+    capsys.readouterr()
+    # At such a rate what was learnt is lost at once.
+    assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "100"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 3/3")]
+    assert not line.endswith("*")
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["resume", "--help"])
+    assert done.value.code == 0
+    assert "--trainer.max_epochs" in capsys.readouterr().out

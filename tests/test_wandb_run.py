@@ -372,6 +372,7 @@ def test_a_logger_of_the_configuration() -> None:
     assert (shown["project"], shown["name"], shown["tags"]) == ("mine", "his", ["t"])
     assert records(run, "run")[0]["run_group"] == "g"
     assert by_step([row["item"] for row in records(run, "history")]) == in_csv(run)
+    assert main(["test", "--config", str(run / "config.yaml")]) == 0  # measured later, and no other run
     assert sorted(p.name for p in Path().iterdir()) == ["checkpoints", "more.yaml"]
 
 

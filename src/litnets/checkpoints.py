@@ -95,7 +95,7 @@ def find_checkpoint(given: str | None, own: Run | None, command: str, dry: bool)
         dry: Whether nothing real is done.
 
     Raises:
-        InputError: There is none where one is needed.
+        InputError: There is none where one is needed, or one that a training cannot go on from.
     """
     if given in ("best", "last"):
         if own is None:
@@ -103,8 +103,12 @@ def find_checkpoint(given: str | None, own: Run | None, command: str, dry: bool)
         path = own.best if given == "best" else own.last
         if not path.exists():
             raise InputError(f"--ckpt_path {given}: there is no {path}")
+        if command == "fit" and given == "best":
+            raise _neither_old_nor_new(given, path)
         return usable_checkpoint(own, path)
     if given is not None:
+        if command == "fit" and Path(given).exists():
+            raise _neither_old_nor_new(given, Path(given))
         return Path(given)
     if command == "fit" or dry:
         return None
@@ -116,6 +120,13 @@ def find_checkpoint(given: str | None, own: Run | None, command: str, dry: bool)
     if not own.best.exists():
         raise InputError(f"{own.folder} has no best.ckpt; --ckpt_path FILE takes another checkpoint")
     return own.best
+
+
+def _neither_old_nor_new(given: str, path: Path) -> InputError:
+    return InputError(
+        f"--ckpt_path {given}: `litnets resume RUN` goes on with a run from its last checkpoint; --init_from {path} "
+        "starts a new one with these weights"
+    )
 
 
 def check_fits(path: Path, content: dict[str, Any], model: nn.Module) -> None:

@@ -198,7 +198,10 @@ class Command(LightningCLI):
             self.run, self._going_on = self.run or own, True
             config.experiment = None if self.run is None else self.run.folder.parent.name
         if config.init_from is not None and (self.command != "fit" or self.checkpoint is not None):
-            raise InputError("--init_from starts a new run; it does not go with a checkpoint to go on from")
+            # A run's configuration may say where its weights began; its checkpoints hold what has become of them.
+            if self.run is None or config.init_from != yaml.safe_load(self.run.config.read_text()).get("init_from"):
+                raise InputError("--init_from starts a new run; it does not go with a checkpoint to go on from")
+            config.init_from = None
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer. What cannot be built is an error of the configuration, not of the code."""
@@ -237,6 +240,8 @@ class Command(LightningCLI):
         settings = self.config[self.command]
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
+        if self.command != "fit":  # the W&B run is that of the training; what is measured later is printed
+            loggers = [logger for logger in loggers if type(logger) is not WandbLogger]
         if self.command == "fit":
             self._check_monitor()
         elif _is_empty(self.datamodule, split := "val" if self.command == "validate" else "test"):
@@ -355,6 +360,11 @@ class Command(LightningCLI):
             self.model.check_monitor(monitor)
         elif monitor is None:
             raise InputError(f"{type(self.model).__name__} does not say which metric to watch; give --monitor NAME")
+        if str(monitor).startswith("val/") and self._get(self.config, "trainer").limit_val_batches == 0:
+            raise InputError(
+                f"trainer.limit_val_batches: nothing is validated, and {monitor} says which epoch is best; give "
+                "--monitor train/loss"
+            )
         if str(monitor).startswith("val/") and _is_empty(self.datamodule, "val"):
             raise InputError(
                 f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "

@@ -36,7 +36,7 @@ class Task(LightningModule):
         lr_scheduler: Class of torch.optim.lr_scheduler by name, or `WarmupCosineLR` (linear warm-up, then a cosine to
             zero), or a dotted path. A length (`total_steps`, `T_max` ...) that is not given comes from the trainer.
         lr_scheduler_args: Further arguments of the schedule; for `ReduceLROnPlateau` also `monitor`, the metric that
-            it watches (by default the one that checkpoints watch).
+            it watches (by default the task's own, such as `val/loss`).
         lr_scheduler_interval: Whether the schedule moves each `step` or each `epoch`; by default each step if its
             length comes from the trainer, else each epoch.
         compile: Whether torch.compile makes machine code of the network when it is first used, which takes a minute and
@@ -168,6 +168,8 @@ class Task(LightningModule):
             length = math.inf if epochs is None or epochs < 0 else float(epochs)
         watched = {**dict(self.train_metrics.items()), **dict(self.val_metrics.items())}.get(monitor)
         mode: Literal["min", "max"] = "max" if watched is not None and watched.higher_is_better else "min"
+        if monitor == self.monitor:
+            mode = self.monitor_mode
         scheduler = how.build_scheduler(optimizer, length, mode)
         return {
             "optimizer": optimizer,
