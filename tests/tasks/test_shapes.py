@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from litnets import tasks
 from litnets.errors import InputError
 from litnets.tasks.shapes import check_rows, flat_size, image_channels, step_size
 
@@ -58,3 +61,18 @@ def test_rows_that_cannot_be_read(rows, shape, message):
     with pytest.raises(InputError) as error:
         check_rows(rows, shape, "SomeClassifier")
     assert str(error.value).startswith(message)
+
+
+NAMED = [name for name in vars(tasks) if name.endswith(("Classifier", "Forecaster"))]
+
+
+@pytest.mark.parametrize("task", sorted({*NAMED} - {"Classifier", "Forecaster"}))
+def test_only_networks_that_there_are_are_recommended(task):
+    """Data whose targets are numbers for a classifier, and images for a forecaster."""
+    cls = getattr(tasks, task)
+    data = {"num_classes": None} if task.endswith("Classifier") else {"horizon": None}
+    with pytest.raises(InputError) as error:
+        cls(input_shape=(1, 8, 8), **data)
+    named = set(re.findall(r"\w+(?:Classifier|Regressor|Forecaster)", str(error.value))) - {task}
+    assert named
+    assert all(hasattr(tasks, name) for name in named)
