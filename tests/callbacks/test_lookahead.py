@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.__main__ import main
 from litnets.callbacks import Lookahead
+from litnets.errors import InputError
 from litnets.tasks import Classifier
 
 # The data are in memory: workers would only slow them down.
@@ -40,6 +41,29 @@ def test_the_weights_are_zhangs(accumulated: int) -> None:
     torch.testing.assert_close(start.net.bias.detach(), bias)
 
 
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_statistics_are_drawn_back_too_and_less_so_at_first(power: float) -> None:
+    """By hand; without learning the weights stay, and only the statistics move."""
+    x = torch.randn(12, 3) + 5
+    loader = DataLoader(TensorDataset(x, torch.arange(12) % 3), batch_size=3)
+    model = Classifier(nn.BatchNorm1d(3), 3, optimizer="SGD", lr=0.0)
+    Trainer(max_epochs=1, callbacks=[Lookahead(2, 0.25, power)], accelerator="cpu", **QUIET).fit(model, loader, loader)
+    slow = mean = torch.zeros(3)
+    for step, rows in enumerate(x.split(3), 1):
+        mean = 0.9 * mean + 0.1 * rows.mean(0)
+        if step % 2 == 0:
+            alpha = 0.25 if not power else 1 - 0.75 * (step / 4) ** 2
+            slow = mean = slow + alpha * (mean - slow)
+    torch.testing.assert_close(model.net.running_mean, mean)
+
+
+def test_an_endless_training_has_no_course() -> None:
+    loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8) % 2), batch_size=2)
+    trainer = Trainer(max_epochs=-1, callbacks=[Lookahead(power=1)], accelerator="cpu", **QUIET)
+    with pytest.raises(InputError, match="Lookahead: power needs to know how long training is"):
+        trainer.fit(Classifier(nn.Linear(3, 2), 2), loader, loader)
+
+
 def test_a_second_training_begins_anew() -> None:
     loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8) % 2), batch_size=2)
     lookahead = Lookahead(4, 1.0)
@@ -54,6 +78,7 @@ def test_a_second_training_begins_anew() -> None:
     [
         (["every_n_steps", "0"], "Lookahead: every_n_steps: expected at least 1, got 0"),
         (["alpha", "0"], "Lookahead: alpha: expected a number in (0, 1], got 0"),
+        (["power", "-1"], "Lookahead: power: expected a number from 0 up, got -1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(option: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Lookahead: weights that step ahead and are drawn back (Zhang et al. 2019, arXiv 1907.08610)."""
 
+import math
 from typing import Any
 
 import torch
@@ -11,24 +12,30 @@ from litnets.errors import InputError
 
 class Lookahead(Callback):
     """Keeps slow weights beside those that the optimiser moves. Every few steps the slow ones go part of the way to the
-    fast ones, `slow = slow + alpha * (fast - slow)`, and the fast ones begin from there anew.
+    fast ones, `slow = slow + alpha * (fast - slow)`, and the fast ones begin from there anew; the statistics of batch
+    normalisation likewise.
 
     Args:
         every_n_steps: Steps of the optimiser from one such meeting to the next.
         alpha: Part of the way that the slow weights go, in (0, 1].
+        power: If above 0, they first go all of the way, and less and less of it in the course of the training: step t
+            of T goes `1 - (1 - alpha) * (t / T) ** power` (Jordan 2024, arXiv 2404.00498: 3, and an alpha of 0.226).
 
     Raises:
-        InputError: An interval that is none, or no part of a way.
+        InputError: An interval that is none, no part of a way, or a power for a training that has no known length.
     """
 
-    def __init__(self, every_n_steps: int = 5, alpha: float = 0.5) -> None:
+    def __init__(self, every_n_steps: int = 5, alpha: float = 0.5, power: float = 0.0) -> None:
         if every_n_steps < 1:
             raise InputError(f"Lookahead: every_n_steps: expected at least 1, got {every_n_steps}")
         if not 0 < alpha <= 1:
             raise InputError(f"Lookahead: alpha: expected a number in (0, 1], got {alpha}")
-        self.every_n_steps, self.alpha = every_n_steps, alpha
+        if power < 0:
+            raise InputError(f"Lookahead: power: expected a number from 0 up, got {power}")
+        self.every_n_steps, self.alpha, self.power = every_n_steps, alpha, power
         self._slow: list[Tensor] = []
         self._step = 0  # the last step that was looked at: of accumulated batches not each makes one
+        self._steps = 1.0  # of the whole training
         self._restored = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -38,7 +45,11 @@ class Lookahead(Callback):
         self._slow, self._restored = state_dict["slow"], True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        fast = list(pl_module.parameters())
+        if self.power:
+            self._steps = float(trainer.estimated_stepping_batches)
+            if not math.isfinite(self._steps):
+                raise InputError("Lookahead: power needs to know how long training is; give --trainer.max_epochs")
+        fast = _averaged(pl_module)
         beginnings = self._slow if self._restored else fast
         self._slow = [slow.detach().to(p.device, copy=True) for slow, p in zip(beginnings, fast, strict=True)]
         self._step, self._restored = trainer.global_step, False
@@ -51,5 +62,12 @@ class Lookahead(Callback):
             return
         self._step = trainer.global_step
         if self._step % self.every_n_steps == 0:
-            for slow, fast in zip(self._slow, pl_module.parameters(), strict=True):
-                fast.copy_(slow.lerp_(fast, self.alpha))
+            alpha = 1 - (1 - self.alpha) * (self._step / self._steps) ** self.power
+            for slow, fast in zip(self._slow, _averaged(pl_module), strict=True):
+                fast.copy_(slow.lerp_(fast, alpha))
+
+
+def _averaged(module: LightningModule) -> list[Tensor]:
+    """The weights, and the means and variances of batch normalisation, which are those of these weights."""
+    statistics = (b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var")))
+    return [*module.parameters(), *statistics]
