@@ -199,6 +199,46 @@ def test_a_module_of_ones_own_goes_on_with_what_is_given_now() -> None:
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5 * 0.5**3
 
 
+class Two(BoringModel):
+    """Somebody's LightningModule with two optimisers, each with its schedule."""
+
+    def __init__(self, rates: tuple[float, float] = (0.5, 0.25), name: str = "a") -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.rates, self.name = rates, name
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        loss = super().training_step(batch, batch_idx)["loss"]
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def on_train_epoch_end(self) -> None:
+        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+            schedule.step()
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("quality", 1.0)
+
+    def configure_optimizers(self) -> Any:
+        parts = ([self.layer.weight], [self.layer.bias])
+        optimizers = [torch.optim.SGD(part, lr=rate) for part, rate in zip(parts, self.rates, strict=True)]
+        return optimizers, [torch.optim.lr_scheduler.StepLR(one, 1, gamma=0.5) for one in optimizers]
+
+
+def test_two_optimisers_go_on_with_what_is_given_now() -> None:
+    options = ["--monitor", "quality", "--trainer.max_epochs"]
+    assert main(["fit", "--model", "Two", "--data", "BoringDataModule", *options, "1"]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_two").iterdir()
+    for epochs, changed in enumerate((["--model.name", "b"], ["--model.rates", "[0.125, 0.0625]"]), 2):
+        assert main(["resume", str(run), *changed, "--trainer.max_epochs", str(epochs)]) == 0
+        last = torch.load(run / "last.ckpt", weights_only=True)
+        rates = (0.5, 0.25) if epochs == 2 else (0.125, 0.0625)
+        found = [state["param_groups"][0]["lr"] for state in last["optimizer_states"]]
+        assert found == [rate * 0.5**epochs for rate in rates]
+
+
 def test_a_test_of_an_earlier_best_checkpoint_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from itertools import zip_longest
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -26,32 +27,33 @@ def take_schedules(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Take the schedules' states out of a checkpoint, so that Lightning leaves the new schedules alone, and the
     learning rate that the old configuration gave."""
     states, checkpoint["lr_schedulers"] = checkpoint["lr_schedulers"], []
-    return {"schedule": next(iter(states), {}), "lr": checkpoint.get("hyper_parameters", {}).get("lr")}
+    return {"schedules": states, "lr": checkpoint.get("hyper_parameters", {}).get("lr")}
 
 
 def renew_optimization(trainer: Trainer, module: LightningModule, old: dict[str, Any], epoch: int, batch: int) -> None:
-    """Give the restored optimiser the settings that the configuration asks for now, and bring the new schedule to
-    where training stands. What the optimiser has gathered (momenta ...) stays.
+    """Give the restored optimisers the settings that the configuration asks for now, and bring the new schedules to
+    where training stands. What the optimisers have gathered (momenta ...) stays.
 
     Args:
-        trainer: The trainer, whose optimiser and counters are restored.
+        trainer: The trainer, whose optimisers and counters are restored.
         module: The model, as configured now.
         old: What `take_schedules` took.
         epoch: The epoch that comes next, from 0.
         batch: The batch of it that comes next, from 0.
     """
     # By Lightning's own reading, which has no public name: a module may give a bare optimiser, a dict or lists.
-    (optimizer,), schedules = _init_optimizers_and_lr_schedulers(module)
-    (restored,) = trainer.optimizers
-    if schedules:
-        scheduler: Any = schedules[0].scheduler
-        (config,) = trainer.lr_scheduler_configs
+    optimizers, schedules = _init_optimizers_and_lr_schedulers(module)
+    for new, config, state in zip_longest(schedules, trainer.lr_scheduler_configs, old["schedules"][: len(schedules)]):
+        scheduler: Any = new.scheduler
         if isinstance(scheduler, ReduceLROnPlateau):
-            if "num_bad_epochs" in old["schedule"]:
+            if state is not None and "num_bad_epochs" in state:
                 for name in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch"):
-                    setattr(scheduler, name, old["schedule"][name])
-                for group, now in zip(optimizer.param_groups, restored.param_groups, strict=True):
-                    group["lr"] *= now["lr"] / (old["lr"] or optimizer.defaults["lr"])  # as far as it has come down
+                    setattr(scheduler, name, state[name])
+                given = old["lr"] or scheduler.optimizer.defaults["lr"]
+                for group, now in zip(
+                    scheduler.optimizer.param_groups, config.scheduler.optimizer.param_groups, strict=True
+                ):
+                    group["lr"] *= now["lr"] / given  # as far as it has come down
         else:
             per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
             updates = epoch
@@ -62,5 +64,6 @@ def renew_optimization(trainer: Trainer, module: LightningModule, old: dict[str,
                 for _ in range(updates):
                     scheduler.step()
         config.scheduler.load_state_dict(copy.deepcopy(scheduler.state_dict()))
-    for group, new in zip(restored.param_groups, optimizer.param_groups, strict=True):
-        group.update({name: value for name, value in new.items() if name != "params"})
+    for optimizer, restored in zip(optimizers, trainer.optimizers, strict=True):
+        for group, fresh in zip(restored.param_groups, optimizer.param_groups, strict=True):
+            group.update({name: value for name, value in fresh.items() if name != "params"})
