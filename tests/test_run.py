@@ -117,6 +117,12 @@ def test_results_are_added_to(run):
     assert run.results.read_text().endswith("}\n")
 
 
+def test_what_is_no_number_is_null(run):
+    run.update_results(test={"auroc": float("nan"), "loss": 1.5}, scores=[float("inf"), 2], best=None)
+    found = json.loads(run.results.read_text(), parse_constant=pytest.fail)  # strict: JSON has no NaN
+    assert found == {"test": {"auroc": None, "loss": 1.5}, "scores": [None, 2], "best": None}
+
+
 def test_an_empty_run_is_discarded_with_the_folders_made_for_it(tmp_path):
     run = Run.new(tmp_path / "checkpoints", "digits")
     for _ in range(2):

@@ -13,12 +13,13 @@ checkpoints/<experiment>/<run>/
 """
 
 import json
+import math
 import os
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -163,7 +164,7 @@ class Run:
             part.unlink(missing_ok=True)
 
     def write_json(self, path: Path, content: dict[str, Any]) -> None:
-        self.write(path, json.dumps(content, indent=2) + "\n")
+        self.write(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
     def read_results(self) -> dict[str, Any]:
         """results.json, or nothing if it is not there yet."""
@@ -181,6 +182,15 @@ class Run:
             if not folder.is_dir() or any(folder.iterdir()):
                 return
             folder.rmdir()
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can say: it has no number for NaN and infinity, which become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def environment(seed: int | None) -> dict[str, Any]:
