@@ -161,8 +161,10 @@ def test_the_callbacks_are_changed_by_options() -> None:
     assert json.loads((run / "results.json").read_text())["epochs"] == 2
 
 
-def test_another_monitor_brings_its_direction() -> None:
+def test_another_monitor_brings_its_direction(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--monitor", "val/loss", "--test_after_fit", "false")
+    said = capsys.readouterr().out
+    assert re.search(r"epoch 1/2  train/loss \d\.\d{4}  val/loss \d\.\d{4}  val/accuracy \d\.\d{4}  ", said)
     results = json.loads((run / "results.json").read_text())
     rows = (run / "metrics.csv").read_text().splitlines()
     column = rows[0].split(",").index("val/loss")

@@ -59,7 +59,9 @@ class Lines(ProgressBar):
         known, name = trainer.callback_metrics, watched(trainer)
         if not self._start or not trainer.is_global_zero:
             return
-        shown = {key: known[key].item() for key in ("train/loss", "val/loss", name) if key is not None and key in known}
+        own = getattr(trainer.lightning_module, "monitor", None)  # that of the task, which tells more than a loss
+        names = dict.fromkeys(("train/loss", "val/loss", name, own))
+        shown = {key: known[key].item() for key in names if key is not None and key in known}
         checkpoint = checkpoint_of(trainer)
         best = checkpoint is not None and checkpoint.best_epoch == epochs - 1
         total = trainer.max_epochs
