@@ -24,8 +24,8 @@ class AirNet(nn.Module):
     the maximum over what is left of the image and a linear layer whose logits are divided by 9. Convolutions start as
     the identity, as far as they go (Zagoruyko and Komodakis 2017). Any image from 2x2 up; made for 32x32.
 
-    The whitening is unknown until `whiten` has seen images; until then it is a random projection. From then on it is
-    part of the state_dict.
+    The whitening is unknown until `whitening.fit` has seen images; until then it is a random projection. From then on
+    it is part of the state_dict.
 
     Takes `(N, channels, height, width)` and gives `(N, out_features)`.
 
