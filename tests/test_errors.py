@@ -1,6 +1,6 @@
 import pytest
 
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, nearest, repeated
 
 METRICS = ["auc", "accuracy", "val/loss", "OneCycleLR"]
 
@@ -22,6 +22,11 @@ def test_the_nearest_name(name, known):
 @pytest.mark.parametrize("known", [METRICS, []])
 def test_nothing_is_near(known):
     assert nearest("zzzz", known) == ""
+
+
+@pytest.mark.parametrize(("names", "found"), [([], None), (["a", "b"], None), (["a", "b", "c", "b", "a"], "b")])
+def test_the_name_that_is_there_twice(names, found):
+    assert repeated(names) == found
 
 
 def test_an_input_error_is_a_value_error():

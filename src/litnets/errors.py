@@ -1,6 +1,6 @@
 """Errors for what a person can get wrong: the command prints them as one or two lines, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -14,3 +14,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     # An abbreviation is nearer to what it begins than to another word of its length: acc is accuracy, not auc.
     match = [k for k in by_lower if k.startswith(name.lower())] or get_close_matches(name.lower(), by_lower, 1, 0.6)
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """The first name that is there for the second time."""
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from litnets.data.batches import smallest_type
 from litnets.data.table import Table
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, nearest, repeated
 
 if TYPE_CHECKING:
     import polars
@@ -251,7 +251,7 @@ def _header(path: Path, text: str, separator: str) -> list[str]:
     """Names of the columns, without the spaces around them; polars would rename those that are there twice."""
     rows = csv.reader(io.StringIO(text.lstrip("\r\n")[:100_000], newline=""), delimiter=separator)
     names = [name.strip() for name in next(rows, [])]
-    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+    if twice := repeated(names):
         raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
     return names
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, nearest, repeated
 
 TABLES = (".csv", ".tsv", ".jsonl")
 
@@ -84,7 +84,7 @@ def _read_table(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     )
     try:
         header = [name.strip() for name in next(reader, [])]
-        if twice := next((name for i, name in enumerate(header) if name in header[:i]), None):
+        if twice := repeated(header):
             raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
