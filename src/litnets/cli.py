@@ -240,12 +240,13 @@ class Command(LightningCLI):
         settings = self.config[self.command]
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
-        if self.command != "fit":  # the W&B run is that of the training; what is measured later is printed
-            loggers = [logger for logger in loggers if type(logger) is not WandbLogger]
         if self.command == "fit":
             self._check_monitor()
-        elif _is_empty(self.datamodule, split := "val" if self.command == "validate" else "test"):
-            raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
+        else:
+            # The W&B run is that of the training; what is measured later is printed.
+            loggers = [logger for logger in loggers if type(logger) is not WandbLogger]
+            if _is_empty(self.datamodule, split := "val" if self.command == "validate" else "test"):
+                raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
         if self.run is None and self.command in ("fit", "predict"):
             # The first process makes the folder; the others learn its name from it (see Record).
             claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry

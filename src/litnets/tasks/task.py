@@ -85,8 +85,9 @@ class Task(LightningModule):
         # Precisions bf16-true and 64-true turn all of a module, through this method of torch's. But a sum in bfloat16
         # stops growing within a few hundred batches, and the loss is given outputs in float32.
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        criterion = getattr(self, "criterion", None)
         for part in self.modules():
-            if isinstance(part, Metric) or part is getattr(self, "criterion", None):
+            if isinstance(part, Metric) or part is criterion:
                 part.to(torch.float32)
         return self
 
