@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -34,17 +34,27 @@ from litnets.callbacks import (
 )
 from litnets.checkpoint_io import WholeCheckpointIO
 from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, load_weights, usable_checkpoint
+from litnets.checks import check_monitor, check_split, has_test
 from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
 from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
-from litnets.loggers import MetricsCSV
+from litnets.loggers import default_loggers
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import best_of, print_results, summarize
 from litnets.resume import changes, changes_optimization, check_changes, check_unfinished
 from litnets.run import Run, environment
 from litnets.signals import Signals
-from litnets.wandb_run import Gradients, WandbOptions, build, conclude, directions, settle, what_next
+from litnets.wandb_run import (
+    Gradients,
+    WandbOptions,
+    conclude,
+    directions,
+    settle,
+    what_next,
+    with_wandb,
+    without_wandb,
+)
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
 FACTS = (
@@ -241,12 +251,12 @@ class Command(LightningCLI):
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
         if self.command == "fit":
-            self._check_monitor()
+            limit = config["limit_val_batches"]
+            check_monitor(self.model, self.datamodule, self._get(self.config, "checkpoint").monitor, limit)
         else:
             # The W&B run is that of the training; what is measured later is printed.
-            loggers = [logger for logger in loggers if type(logger) is not WandbLogger]
-            if _is_empty(self.datamodule, split := "val" if self.command == "validate" else "test"):
-                raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
+            loggers = without_wandb(loggers)
+            check_split(self.datamodule, "val" if self.command == "validate" else "test")
         if self.run is None and self.command in ("fit", "predict"):
             # The first process makes the folder; the others learn its name from it (see Record).
             claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry
@@ -313,7 +323,7 @@ class Command(LightningCLI):
         assert run is not None
         settings = self.config[self.command]
         best = run.best if run.best.exists() and not self._dry else None
-        if settings.test_after_fit and _has_test(self.model, self.datamodule):
+        if settings.test_after_fit and has_test(self.model, self.datamodule):
             trainer.test(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
             metrics = {
                 name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")
@@ -355,23 +365,6 @@ class Command(LightningCLI):
             metrics = {n: v.item() for n, v in self.trainer.callback_metrics.items() if n.startswith(f"{split}/")}
             print_results(f"{self.command}, {self.checkpoint or 'untrained'}", metrics)
 
-    def _check_monitor(self) -> None:
-        monitor = self._get(self.config, "checkpoint").monitor
-        if isinstance(self.model, tasks.Task):
-            self.model.check_monitor(monitor)
-        elif monitor is None:
-            raise InputError(f"{type(self.model).__name__} does not say which metric to watch; give --monitor NAME")
-        if str(monitor).startswith("val/") and self._get(self.config, "trainer").limit_val_batches == 0:
-            raise InputError(
-                f"trainer.limit_val_batches: nothing is validated, and {monitor} says which epoch is best; give "
-                "--monitor train/loss"
-            )
-        if str(monitor).startswith("val/") and _is_empty(self.datamodule, "val"):
-            raise InputError(
-                f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "
-                "share such as 0.2, or more data"
-            )
-
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
         checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
         checkpoint.run, checkpoint.config = run, self.dump
@@ -396,45 +389,21 @@ class Command(LightningCLI):
         return callbacks
 
     def _loggers(self, given: list[Any], run: Run) -> list[Logger]:
-        """metrics.csv always, TensorBoard unless other loggers were chosen, or none by `--trainer.logger false`."""
+        """Those of every run, or none by `--trainer.logger false`."""
         if given == [False]:
             return []
-        chosen = [logger for logger in given if isinstance(logger, Logger)]
-        folder = str(run.folder)
         # What was logged after the checkpoint will be logged again.
-        purge = {"purge_step": self._state["logged_step"]} if self._state else {}
-        others = chosen or [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False, **purge)]
-        return [MetricsCSV(run.metrics), *self._with_wandb(others, run)]
-
-    def _with_wandb(self, loggers: list[Logger], run: Run) -> list[Logger]:
-        """The loggers, with those of W&B made this run's own, and the one of `--wandb.mode`."""
+        again_from = self._state["logged_step"] if self._state else None
+        loggers = default_loggers([one for one in given if isinstance(one, Logger)], run, again_from)
+        if self._wandb_mode is None:
+            return without_wandb(loggers)
         settings = self.config[self.command]
-        specs = [spec for spec in _listed(settings.trainer.logger) if isinstance(spec, Namespace)]
-        rest = [logger for logger in loggers if type(logger) is not WandbLogger]
-        if self._wandb_mode is None or self._dry:
-            return rest
-        wished: list[Any] = [spec.as_dict() for spec in specs if spec.class_path.rpartition(".")[2] == "WandbLogger"]
         checkpoint = self._get(self.config_init, "checkpoint")
-        config = {**yaml.safe_load(self.dump), "environment": environment(self._get(self.config, "seed_everything"))}
+        shown = {**yaml.safe_load(self.dump), "environment": environment(self._get(self.config, "seed_everything"))}
         best = directions(self.model, checkpoint.monitor, checkpoint.mode)
-        own = [build(settings.wandb, self._wandb_mode, run, config, best, spec) for spec in wished or [None]]
-        return [*rest, *own]
+        named = _listed(settings.trainer.logger)
+        return with_wandb(loggers, named, settings.wandb, self._wandb_mode, run, shown, best)
 
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def _has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:
-    """Whether there is something to test and a step to test it with."""
-    if _is_empty(datamodule, "test"):
-        return False
-    loader = type(datamodule or model).test_dataloader
-    given = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
-    return given and type(model).test_step is not LightningModule.test_step
-
-
-def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
-    """Whether data of this project have been read, and have no sample in this split."""
-    splits = getattr(datamodule, "splits", None) or {}
-    return split in splits and not len(splits[split])

@@ -1,4 +1,4 @@
-"""metrics.csv: what was logged, one row a step."""
+"""What every run logs to: metrics.csv, one row a step, and TensorBoard."""
 
 import csv
 from argparse import Namespace
@@ -6,8 +6,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from litnets.run import Run
 
 
 class MetricsCSV(Logger):
@@ -113,3 +115,18 @@ class MetricsCSV(Logger):
         text = StringIO()
         csv.writer(text, lineterminator="\n").writerow(values)
         return text.getvalue()
+
+
+def default_loggers(chosen: list[Logger], run: Run, again_from: int | None = None) -> list[Logger]:
+    """metrics.csv always, and TensorBoard unless others were chosen.
+
+    Args:
+        chosen: Loggers of the configuration.
+        run: Where they write.
+        again_from: The step from which on TensorBoard's events are forgotten; None keeps all.
+    """
+    if not chosen:
+        purge: dict[str, Any] = {} if again_from is None else {"purge_step": again_from}
+        folder = str(run.folder)
+        chosen = [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False, **purge)]
+    return [MetricsCSV(run.metrics), *chosen]

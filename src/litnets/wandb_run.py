@@ -179,7 +179,7 @@ def settle(mode: str, given: Sequence[Any]) -> Mode | None:
     Raises:
         InputError: Online without a login.
     """
-    wished = any(str(getattr(logger, "class_path", "")).endswith("WandbLogger") for logger in given)
+    wished = any(map(_names_wandb, given))
     says = print if getattr(rank_zero_only, "rank", 0) == 0 else (lambda *_: None)
     if mode == "auto":
         set_by_person = os.environ.get("WANDB_MODE", "")
@@ -249,6 +249,31 @@ def build(
         own = {name: value for name, value in own.items() if value is not None}
     rest = ("project", "entity", "name", "tags", "group", "notes")
     return WandbRun(run, mode, shown, directions, **own | {n: own.get(n) or getattr(options, n) for n in rest})
+
+
+def without_wandb(loggers: Sequence[Logger]) -> list[Logger]:
+    """The loggers but those of W&B that the configuration made."""
+    return [logger for logger in loggers if type(logger) is not WandbLogger]
+
+
+def with_wandb(
+    loggers: Sequence[Logger],
+    given: Sequence[Any],
+    options: WandbOptions,
+    mode: Mode,
+    run: Run,
+    shown: Mapping[str, Any],
+    directions: Mapping[str, str],
+) -> list[Logger]:
+    """The loggers, with those of W&B made the run's own, or else the one of `--wandb.mode`. `given` are the loggers as
+    the configuration names them."""
+    specs: list[Any] = [spec.as_dict() for spec in given if _names_wandb(spec)]
+    own = [build(options, mode, run, shown, directions, spec) for spec in specs or [None]]
+    return [*without_wandb(loggers), *own]
+
+
+def _names_wandb(spec: Any) -> bool:
+    return str(getattr(spec, "class_path", "")).rpartition(".")[2] == "WandbLogger"
 
 
 def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[str, str]:

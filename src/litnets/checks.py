@@ -1,0 +1,51 @@
+"""What a command asks of model and data before it starts: a metric to watch, and samples in its split."""
+
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+
+from litnets.errors import InputError
+from litnets.tasks import Task
+
+
+def check_monitor(
+    model: LightningModule, datamodule: LightningDataModule | None, monitor: str | None, limit_val_batches: Any
+) -> None:
+    """Raises InputError if a training would not log `monitor`."""
+    if isinstance(model, Task):
+        model.check_monitor(str(monitor))
+    elif monitor is None:
+        raise InputError(f"{type(model).__name__} does not say which metric to watch; give --monitor NAME")
+    if not str(monitor).startswith("val/"):
+        return
+    if limit_val_batches == 0:
+        raise InputError(
+            f"trainer.limit_val_batches: nothing is validated, and {monitor} says which epoch is best; give "
+            "--monitor train/loss"
+        )
+    if _is_empty(datamodule, "val"):
+        raise InputError(
+            f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "
+            "share such as 0.2, or more data"
+        )
+
+
+def check_split(datamodule: LightningDataModule | None, split: str) -> None:
+    """Raises InputError if there is no sample in the split, `val` or `test`."""
+    if _is_empty(datamodule, split):
+        raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
+
+
+def has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:
+    """Whether there is something to test and a step to test it with."""
+    if _is_empty(datamodule, "test"):
+        return False
+    loader = type(datamodule or model).test_dataloader
+    given = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
+    return given and type(model).test_step is not LightningModule.test_step
+
+
+def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
+    """Whether data of this project have been read, and have no sample in this split."""
+    splits = getattr(datamodule, "splits", None) or {}
+    return split in splits and not len(splits[split])
