@@ -1,6 +1,8 @@
+import copy
 import inspect
 import math
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -9,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
 from litnets.tasks import Classifier
-from litnets.tasks.optimization import SGDW, Optimization, WarmupCosineLR
+from litnets.tasks.optimization import SGDW, Optimization, WarmupCosineLR, orthogonalized
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -179,6 +181,102 @@ def test_decoupled_decay_is_loshchilovs_and_hutters(nesterov):
     assert optimizer.param_groups[0]["weight_decay"] == 0.3
 
 
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+def test_orthogonalized_keeps_directions_and_evens_out_their_lengths(shape):
+    """Held against NumPy's singular value decomposition."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, lengths, right = np.linalg.svd(matrix.numpy(), full_matrices=False)
+    found = left.T @ orthogonalized(matrix).float().numpy() @ right.T  # diagonal, if the directions are the same
+    known = lengths / np.linalg.norm(lengths) > 0.1  # three steps bring so many of them up
+    assert known.sum() >= 7
+    assert ((found.diagonal()[known] > 0.5) & (found.diagonal()[known] < 1.5)).all()
+    assert np.abs(found - np.diag(found.diagonal())).max() < 0.05  # bfloat16
+
+
+def conv_muon(net, **given):
+    args = {"momentum": 0.8, "conv_lr": 0.5, "conv_momentum": 0.6}
+    return build(net, optimizer="ConvMuon", lr=0.1, weight_decay=0.3, optimizer_args=args | given)
+
+
+def test_conv_muon_moves_all_but_filters_as_sgd_does():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
+    twin = copy.deepcopy(net)
+    mine = conv_muon(net)
+    theirs = build(twin, optimizer="SGD", lr=0.1, weight_decay=0.3, optimizer_args={"momentum": 0.8, "nesterov": True})
+    for _ in range(3):
+        for parameter, other in zip(net.parameters(), twin.parameters(), strict=True):
+            parameter.grad = torch.randn_like(parameter)
+            other.grad = parameter.grad.clone()
+        mine.step()
+        theirs.step()
+    for (name, parameter), other in zip(net.named_parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(parameter, other, atol=1e-6) == (name != "0.weight"), name
+
+
+def test_conv_muon_moves_filters_by_hand():
+    """w sqrt(n) / |w| - lr * UV' of the gradient with Nesterov's momentum, over two steps and any memory format."""
+    torch.manual_seed(0)
+    net = nn.Conv2d(8, 4, 3, bias=False).to(memory_format=torch.channels_last)
+    optimizer = conv_muon(net)
+    gradients = [torch.randn(4, 8, 3, 3) for _ in range(2)]
+    weight = net.weight.detach().clone().numpy().reshape(4, -1)
+    gathered = 0
+    for gradient in gradients:
+        net.weight.grad = gradient.clone().to(memory_format=torch.channels_last)
+        optimizer.step()
+        gathered = 0.6 * gathered + gradient.numpy().reshape(4, -1)
+        left, _, right = np.linalg.svd(gradient.numpy().reshape(4, -1) + 0.6 * gathered, full_matrices=False)
+        weight = 2 * weight / np.linalg.norm(weight)
+        moved = (weight - net.weight.detach().numpy().reshape(4, -1)) / 0.5
+        assert np.abs(left.T @ moved @ right.T - np.eye(4)).max() < 0.35  # lengths between 0.65 and 1.35
+        weight = net.weight.detach().clone().numpy().reshape(4, -1)
+
+
+def test_a_schedule_moves_both_rates_of_conv_muon_in_proportion():
+    how = optimization("ConvMuon", lr=2.0, optimizer_args={"conv_lr": 0.5}, lr_scheduler="PolynomialLR")
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(3, 4))
+    optimizer = how.build_optimizer(net.named_parameters())
+    schedule = how.build_scheduler(optimizer, length=4, mode="min")
+    optimizer.step()
+    schedule.step()
+    rates = {p.ndim: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates == {1: 1.5, 2: 1.5, 4: 0.375}
+
+
+def test_conv_muon_goes_on_from_its_state():
+    torch.manual_seed(0)
+    net = nn.Conv2d(2, 4, 3)
+    optimizer = conv_muon(net)
+    for parameter in net.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    twin = copy.deepcopy(net)
+    other = conv_muon(twin)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for parameter, copied in zip(net.parameters(), twin.parameters(), strict=True):
+        parameter.grad = torch.randn_like(parameter)
+        copied.grad = parameter.grad.clone()
+    optimizer.step()
+    other.step()
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+
+
+def test_conv_muon_lowers_a_loss():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
+    optimizer, x = conv_muon(net), torch.randn(32, 1, 4, 4)
+
+    def loss():
+        optimizer.zero_grad()
+        value = (net(x) - x.mean((1, 2, 3)).unsqueeze(1)).square().mean()
+        value.backward()
+        return value.detach()
+
+    values = [optimizer.step(loss).item() for _ in range(30)]
+    assert values[-1] < 0.5 * values[0]
+
+
 def test_an_optimizer_that_refuses_biases_says_so():
     with pytest.raises(InputError, match="Muon only supports 2D parameters"):
         optimization("Muon")
@@ -209,6 +307,8 @@ def test_a_dotted_path_names_a_class_outside():
         ),
         ({"optimizer": "LBFGS", "weight_decay": 0.1}, "optimizer_args: LBFGS takes no 'weight_decay'"),
         ({"lr": -1.0}, "Invalid learning rate: -1.0"),
+        ({"optimizer": "ConvMuon", "optimizer_args": {"conv_lr": -1.0}}, "conv_lr: expected a number from 0 up"),
+        ({"optimizer": "ConvMuon", "optimizer_args": {"conv_momentum": 1.0}}, "conv_momentum: expected a number in"),
         ({"optimizer_args": {"betas": 0.9}}, "optimizer or lr_scheduler: "),
         ({"lr_scheduler": "OneCycle"}, "lr_scheduler: no class 'OneCycle'; did you mean 'OneCycleLR'?"),
         ({"lr_scheduler": "WarmupCosine"}, "did you mean 'WarmupCosineLR'?"),

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import ParamsT
 
 from litnets.errors import InputError
 from litnets.tasks.classes import check_arguments, find_class, public_classes
@@ -66,7 +67,91 @@ class SGDW(torch.optim.SGD):
         return loss
 
 
-_OWN_OPTIMIZERS: dict[str, type[Optimizer]] = {"SGDW": SGDW}
+class ConvMuon(Optimizer):
+    """SGD with Nesterov's momentum, except for the filters of convolutions: those follow Muon (Jordan et al. 2024,
+    kellerjordan.github.io/posts/muon). With a filter in each row, an update is about the nearest matrix whose rows or
+    columns are orthogonal, so that one learning rate fits all layers, and the filters keep a mean square norm of 1.
+
+    Args:
+        params: Parameters, or groups of them; those of four dimensions are filters.
+        lr: Learning rate of all others.
+        momentum: Momentum of all others.
+        weight_decay: Weight decay of all others, as in SGD.
+        conv_lr: Learning rate of the filters.
+        conv_momentum: Momentum of the filters.
+
+    Raises:
+        ValueError: A rate below 0, or a momentum outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        conv_lr: float = 0.1,
+        conv_momentum: float = 0.6,
+    ) -> None:
+        for name, rate in (("lr", lr), ("conv_lr", conv_lr), ("weight_decay", weight_decay)):
+            if rate < 0:
+                raise ValueError(f"{name}: expected a number from 0 up, got {rate}")
+        for name, share in (("momentum", momentum), ("conv_momentum", conv_momentum)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}: expected a number in [0, 1), got {share}")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        # Each kind in groups of its own, whose rates a schedule changes in proportion.
+        groups, self.param_groups = self.param_groups, []
+        for group in groups:
+            filters = [p for p in group["params"] if p.ndim == 4]
+            others = [p for p in group["params"] if p.ndim != 4]
+            if others:
+                self.add_param_group({**group, "params": others})
+            if filters:
+                self.add_param_group({**group, "params": filters, "lr": conv_lr, "momentum": conv_momentum})
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._move(parameter, group["lr"], group["momentum"], group["weight_decay"])
+        return loss
+
+    def _move(self, parameter: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
+        gradient, is_filter = parameter.grad, parameter.ndim == 4
+        assert gradient is not None
+        if not is_filter and weight_decay:
+            gradient = gradient.add(parameter, alpha=weight_decay)
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        gathered = state["momentum_buffer"].mul_(momentum).add_(gradient)
+        update = gradient.add(gathered, alpha=momentum)
+        if is_filter:
+            update = orthogonalized(update.flatten(1)).view_as(parameter)
+            parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp(min=1e-12))
+        parameter.sub_(update, alpha=lr)
+
+
+def orthogonalized(matrix: Tensor, steps: int = 3) -> Tensor:
+    """About `U V'` of the matrix `U S V'`, in bfloat16: its singular values become some between 0.5 and 1.5, those that
+    are tiny beside the largest apart. By Newton-Schulz's iteration, whose polynomial is Jordan's."""
+    x: Tensor = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)  # no singular value above 1
+    tall = len(x) > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(steps):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if tall else x
+
+
+_OWN_OPTIMIZERS: dict[str, type[Optimizer]] = {"SGDW": SGDW, "ConvMuon": ConvMuon}
 _OWN_SCHEDULERS: dict[str, type[LRScheduler]] = {"WarmupCosineLR": WarmupCosineLR}
 _LENGTH_ARGUMENTS["WarmupCosineLR"] = "total_steps"
 

@@ -28,8 +28,8 @@ class Task(LightningModule):
 
     Args:
         net: The network.
-        optimizer: Class of torch.optim by name (`AdamW`, `SGD` ...), or `SGDW` (SGD with decoupled weight decay), or
-            the dotted path of another one.
+        optimizer: Class of torch.optim by name (`AdamW`, `SGD` ...), `SGDW` (SGD with decoupled weight decay) or
+            `ConvMuon` (SGD, and Muon for the filters of convolutions), or the dotted path of another one.
         lr: Learning rate; none leaves the optimiser's own default.
         weight_decay: Weight decay, of which biases and normalisation are left out; none leaves the optimiser's own.
         optimizer_args: Further arguments of the optimiser, such as `{momentum: 0.9}`.
