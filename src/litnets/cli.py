@@ -41,7 +41,7 @@ from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
 from litnets.loggers import default_loggers
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
-from litnets.results import best_of, print_results, summarize
+from litnets.results import print_end, print_results, summarize
 from litnets.resume import changes, changes_optimization, check_changes, check_unfinished
 from litnets.run import Run, environment
 from litnets.signals import Signals
@@ -251,8 +251,8 @@ class Command(LightningCLI):
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
         if self.command == "fit":
-            limit = config["limit_val_batches"]
-            check_monitor(self.model, self.datamodule, self._get(self.config, "checkpoint").monitor, limit)
+            monitor = self._get(self.config, "checkpoint").monitor
+            check_monitor(self.model, self.datamodule, monitor, config["limit_val_batches"])
         else:
             # The W&B run is that of the training; what is measured later is printed.
             loggers = without_wandb(loggers)
@@ -323,13 +323,10 @@ class Command(LightningCLI):
         assert run is not None
         settings = self.config[self.command]
         best = run.best if run.best.exists() and not self._dry else None
+        metrics = {}
         if settings.test_after_fit and has_test(self.model, self.datamodule):
             trainer.test(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-            metrics = {
-                name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")
-            }
-        else:
-            metrics = {}
+            metrics = _values(trainer, "test")
         if not trainer.is_global_zero:
             return
         if self._dry:
@@ -341,13 +338,7 @@ class Command(LightningCLI):
             results = run.update_results(test=whole, test_per_class=classes)
             print_results("test, best checkpoint" if best else "test", metrics)
         conclude(trainer.loggers, settings.wandb, results, best)
-        print(best_of(results))
-        print(f"\nrun folder: {run.folder}")
-        print("what next:")
-        print(f"  litnets test --config {run.config}")
-        print(f"  litnets predict --config {run.config}")
-        for command in (f"tensorboard --logdir {run.folder.parent}", *what_next(trainer.loggers)):
-            print(f"  {command}")
+        print_end(results, run.folder, run.config, what_next(trainer.loggers))
 
     def after_test(self) -> None:
         self._report("test")
@@ -362,8 +353,7 @@ class Command(LightningCLI):
 
     def _report(self, split: str) -> None:
         if self.trainer.is_global_zero:
-            metrics = {n: v.item() for n, v in self.trainer.callback_metrics.items() if n.startswith(f"{split}/")}
-            print_results(f"{self.command}, {self.checkpoint or 'untrained'}", metrics)
+            print_results(f"{self.command}, {self.checkpoint or 'untrained'}", _values(self.trainer, split))
 
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
         checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
@@ -407,3 +397,8 @@ class Command(LightningCLI):
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def _values(trainer: Trainer, split: str) -> dict[str, float]:
+    """The metrics of a split."""
+    return {name: v.item() for name, v in trainer.callback_metrics.items() if name.startswith(f"{split}/")}

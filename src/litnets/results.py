@@ -1,6 +1,7 @@
 """The figures of a run, as results.json keeps them and as a person reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -51,3 +52,14 @@ def best_of(results: Mapping[str, Any]) -> str:
     return f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s" + (
         f", {rate:,} samples/s" if rate else ""
     )
+
+
+def print_end(results: Mapping[str, Any], folder: Path, config: Path, commands: Iterable[str]) -> None:
+    """What a training ends with: its best score, the run's folder and configuration, and what a person may want next;
+    `commands` are further ones."""
+    print(best_of(results))
+    print(f"\nrun folder: {folder}")
+    print("what next:")
+    own = (f"litnets test --config {config}", f"litnets predict --config {config}")
+    for command in (*own, f"tensorboard --logdir {folder.parent}", *commands):
+        print(f"  {command}")
