@@ -58,6 +58,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self.best_model_path = ""  # as `trainer.test(ckpt_path="best")` asks for it
         self.best_model_score: Tensor | None = None
         self.best_epoch: int | None = None
+        # Whether the monitor is known when an epoch's training ends; one of one's own may turn out to be.
+        self._of_training = (monitor or "").startswith("train")
         self._best_is_due = False
         self._pending: dict[str, Any] | None = None  # the best epoch's content, not yet on disk
         self._began = False
@@ -74,11 +76,17 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     # What is kept and put back
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_model_score": self.best_model_score, "best_epoch": self.best_epoch, "monitor": self.monitor}
+        return {
+            "best_model_score": self.best_model_score,
+            "best_epoch": self.best_epoch,
+            "monitor": self.monitor,
+            "of_training": self._of_training,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["monitor"] == self.monitor:  # the score of another metric says nothing
             self.best_model_score, self.best_epoch = state_dict["best_model_score"], state_dict["best_epoch"]
+            self._of_training = state_dict["of_training"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if (at := self._at(trainer)) is not None:
@@ -94,6 +102,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = self._began_at = time.monotonic()
         self._start = trainer.current_epoch
+        self._of_training = self._of_training or sum(trainer.num_val_batches) == 0
         self._buffers = list(pl_module.buffers())
         self._began = True
 
@@ -113,8 +122,12 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._stepping = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not self._of_training:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or self._of_training:
+            return
+        if str(self.monitor) in trainer.callback_metrics:
             self._compare(trainer)
+        else:
+            self._of_training = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._of_training:
@@ -147,11 +160,6 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _at(self, trainer: Trainer) -> position.Position | None:
         """Where training stands, None where it cannot go on from."""
         return None if self._stepping and not _between_batches(trainer) else position.position(trainer)
-
-    @property
-    def _of_training(self) -> bool:
-        """Whether the monitor is known when an epoch's training ends: `train/loss`, or `train_loss` of one's own."""
-        return (self.monitor or "").startswith("train")
 
     def _compare(self, trainer: Trainer) -> None:
         score = trainer.callback_metrics.get(str(self.monitor))

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from litnets.errors import InputError
 from litnets.run import Run
 
 
@@ -35,7 +36,11 @@ class PredictionsCSV(BasePredictionWriter):
     ) -> None:
         columns: dict[str, Tensor] = {}
         if predictions:
-            columns = {name: torch.cat([batch[name] for batch in predictions]).cpu() for name in predictions[0]}
+            named = [{"prediction": batch} if isinstance(batch, Tensor) else batch for batch in predictions]
+            if not all(isinstance(batch, Mapping) for batch in named):
+                kind = type(predictions[0]).__name__
+                raise InputError(f"predict_step: expected a tensor, or a dict of named ones; got {kind}")
+            columns = {name: torch.cat([batch[name] for batch in named]).cpu() for name in named[0]}
         # One loader, whose indices come batch by batch.
         indices = [int(i) for batch in batch_indices[0] for i in batch]
         parts: list[Any] = [(indices, columns)]
