@@ -123,7 +123,7 @@ class Task(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         outputs, loss = self.learn(*batch)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.trainer.global_step + 1) % every == 0:
+        if every and (self.trainer.global_step + 1) % every == 0:
             self.log("train/loss_step", loss, prog_bar=True)
         # Lightning hands on `loss` divided by accumulate_grad_batches.
         return {"loss": loss, "batch_loss": loss.detach(), "outputs": outputs}
@@ -172,10 +172,10 @@ class Task(LightningModule):
         if monitor == self.monitor:
             mode = self.monitor_mode
         scheduler = how.build_scheduler(optimizer, length, mode)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": how.interval, "monitor": monitor, "name": "lr"},
-        }
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": how.interval, "monitor": monitor, "name": "lr"}
+        if how.lr_scheduler == "ReduceLROnPlateau" and monitor.startswith("val/"):
+            config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # it has something to look at then
+        return {"optimizer": optimizer, "lr_scheduler": config}
 
     def check_monitor(self, monitor: str) -> None:
         """Raises InputError if no epoch of this task logs `monitor`, or what its ReduceLROnPlateau watches; Lightning
