@@ -1,5 +1,6 @@
 """The figures of a run, as results.json keeps them and as a person reads them."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def print_end(results: Mapping[str, Any], folder: Path, config: Path, commands: 
     print(best_of(results))
     print(f"\nrun folder: {folder}")
     print("what next:")
-    own = (f"litnets test --config {config}", f"litnets predict --config {config}")
-    for command in (*own, f"tensorboard --logdir {folder.parent}", *commands):
+    given, beside = shlex.quote(str(config)), shlex.quote(str(folder.parent))
+    own = (f"litnets test --config {given}", f"litnets predict --config {given}")
+    for command in (*own, f"tensorboard --logdir {beside}", *commands):
         print(f"  {command}")

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from configparser import ConfigParser, Error
@@ -304,7 +305,8 @@ def conclude(loggers: Sequence[Logger], options: WandbOptions, results: Mapping[
 
 def what_next(loggers: Sequence[Logger]) -> list[str]:
     """The command that sends an offline run."""
-    return [f"litnets sync {w.run.folder}" for w in loggers if isinstance(w, WandbRun) and w.mode == "offline"]
+    kept = [one.run.folder for one in loggers if isinstance(one, WandbRun) and one.mode == "offline"]
+    return [f"litnets sync {shlex.quote(str(folder))}" for folder in kept]
 
 
 def _finish(wandb: Any, code: int) -> None:

@@ -1,5 +1,6 @@
 """Interruption: a training that is stopped or crashes leaves a checkpoint to go on from."""
 
+import shlex
 import signal
 import sys
 from datetime import timedelta
@@ -123,7 +124,7 @@ class Interruption(Callback):
         if saved:
             _say(f"saved {self.run.last} (epoch {trainer.current_epoch + 1}, step {trainer.global_step})")
         if self.run.last.exists():
-            _say(f"go on with: litnets resume {self.run.folder}")
+            _say(f"go on with: litnets resume {shlex.quote(str(self.run.folder))}")
         elif trainer.global_step <= self._first_step:
             _say("stopped before the first step; there is nothing to go on from")
 
