@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch import LightningModule
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from litnets import CNNClassifier, MLPClassifier
@@ -305,6 +307,93 @@ def test_modules_that_are_not_of_this_project(capsys: pytest.CaptureFixture[str]
     assert main(["fit", "--model", "Foreign", "--data", "BoringDataModule", *options]) == 0
     (run,) = Path("checkpoints/boringdatamodule_foreign").iterdir()
     assert json.loads((run / "results.json").read_text())["best"] == {"monitor": "quality", "score": 1.0, "epoch": 2}
+
+
+class Epochs(BoringModel):
+    """One that is watched by what its training logs, and tested by a name of its own."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("quality", float(self.current_epoch % 2), on_step=False, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("test_quality", 0.25)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        return batch.sum(1)
+
+
+class Unvalidated(Epochs):
+    """The same without a validation."""
+
+    validation_step = LightningModule.validation_step
+
+
+@pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no `validation_step`")
+@pytest.mark.parametrize("kind", ["Epochs", "Unvalidated"])
+def test_a_monitor_of_ones_own_that_the_training_logs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--trainer.max_epochs", "3", "--monitor", "quality", "--monitor_mode", "max"]
+    assert main(["fit", "--model", kind, "--data", "BoringDataModule", *options]) == 0
+    assert "test_quality   0.2500" in capsys.readouterr().out
+    (run,) = Path(f"checkpoints/boringdatamodule_{kind.lower()}").iterdir()
+    results = json.loads((run / "results.json").read_text())
+    assert results["best"] == {"monitor": "quality", "score": 1.0, "epoch": 2}
+    assert results["test"] == {"test_quality": 0.25}
+    assert torch.load(run / "best.ckpt", weights_only=True)["epoch"] == 2  # the one that comes next
+    assert main(["resume", str(run)]) == 0
+    assert "is finished: 3 of 3 epochs" in capsys.readouterr().out
+    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
+    assert (run / "predictions.csv").read_text().startswith("index,prediction\n0,")
+
+
+class Keeps(BoringModel):
+    """One whose hyperparameter is no plain value."""
+
+    def __init__(self, pretrained: Path = Path("net.pt")) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def test_hyperparameters_that_no_checkpoint_could_give_back_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said = error(capsys, "fit", "--model", "Keeps", "--data", "BoringDataModule", "--monitor", "x")
+    assert "Keeps: its hyperparameter 'pretrained' is a PosixPath" in said
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trainer.limit_train_batches", "0"], "trainer.limit_train_batches: expected more than 0"),
+        (["--trainer.limit_train_batches", "0.001"], "limit_train_batches"),
+        (["--trainer.max_epochs", "-1"], "lr_scheduler OneCycleLR needs to know how long training is"),
+        (["--trainer.callbacks+", "EMA", "--trainer.callbacks+", "EMA"], "trainer: Found more than one"),
+    ],
+)
+def test_a_mistake_leaves_no_run_behind(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in error(capsys, "fit", "--config", DIGITS, *options)
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--monitor", "train/loss", "--trainer.val_check_interval", "0.5"],
+        ["--trainer.log_every_n_steps", "0"],
+        ["--config", "{trainer: {max_epochs: 1}}"],
+        [
+            *("--model.lr_scheduler", "ReduceLROnPlateau", "--trainer.check_val_every_n_epoch", "2"),
+            *("--model.lr_scheduler_args", "{patience: 0, factor: 0.5, threshold: 1.0}", "--trainer.max_epochs", "4"),
+        ],
+    ],
+    ids=["train/loss within an epoch", "no log of steps", "inline", "plateau every second epoch"],
+)
+def test_options_that_go_together(options: list[str]) -> None:
+    run = fit(*options)
+    assert (run / "best.ckpt").exists()
+    if "ReduceLROnPlateau" in options:
+        (group, _) = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
+        # The first look finds the best so far; the second, in epoch 4, is no better by 100 %.
+        assert group["lr"] == 0.5 * group["initial_lr"]
 
 
 def test_an_image_network_refuses_what_is_no_image() -> None:

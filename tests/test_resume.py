@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
+from tests.interrupting import at
 
 MLP = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--model.hidden_layer_sizes", "[8]"]
 ROOT = Path(__file__).parent.parent
@@ -94,6 +96,89 @@ def test_a_run_that_stopped_early_stays_stopped(capsys: pytest.CaptureFixture[st
     assert json.loads((run / "results.json").read_text())["epochs"] == 4
 
 
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        (["--early_stopping.stopping_threshold", "0.5"], ["--early_stopping.stopping_threshold", "2"]),
+        (
+            [
+                "--early_stopping.patience",
+                "1",
+                "--early_stopping.min_delta",
+                "0.9",
+                "--trainer.val_check_interval",
+                "0.3",
+            ],
+            ["--early_stopping.min_delta", "0"],
+        ),
+    ],
+    ids=["threshold", "within the first epoch"],
+)
+def test_a_run_stays_stopped_for_whatever_reason(
+    settings: list[str], other: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit("--trainer.max_epochs", "20", *settings)
+    epochs = json.loads((run / "results.json").read_text())["epochs"]
+    assert epochs < 20
+    before = (run / "metrics.csv").read_text()
+    assert main(["resume", str(run)]) == 0
+    assert f"stopped early in epoch {epochs}" in capsys.readouterr().out
+    # A test that is outstanding is made, and nothing more.
+    (run / "results.json").unlink()
+    assert main(["resume", str(run)]) == 0
+    assert "test, best checkpoint" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_text().splitlines()[-1].startswith(before.splitlines()[-1].split(",")[0])
+    assert main(["resume", str(run), *other, "--trainer.max_epochs", str(epochs + 1)]) == 0
+    assert json.loads((run / "results.json").read_text())["epochs"] == epochs + 1
+
+
+@pytest.mark.parametrize("schedule", ["OneCycleLR", "WarmupCosineLR"])
+def test_a_schedule_goes_on_after_an_epoch_that_ended_early(schedule: str) -> None:
+    """Steps count, not epochs: one of 17 steps was cut at its 13th."""
+    options = ["--model.lr_scheduler", schedule, "--trainer.max_epochs", "-1", "--trainer.log_every_n_steps", "1"]
+    rates = {}
+    for name, steps in (("whole", "40"), ("longer", "30")):
+        run = fit("--runs_dir", f"checkpoints/{name}", *options, "--trainer.max_steps", steps)
+        if name == "longer":
+            assert main(["resume", str(run), "--trainer.max_steps", "40"]) == 0
+        with (run / "metrics.csv").open() as file:
+            rates[name] = {int(row["step"]): row["lr/pg1"] for row in csv.DictReader(file) if row["lr/pg1"]}
+    assert [rates["longer"][step] for step in range(30, 40)] == [rates["whole"][step] for step in range(30, 40)]
+
+
+@pytest.mark.parametrize("before", ["null", "0.002"])
+def test_a_new_rate_reaches_a_plateau(before: str) -> None:
+    plateau = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args"]
+    options = [*plateau, "{patience: 0, factor: 0.5, threshold: 100}", "--model.lr", before]
+    run = fit("--trainer.max_epochs", "3", *options)
+    came_down = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert came_down["lr"] == 0.25 * (0.001 if before == "null" else 0.002)
+    assert main(["resume", str(run), "--trainer.max_epochs", "4", "--model.lr", "0.016"]) == 0
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.125 * 0.016
+
+
+def test_an_epoch_that_is_gone_on_with_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = at("on_train_batch_start", 25, signal.SIGTERM)  # in the second of the epochs, of 17 batches each
+    assert main(["fit", *MLP, "--trainer.max_epochs", "3", *stop]) == 143
+    capsys.readouterr()
+    assert main(["resume", "--trainer.callbacks", "null"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [line.split("  ")[0] for line in lines] == ["epoch 2/3", "epoch 3/3"]
+
+
+@pytest.mark.parametrize("name", ["results.json", "environment.json", "metrics.csv"])
+def test_a_damaged_file_of_a_run_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    (run / name).write_bytes(b"\xff\xfe{")
+    code = main(["resume", str(run), "--trainer.max_epochs", "2"])
+    if name == "metrics.csv":  # whose rows are in the checkpoint's count, and what is no row is none
+        assert code == 0
+    else:
+        assert code == 2
+        assert f"{run / name} is damaged" in capsys.readouterr().err
+
+
 def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
     first = fit("--trainer.max_epochs", "1")
     newest = fit("--trainer.max_epochs", "1")
@@ -105,8 +190,19 @@ def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", "nowhere"]) == 2
     assert "there is no folder nowhere" in capsys.readouterr().err
     Path("empty").mkdir()
+    (Path("empty") / "config.yaml").write_text("trainer: {max_epochs: 1}")  # a person's, and no run's
     assert main(["resume", "empty"]) == 2
     assert "there is no run in empty" in capsys.readouterr().err
+    for options in (["--config", str(first / "config.yaml")], [f"--config={first / 'config.yaml'}"]):
+        assert main(["resume", *options]) == 2
+        assert "resume: give the run's folder" in capsys.readouterr().err
+    assert main(["resume", str(first), "--ckpt_path", str(first / "best.ckpt")]) == 2
+    assert "resume goes on from" in capsys.readouterr().err
+    (first / "config_backup.yaml").write_text("{}")
+    deep = fit("--trainer.max_epochs", "1", "--experiment", "paper/mlp")
+    for where in ([str(first)], []):
+        assert main(["resume", *where]) == 0
+        assert f"{first if where else deep} is finished" in capsys.readouterr().out
 
 
 def test_a_run_that_had_saved_nothing_starts_again(capsys: pytest.CaptureFixture[str]) -> None:

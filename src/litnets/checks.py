@@ -1,7 +1,10 @@
 """What a command asks of model and data before it starts: a metric to watch, and samples in its split."""
 
+import io
+from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from litnets.errors import InputError
@@ -9,13 +12,19 @@ from litnets.tasks import Task
 
 
 def check_monitor(
-    model: LightningModule, datamodule: LightningDataModule | None, monitor: str | None, limit_val_batches: Any
+    model: LightningModule,
+    datamodule: LightningDataModule | None,
+    monitor: str | None,
+    limit_train_batches: Any,
+    limit_val_batches: Any,
 ) -> None:
-    """Raises InputError if a training would not log `monitor`."""
+    """Raises InputError if a training would not log `monitor`, or would be none."""
     if isinstance(model, Task):
         model.check_monitor(str(monitor))
     elif monitor is None:
         raise InputError(f"{type(model).__name__} does not say which metric to watch; give --monitor NAME")
+    if limit_train_batches == 0:
+        raise InputError("trainer.limit_train_batches: expected more than 0, or nothing is trained")
     if not str(monitor).startswith("val/"):
         return
     if limit_val_batches == 0:
@@ -28,6 +37,23 @@ def check_monitor(
             f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "
             "share such as 0.2, or more data"
         )
+
+
+def check_saved_arguments(*parts: Any) -> None:
+    """Raises InputError if a model or data keep arguments (`save_hyperparameters`) with which no checkpoint can be
+    loaded safely."""
+    for part in parts:
+        for name, value in getattr(part, "hparams_initial", {}).items():
+            file = io.BytesIO()
+            try:
+                torch.save(value, file)
+                file.seek(0)
+                torch.load(file, weights_only=True)
+            except (UnpicklingError, TypeError, AttributeError) as error:
+                raise InputError(
+                    f"{type(part).__name__}: its hyperparameter '{name}' is a {type(value).__name__}, and no "
+                    f"checkpoint with it could be loaded; save_hyperparameters(ignore=['{name}']), or take plain values"
+                ) from error
 
 
 def check_split(datamodule: LightningDataModule | None, split: str) -> None:

@@ -34,7 +34,7 @@ from litnets.callbacks import (
 )
 from litnets.checkpoint_io import WholeCheckpointIO
 from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, load_weights, usable_checkpoint
-from litnets.checks import check_monitor, check_split, has_test
+from litnets.checks import check_monitor, check_saved_arguments, check_split, has_test
 from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
 from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
@@ -42,7 +42,7 @@ from litnets.loggers import default_loggers
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
 from litnets.results import print_end, print_results, summarize
-from litnets.resume import changes, changes_optimization, check_changes, check_unfinished
+from litnets.resume import changes, changes_optimization, check_changes, check_unfinished, cuts_anew, stopped_early
 from litnets.run import Run, environment
 from litnets.signals import Signals
 from litnets.wandb_run import (
@@ -85,6 +85,7 @@ class Command(LightningCLI):
         self._going_on = resume is not None
         self._changed: dict[str, tuple[Any, Any]] = {}
         self._state: dict[str, Any] | None = None  # where the run stands that is gone on with
+        self._stopped: str | None = None  # why early stopping has ended it
         self.checkpoint: Path | None = None
         self._first = args[0] if isinstance(args, list) and args else None
         super().__init__(
@@ -182,9 +183,12 @@ class Command(LightningCLI):
         """Settle the names: experiment, run, checkpoint."""
         self.command = str(self.subcommand)
         config = self.config[self.command]
-        configs = [Path(path.relative) for path in config.get("config") or []]
+        configs = [Path(path.relative) for path in config.get("config") or [] if path is not None]  # None: given inline
         if config.experiment is None:
             config.experiment = configs[0].stem if configs else default_experiment(config)
+        stopping = config.get("early_stopping")
+        if stopping and stopping.check_on_train_epoch_end is None and str(stopping.monitor).startswith("train"):
+            stopping.check_on_train_epoch_end = True  # it is known then, and not after each validation
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
         self._dry = bool(config.trainer.fast_dev_run)
@@ -198,6 +202,11 @@ class Command(LightningCLI):
             self._going_on = self.run is not None
         if self._going_on:
             assert self.run is not None
+            if self._given_checkpoint not in (None, "last"):
+                raise InputError(
+                    f"resume goes on from {self.run.last}; for {self._given_checkpoint} there is `litnets fit "
+                    "--init_from FILE`, a new run with its weights"
+                )
             self.checkpoint = usable_checkpoint(self.run, self.run.last) if self.run.last.exists() else None
         else:
             self.checkpoint = find_checkpoint(self._given_checkpoint, own, self.command, self._dry)
@@ -243,7 +252,9 @@ class Command(LightningCLI):
             )
         self._changed = changes(yaml.safe_load(state["config"]), yaml.safe_load(self.dump))
         check_changes(self._changed, state)
-        check_unfinished(run, content, state, self.config[self.command])
+        settings = self.config[self.command]
+        self._stopped = stopped_early(content, self._changed, settings.early_stopping)
+        check_unfinished(run, content, state, settings, self._stopped)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Lightning's, with the run's folder and what writes into it."""
@@ -252,7 +263,9 @@ class Command(LightningCLI):
         callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
         if self.command == "fit":
             monitor = self._get(self.config, "checkpoint").monitor
-            check_monitor(self.model, self.datamodule, monitor, config["limit_val_batches"])
+            check_saved_arguments(self.model, self.datamodule)
+            limits = config["limit_train_batches"], config["limit_val_batches"]
+            check_monitor(self.model, self.datamodule, monitor, *limits)
         else:
             # The W&B run is that of the training; what is measured later is printed.
             loggers = without_wandb(loggers)
@@ -264,7 +277,7 @@ class Command(LightningCLI):
         if self.command == "fit" and self.run is not None:
             loggers = self._loggers(loggers, self.run)
             callbacks = [
-                Resumption(changes_optimization(self._changed)),
+                Resumption(changes_optimization(self._changed), cuts_anew(self._changed), self._stopped is not None),
                 Record(self.run),
                 *callbacks,
                 *self._default_callbacks(self.run, config, loggers),
@@ -286,9 +299,21 @@ class Command(LightningCLI):
             trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
             stop_looking_for_gpus()
             return trainer
-        except BaseException:
+        except BaseException as error:
             if self.run is not None:
                 self.run.discard_if_empty()
+            if type(error) is RuntimeError:  # what Lightning says of callbacks that are there twice
+                raise InputError(f"trainer: {error}") from error
+            raise
+
+    def fit(self, **kwargs: Any) -> None:
+        """Lightning's. Of a new run that a mistake ends before its first epoch nothing stays behind."""
+        try:
+            self.trainer.fit(**kwargs)
+        except (InputError, MisconfigurationException):
+            begun = self.trainer.fit_loop.epoch_loop.total_batch_idx >= 0
+            if self.run is not None and self.trainer.is_global_zero and not (begun or self._going_on):
+                self.run.discard()
             raise
 
     def validate(self, **kwargs: Any) -> None:
@@ -323,17 +348,18 @@ class Command(LightningCLI):
         assert run is not None
         settings = self.config[self.command]
         best = run.best if run.best.exists() and not self._dry else None
+        tested = settings.test_after_fit and has_test(self.model, self.datamodule)
         metrics = {}
-        if settings.test_after_fit and has_test(self.model, self.datamodule):
+        if tested:
             trainer.test(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-            metrics = _values(trainer, "test")
+            metrics = _values(trainer)
         if not trainer.is_global_zero:
             return
         if self._dry:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
             return
         results = run.read_results()
-        if metrics:
+        if tested:
             whole, classes = summarize(metrics)
             results = run.update_results(test=whole, test_per_class=classes)
             print_results("test, best checkpoint" if best else "test", metrics)
@@ -341,19 +367,19 @@ class Command(LightningCLI):
         print_end(results, run.folder, run.config, what_next(trainer.loggers))
 
     def after_test(self) -> None:
-        self._report("test")
+        self._report()
 
     def after_validate(self) -> None:
-        self._report("val")
+        self._report()
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
         if self.run is not None and self.trainer.is_global_zero and not self._dry:
             print(f"predictions: {self.run.predictions}")
 
-    def _report(self, split: str) -> None:
+    def _report(self) -> None:
         if self.trainer.is_global_zero:
-            print_results(f"{self.command}, {self.checkpoint or 'untrained'}", _values(self.trainer, split))
+            print_results(f"{self.command}, {self.checkpoint or 'untrained'}", _values(self.trainer))
 
     def _default_callbacks(self, run: Run, config: dict[str, Any], loggers: list[Logger]) -> list[Any]:
         checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
@@ -399,6 +425,6 @@ def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
-def _values(trainer: Trainer, split: str) -> dict[str, float]:
-    """The metrics of a split."""
-    return {name: v.item() for name, v in trainer.callback_metrics.items() if name.startswith(f"{split}/")}
+def _values(trainer: Trainer) -> dict[str, float]:
+    """The metrics of a test or a validation, which ran last."""
+    return {name: value.item() for name, value in trainer.callback_metrics.items()}

@@ -32,7 +32,7 @@ _QUIET_WARNINGS = (
 
 
 # What is wrong with the disk and not with the code; metrics.csv may notice it before a checkpoint does.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def quieten() -> None:
@@ -98,7 +98,9 @@ def resume(args: list[str], signals: Signals) -> None:
         Command(["fit", "--help"], signals)  # which ends here
     where = args[0] if args and not args[0].startswith("-") else None
     options = args if where is None else args[1:]
-    parts = [part for option in options for part in option.split("=", 1)]
+    parts = [part for option in options for part in (option.split("=", 1) if option.startswith("--") else [option])]
+    if where is None and "--config" in parts:
+        raise InputError("resume: give the run's folder: `litnets resume RUN`; a --config may follow it")
     runs_dir = next((Path(value) for name, value in pairwise(parts) if name == "--runs_dir"), Path("checkpoints"))
     found = find_run(where, runs_dir)
     Command(["fit", "--config", str(found.configs[-1]), *options], signals, resume=found)

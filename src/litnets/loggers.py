@@ -104,7 +104,7 @@ class MetricsCSV(Logger):
     def _read(self) -> None:
         self._columns = ["epoch", "step"]
         if self.path.exists():
-            with self.path.open(newline="") as file:
+            with self.path.open(newline="", errors="replace") as file:
                 reader = csv.DictReader(file)
                 # A last row that was cut off when its process was killed has no step, or not all of its values.
                 self._rows = [{**row, "step": int(row["step"])} for row in reader if (row["step"] or "").isdigit()]

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
 from litnets.errors import InputError
 from litnets.run import Run
 
 # What belongs to a place or to a command, not to the experiment.
 _NO_CHANGE = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
-_CUT = {"batch_size", "drop_last"}  # how an epoch is cut into batches
+_CUT = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is cut into batches
 _LENGTH = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
 
 
@@ -29,10 +31,10 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
         root = runs_dir / where  # an experiment by its name
     if not root.is_dir():
         raise InputError(f"resume: there is no folder {root}; give a run's folder, or that of an experiment")
-    if Run(root).config.exists():
-        return Run(root)
-    configs = [*root.glob("*/config.yaml"), *root.glob("*/*/config.yaml")]
-    runs = [run for config in configs if (run := Run.of_config(config)) is not None]
+    own = Run(root)
+    if own.config.exists() and (own.environment.exists() or own.last.exists()):
+        return own
+    runs = [run for config in root.rglob("config.yaml") if (run := Run.of_config(config)) is not None]
     if not runs:
         raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` makes one")
     return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)
@@ -78,8 +80,33 @@ def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
     )
 
 
-def check_unfinished(run: Run, content: Mapping[str, Any], state: Mapping[str, Any], config: Any) -> None:
-    """Raises NothingToDo if the run has done what its configuration asks for."""
+def cuts_anew(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether epochs may have another number of steps than they had."""
+    names = {key.rpartition(".")[2] for key in changed}
+    return not names.isdisjoint(_CUT | {"accumulate_grad_batches", "devices", "num_nodes"})
+
+
+def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]], now: Any) -> str | None:
+    """Why early stopping ended the run whose checkpoint this is; None if it did not, or if it goes by other settings
+    `now`, the arguments of early stopping."""
+    settings = {key for key in changed if key.startswith(("early_stopping.", "monitor", "trainer.callbacks"))}
+    if settings - {"early_stopping.patience"}:
+        return None
+    for name, state in content["callbacks"].items():
+        if not name.startswith("EarlyStopping") or not state["stopping_reason"]:
+            continue
+        waited = state["wait_count"]
+        if EarlyStoppingReason(state["stopping_reason"]) is not EarlyStoppingReason.PATIENCE_EXHAUSTED:
+            return f"in epoch {state['stopped_epoch'] + 1}: {state['stopping_reason_message']}"
+        if waited >= now.patience:
+            return f"in epoch {state['stopped_epoch'] + 1}, after {waited} without a better {now.monitor}"
+    return None
+
+
+def check_unfinished(
+    run: Run, content: Mapping[str, Any], state: Mapping[str, Any], config: Any, stopped: str | None
+) -> None:
+    """Raises NothingToDo if the run has done what its configuration asks for, or was `stopped_early`."""
     if config.test_after_fit and "test" not in run.read_results():
         return
     epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
@@ -91,11 +118,5 @@ def check_unfinished(run: Run, content: Mapping[str, Any], state: Mapping[str, A
         raise NothingToDo(
             f"{run.folder} is finished: {content['global_step']} of {steps} steps; --trainer.max_steps N goes on"
         )
-    for name, callback in content["callbacks"].items():
-        if name.startswith("EarlyStopping") and callback["stopped_epoch"]:
-            waited, patience = callback["wait_count"], config.early_stopping.patience
-            if waited >= patience:
-                raise NothingToDo(
-                    f"{run.folder} stopped early in epoch {callback['stopped_epoch'] + 1}, after {waited} without a "
-                    f"better {config.early_stopping.monitor}; --early_stopping.patience N goes on"
-                )
+    if stopped is not None:
+        raise NothingToDo(f"{run.folder} stopped early {stopped}; other settings go on, as --early_stopping.patience N")

@@ -17,6 +17,7 @@ import math
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,7 +87,7 @@ class Run:
         for folder in sorted((root / experiment).glob("*/"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
             run = cls(folder)
             if run.environment.exists():
-                known = json.loads(run.environment.read_text())
+                known = _read_json(run.environment)
                 if known.get("slurm_job_id") == job and known.get("command") == shlex.join(sys.argv):
                     return run
         return None
@@ -111,8 +112,8 @@ class Run:
     @property
     def configs(self) -> list[Path]:
         """The configuration of each attempt, in their order."""
-        later = sorted(self.folder.glob("config_*.yaml"), key=lambda path: int(path.stem.rpartition("_")[2]))
-        return [self.config, *later]
+        later = {path.stem.removeprefix("config_"): path for path in self.folder.glob("config_*.yaml")}
+        return [self.config, *(later[number] for number in sorted(filter(str.isdigit, later), key=int))]
 
     def add_attempt(self, config: str, environment: dict[str, Any]) -> None:
         """Write down what is about to be run: config.yaml, or config_2.yaml ... where the run is gone on with, and
@@ -120,7 +121,7 @@ class Run:
         attempts = []
         path = self.config
         if self.environment.exists():
-            attempts = json.loads(self.environment.read_text())["attempts"]
+            attempts = _read_json(self.environment)["attempts"]
             path = self.folder / f"config_{len(attempts) + 1}.yaml"
         attempts.append(environment | {"config": path.name})
         self.write(path, config)
@@ -168,7 +169,7 @@ class Run:
 
     def read_results(self) -> dict[str, Any]:
         """results.json, or nothing if it is not there yet."""
-        return dict(json.loads(self.results.read_text())) if self.results.exists() else {}
+        return _read_json(self.results) if self.results.exists() else {}
 
     def update_results(self, forget: Sequence[str] = (), **content: Any) -> dict[str, Any]:
         """Add to results.json, without the entries to forget; the whole of it."""
@@ -176,12 +177,26 @@ class Run:
         self.write_json(self.results, results)
         return results
 
+    def discard(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.discard_if_empty()
+
     def discard_if_empty(self) -> None:
         """Remove the folder if nothing was written into it, and the two above it if nothing else is in them."""
         for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
-            if not folder.is_dir() or any(folder.iterdir()):
+            if not folder.is_dir():
+                continue
+            if any(folder.iterdir()):
                 return
             folder.rmdir()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:  # also one of its encoding
+        raise InputError(f"{path} is damaged ({error}); put a good copy there, or delete it") from error
 
 
 def _finite(value: Any) -> Any:

@@ -45,6 +45,10 @@ class Lines(ProgressBar):
     def enable(self) -> None:
         """The opposite of `disable`."""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.epoch_loop.restarting:  # an epoch that is gone on with does not start again
+            self._start = time.monotonic()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The module logs its training metrics after every callback's on_train_epoch_end, so a line is written when
         # the next epoch starts.

@@ -15,19 +15,22 @@ class Resumption(Callback):
     Args:
         optimization_changed: Whether the configuration asks for another optimisation (learning rate, schedule, length
             ...) than the checkpoint's.
+        cut_anew: Whether it asks for epochs of another number of steps.
+        stays_stopped: Whether early stopping has ended the training for good.
     """
 
-    def __init__(self, optimization_changed: bool = False) -> None:
-        self.optimization_changed = optimization_changed
+    def __init__(self, optimization_changed: bool = False, cut_anew: bool = False, stays_stopped: bool = False) -> None:
+        self.optimization_changed, self.cut_anew = optimization_changed, cut_anew
+        self.stays_stopped = stays_stopped
         self._state: dict[str, Any] | None = None
-        self._old: dict[str, Any] = {}
+        self._old: list[dict[str, Any]] = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get(position.KEY)
         if trainer.state.fn != "fit" or state is None:
             return
         self._state = state
-        given.keep_patience(trainer, checkpoint)
+        given.keep_patience(trainer, checkpoint, self.stays_stopped)
         if self.optimization_changed:
             self._old = given.take_schedules(checkpoint)
         if hasattr(trainer.datamodule, "start_at"):  # type: ignore[attr-defined]
@@ -40,7 +43,9 @@ class Resumption(Callback):
         if self._state is not None:
             position.restore(trainer, pl_module, self._state)
             if self.optimization_changed:
-                given.renew_optimization(trainer, pl_module, self._old, self._state["epoch"], self._state["batch"])
+                place = self._state["epoch"], self._state["batch"]
+                given.renew_optimization(trainer, pl_module, self._old, place, self.cut_anew)
+        given.keep_first_rates(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._state is not None:
