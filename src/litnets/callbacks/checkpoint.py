@@ -86,7 +86,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["monitor"] == self.monitor:  # the score of another metric says nothing
             self.best_model_score, self.best_epoch = state_dict["best_model_score"], state_dict["best_epoch"]
-            self._of_training = state_dict["of_training"]
+            self._of_training = state_dict.get("of_training", self._of_training)  # which earlier ones lack
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if (at := self._at(trainer)) is not None:

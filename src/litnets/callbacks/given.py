@@ -64,7 +64,7 @@ def renew_optimization(
                     scheduler.optimizer.param_groups, config.scheduler.optimizer.param_groups, strict=True
                 ):
                     group["initial_lr"] = group["lr"]
-                    group["lr"] *= now["lr"] / now["initial_lr"]  # as far as it has come down
+                    group["lr"] *= now["lr"] / now.get("initial_lr", now["lr"])  # as far as it has come down
         else:
             per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
             updates, most = epoch, float("inf")
