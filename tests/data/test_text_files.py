@@ -70,12 +70,15 @@ def test_splits_that_are_given_are_left_as_they_are(form: str, with_val: bool, t
     if with_val:
         assert texts(data, "val") == [("[UNK]", "c")] * 6
         assert len(data.splits["train"]) == 90
+        size = 96
     else:
         assert len(data.splits["train"]) + len(data.splits["val"]) == 90
         assert len(data.splits["val"]) == pytest.approx(18, abs=5)
-        folds = [ready(tmp_path, num_folds=3, fold=fold) for fold in range(3)]
-        assert sum(len(fold.splits["val"]) for fold in folds) == 90
-        assert all(len(fold.splits["test"]) == 10 for fold in folds)
+        size = 90
+    folds = [ready(tmp_path, num_folds=3, fold=fold) for fold in range(3)]
+    assert sum(len(fold.splits["val"]) for fold in folds) == size
+    assert all(len(fold.splits["train"]) + len(fold.splits["val"]) == size for fold in folds)
+    assert all(len(fold.splits["test"]) == 10 for fold in folds)
 
 
 def test_copies_of_a_text_stay_in_one_split(tmp_path: Path) -> None:

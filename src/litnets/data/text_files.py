@@ -27,7 +27,7 @@ class TextFiles(TextDataModule):
         test_size: Test split, likewise, where there is none.
         split_seed: Seed of the splits, apart from the seed of the training.
         num_folds: Cross-validation: the number of folds; the test split is then the fold, or the validation split where
-            the test split was given.
+            the test split was given, and then `val` joins `train`.
         fold: The fold that is held out, from 0.
         **text: Arguments of `TextDataModule` and `ArrayDataModule`.
     """
@@ -61,7 +61,9 @@ class TextFiles(TextDataModule):
             samples = self._samples(self.path)
             return samples, self._split(samples, self.test_size)
         train, val, test = (self._samples(parts[name]) if name in parts else [] for name in ("train", "val", "test"))
-        if "val" in parts:
+        if self.num_folds is not None:  # cut from both
+            train, val = train + val, []
+        if val:
             training, validation = torch.arange(len(train)), torch.arange(len(val)) + len(train)
         else:
             training, validation, _ = self._split(train, 0)
