@@ -241,6 +241,13 @@ def test_other_separators(suffix: str, separator: str, given: str | None) -> Non
     assert ready(TableCSV(str(path), "y", separator=given)).input_shape == (1,)
 
 
+@pytest.mark.parametrize("suffix", ["TSV", "PARQUET"])
+def test_a_suffix_may_be_in_capitals(suffix: str) -> None:
+    frame, path = pl.DataFrame({"x": range(20), "y": [0, 1] * 10}), f"table.{suffix}"
+    frame.write_parquet(path) if suffix == "PARQUET" else frame.write_csv(path, separator="\t")
+    assert len(ready(TableCSV(path, "y")).table.inputs) == 20
+
+
 def test_a_constant_number_becomes_zero() -> None:
     module = small("x,c,y\n" + "\n".join(f"{i},7,{i % 2}" for i in range(20)))
     assert (prepared(module, "train")[0][:, 1] == 0).all()

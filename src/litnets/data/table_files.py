@@ -46,7 +46,7 @@ class TableFile:
         ignore: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self.separator = ("\t" if path.suffix == ".tsv" else ",") if separator is None else separator
+        self.separator = ("\t" if path.suffix.lower() == ".tsv" else ",") if separator is None else separator
         if len(self.separator.encode()) != 1:
             raise InputError(f"separator: expected one character such as ';', got '{self.separator}'")
         for name, number in Counter(targets).items():
@@ -224,7 +224,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
         raise InputError("tables in files need polars: pip install -e '.[tables]'") from error
     try:
         content = path.read_bytes()
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(content)
         else:
             text = content.decode("utf-8").removeprefix("\ufeff")
