@@ -372,6 +372,17 @@ def test_every_length_is_filled_in():
     assert one_cycle[9] == pytest.approx(0.5 / 25 / 1e4)
 
 
+@pytest.mark.parametrize(("scheduler", "given"), [("OneCycleLR", {}), ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1})])
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_a_cycle_of_rates_gives_no_momentum_to_who_has_none(scheduler, given, momentum):
+    how = optimization(
+        "SGD", lr=0.1, optimizer_args={"momentum": momentum}, lr_scheduler=scheduler, lr_scheduler_args=given
+    )
+    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
+    how.build_scheduler(optimizer, length=10, mode="min")
+    assert [bool(group["momentum"]) for group in optimizer.param_groups] == [bool(momentum)] * 2
+
+
 def test_one_cycle_makes_a_triangle():
     """From a fifth of the rate to all of it, and down to 7 %, as in Jordan 2024."""
     shape = {"pct_start": 0.3, "div_factor": 5, "final_div_factor": 20 / 7, "anneal_strategy": "linear"}

@@ -223,6 +223,7 @@ class Optimization:
             kwargs[_LENGTH_ARGUMENTS[name]] = max(1, int(length))
         if name == "OneCycleLR":
             kwargs.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
+        if name in ("OneCycleLR", "CyclicLR"):
             # It would give momentum to an optimiser that was asked for without.
             momentum = optimizer.defaults.get("momentum") or "betas" in optimizer.defaults
             kwargs.setdefault("cycle_momentum", bool(momentum))
