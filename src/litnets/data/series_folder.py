@@ -69,6 +69,9 @@ class SeriesFolder(ArrayDataModule):
         split = split_indices(
             targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
         )
+        for name, count in zip(self.class_names, targets[split[0]].bincount(minlength=self.num_classes), strict=True):
+            if not count:
+                raise InputError(f"class '{name}' has no series in the training split; add some or remove the class")
         self.scale.fit(np.concatenate([series[i] for i in split[0].tolist()]), names)
         steps = torch.from_numpy(np.concatenate(series)).float()
         lengths = torch.tensor([len(values) for values in series])
