@@ -3,7 +3,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from litnets.data import TableCSV
 from litnets.precision import AutoTrainer, fastest_precision
+from litnets.tasks import MLPRegressor
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
 CHOICES = ("bf16-mixed", "32-true")
@@ -75,3 +77,34 @@ def test_auto_is_the_fastest(monkeypatch, choice):
 @pytest.mark.parametrize(("given", "precision"), [(None, "32-true"), ("64-true", "64-true"), (32, "32-true")])
 def test_what_is_given_is_lightnings(given, precision):
     assert AutoTrainer(precision=given, **QUIET).precision == precision
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+@pytest.mark.parametrize("loss", ["MSELoss", "HuberLoss"])
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+def test_a_table_is_scaled_before_it_is_rounded(tmp_path, precision, loss):
+    """Years and prices that are one number each in bfloat16, and infinite in float16."""
+    rows = [f"{2000 + i % 25},{300_000 + i}" for i in range(200)]
+    (tmp_path / "houses.csv").write_text("\n".join(["year,price", *rows]))
+    data = TableCSV(str(tmp_path / "houses.csv"), target="price", batch_size=200)
+    data.setup()
+    seen = []
+
+    class Spy(MLPRegressor):
+        def loss(self, outputs, targets):
+            seen.append(targets)
+            return super().loss(outputs, targets)
+
+        def forward(self, inputs):
+            seen.append(inputs)
+            return super().forward(inputs)
+
+    model = Spy(data.input_shape, data.num_targets, target_mean=data.target_mean, target_std=data.target_std, loss=loss)
+    trainer = AutoTrainer(
+        precision=precision, max_epochs=1, enable_model_summary=False, num_sanity_val_steps=0, **QUIET
+    )
+    trainer.fit(model, data)
+    inputs, targets = seen[:2]
+    assert [len(inputs.unique()), len(targets.unique())] == [25, len(targets)]
+    assert inputs.abs().max() < 3
+    assert targets.min() >= 300_000

@@ -1,6 +1,6 @@
 """Errors for what a person can get wrong: the command prints them as one or two lines, without a traceback."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
@@ -16,6 +16,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""
 
 
-def repeated(names: Sequence[str]) -> str | None:
+def repeated(names: Iterable[str]) -> str | None:
     """The first name that is there for the second time."""
-    return next((name for i, name in enumerate(names) if name in names[:i]), None)
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -168,6 +168,13 @@ def test_colour_jitter_of_grey_images_and_of_none() -> None:
     assert torch.equal(ColorJitter(0, 0, 0)(images), images)
 
 
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_a_factor_below_zero_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"ColorJitter: {name}: expected a number in \[0, 1\]"):
+        ColorJitter(**{name: value})
+
+
 def different(n: int = 400, channels: int = 2, step: int = 1) -> Tensor:
     """Images that differ, all their values multiples of `step`."""
     return step * torch.randint(0, 255 // step + 1, (n, channels, 6, 7), dtype=torch.uint8)

@@ -70,6 +70,16 @@ def test_a_batch_has_like_lengths_and_batches_come_in_any_order() -> None:
     assert abs(sum(longest[:30]) / 30 - sum(longest) / len(longest)) < 5
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_first_batches_of_an_evaluation_are_as_long_as_all_and_always_the_same(ranks: int) -> None:
+    """`limit_val_batches` leaves the others out."""
+    found = batches(shuffle=False, ranks=ranks)
+    longest = [LENGTHS[batch].max().item() for batch in found]
+    assert abs(sum(longest[: len(found) // 4]) / (len(found) // 4) - sum(longest) / len(longest)) < 4
+    assert all(LENGTHS[batch].max() - LENGTHS[batch].min() < 3 for batch in found)
+    assert batches(epoch=3, seed=1, shuffle=False, ranks=ranks) == found
+
+
 def test_other_samples_meet_in_another_epoch() -> None:
     together = [{frozenset(batch) for batch in batches(epoch)} for epoch in (0, 1)]
     assert not together[0] & together[1]

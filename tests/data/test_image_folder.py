@@ -44,6 +44,18 @@ def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path: Path, suffix: str
     assert (got.permute(1, 2, 0).numpy() == pixels).all()
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_transparent_is_white(tmp_path: Path, mode: str, channels: int) -> None:
+    """A black drawing on nothing, whose colour in the file is black as well."""
+    drawing = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    drawing.paste((0, 0, 0, 255), (0, 0, 8, 4))
+    image = drawing.quantize(4) if mode == "P" else drawing.convert(mode)
+    got = read(tmp_path, "a.png", image, (channels, 8, 8))
+    assert (got[:, :4] == 0).all()
+    assert (got[:, 4:] == 255).all()
+
+
 def test_grey_becomes_colour_and_colour_grey(tmp_path: Path) -> None:
     grey, colour = noise(8, 8, 1), noise(8, 8)
     assert (read(tmp_path, "a.png", Image.fromarray(grey), (3, 8, 8)).numpy() == grey).all()

@@ -112,6 +112,23 @@ def test_hidden_files_and_folders_are_left_alone(tmp_path: Path) -> None:
     assert sum(map(len, module.splits.values())) == 24
 
 
+def test_a_suffix_may_be_in_capitals_and_a_series_in_a_folder_of_its_class(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    first, second, *_ = sorted((tmp_path / "fast").iterdir())
+    first.rename(first.with_suffix(".CSV"))
+    (tmp_path / "fast" / "more").mkdir()
+    second.rename(tmp_path / "fast" / "more" / second.name)
+    assert sum(map(len, ready(tmp_path).splits.values())) == 24
+
+
+def test_a_class_without_a_series_to_train_on_is_named(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    for number in range(2):
+        write_series(tmp_path / "rare" / f"{number}.csv", waves(6, 2), ("x", "y"), time=None)
+    with pytest.raises(InputError, match="class 'rare' has no series in the training split"):
+        ready(tmp_path, val_size=0.4, test_size=0.5)
+
+
 def test_what_a_person_can_get_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none: no such folder; expected one folder a class"):
         ready(tmp_path / "none")

@@ -241,6 +241,13 @@ def test_other_separators(suffix: str, separator: str, given: str | None) -> Non
     assert ready(TableCSV(str(path), "y", separator=given)).input_shape == (1,)
 
 
+@pytest.mark.parametrize("suffix", ["TSV", "PARQUET"])
+def test_a_suffix_may_be_in_capitals(suffix: str) -> None:
+    frame, path = pl.DataFrame({"x": range(20), "y": [0, 1] * 10}), f"table.{suffix}"
+    frame.write_parquet(path) if suffix == "PARQUET" else frame.write_csv(path, separator="\t")
+    assert len(ready(TableCSV(path, "y")).table.inputs) == 20
+
+
 def test_a_constant_number_becomes_zero() -> None:
     module = small("x,c,y\n" + "\n".join(f"{i},7,{i % 2}" for i in range(20)))
     assert (prepared(module, "train")[0][:, 1] == 0).all()
@@ -257,11 +264,34 @@ def test_empty_lines_are_no_rows() -> None:
     assert "a\n\nb" in module.statistics["categories"][0]
 
 
+def test_a_header_may_be_long_and_so_may_a_cell() -> None:
+    names = [f"gene_{i:0500}" for i in range(300)]
+    rows = "".join(f"{','.join(['1.5', f'{i}'] * 150)},{i % 2}\n" for i in range(10))
+    assert small(f"{','.join(names)},y\n{rows}").table.columns == names
+    text = "x,t,y\n" + "".join(f"{i},{i % 3 * 50_000 * 'ab'}c,{i % 2}\n" for i in range(12))
+    for other in (text, text.replace("\n0", "\n\n0")):
+        assert max(map(len, small(other).table.texts[0])) == 200_001
+
+
 def test_nearly_all_numbers_may_be_classes() -> None:
     text = "x,y\n" + "".join(f"{i},{'x' if i % 19 == 0 else i % 3}\n" for i in range(57))
     with pytest.raises(InputError, match=r"is not a number, as nearly all others are; .* --data\.categorical"):
         small(text)
     assert small(text, categorical=["y"]).class_names == ["0", "1", "2", "x"]
+
+
+def test_what_is_missing_has_many_names() -> None:
+    names = ["", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None", "nan", "NaN", "Nan", "NAN", "-nan"]
+    text = "x,t,y\n" + "".join(f"{name},{name},1\n{i},b,0\n{i},c,1\n" for i, name in enumerate(names))
+    module = small(text)
+    assert module.table.inputs[:, 0].isnan().sum() == len(names)
+    assert module.table.texts == [["b", "c"]]
+
+
+def test_texts_with_commas_may_be_categories() -> None:
+    module = small(COMMAS.replace(";", "\t").encode(), separator="\t", categorical=["x"])
+    assert "7,25" in module.table.texts[0]
+    assert small("x,y\n" + '"a,b",1\n"1,5",0\n' * 9).table.texts == [["1,5", "a,b"]]
 
 
 def test_whole_numbers_of_a_parquet_are_the_same_categories_where_one_is_missing() -> None:
@@ -278,6 +308,7 @@ def test_whole_numbers_of_a_parquet_are_the_same_categories_where_one_is_missing
 
 GOOD = "x,town,y\n" + "".join(f"{i},{'ab'[i % 2]},{'no' if i % 3 else 'yes'}\n" for i in range(30))
 NUMBERS = "x,y\n" + "".join(f"{i},{i / 4}\n" for i in range(30))
+COMMAS = "x;z;y\n" + "".join(f"{i / 4};1;{i % 2}\n" for i in range(30)).replace(".", ",")
 
 
 @pytest.mark.parametrize(
@@ -295,6 +326,9 @@ NUMBERS = "x,y\n" + "".join(f"{i},{i / 4}\n" for i in range(30))
         (GOOD + "1,a,no,9\n", {}, "small.csv, line 32: expected 3 cells as in the header, got 4"),
         (GOOD + "1,a,\n2,a,no\n3,b,?\n", {}, r"target 'y' has no value in row 31 \(and in 1 more\)"),
         (NUMBERS + "3,NaN\n", {}, "target 'y' has no value in row 31"),
+        (NUMBERS + "3,-nan\n4,Nan\n5,NAN\n", {}, r"target 'y' has no value in row 31 \(and in 2 more\)"),
+        (COMMAS, {"separator": ";"}, r"column 'x', row 1: '0,0' has a comma in it; .* decimal point .*categorical"),
+        (COMMAS, {"separator": ";", "target": "x", "ignore": ["y"]}, "column 'x', row 1: '0,0' has a comma"),
         (NUMBERS + "3,inf\n", {}, "column 'y', row 31: the value is infinite"),
         (NUMBERS + "-inf,3\n", {}, "column 'x', row 31: the value is infinite"),
         (NUMBERS + "3,three\n", {}, "column 'y', row 31: 'three' is not a number"),

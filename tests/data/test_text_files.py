@@ -70,12 +70,34 @@ def test_splits_that_are_given_are_left_as_they_are(form: str, with_val: bool, t
     if with_val:
         assert texts(data, "val") == [("[UNK]", "c")] * 6
         assert len(data.splits["train"]) == 90
+        size = 96
     else:
         assert len(data.splits["train"]) + len(data.splits["val"]) == 90
         assert len(data.splits["val"]) == pytest.approx(18, abs=5)
-        folds = [ready(tmp_path, num_folds=3, fold=fold) for fold in range(3)]
-        assert sum(len(fold.splits["val"]) for fold in folds) == 90
-        assert all(len(fold.splits["test"]) == 10 for fold in folds)
+        size = 90
+    folds = [ready(tmp_path, num_folds=3, fold=fold) for fold in range(3)]
+    assert sum(len(fold.splits["val"]) for fold in folds) == size
+    assert all(len(fold.splits["train"]) + len(fold.splits["val"]) == size for fold in folds)
+    assert all(len(fold.splits["test"]) == 10 for fold in folds)
+
+
+@pytest.mark.parametrize("form", ["t.CSV", "t.TSV", "t.JSONL"])
+def test_a_suffix_may_be_in_capitals(form: str, tmp_path: Path) -> None:
+    whole = write_texts(tmp_path / form.lower(), rows()).rename(tmp_path / form)
+    assert len(everything(ready(whole))) == 120
+    for part in ("train", "test"):
+        whole.with_name(form.replace("t", part, 1)).write_bytes(whole.read_bytes())
+    assert len(everything(ready(tmp_path))) == 240
+
+
+def test_a_class_may_hold_folders_and_hidden_files(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "t", rows())
+    first, second, *_ = sorted((folder / "a").iterdir())
+    first.rename(first.with_suffix(".TXT"))
+    (folder / "a" / "more").mkdir()
+    second.rename(folder / "a" / "more" / second.name)
+    (folder / "a" / "._0.txt").write_bytes(b"\xff")
+    assert len(everything(ready(folder))) == 120
 
 
 def test_copies_of_a_text_stay_in_one_split(tmp_path: Path) -> None:

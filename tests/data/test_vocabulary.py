@@ -29,6 +29,13 @@ def test_words_by_count_then_by_code_point() -> None:
     assert encode(vocabulary, "the lower, cat", "dog") == [[2, 8, 6, 3], [1]]
 
 
+@pytest.mark.parametrize(
+    "text", ["हिन्दी भाषा", "শিক্ষা", "ภาษาไทย ดี", "\u0645\u06cc\u200c\u062e\u0648", "q\u0307x", "a_1 é"]
+)
+def test_a_word_keeps_its_marks(text: str) -> None:
+    assert Vocabulary.learn("words", [text], 100, 1).tokens[2:] == sorted(text.split())
+
+
 def test_characters_are_characters() -> None:
     vocabulary = learn("characters")
     assert sorted(vocabulary.tokens[2:]) == sorted(set("".join(TEXTS)))
@@ -55,6 +62,16 @@ def test_its_state_is_all_of_it(kind: Any) -> None:
     texts = [*TEXTS, "something quite new", "[PAD] [UNK]"]
     assert encode(again, *texts) == encode(vocabulary, *texts)
     assert again.state() == vocabulary.state() == learn(kind).state()
+
+
+@pytest.mark.parametrize("kind", ["characters", "words", "subwords"])
+def test_half_a_character_is_a_character_like_another(kind: Any) -> None:
+    if kind == "subwords":
+        pytest.importorskip("tokenizers")
+    text = normalize("the \ud83d cat \ude00")
+    assert text == "the \ufffd cat \ufffd"
+    vocabulary = Vocabulary.learn(kind, [text], 100, 1)
+    assert 1 not in encode(vocabulary, text)[0]
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "subwords"])

@@ -138,3 +138,5 @@ def test_logits_are_scaled_down():
 def test_no_stage_is_refused():
     with pytest.raises(ValueError, match="widths: expected the channels of at least one stage"):
         AirNet(3, 10, widths=())
+    with pytest.raises(ValueError, match="widths: expected at least 1 channel each"):
+        AirNet(3, 10, widths=(4, 0, 4))

@@ -129,6 +129,7 @@ def test_dropout_drops_channels_between_stages_and_features_before_the_head():
     [
         ({"kernel_size": 4}, "kernel_size: .* odd"),
         ({"widths": ()}, "at least one stage"),
+        ({"widths": (4, 0)}, r"widths: expected at least 1 channel each, got \[4, 0\]"),
         ({"blocks_per_stage": 0}, "blocks_per_stage: expected at least 1, got 0"),
     ],
 )

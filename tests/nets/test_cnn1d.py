@@ -140,6 +140,7 @@ def test_dropout_acts_in_training_only():
     [
         ({"kernel_size": 4}, "odd"),
         ({"widths": []}, "one stage"),
+        ({"widths": [4, -1]}, "widths: expected at least 1 channel each"),
         ({"blocks_per_stage": 0}, "blocks_per_stage: expected"),
     ],
 )

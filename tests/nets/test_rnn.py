@@ -61,6 +61,15 @@ def test_padding_never_changes_an_answer(cell, bidirectional, pooling):
     torch.testing.assert_close(net(x, LENGTHS), alone)
 
 
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_padding_may_be_nan(pooling):
+    net = RNN(3, 42, 6, bidirectional=True, pooling=pooling)
+    x = sequences()
+    expected = net(x, LENGTHS)
+    x[torch.arange(x.shape[1]) >= LENGTHS[:, None]] = torch.nan
+    torch.testing.assert_close(net(x, LENGTHS), expected)
+
+
 WIDTHS = (1, 2, 4, 12)  # the last is longer than any sequence with its ends
 
 

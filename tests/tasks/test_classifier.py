@@ -1,3 +1,4 @@
+import math
 import random
 
 import numpy as np
@@ -182,6 +183,7 @@ def test_a_prior_is_not_in_the_weights():
         ({"class_prior": "balanced"}, "class_prior: the data do not say how many samples"),
         ({"class_prior": "data", "class_counts": COUNTS}, "class_prior: the data do not say how often"),
         ({"class_prior": [1.0, 2.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0, one a class"),
+        ({"class_prior": [1.0, 2.0, math.nan, 1.0, 1.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers"),
         ({"class_prior": [1.0, 2.0, 0.0, 1.0, 1.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0"),
         ({"class_prior": "balanced", "class_counts": COUNTS, "loss": "MultiMarginLoss"}, "class_prior: it fits one"),
         ({"class_prior": "balanced", "class_counts": COUNTS, "multilabel": True}, "class_prior: it fits one class"),
@@ -211,6 +213,11 @@ def test_predictions():
     ("given", "message"),
     [
         ({"class_weights": [1.0, 2.0]}, "class_weights: expected 5 numbers, one a class, got 2"),
+        ({"class_weights": [1.0, 1.0, 1.0, 1.0, -1.0]}, "class_weights: expected numbers from 0 up"),
+        ({"class_weights": [0.0] * 5}, "class_weights: expected numbers from 0 up, not all of them 0"),
+        ({"class_weights": [math.nan, 1.0, 1.0, 1.0, 1.0]}, "class_weights: expected numbers from 0 up"),
+        ({"label_smoothing": 1.0}, r"label_smoothing: expected a share in \[0, 1\), got 1.0"),
+        ({"label_smoothing": -0.1}, "label_smoothing: expected a share"),
         ({"class_weights": "balanced"}, "class_weights: the data do not say how many samples a class has"),
     ],
 )

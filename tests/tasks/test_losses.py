@@ -40,6 +40,7 @@ OWN = f"{__name__}.Cubed"
         ({}, nn.CrossEntropyLoss()),
         ({"loss": "CrossEntropyLoss", "loss_args": {"label_smoothing": 0.2}}, nn.CrossEntropyLoss(label_smoothing=0.2)),
         ({"loss_args": {"weight": [1.0, 2.0, 3.0]}}, nn.CrossEntropyLoss(torch.tensor([1.0, 2, 3]))),
+        ({"loss_args": {"weight": [1, 2, 3]}}, nn.CrossEntropyLoss(torch.tensor([1.0, 2, 3]))),
         ({"loss": "MultiMarginLoss", "loss_args": {"margin": 0.5}}, nn.MultiMarginLoss(margin=0.5)),
         (
             {"loss": "MultiMarginLoss", "class_weights": [1.0, 2.0, 3.0]},

@@ -94,7 +94,8 @@ def test_each_optimizer_keeps_its_own_decay(kind, decay):
     assert biases["weight_decay"] == 0
 
 
-@pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name != "Muon"])
+# Muon takes no biases, and SparseAdam no gradients that are not sparse.
+@pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name not in ("Muon", "SparseAdam")])
 def test_every_optimizer_of_torch_at_its_own_defaults(kind):
     theirs = getattr(torch.optim, kind)([nn.Parameter(torch.zeros(2, 2))]).defaults
     mine = build(nn.Linear(3, 4), optimizer=kind)
@@ -273,6 +274,16 @@ def test_conv_muon_lowers_a_loss():
     assert values[-1] < 0.5 * values[0]
 
 
+def test_what_works_on_a_gpu_alone_is_not_tried_here():
+    optimization("Adam", optimizer_args={"capturable": True}, lr_scheduler="OneCycleLR")
+    optimization(f"{__name__}.OnGPU", lr=0.1, lr_scheduler="OneCycleLR")
+
+
+class OnGPU(torch.optim.SGD):
+    def step(self, closure=None):
+        raise RuntimeError("no GPU")
+
+
 def test_an_optimizer_that_refuses_biases_says_so():
     with pytest.raises(InputError, match="Muon only supports 2D parameters"):
         optimization("Muon")
@@ -314,6 +325,13 @@ def test_a_dotted_path_names_a_class_outside():
             "lr_scheduler_args: StepLR takes no 'stepsize'; did you mean 'step_size'?",
         ),
         ({"lr_scheduler": "WarmupCosineLR", "lr_scheduler_args": {"warmup": 1.0}}, "warmup: expected a share"),
+        ({"optimizer": "SparseAdam"}, "SparseAdam does not support dense gradients"),
+        (
+            {"lr_scheduler": "StepLR", "lr_scheduler_args": {"step_size": 0}},
+            "StepLR cannot make a step with {'step_size': 0}",
+        ),
+        ({"lr_scheduler": "CosineAnnealingLR", "lr_scheduler_args": {"T_max": 0}}, "cannot make a step with"),
+        ({"lr_scheduler": "StepLR", "lr_scheduler_args": {"step_size": "3"}}, "optimizer or lr_scheduler: "),
     ],
 )
 def test_a_mistake_is_named_before_training(given, message):
@@ -370,6 +388,17 @@ def test_every_length_is_filled_in():
     assert one_cycle[0] == pytest.approx(0.5 / 25)
     assert one_cycle[2] == max(one_cycle) == pytest.approx(0.5)  # pct_start 0.3 of ten steps
     assert one_cycle[9] == pytest.approx(0.5 / 25 / 1e4)
+
+
+@pytest.mark.parametrize(("scheduler", "given"), [("OneCycleLR", {}), ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1})])
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_a_cycle_of_rates_gives_no_momentum_to_who_has_none(scheduler, given, momentum):
+    how = optimization(
+        "SGD", lr=0.1, optimizer_args={"momentum": momentum}, lr_scheduler=scheduler, lr_scheduler_args=given
+    )
+    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
+    how.build_scheduler(optimizer, length=10, mode="min")
+    assert [bool(group["momentum"]) for group in optimizer.param_groups] == [bool(momentum)] * 2
 
 
 def test_one_cycle_makes_a_triangle():

@@ -212,3 +212,24 @@ def test_a_plateau_of_a_score_waits_for_its_highest():
     model = Classifier(nn.Linear(3, 3), 3, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": "val/auroc"})
     model.trainer = trainer()
     assert model.configure_optimizers()["lr_scheduler"]["scheduler"].mode == "max"
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])
+def test_means_and_deviations_are_not_rounded_at_any_precision(precision):
+    mean, std = 200_003.3, 77.7
+    model = Regressor(nn.Linear(3, 1), 1, target_mean=[mean], target_std=[std])
+    data = DataLoader(TensorDataset(torch.ones(4, 3), torch.full((4, 1), mean)))
+    trainer(precision=precision).validate(model, data, verbose=False)
+    metric = model.val_metrics["r2"]
+    for part, name in ((model, "target_mean"), (metric, "mean"), (model, "target_std"), (metric, "std")):
+        value = getattr(part, name)
+        assert value.dtype == torch.float32
+        assert value.item() == torch.tensor(mean if "mean" in name else std)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_weights_and_a_prior_of_the_classes_go_with_any_precision(precision):
+    how = {"class_counts": [4, 4, 3], "class_weights": "balanced", "class_prior": "balanced"}
+    model = Classifier(nn.Linear(3, 3), 3, **how)
+    trainer(precision=precision).fit(model, loader(), loader())
+    assert model.adjustment.dtype == model.criterion.weight.dtype == torch.float32

@@ -87,7 +87,8 @@ class RandomAffine(Augmentation):
 
     Args:
         degrees: Largest angle.
-        scale: Largest share by which height and width change, each by its own, in [0, 1).
+        scale: Largest share by which the step from pixel to pixel changes, in [0, 1), in height and width each by its
+            own: sizes become 1 / (1 - scale) to 1 / (1 + scale) times what they were.
         shear: Largest slant, in columns for each row.
 
     Raises:
@@ -162,9 +163,15 @@ class ColorJitter(Augmentation):
         brightness: How far the factor may be from 1, in [0, 1].
         contrast: Likewise.
         saturation: Likewise; of no effect on images of one channel.
+
+    Raises:
+        InputError: A factor that may be below 0.
     """
 
     def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
+        for name, x in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
+            if not 0 <= x <= 1:
+                raise InputError(f"ColorJitter: {name}: expected a number in [0, 1], got {x}")
         self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
 
     def __call__(self, images: Tensor) -> Tensor:

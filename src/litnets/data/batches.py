@@ -142,7 +142,8 @@ class TensorBatchSampler(BatchSampler):
         drop_last: Leave out a last batch that is not full.
         lengths: Steps of each sample of the split: batches are then made of sequences of like length, which are padded
             little. Shuffled, sequences are sorted within stretches of 50 batches of the order and the batches are
-            shuffled, so that an epoch stays a pure function of (seed, epoch); in order, all are sorted.
+            shuffled, so that an epoch stays a pure function of (seed, epoch); in order, all are sorted, and the
+            batches then come in one mixed order, so that the first of them are not the shortest sequences.
         start: Epoch and batch to begin with, where training goes on: the batches before it in that epoch are left out,
             and `len` stays.
     """
@@ -174,17 +175,15 @@ class TensorBatchSampler(BatchSampler):
             return iter(())
         if self.lengths is None:
             return iter(order.split(self.batch_size))
-        shuffled = isinstance(sampler, EpochSampler) and sampler.shuffle
-        stretch = 50 * self.batch_size if shuffled else len(order)
+        seed = sampler.epoch_seed if isinstance(sampler, EpochSampler) and sampler.shuffle else None
+        stretch = len(order) if seed is None else 50 * self.batch_size
         batches = [
             batch
             for pool in order.split(stretch)
             for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
         ]
-        if isinstance(sampler, EpochSampler) and shuffled:
-            generator = torch.Generator().manual_seed(sampler.epoch_seed)
-            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-        return iter(batches)
+        generator = torch.Generator().manual_seed(0 if seed is None else seed)
+        return iter([batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()])
 
 
 def whole_batch(batch: Any) -> Any:

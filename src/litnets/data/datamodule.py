@@ -214,9 +214,10 @@ class ImageDataModule(ArrayDataModule):
         augment: Augmentations of a training batch, in their order.
         skip_broken: Leave out files of images that cannot be read, and say which, instead of stopping.
         predict_path: New images for `predict`: a folder of them, at any depth, or a single one; no classes are needed,
-            and the files of the training are not read then. Each is turned upright as its camera noted, cropped around
-            its centre to the shape of those of the training, resized, and made grey or coloured as they are. Nothing
-            else is changed: in Digits, MNIST and FashionMNIST what is shown is light on black.
+            and the files of the training are not read then. Each is turned upright as its camera noted, laid on white
+            where it is transparent, cropped around its centre to the shape of those of the training, resized, and made
+            grey or coloured as they are. Nothing else is changed: in Digits, MNIST and FashionMNIST what is shown is
+            light on black.
         batch_size: See `ArrayDataModule`, as for the rest.
     """
 

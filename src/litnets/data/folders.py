@@ -80,7 +80,7 @@ class ClassFolders:
             for name in _folders(root / part):
                 if name not in class_names:
                     raise InputError(f"{root / part / name}: {root / parts[0]} has no class '{name}' to learn it from")
-                found_files = _files(root / part / name, suffixes)
+                found_files = files_in(root / part / name, suffixes)
                 if not found_files:
                     raise InputError(
                         f"{root / part / name}: no {kind} in it ({', '.join(sorted(suffixes))}); "
@@ -180,13 +180,24 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
         InputError: None there, or a folder that cannot be read.
     """
     try:
-        files = [path] if path.is_file() else _files(path, suffixes)
+        files = [path] if path.is_file() else files_in(path, suffixes)
     except OSError as error:
         raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
     if not files or files[0].suffix.lower() not in suffixes:
         where = "" if path.is_file() else " in it"
         raise InputError(f"predict_path: {path}: no {kind}{where} ({', '.join(sorted(suffixes))})")
     return files
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files with one of these suffixes, in either case, at any depth, sorted; none that is hidden."""
+    found: list[Path] = []
+    for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):  # rglob would pass over what it
+        folders[:] = [name for name in folders if not name.startswith(".")]  # cannot read, and say nothing
+        found += [
+            Path(here, name) for name in names if Path(name).suffix.lower() in suffixes and not name.startswith(".")
+        ]
+    return sorted(found)
 
 
 def names_in(path: Path, files: Sequence[Path]) -> list[str]:
@@ -204,16 +215,6 @@ def check_classes(known: list[str], class_names: list[str]) -> None:
 
 def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    found: list[Path] = []
-    for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):  # rglob would pass over what it
-        folders[:] = [name for name in folders if not name.startswith(".")]  # cannot read, and say nothing
-        found += [
-            Path(here, name) for name in names if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-        ]
-    return sorted(found)
 
 
 def _raise(error: OSError) -> None:

@@ -14,7 +14,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 
 
 class ImageFiles:
-    """Images on disk that are indexed as if they were the uint8 tensor `(files, channels, height, width)`.
+    """Images on disk that are indexed as if they were the uint8 tensor `(files, channels, height, width)`. What is
+    transparent shows white.
 
     Args:
         files: The files.
@@ -60,6 +61,9 @@ class ImageFiles:
                     image = image.point(lambda value: value * (1 / 256)).convert("L")
                 elif image.mode in ("I", "F"):
                     raise BrokenFileError("greys of 32 bits, whose white is not known; save it with 8 or 16")
+                if image.has_transparency_data:  # what `convert` would leave of it is the colour behind, often black
+                    image = image.convert("RGBA")
+                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
                 image = image.convert("L" if channels == 1 else "RGB")
                 image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
                 pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)

@@ -17,10 +17,11 @@ class ImageFolder(ImageDataModule):
     """Your own images in a folder for each class: `root/class/*.jpg`, which is split, or
     `root/{train,val,test}/class/*.jpg`, where val and test are cut from train if they are not there.
 
-    Each image is turned upright as its camera noted, cropped around its centre to the shape of `size`, resized, and
-    kept in memory as uint8. If all of them together are more than `memory_budget`, each batch reads its own anew (set
-    `num_workers` to about the number of processors), and the batches are the same. Either way all are decoded once
-    before training, so that a broken one is found then and not hours later.
+    Each image is turned upright as its camera noted, laid on white where it is transparent, cropped around its centre
+    to the shape of `size`, resized, and kept in memory as uint8. If all of them together are more than
+    `memory_budget`, each batch reads its own anew (set `num_workers` to about the number of processors), and the
+    batches are the same. Either way all are decoded once before training, so that a broken one is found then and not
+    hours later.
 
     Args:
         root: The folder.

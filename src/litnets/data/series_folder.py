@@ -9,7 +9,7 @@ from torch import Tensor
 
 from litnets.data.batches import RaggedDataset, smallest_type
 from litnets.data.datamodule import ArrayDataModule
-from litnets.data.folders import check_classes, names_in, new_files
+from litnets.data.folders import check_classes, files_in, names_in, new_files
 from litnets.data.series import ChannelScale
 from litnets.data.series_file import read_series
 from litnets.data.splits import split_indices
@@ -17,9 +17,9 @@ from litnets.errors import InputError
 
 
 class SeriesFolder(ArrayDataModule):
-    """Series of any lengths that belong to classes: `root/CLASS/*.csv`, each file (UTF-8, commas, a header) one series,
-    each row a step, all with the same channels. Each channel is scaled by its mean and standard deviation over all
-    steps of the training split.
+    """Series of any lengths that belong to classes: `root/CLASS/*.csv`, at any depth, each file (UTF-8, commas, a
+    header) one series, each row a step, all with the same channels. Each channel is scaled by its mean and standard
+    deviation over all steps of the training split.
 
     Args:
         root: The folder of the classes' folders.
@@ -69,6 +69,9 @@ class SeriesFolder(ArrayDataModule):
         split = split_indices(
             targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
         )
+        for name, count in zip(self.class_names, targets[split[0]].bincount(minlength=self.num_classes), strict=True):
+            if not count:
+                raise InputError(f"class '{name}' has no series in the training split; add some or remove the class")
         self.scale.fit(np.concatenate([series[i] for i in split[0].tolist()]), names)
         steps = torch.from_numpy(np.concatenate(series)).float()
         lengths = torch.tensor([len(values) for values in series])
@@ -96,7 +99,7 @@ class SeriesFolder(ArrayDataModule):
             if len(folders) < 2:
                 raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")
             for folder in folders:
-                files = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
+                files = files_in(folder, (".csv",))
                 if len(files) < 2:
                     raise InputError(
                         f"{folder}: a class needs at least two series, one to learn from and one to judge by, found "

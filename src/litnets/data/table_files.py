@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars
 
 # What stands for a missing value in a file, beside an empty cell (`?` is that of the UCI repository).
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL")
+MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None")  # and NaN, in any case
 # Whole numbers with more different values than this are a quantity, not classes.
 MAX_WHOLE_CLASSES = 20
 
@@ -46,7 +46,7 @@ class TableFile:
         ignore: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self.separator = ("\t" if path.suffix == ".tsv" else ",") if separator is None else separator
+        self.separator = ("\t" if path.suffix.lower() == ".tsv" else ",") if separator is None else separator
         if len(self.separator.encode()) != 1:
             raise InputError(f"separator: expected one character such as ';', got '{self.separator}'")
         for name, number in Counter(targets).items():
@@ -131,7 +131,8 @@ class TableFile:
             return series.cast(pl.String), values
         text = series.cast(pl.String).str.strip_chars()
         text = text.set(text.is_in(list(MISSING)).fill_null(True), None)
-        return text, text.cast(pl.Float64, strict=False)
+        values = text.cast(pl.Float64, strict=False)
+        return text.set(values.is_nan().fill_null(False), None), values.fill_nan(None)
 
     def _finite(self, name: str, values: "polars.Series") -> "np.ndarray[Any, Any]":
         """Numbers with NaN where one is missing."""
@@ -151,6 +152,8 @@ class TableFile:
         import polars as pl
 
         text, values = self._cells(series)
+        if series.dtype == pl.String and not as_text:
+            self._check_points(text)
         present, readable = len(text) - text.null_count(), len(values) - values.null_count()
         if as_text or (series.dtype != pl.Boolean and readable < present) or present == 0 == readable:
             if not as_text and 0.9 * present <= readable < present:
@@ -161,6 +164,16 @@ class TableFile:
                 )
             return text, None
         return text, self._finite(series.name, values)
+
+    def _check_points(self, text: "polars.Series") -> None:
+        """Raises InputError if the texts are numbers with commas in them, which would become categories."""
+        commas = text.str.contains(",", literal=True)
+        if commas.any() and text.str.contains(r"^[-+]?[0-9.,]*[0-9]$").all():
+            row = int(commas.arg_true()[0])
+            raise InputError(
+                f"{self.path}: column '{text.name}', row {row + 1}: '{text[row]}' has a comma in it; write numbers "
+                "with a decimal point and nothing between thousands, or name the column in --data.categorical"
+            )
 
     def _targets(self, frame: "polars.DataFrame") -> tuple[Tensor, list[str] | None, list[str] | None]:
         """Targets, names of the classes, names of the numbers."""
@@ -211,7 +224,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
         raise InputError("tables in files need polars: pip install -e '.[tables]'") from error
     try:
         content = path.read_bytes()
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(content)
         else:
             text = content.decode("utf-8").removeprefix("\ufeff")
@@ -240,7 +253,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
             raise InputError(f"{path} is a folder, not a file; give a CSV or a Parquet file") from error
         near = nearest(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise InputError(f"{path}: cannot be read: {error.strerror or error}{near}") from error
-    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+    except (pl.exceptions.PolarsError, csv.Error, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).strip().splitlines()[0]}") from error
     if not len(frame):
         raise InputError(f"{path}: the file has a header, but no row")
@@ -249,8 +262,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
 
 def _header(path: Path, text: str, separator: str) -> list[str]:
     """Names of the columns, without the spaces around them; polars would rename those that are there twice."""
-    rows = csv.reader(io.StringIO(text.lstrip("\r\n")[:100_000], newline=""), delimiter=separator)
-    names = [name.strip() for name in next(rows, [])]
+    names = [name.strip() for name in next(_rows(text, separator), [])]
     if twice := repeated(names):
         raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
     return names
@@ -259,16 +271,15 @@ def _header(path: Path, text: str, separator: str) -> list[str]:
 def _without_empty_lines(text: str, separator: str) -> bytes:
     """The table without the lines that hold no row, which polars takes for rows of missing values."""
     out = io.StringIO(newline="")
-    rows = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator)
-    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(filter(None, rows))
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(filter(None, _rows(text, separator)))
     return out.getvalue().encode()
 
 
 def _check_cells(path: Path, text: str, separator: str) -> None:
     """Raises InputError at the first row that has not as many cells as the header, and for a quote without an end."""
-    reader = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator, strict=True)
+    reader = _rows(text, separator, strict=True)
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
         for row in reader:
             if row and len(row) != len(header):
                 raise InputError(
@@ -277,6 +288,12 @@ def _check_cells(path: Path, text: str, separator: str) -> None:
                 )
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
+
+
+def _rows(text: str, separator: str, strict: bool = False) -> Any:
+    """A csv.reader of the table."""
+    csv.field_size_limit(2**31 - 1)  # a cell may be longer than the 128 kB that Python allows
+    return csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator, strict=strict)
 
 
 def _codes(series: "polars.Series", texts: Sequence[str]) -> "np.ndarray[Any, Any]":

@@ -226,8 +226,8 @@ class Diabetes(_FromScikitLearn):
 class TableCSV(TableDataModule):
     """Your own table: a CSV (UTF-8, its first line the names of the columns) or a Parquet file.
 
-    A column is numbers if every value in it is a number, else categories; a cell that is empty or says `?`, `NA`, `NaN`
-    or `null` is missing. Numbers are kept as float32, to seven digits.
+    A column is numbers if every value in it is a number, with a decimal point, else categories; a cell that is empty or
+    says `?`, `NA`, `N/A`, `NaN`, `null` or `None` is missing. Numbers are kept as float32, to seven digits.
 
     Args:
         path: The file; `.parquet` is read as Parquet, all else as CSV.

@@ -128,7 +128,7 @@ class TextDataModule(ArrayDataModule):
     def load_new(self, path: Path) -> RaggedDataset:
         if self.vocabulary is None:  # no checkpoint
             self.be_ready()
-        if path.is_file() and path.suffix in TABLES:
+        if path.is_file() and path.suffix.lower() in TABLES:
             samples = read_samples(path, self.text_column)
         else:
             files = new_files(path, (".txt",), "text")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litnets.data.folders import files_in
 from litnets.data.splits import split_indices
 from litnets.data.text import TextDataModule, label_numbers, same_texts
 from litnets.data.text_samples import TABLES, Sample, read_samples, read_utf8
@@ -15,7 +16,7 @@ from litnets.errors import InputError, nearest
 
 class TextFiles(TextDataModule):
     """Your own texts and their classes, in UTF-8: a `.csv`, `.tsv` or `.jsonl` file with named columns, or a folder
-    that holds a folder of `.txt` files for each class.
+    that holds a folder of `.txt` files, at any depth, for each class.
 
     A folder that holds `train` and `test` (and perhaps `val`), each a file or a folder as above, is split already;
     without `val`, validation is cut from training. Copies of a text stay in one split.
@@ -27,7 +28,7 @@ class TextFiles(TextDataModule):
         test_size: Test split, likewise, where there is none.
         split_seed: Seed of the splits, apart from the seed of the training.
         num_folds: Cross-validation: the number of folds; the test split is then the fold, or the validation split where
-            the test split was given.
+            the test split was given, and then `val` joins `train`.
         fold: The fold that is held out, from 0.
         **text: Arguments of `TextDataModule` and `ArrayDataModule`.
     """
@@ -61,7 +62,9 @@ class TextFiles(TextDataModule):
             samples = self._samples(self.path)
             return samples, self._split(samples, self.test_size)
         train, val, test = (self._samples(parts[name]) if name in parts else [] for name in ("train", "val", "test"))
-        if "val" in parts:
+        if self.num_folds is not None:  # cut from both
+            train, val = train + val, []
+        if val:
             training, validation = torch.arange(len(train)), torch.arange(len(val)) + len(train)
         else:
             training, validation, _ = self._split(train, 0)
@@ -70,7 +73,7 @@ class TextFiles(TextDataModule):
 
     def _part(self, name: str) -> Path | None:
         """The file or folder of a split that was given."""
-        choices = (self.path / f"{name}{suffix}" for suffix in ("", *TABLES))
+        choices = (self.path / f"{name}{suffix}" for suffix in ("", *TABLES, *map(str.upper, TABLES)))
         return next((path for path in choices if path.exists()), None)
 
     def _split(self, samples: list[Sample], test_size: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,18 +95,18 @@ class TextFiles(TextDataModule):
         if not path.exists():
             there = [other.name for other in path.parent.glob("*")]
             raise InputError(f"path: {path}: no such file or folder{nearest(path.name, there)}")
-        if path.suffix not in TABLES:
+        if path.suffix.lower() not in TABLES:
             raise InputError(f"path: {path}: expected a .csv, .tsv or .jsonl file, or a folder")
         return read_samples(path, self.text_column, self.label_column)
 
 
 def _read_classes(folder: Path) -> Iterator[Sample]:
-    """A sample for each `.txt` file in each folder in `folder`, whose name is the class."""
+    """A sample for each `.txt` file, at any depth, of each folder in `folder`, whose name is the class."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         raise InputError(f"{folder}: expected a folder for each class in it, found none")
     for path in classes:
-        files = sorted(path.glob("*.txt"))
+        files = files_in(path, (".txt",))
         if not files:
             raise InputError(f"{path}: the class is empty, it has no .txt file; add some, or delete the folder")
         for file in files:

@@ -32,7 +32,7 @@ def read_samples(path: Path, text_column: str, label_column: str | None = None) 
         InputError: A file that cannot be read or has no texts, a column that is not there, a cell that is no text or
             no class.
     """
-    rows = _read_lines(path) if path.suffix == ".jsonl" else _read_table(path)
+    rows = _read_lines(path) if path.suffix.lower() == ".jsonl" else _read_table(path)
     samples = [_sample(row, where, text_column, label_column) for row, where in rows]
     if not samples:
         raise InputError(f"{path}: there are no texts in it")
@@ -79,9 +79,8 @@ def _sample(row: dict[str, Any], where: str, text_column: str, label_column: str
 def _read_table(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """The rows of a CSV or TSV file by their columns' names, and where each stands."""
     csv.field_size_limit(2**31 - 1)  # a text may be longer than the 128 kB that Python allows
-    reader = csv.reader(
-        io.StringIO(read_utf8(path), newline=""), "excel" if path.suffix == ".csv" else "excel-tab", strict=True
-    )
+    dialect = "excel" if path.suffix.lower() == ".csv" else "excel-tab"
+    reader = csv.reader(io.StringIO(read_utf8(path), newline=""), dialect, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         if twice := repeated(header):

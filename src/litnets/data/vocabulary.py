@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from litnets.errors import InputError
@@ -19,7 +20,8 @@ class Vocabulary:
     """The tokens of a text by number: 0 is the padding, 1 any token that is not known.
 
     Args:
-        kind: `characters`, `words` (runs of letters and digits, and each other sign by itself), or `subwords`.
+        kind: `characters`, `words` (runs of letters and digits with their marks, and each other sign by itself), or
+            `subwords`.
         tokens: The tokens in their order, the two reserved ones first.
         merges: For sub-words: the pairs of tokens that become one, in the order in which they do.
     """
@@ -76,9 +78,10 @@ class Vocabulary:
 
 def normalize(text: str, lowercase: bool = False) -> str:
     """One way to write a text: composed characters (Unicode NFC: an e and an accent are one character, however they
-    were typed, as a reader sees them), any white space one space. The case is kept unless asked otherwise: it tells
-    a name from a word, and nothing is gained by hiding it from a network that reads characters."""
-    text = " ".join(unicodedata.normalize("NFC", text).split())
+    were typed, as a reader sees them), any white space one space, U+FFFD for half a character of UTF-16, which JSON may
+    hold and nothing else. The case is kept unless asked otherwise: it tells a name from a word, and nothing is gained
+    by hiding it from a network that reads characters."""
+    text = re.sub(r"[\ud800-\udfff]", "\ufffd", " ".join(unicodedata.normalize("NFC", text).split()))
     return text.lower() if lowercase else text
 
 
@@ -91,7 +94,19 @@ def same_text_key(text: str) -> str:
 
 
 def _cut(kind: Tokens, text: str) -> Sequence[str]:
-    return re.findall(r"\w+|[^\w\s]", text) if kind == "words" else text
+    if kind != "words":
+        return text
+    # Most texts have no marks, and to look for them takes several times as long.
+    return re.findall(r"\w+|[^\w\s]", text) if text.isascii() else _words().findall(text)
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    # Python's `\w` leaves out the marks that go with a letter, such as the vowel signs and viramas of Devanagari, and
+    # would cut a word at each of them. They end below U+20000, but for selectors of rare Chinese forms.
+    codes = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
+    marks = re.escape("".join(map(chr, codes)))
+    return re.compile(rf"\w+(?:[{marks}\u200c\u200d]+\w*)*|[^\w\s]")
 
 
 def _learn_subwords(texts: Sequence[str], max_size: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:

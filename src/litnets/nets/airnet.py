@@ -35,13 +35,15 @@ class AirNet(nn.Module):
         widths: Channels of each stage.
 
     Raises:
-        ValueError: No stage.
+        ValueError: No stage, or one without channels.
     """
 
     def __init__(self, in_channels: int, out_features: int, widths: Sequence[int] = (64, 256, 256)) -> None:
         super().__init__()
         if not widths:
             raise ValueError("widths: expected the channels of at least one stage, got none")
+        if min(widths) < 1:
+            raise ValueError(f"widths: expected at least 1 channel each, got {list(widths)}")
         self.whitening = Whitening(in_channels)
         stages = []
         for fan_in, width in zip((self.whitening.out_channels, *widths[:-1]), widths, strict=True):

@@ -38,7 +38,7 @@ class CNN1d(nn.Module):
         init: How the weights start, see `litnets.nets.initialization.initialize`.
 
     Raises:
-        ValueError: An even `kernel_size`, no stage, or none of its blocks.
+        ValueError: An even `kernel_size`, no stage, one without channels, or none of its blocks.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class CNN1d(nn.Module):
             raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
         if not widths:
             raise ValueError("widths: expected the channels of at least one stage, got none")
+        if min(widths) < 1:
+            raise ValueError(f"widths: expected at least 1 channel each, got {list(widths)}")
         if blocks_per_stage < 1:
             raise ValueError(f"blocks_per_stage: expected at least 1, got {blocks_per_stage}")
         self.stages = nn.ModuleList(

@@ -129,10 +129,11 @@ class RNN(nn.Module):
             ahead, back = x.chunk(2, dim=2)
             return torch.cat([_gather(ahead, last).squeeze(1), back[:, 0]], dim=1)
         padding = (steps > last).unsqueeze(2)  # (N, T, 1)
-        if self.pooling == "mean":
-            return x.masked_fill(padding, 0).sum(1) / (last + 1)
         if self.pooling == "max":
             return x.masked_fill(padding, -torch.inf).amax(1)
+        x = x.masked_fill(padding, 0)  # be it NaN, which no weight of zero takes away
+        if self.pooling == "mean":
+            return x.sum(1) / (last + 1)
         assert self.attention is not None
         weights = self.attention(x).masked_fill(padding, -torch.inf).softmax(1)  # (N, T, 1)
         attended: Tensor = (weights * x).sum(1)

@@ -1,5 +1,6 @@
 """Classifier: the task of naming the class of a sample."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -66,8 +67,8 @@ class Classifier(Task):
         **task: Arguments of `Task`: the optimiser and its schedule.
 
     Raises:
-        InputError: Data without classes, a loss that does not fit them, or class weights or a prior that do not;
-            inputs that cannot be mixed, or are no images to be mirrored.
+        InputError: Data without classes, a loss that does not fit them, or class weights, a prior or a smoothing that
+            do not; inputs that cannot be mixed, or are no images to be mirrored.
     """
 
     monitor: ClassVar[str] = "val/accuracy"
@@ -100,6 +101,8 @@ class Classifier(Task):
         self.mixing = Mixing(mixup, cutmix, shape) if mixup or cutmix else None
         check_views(test_views, shape)
         self.test_views = test_views
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
         arguments: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
         weights = _class_weights(class_weights, class_counts, count)
         if weights is not None:
@@ -267,6 +270,8 @@ def _class_weights(
         return torch.tensor([sum(counts) / (num_classes * max(count, 1)) for count in counts])
     if len(given) != num_classes:
         raise InputError(f"class_weights: expected {num_classes} numbers, one a class, got {len(given)}")
+    if not all(0 <= weight < math.inf for weight in given) or not any(given):
+        raise InputError(f"class_weights: expected numbers from 0 up, not all of them 0, got {given}")
     return torch.tensor(given, dtype=torch.float)
 
 
@@ -285,7 +290,7 @@ def _adjustment(
         prior = shares
     else:
         prior = [1.0] * num_classes if given == "balanced" else given
-    if len(prior) != num_classes or min(prior) <= 0:
+    if len(prior) != num_classes or not all(0 < share < math.inf for share in prior):  # nor is NaN above 0
         raise InputError(f"class_prior: expected {num_classes} numbers above 0, one a class, got {prior}")
     trained = torch.tensor([max(count, 1) for count in counts], dtype=torch.float)  # as for balanced weights
     wanted = torch.tensor(prior, dtype=torch.float)

@@ -35,8 +35,9 @@ def build_loss(
     check_arguments("loss_args", cls, arguments)
     if arguments.get("reduction", "mean") != "mean":
         raise InputError(f"loss_args: reduction is always mean, got '{arguments['reduction']}'")
-    given = {key: torch.tensor(value) if isinstance(value, list) else value for key, value in arguments.items()}
     try:
+        kind = torch.float if name in fits else None  # all that torch's losses take; your own may take indices
+        given = {k: torch.tensor(v, dtype=kind) if isinstance(v, list) else v for k, v in arguments.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # such as shapes that only fit by broadcasting
             loss: nn.Module = cls(**given)

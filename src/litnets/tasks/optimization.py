@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -162,7 +163,7 @@ class Optimization:
 
     Raises:
         InputError: A name that torch does not have, an argument that the class does not take, or a value that it
-            refuses; before any training.
+            refuses or cannot make a step with; before any training.
     """
 
     optimizer: str
@@ -177,12 +178,33 @@ class Optimization:
         dummy = nn.Linear(2, 2)
         try:
             optimizer = self.build_optimizer(dummy.named_parameters())
+            scheduler = None
             if self.lr_scheduler is not None:
-                self.build_scheduler(optimizer, length=100, mode="min")
-        except (TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"optimizer or lr_scheduler: {error}") from error
+                scheduler = self.build_scheduler(optimizer, length=100, mode="min")
+            self._step(optimizer, scheduler, dummy)
+        except InputError:
+            raise
+        except ArithmeticError as error:
+            given = self.lr_scheduler_args if self.lr_scheduler else self.optimizer_args
+            raise InputError(
+                f"{self.lr_scheduler or self.optimizer} cannot make a step with {given}: {error}; is a length 0?"
+            ) from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"optimizer or lr_scheduler: {' '.join(str(error).split())}") from error
+
+    def _step(self, optimizer: Optimizer, scheduler: LRScheduler | None, dummy: nn.Module) -> None:
+        """One step of both: what they refuse to do is seen now, and not when the training has begun."""
+        # Your own one, and what a graph of a GPU is to capture, may work on a GPU only.
+        if "." not in self.optimizer and not (self.optimizer_args or {}).get("capturable"):
+            for parameter in dummy.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step(lambda: 0.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where the optimiser has made no step
+            if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+                scheduler.step(0.0)
+            elif scheduler is not None:
+                scheduler.step()
 
     def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
         """The optimiser, with what was not given left at its own defaults, and fused (one call for all parameters)
@@ -223,6 +245,7 @@ class Optimization:
             kwargs[_LENGTH_ARGUMENTS[name]] = max(1, int(length))
         if name == "OneCycleLR":
             kwargs.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
+        if name in ("OneCycleLR", "CyclicLR"):
             # It would give momentum to an optimiser that was asked for without.
             momentum = optimizer.defaults.get("momentum") or "betas" in optimizer.defaults
             kwargs.setdefault("cycle_momentum", bool(momentum))

@@ -83,12 +83,21 @@ class Task(LightningModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Precisions bf16-true and 64-true turn all of a module, through this method of torch's. But a sum in bfloat16
-        # stops growing within a few hundred batches, and the loss is given outputs in float32.
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # stops growing within a few hundred batches, the loss is given outputs in float32, and a mean or a deviation
+        # that has been rounded to bfloat16 does not come back.
         criterion = getattr(self, "criterion", None)
-        for part in self.modules():
-            if isinstance(part, Metric) or part is criterion:
-                part.to(torch.float32)
+        exact = [part for part in self.modules() if isinstance(part, Metric) or part is criterion]
+        before = [
+            (part, name, buffer)
+            for part in (self, *exact)
+            for name, buffer in part.named_buffers(recurse=False)
+            if buffer.is_floating_point()
+        ]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for part in exact:
+            part.to(torch.float32)
+        for part, name, buffer in before:
+            setattr(part, name, buffer.to(getattr(part, name).device))
         return self
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
