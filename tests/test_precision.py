@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from litnets.data import TableCSV
 from litnets.precision import AutoTrainer, fastest_precision
@@ -100,9 +101,7 @@ def test_a_table_is_scaled_before_it_is_rounded(tmp_path, precision, loss):
             return super().forward(inputs)
 
     model = Spy(data.input_shape, data.num_targets, target_mean=data.target_mean, target_std=data.target_std, loss=loss)
-    trainer = AutoTrainer(
-        precision=precision, max_epochs=1, enable_model_summary=False, num_sanity_val_steps=0, **QUIET
-    )
+    trainer = Trainer(precision=precision, max_epochs=1, enable_model_summary=False, num_sanity_val_steps=0, **QUIET)
     trainer.fit(model, data)
     inputs, targets = seen[:2]
     assert [len(inputs.unique()), len(targets.unique())] == [25, len(targets)]

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.plugins.precision import Precision as Plugin
 
 # Lightning's own list of them has no public name.
 Precision = Literal[
@@ -28,10 +27,6 @@ class AutoTrainer(Trainer):
         if precision == "auto":
             chosen = fastest_precision(str(trainer.get("accelerator", "auto")))
         super().__init__(precision=chosen, **trainer)
-        if self.precision in ("64-true", "bf16-true", "16-true"):
-            # Lightning would round a batch before the data have scaled it: 2024 and 2027 are one year in bfloat16. A
-            # Task turns scaled inputs by itself.
-            self.precision_plugin.convert_input = Plugin().convert_input  # type: ignore[method-assign]
 
 
 def fastest_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-true"]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins import Precision
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
@@ -99,6 +100,11 @@ class Task(LightningModule):
         for part, name, buffer in before:
             setattr(part, name, buffer.to(getattr(part, name).device))
         return self
+
+    def setup(self, stage: str) -> None:
+        # Precisions bf16-true, 16-true and 64-true would turn a batch before the data have scaled it, and 2024 and 2027
+        # are one year in bfloat16; `forward` turns what has been scaled.
+        self.trainer.precision_plugin.convert_input = Precision().convert_input  # type: ignore[method-assign]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
