@@ -275,8 +275,9 @@ def test_conv_muon_lowers_a_loss():
 
 
 def test_what_works_on_a_gpu_alone_is_not_tried_here():
-    optimization("Adam", optimizer_args={"capturable": True}, lr_scheduler="OneCycleLR")
-    optimization(f"{__name__}.OnGPU", lr=0.1, lr_scheduler="OneCycleLR")
+    own = f"{__name__}.OnGPU"
+    for how in (optimization("Adam", optimizer_args={"capturable": True}), optimization(own, lr=0.1)):
+        assert how.build_optimizer(nn.Linear(3, 4).named_parameters()).param_groups
 
 
 class OnGPU(torch.optim.SGD):
