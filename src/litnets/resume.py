@@ -97,7 +97,8 @@ def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, A
             continue
         waited = state["wait_count"]
         if EarlyStoppingReason(state["stopping_reason"]) is not EarlyStoppingReason.PATIENCE_EXHAUSTED:
-            return f"in epoch {state['stopped_epoch'] + 1}: {state['stopping_reason_message']}"
+            reason = str(state["stopping_reason_message"]).removesuffix(". Signaling Trainer to stop.")
+            return f"in epoch {state['stopped_epoch'] + 1}: {reason}"
         if waited >= now.patience:
             return f"in epoch {state['stopped_epoch'] + 1}, after {waited} without a better {now.monitor}"
     return None
@@ -119,4 +120,5 @@ def check_unfinished(
             f"{run.folder} is finished: {content['global_step']} of {steps} steps; --trainer.max_steps N goes on"
         )
     if stopped is not None:
-        raise NothingToDo(f"{run.folder} stopped early {stopped}; other settings go on, as --early_stopping.patience N")
+        more = "other settings go on, such as --early_stopping.patience N"
+        raise NothingToDo(f"{run.folder} stopped early {stopped}; {more}")
