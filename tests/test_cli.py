@@ -378,6 +378,7 @@ def test_a_mistake_leaves_no_run_behind(options: list[str], message: str, capsys
     "options",
     [
         ["--monitor", "train/loss", "--trainer.val_check_interval", "0.5"],
+        ["--trainer.num_sanity_val_steps", "0", "--trainer.check_val_every_n_epoch", "2"],
         ["--trainer.log_every_n_steps", "0"],
         ["--config", "{trainer: {max_epochs: 1}}"],
         [
@@ -385,7 +386,13 @@ def test_a_mistake_leaves_no_run_behind(options: list[str], message: str, capsys
             *("--model.lr_scheduler_args", "{patience: 0, factor: 0.5, threshold: 1.0}", "--trainer.max_epochs", "4"),
         ],
     ],
-    ids=["train/loss within an epoch", "no log of steps", "inline", "plateau every second epoch"],
+    ids=[
+        "train/loss within an epoch",
+        "no validation before the second epoch",
+        "no log of steps",
+        "inline",
+        "plateau every second epoch",
+    ],
 )
 def test_options_that_go_together(options: list[str]) -> None:
     run = fit(*options)

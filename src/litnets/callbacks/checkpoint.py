@@ -102,7 +102,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = self._began_at = time.monotonic()
         self._start = trainer.current_epoch
-        self._of_training = self._of_training or sum(trainer.num_val_batches) == 0
+        self._of_training = self._of_training or not trainer.enable_validation
         self._buffers = list(pl_module.buffers())
         self._began = True
 
