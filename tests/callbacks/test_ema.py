@@ -50,16 +50,24 @@ class Weights(Callback):
             self.seen.append(pl_module.net.weight.detach().double().numpy().copy())
 
 
-@pytest.mark.parametrize(("every", "accumulated"), [(1, 1), (3, 1), (1, 2)])
-def test_the_average_is_numpys(every: int, accumulated: int) -> None:
+@pytest.mark.parametrize(
+    ("every", "accumulated", "precision", "tolerance"),
+    [
+        (1, 1, "32-true", 1e-5),
+        (3, 1, "32-true", 1e-5),
+        (1, 2, "32-true", 1e-5),
+        (1, 1, "64-true", 1e-10),
+        (1, 1, "bf16-true", 1e-2),
+    ],
+)
+def test_the_average_is_numpys(every: int, accumulated: int, precision: str, tolerance: float) -> None:
     model = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=0.5)
     loader = DataLoader(TensorDataset(torch.randn(60, 3), torch.arange(60) % 2), batch_size=2)
     weights, ema = Weights(), EMA(decay=0.8, every_n_steps=every)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     quiet["enable_model_summary"] = False
-    trainer = Trainer(
-        max_epochs=2, callbacks=[weights, ema], accelerator="cpu", accumulate_grad_batches=accumulated, **quiet
-    )
+    quiet |= {"accelerator": "cpu", "precision": precision}
+    trainer = Trainer(max_epochs=2, callbacks=[weights, ema], accumulate_grad_batches=accumulated, **quiet)
     trainer.fit(model, loader, loader)
     taken = weights.seen[::every]
     assert len(weights.seen) == 60 // accumulated
@@ -67,13 +75,14 @@ def test_the_average_is_numpys(every: int, accumulated: int) -> None:
     for update, weight in enumerate(taken[1:], 1):
         decay = min(0.8, (1 + update) / (10 + update))
         average = decay * average + (1 - decay) * weight
-    np.testing.assert_allclose(model.net.weight.detach().numpy(), average, rtol=1e-5, atol=1e-6)
+    found = model.net.weight.detach().double().numpy()
+    np.testing.assert_allclose(found, average, rtol=tolerance, atol=tolerance / 10)
 
 
 def test_the_average_lies_where_the_weights_will() -> None:
     """Held with the only other device that every machine has."""
     model, ema = Classifier(nn.Linear(3, 2), 2), EMA()
-    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")), precision="32-true")
     ema.setup(trainer, model, "test")
     assert model.device.type == "cpu"
     ema.setup(trainer, model, "fit")
@@ -85,7 +94,7 @@ def test_all_processes_validate_with_the_statistics_of_the_first() -> None:
     strategy = SimpleNamespace(
         root_device=torch.device("cpu"), broadcast=lambda values: [torch.full_like(value, 7) for value in values]
     )
-    trainer = SimpleNamespace(strategy=strategy, world_size=2, state=SimpleNamespace(fn="fit"))
+    trainer = SimpleNamespace(strategy=strategy, world_size=2, state=SimpleNamespace(fn="fit"), precision="32-true")
     ema.setup(trainer, model, "fit")
     own = model.net[1].running_mean.clone()
     ema.on_validation_epoch_start(trainer, model)

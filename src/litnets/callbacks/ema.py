@@ -38,6 +38,10 @@ class EMA(WeightAveraging):
             # Lightning copies the module here, before it moves it: the average of a GPU's weights would stay on the
             # CPU, and each update would wait for a copy.
             pl_module.to(trainer.strategy.root_device)
+            # Nor has it its precision yet. An average in float32 moves where one in bfloat16 would stand still; but it
+            # also keeps the weights while it is validated, and must not round them.
+            if trainer.precision == "64-true":
+                trainer.precision_plugin.convert_module(pl_module)
         super().setup(trainer, pl_module, stage)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
@@ -76,6 +80,6 @@ class EMA(WeightAveraging):
         average: Tensor
         for average, weight in zip(averages, weights, strict=True):
             if average.is_floating_point():
-                average.lerp_(weight, 1 - decay)
+                average.lerp_(weight.to(average.dtype), 1 - decay)
             else:  # a count of batches, a flag
                 average.copy_(weight)
