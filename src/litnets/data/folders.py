@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from litnets.data.splits import split_indices
+from litnets.data.splits import check_trained_on, split_indices
 from litnets.errors import InputError
 
 T = TypeVar("T")
@@ -126,10 +126,7 @@ class ClassFolders:
             InputError: A class has nothing left to train on.
         """
         splits = {part: i[~broken[i]] for part, i in splits.items()}
-        counts = self.targets[splits["train"]].bincount(minlength=len(self.class_names))
-        for name, count in zip(self.class_names, counts, strict=True):
-            if not count:
-                raise InputError(f"class '{name}' has no file in the training split; add some or remove the class")
+        check_trained_on(self.class_names, self.targets[splits["train"]], "file")
         return splits
 
 

@@ -12,7 +12,7 @@ from litnets.data.batches import ArrayDataset, smallest_type
 from litnets.data.datamodule import ImageDataModule, check_new_shape
 from litnets.data.folders import PARTS, check_classes
 from litnets.data.mapped_array import MappedImages, open_array
-from litnets.data.splits import split_indices
+from litnets.data.splits import check_trained_on, split_indices
 from litnets.errors import InputError
 
 
@@ -136,12 +136,7 @@ class ImageArrays(ImageDataModule):
             raise InputError("num_folds: val_inputs.npy is the validation split; folds are cut from train_inputs.npy")
         sizes = (0 if "val" in kept else val_size, 0 if "test" in kept else test_size)
         cut = split_indices(targets, len(targets), *sizes, seed, num_folds, fold)
-        counts = targets[cut[0]].long().bincount(minlength=self.num_classes)
-        for name, count in zip(self.class_names, counts.tolist(), strict=True):
-            if not count:
-                raise InputError(
-                    f"class '{name}' has no image in the training split; add some, or close the gap in the numbers"
-                )
+        check_trained_on(self.class_names, targets[cut[0]], "image", ", or close the gap in the numbers")
         # An ArrayDataset asks of its inputs no more than to be indexed.
         splits = {
             part: ArrayDataset(cast(Tensor, images), targets, indices) for part, indices in zip(PARTS, cut, strict=True)

@@ -12,7 +12,7 @@ from litnets.data.datamodule import ArrayDataModule
 from litnets.data.folders import check_classes, files_in, names_in, new_files
 from litnets.data.series import ChannelScale
 from litnets.data.series_file import read_series
-from litnets.data.splits import split_indices
+from litnets.data.splits import check_trained_on, split_indices
 from litnets.errors import InputError
 
 
@@ -69,9 +69,7 @@ class SeriesFolder(ArrayDataModule):
         split = split_indices(
             targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
         )
-        for name, count in zip(self.class_names, targets[split[0]].bincount(minlength=self.num_classes), strict=True):
-            if not count:
-                raise InputError(f"class '{name}' has no series in the training split; add some or remove the class")
+        check_trained_on(self.class_names, targets[split[0]], "series")
         self.scale.fit(np.concatenate([series[i] for i in split[0].tolist()]), names)
         steps = torch.from_numpy(np.concatenate(series)).float()
         lengths = torch.tensor([len(values) for values in series])

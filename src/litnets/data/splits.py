@@ -1,6 +1,7 @@
 """Seeded, disjoint, stratified splits and folds."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -140,3 +141,13 @@ def forward_chaining_ends(size: int, val_size: float, num_folds: int, fold: int)
     if num_val >= start:
         raise InputError(f"val_size: {num_val} of the {start} steps before the test block leave none for training")
     return start - num_val, start, start + block
+
+
+def check_trained_on(
+    class_names: Sequence[str], targets: Tensor, kind: str, otherwise: str = " or remove the class"
+) -> None:
+    """Raises InputError for a class that none of `targets`, those of the training split `(samples,)`, is of; `kind` is
+    what one sample is called, `otherwise` what a person may do but add some."""
+    for name, count in zip(class_names, targets.long().bincount(minlength=len(class_names)), strict=True):
+        if not count:
+            raise InputError(f"class '{name}' has no {kind} in the training split; add some{otherwise}")
