@@ -43,17 +43,15 @@ def check_saved_arguments(*parts: Any) -> None:
     """Raises InputError if a model or data keep arguments (`save_hyperparameters`) with which no checkpoint can be
     loaded safely."""
     for part in parts:
-        for name, value in getattr(part, "hparams_initial", {}).items():
-            file = io.BytesIO()
-            try:
-                torch.save(value, file)
-                file.seek(0)
-                torch.load(file, weights_only=True)
-            except (UnpicklingError, TypeError, AttributeError) as error:
+        given = dict(getattr(part, "hparams_initial", {}))
+        if _loads_safely(given):
+            continue
+        for name, value in given.items():
+            if not _loads_safely(value):
                 raise InputError(
                     f"{type(part).__name__}: its hyperparameter '{name}' is a {type(value).__name__}, and no "
                     f"checkpoint with it could be loaded; save_hyperparameters(ignore=['{name}']), or take plain values"
-                ) from error
+                )
 
 
 def check_split(datamodule: LightningDataModule | None, split: str) -> None:
@@ -75,3 +73,14 @@ def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
     """Whether data of this project have been read, and have no sample in this split."""
     splits = getattr(datamodule, "splits", None) or {}
     return split in splits and not len(splits[split])
+
+
+def _loads_safely(value: Any) -> bool:
+    file = io.BytesIO()
+    try:
+        torch.save(value, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except (UnpicklingError, TypeError, AttributeError):
+        return False
+    return True
