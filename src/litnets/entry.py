@@ -31,8 +31,9 @@ _QUIET_WARNINGS = (
 )
 
 
-# What is wrong with the disk and not with the code; metrics.csv may notice it before a checkpoint does.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# What is wrong with the disk, or with the rights on it, and not with the code; metrics.csv may notice it before a
+# checkpoint does.
+_NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def quieten() -> None:
@@ -67,7 +68,7 @@ def run(args: list[str]) -> int:
                 print(f"litnets: {error}", file=sys.stderr)
             return 2
         except OSError as error:
-            if debug or error.errno not in _NO_ROOM:
+            if debug or error.errno not in _NO_WRITING:
                 raise
             print(f"litnets: {error}", file=sys.stderr)
             return 2

@@ -165,7 +165,7 @@ class ColorJitter(Augmentation):
         saturation: Likewise; of no effect on images of one channel.
 
     Raises:
-        InputError: A factor that may be below 0.
+        InputError: A number outside [0, 1].
     """
 
     def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
