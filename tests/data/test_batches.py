@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from litnets.data.batches import ArrayDataset, EpochSampler, RaggedDataset, TensorBatchSampler, whole_batch
+from litnets.data.batches import ArrayDataset, BatchLoader, EpochSampler, RaggedDataset, TensorBatchSampler, whole_batch
 
 
 def dataset(size: int = 10, indices: Tensor | None = None) -> ArrayDataset:
@@ -185,3 +185,23 @@ def test_grouped_batches_of_two_processes_are_disjoint_and_as_many() -> None:
 def test_another_sampler_is_read_index_by_index() -> None:
     sampler = torch.utils.data.DistributedSampler(range(10), num_replicas=2, rank=1, shuffle=False)
     assert [b.tolist() for b in TensorBatchSampler(sampler, 2, False)] == [[1, 3], [5, 7], [9]]
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 200, 10**6])
+@pytest.mark.parametrize("start", [(0, 0), (0, 2)])
+def test_batches_that_are_cut_together_are_those_that_are_cut_alone(
+    at_once: int, start: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 23 samples in batches of 4 the last has 3; an input has 12 bytes."""
+    monkeypatch.setattr("litnets.data.batches._AT_ONCE", at_once)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 256, (40, 3, 4), dtype=torch.uint8, generator=generator)
+    split = ArrayDataset(inputs, torch.arange(40), torch.randperm(40, generator=generator)[:23])
+    batches = TensorBatchSampler(EpochSampler(23, True), 4, drop_last=False, start=start)
+    alone = list(DataLoader(split, batch_sampler=batches, collate_fn=whole_batch))
+    together = BatchLoader(split, batch_sampler=batches, collate_fn=whole_batch)
+    assert [len(targets) for _, targets in alone] == [4, 4, 4, 4, 4, 3][start[1] :]
+    for _ in range(2):  # an epoch and the same again
+        for (inputs_alone, targets_alone), (inputs_together, targets_together) in zip(alone, together, strict=True):
+            assert torch.equal(inputs_alone, inputs_together)
+            assert torch.equal(targets_alone, targets_together)

@@ -61,6 +61,18 @@ def test_the_epochs_values_are_means_over_samples():
         assert run.callback_metrics[f"{split}/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
 
 
+@pytest.mark.parametrize(("size", "batch_size"), [(33, 1), (64, 2), (3 * 2**17, 2**17)])
+def test_training_metrics_count_every_step(size, batch_size):
+    """Of 33 and 32 steps, which are counted some together, and of three with large outputs, which are not."""
+    model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
+    data = loader(size, batch_size)
+    losses, accuracy = cross_entropies(model.net, data)
+    run = trainer()
+    run.fit(model, data, loader(3))
+    assert run.callback_metrics["train/loss"].item() == pytest.approx(losses.mean(), abs=1e-5)
+    assert run.callback_metrics["train/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
+
+
 def test_metrics_start_anew_each_epoch():
     model = Classifier(nn.Linear(3, 3), 3)
     log = Log()

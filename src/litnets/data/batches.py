@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -189,3 +189,29 @@ class TensorBatchSampler(BatchSampler):
 def whole_batch(batch: Any) -> Any:
     """Collating leaves a batch as it is: it was cut whole."""
     return batch
+
+
+class BatchLoader(DataLoader[tuple[Inputs, Tensor]]):
+    """A DataLoader of batches that are cut whole. Without workers, some batches of a tensor in memory are cut at once
+    and handed out one by one: of small ones the call costs more than what it copies.
+    """
+
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:  # type: ignore[override]
+        dataset = self.dataset
+        if self.num_workers or type(dataset) is not ArrayDataset or not isinstance(dataset.inputs, Tensor):
+            return super().__iter__()
+        return _cut_together(dataset, iter(self.batch_sampler))  # type: ignore[arg-type]
+
+
+# Bytes of inputs that are cut at once; they stay in a processor's cache until they are used.
+_AT_ONCE = 2**22
+
+
+def _cut_together(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
+    for first in batches:
+        room = _AT_ONCE // (len(first) * dataset.inputs[0].nbytes)
+        chosen = [first, *islice(batches, max(room - 1, 0))]
+        inputs, targets = dataset[torch.cat(chosen)]
+        assert isinstance(inputs, Tensor)
+        sizes = [len(batch) for batch in chosen]
+        yield from zip(inputs.split(sizes), targets.split(sizes), strict=True)

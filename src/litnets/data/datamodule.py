@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from litnets.data.augment import Augmentation
 from litnets.data.batches import (
     ArrayDataset,
+    BatchLoader,
     EpochSampler,
     Inputs,
     RaggedDataset,
@@ -193,7 +194,7 @@ class ArrayDataModule(LightningDataModule):
             lengths=dataset.split_lengths if grouped and isinstance(dataset, RaggedDataset) else None,
             start=self._start if training else (0, 0),
         )
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
+        return BatchLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
 
     def _sampler(self, dataset: Split, shuffle: bool) -> EpochSampler:
         return EpochSampler(len(dataset), shuffle, global_seed(), *self._process())

@@ -21,11 +21,17 @@ Inputs = Tensor | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor]
 
 
+# Steps that are counted together, unless the outputs of one are as large as this.
+_UNCOUNTED = 16
+_UNCOUNTED_BYTES = 2**20
+
+
 class Task(LightningModule):
     """A network and how it is trained. A subclass gives the loss, the metrics and what a prediction is.
 
-    Metrics are updated in each step and computed once an epoch, and the loss is logged every
-    `trainer.log_every_n_steps` steps: one `self.log` costs as much as a small network's step.
+    Metrics see each step, some steps together, and are computed once an epoch, and the loss is logged every
+    `trainer.log_every_n_steps` steps: one `self.log` costs as much as a small network's step, and counting in every
+    step takes three times as long, as its code has left the processor's cache meanwhile.
 
     Args:
         net: The network.
@@ -81,6 +87,7 @@ class Task(LightningModule):
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
         self.train_loss, self.val_loss, self.test_loss = (MeanLoss() for _ in range(3))
+        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, outputs and targets of the last steps
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Precisions bf16-true and 64-true turn all of a module, through this method of torch's. But a sum in bfloat16
@@ -146,13 +153,23 @@ class Task(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         # Here, not in the step: a batch whose optimiser step did not come about is not counted.
         _, targets = batch
-        self.train_loss.update(outputs["batch_loss"], self.loss_weight(targets))
-        predictions = self.train_metric_inputs(outputs["outputs"])
-        # One by one: the collection takes as long again to find out which of them share a state.
-        for metric in self.train_metrics.values(copy_state=False):
-            metric.update(predictions, targets)
+        of_batch: Tensor = outputs["outputs"].detach()
+        self._uncounted.append((outputs["batch_loss"], of_batch, targets))
+        if len(self._uncounted) == _UNCOUNTED or of_batch.nbytes > _UNCOUNTED_BYTES:
+            self.count_steps()
+
+    def count_steps(self) -> None:
+        """Add the steps that are not yet in the training's metrics to them: before these are read or kept."""
+        for loss, outputs, targets in self._uncounted:
+            self.train_loss.update(loss, self.loss_weight(targets))
+            predictions = self.train_metric_inputs(outputs)
+            # One by one: the collection takes as long again to find out which of them share a state.
+            for metric in self.train_metrics.values(copy_state=False):
+                metric.update(predictions, targets)
+        self._uncounted.clear()
 
     def on_train_epoch_end(self) -> None:
+        self.count_steps()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
