@@ -295,6 +295,40 @@ def test_a_module_of_ones_own_goes_on_with_what_is_given_now() -> None:
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5 * 0.5**3
 
 
+class Counting(Lists):
+    """One with an attribute of a likely name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.update_train_metrics = 0
+
+
+def test_a_module_of_ones_own_has_any_attribute() -> None:
+    assert (
+        main(
+            [
+                "fit",
+                "--model",
+                "Counting",
+                "--data",
+                "BoringDataModule",
+                "--monitor",
+                "train_loss",
+                "--trainer.max_epochs",
+                "1",
+            ]
+        )
+        == 0
+    )
+
+
+def test_what_to_do_next_is_said_of_the_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert f"litnets test --config {run / 'config_2.yaml'}" in capsys.readouterr().out
+
+
 class Two(BoringModel):
     """Somebody's LightningModule with two optimisers, each with its schedule."""
 

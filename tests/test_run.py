@@ -130,6 +130,12 @@ def test_an_empty_run_is_discarded_with_the_folders_made_for_it(tmp_path):
         assert not any(tmp_path.iterdir())
 
 
+def test_folders_that_were_there_stay(tmp_path):
+    Run.new(tmp_path, "digits").discard_if_empty()
+    assert tmp_path.exists()
+    assert not any(tmp_path.iterdir())
+
+
 def test_an_empty_run_beside_another(tmp_path):
     kept, empty = Run.new(tmp_path, "digits"), Run.new(tmp_path, "digits")
     kept.write(kept.config, "x")

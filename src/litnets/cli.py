@@ -364,7 +364,7 @@ class Command(LightningCLI):
             results = run.update_results(test=whole, test_per_class=classes)
             print_results("test, best checkpoint" if best else "test", metrics)
         conclude(trainer.loggers, settings.wandb, results, best)
-        print_end(results, run.folder, run.config, what_next(trainer.loggers))
+        print_end(results, run.folder, run.configs[-1], what_next(trainer.loggers))
 
     def after_test(self) -> None:
         self._report()

@@ -50,6 +50,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made: list[Path] = []  # folders that were made for it, the innermost first
 
     @classmethod
     def new(cls, root: Path, experiment: str, claim: bool = True) -> "Run":
@@ -64,9 +65,11 @@ class Run:
             folder = root / experiment / (f"{start}_{attempt}" if attempt else start)
             if not claim:
                 return cls(folder)
+            run = cls(folder)
+            run._made = [path for path in (folder, folder.parent, folder.parent.parent) if not path.exists()]
             try:
                 folder.mkdir(parents=True)
-                return cls(folder)
+                return run
             except FileExistsError as error:
                 if not folder.is_dir():  # a part of the path is a file
                     raise InputError(f"the run's folder {folder} cannot be made: {error}") from error
@@ -183,8 +186,9 @@ class Run:
         self.discard_if_empty()
 
     def discard_if_empty(self) -> None:
-        """Remove the folder if nothing was written into it, and the two above it if nothing else is in them."""
-        for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+        """Remove the folder that `new` has made if nothing was written into it, and those above it that were made for
+        it if nothing else is in them."""
+        for folder in self._made:
             if not folder.is_dir():
                 continue
             if any(folder.iterdir()):

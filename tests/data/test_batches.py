@@ -205,3 +205,5 @@ def test_batches_that_are_cut_together_are_those_that_are_cut_alone(
         for (inputs_alone, targets_alone), (inputs_together, targets_together) in zip(alone, together, strict=True):
             assert torch.equal(inputs_alone, inputs_together)
             assert torch.equal(targets_alone, targets_together)
+            # Its own memory, where a matrix product rounds as in a training that is gone on with.
+            assert inputs_together.untyped_storage().nbytes() == inputs_together.nbytes

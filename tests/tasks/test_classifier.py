@@ -209,6 +209,14 @@ def test_predictions():
     np.testing.assert_allclose(columns["probability"], softmax(logits), rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])  # two inputs alone are no pair of inputs and targets
+@pytest.mark.parametrize("batch", [lambda x: x, lambda x: [x], lambda x: (x, None)])
+def test_a_batch_to_predict_may_hold_no_targets(size, batch):
+    logits = torch.from_numpy(logits_and_targets()[0])[:size]
+    columns = Classifier(nn.Identity(), 5).predict_step(batch(logits), 0)
+    assert torch.equal(columns["prediction"], logits.argmax(1))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

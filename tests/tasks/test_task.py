@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -71,6 +71,82 @@ def test_training_metrics_count_every_step(size, batch_size):
     run.fit(model, data, loader(3))
     assert run.callback_metrics["train/loss"].item() == pytest.approx(losses.mean(), abs=1e-5)
     assert run.callback_metrics["train/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
+
+
+class Seen(Callback):
+    """What the training's metrics have counted when an epoch ends, as a callback finds it before the module does."""
+
+    def __init__(self):
+        self.samples = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.samples.append(int(pl_module.train_metrics["accuracy"].samples))
+
+
+class Stop(Callback):
+    """Asks for an end within an epoch, or crashes, at the n-th batch."""
+
+    def __init__(self, batch, crash=False):
+        self.batch, self.crash = batch, crash
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx + 1 == self.batch:
+            trainer.should_stop = True
+            if self.crash:
+                raise RuntimeError("crash")
+
+
+@pytest.mark.parametrize(
+    ("given", "counted"), [({}, 40), ({"max_steps": 5}, 10), ({"limit_train_batches": 3}, 6), ({"stop": 7}, 14)]
+)
+def test_a_callback_finds_the_training_metrics_whole_at_an_epochs_end(given, counted):
+    stop = [Stop(given.pop("stop"))] if "stop" in given else []
+    seen = Seen()
+    trainer(callbacks=[seen, *stop], **given).fit(Classifier(nn.Linear(3, 3), 3), loader(40, 2), loader(3))
+    assert seen.samples == [counted]
+
+
+def test_a_training_that_crashed_does_not_count_in_the_next():
+    model, seen = Classifier(nn.Linear(3, 3), 3), Seen()
+    with pytest.raises(RuntimeError, match="crash"):
+        trainer(callbacks=[Stop(5, crash=True)]).fit(model, loader(40, 2), loader(3))
+    trainer(callbacks=[seen]).fit(model, loader(40, 2), loader(3))
+    assert seen.samples == [40]
+
+
+@pytest.mark.parametrize("make", [lambda: Classifier(nn.Linear(3, 3), 3), lambda: Regressor(nn.Linear(3, 1), 1)])
+def test_a_model_is_validated_and_tested_before_it_is_trained_on(make):
+    model, data = make(), loader()
+    if isinstance(model, Regressor):
+        data = DataLoader(TensorDataset(data.dataset.tensors[0], torch.randn(11, 1)), batch_size=4)
+    for _ in range(2):
+        before = trainer().validate(model, data, verbose=False)[0]["val/loss"]
+        trainer().test(model, data, verbose=False)
+        run = trainer(max_epochs=3)
+        run.fit(model, data, data)
+        assert run.callback_metrics["val/loss"] < before
+        assert trainer(inference_mode=False).test(model, data, verbose=False)
+
+
+def test_outputs_may_be_more_than_a_tensor():
+    class Two(Classifier):
+        """Two answers to one question."""
+
+        def forward(self, inputs):
+            return self.net(inputs).chunk(2, 1)
+
+        def loss(self, outputs, targets):
+            return sum(super(Two, self).loss(one, targets) for one in outputs)
+
+        def train_metric_inputs(self, outputs):
+            return outputs[0]
+
+        def metric_inputs(self, outputs):
+            return outputs[0].softmax(1)
+
+    run = trainer()
+    run.fit(Two(nn.Linear(3, 6), 3), loader(), loader())
+    assert 0 <= run.callback_metrics["train/accuracy"] <= 1
 
 
 def test_metrics_start_anew_each_epoch():

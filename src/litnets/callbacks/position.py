@@ -5,7 +5,6 @@ data stood, what the training metrics had counted, gradients in the middle of an
 values, and the logging step (Lightning 2.6.6; issues #21938, #21857). All of it is plain data here.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -105,9 +104,8 @@ def _metrics(module: LightningModule) -> dict[str, Metric]:
 
 def _metric_states(module: LightningModule) -> dict[str, Any]:
     """State of each metric that has seen something."""
-    count_steps: Callable[[], None] | None = getattr(module, "count_steps", None)
-    if count_steps is not None:
-        count_steps()  # some may not be in them yet
+    if callable(update := getattr(module, "update_train_metrics", None)):
+        update()  # with the steps that are not in them yet
     for part in module.modules():
         if isinstance(part, MetricCollection):
             part.items(keep_base=True)  # lets the metrics of a group, of which one is updated, share its state

@@ -214,4 +214,7 @@ def _cut_together(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[
         inputs, targets = dataset[torch.cat(chosen)]
         assert isinstance(inputs, Tensor)
         sizes = [len(batch) for batch in chosen]
-        yield from zip(inputs.split(sizes), targets.split(sizes), strict=True)
+        for one, its in zip(inputs.split(sizes), targets.split(sizes), strict=True):
+            # A copy, as a product of matrices rounds otherwise where its input lies otherwise, and what is cut together
+            # is other batches in a training that is gone on with.
+            yield one.clone(), its.clone()

@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 
 from litnets.errors import InputError
 from litnets.tasks.losses import build_loss
-from litnets.tasks.metrics import ClassAUROC, FlagAUROC, HitRate
+from litnets.tasks.metrics import ClassAUROC, FlagAUROC, HitRate, start_anew
 from litnets.tasks.mixing import Mixing
 from litnets.tasks.task import Batch, Inputs, Task
 from litnets.tasks.views import Views, check_views, mean_over_views
@@ -180,10 +180,10 @@ class Classifier(Task):
         super().on_test_epoch_end()
         for name, values in self.per_class.compute().items():
             self.log_dict({f"{name}/{c}": value for c, value in zip(self.class_names, values, strict=True)})
-        self.per_class.reset()
+        start_anew(self.per_class)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        inputs, _ = batch
+    def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
+        inputs = self.inputs_of(batch)
         probabilities = self.metric_inputs(self._see(inputs))
         predictions = (probabilities > 0.5).long() if self.multilabel else probabilities.argmax(1)
         return {"prediction": predictions, "probability": probabilities}

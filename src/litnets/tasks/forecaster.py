@@ -16,6 +16,7 @@ from litnets.nets.cnn1d import Pooling as Pooling1d
 from litnets.nets.initialization import Init
 from litnets.nets.rnn import Cell, Pooling
 from litnets.nets.window import Window, WindowNorm
+from litnets.tasks.metrics import start_anew
 from litnets.tasks.task import Batch, Inputs, Task
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
@@ -90,11 +91,11 @@ class Forecaster(Task):
         for name, values in self.per_channel.compute().items():
             in_units = values * self.channel_std
             self.log_dict({f"{name}/{c}": v for c, v in zip(self.channel_names, in_units.view(-1), strict=True)})
-        self.per_channel.reset()
+        start_anew(self.per_channel)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """`prediction`, `(N, horizon, channels)`, in the units of the data."""
-        inputs, _ = batch
+        inputs = self.inputs_of(batch)
         return {"prediction": self(inputs) * self.channel_std + self.channel_mean}
 
 

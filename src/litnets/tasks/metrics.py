@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAUROC, MultilabelAUROC
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
@@ -22,6 +22,14 @@ class MeanLoss(MeanMetric):
         # `add_`, as an assignment to a module's attribute takes longer than the addition.
         self.mean_value.add_(value * weight)
         self.weight.add_(weight)
+
+
+def start_anew(*metrics: Metric | MetricCollection) -> None:
+    """Reset metrics so that they may be updated anywhere: a tensor that is made in Lightning's inference mode could not
+    be added to in a training."""
+    with torch.inference_mode(False):
+        for metric in metrics:
+            metric.reset()
 
 
 class HitRate(Metric):

@@ -8,7 +8,8 @@ from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError
 from litnets.tasks.losses import build_loss
-from litnets.tasks.task import Batch, Task
+from litnets.tasks.metrics import start_anew
+from litnets.tasks.task import Batch, Inputs, Task
 
 # Which losses of torch.nn fit numbers of mean 0 and standard deviation 1.
 _FOR_NUMBERS = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
@@ -87,10 +88,10 @@ class Regressor(Task):
         if len(self.target_names) > 1:
             for name, values in self.per_target.compute().items():
                 self.log_dict({f"{name}/{t}": value for t, value in zip(self.target_names, values, strict=True)})
-            self.per_target.reset()
+            start_anew(self.per_target)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        inputs, _ = batch
+    def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
+        inputs = self.inputs_of(batch)
         values = self.metric_inputs(self(inputs))
         return {"prediction": values if len(self.target_names) > 1 else values.squeeze(1)}
 

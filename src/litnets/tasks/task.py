@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError, nearest
-from litnets.tasks.metrics import MeanLoss
+from litnets.tasks.metrics import MeanLoss, start_anew
 from litnets.tasks.optimization import Optimization
 
 # What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
@@ -74,6 +74,8 @@ class Task(LightningModule):
         # checkpoint loads with weights_only=True.
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
         self.net = net
+        # Loss, predictions and targets of the steps that are not yet in the training's metrics.
+        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []
         if compile:
             _check_compiler()
             net.compile()  # in its place: `torch.compile(net)` would be another module, and rename the weights
@@ -87,7 +89,6 @@ class Task(LightningModule):
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
         self.train_loss, self.val_loss, self.test_loss = (MeanLoss() for _ in range(3))
-        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, outputs and targets of the last steps
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Precisions bf16-true and 64-true turn all of a module, through this method of torch's. But a sum in bfloat16
@@ -112,6 +113,11 @@ class Task(LightningModule):
         # Precisions bf16-true, 16-true and 64-true would turn a batch before the data have scaled it, and 2024 and 2027
         # are one year in bfloat16; `forward` turns what has been scaled.
         self.trainer.precision_plugin.convert_input = Precision().convert_input  # type: ignore[method-assign]
+
+    def on_fit_start(self) -> None:
+        # An earlier training may have ended within an epoch.
+        self._uncounted.clear()
+        start_anew(self.train_loss, self.train_metrics)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
@@ -153,23 +159,29 @@ class Task(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         # Here, not in the step: a batch whose optimiser step did not come about is not counted.
         _, targets = batch
-        of_batch: Tensor = outputs["outputs"].detach()
-        self._uncounted.append((outputs["batch_loss"], of_batch, targets))
-        if len(self._uncounted) == _UNCOUNTED or of_batch.nbytes > _UNCOUNTED_BYTES:
-            self.count_steps()
+        predictions = self.train_metric_inputs(outputs["outputs"]).detach()
+        self._uncounted.append((outputs["batch_loss"], predictions, targets))
+        trainer: Any = self.trainer
+        if (
+            len(self._uncounted) == _UNCOUNTED
+            or predictions.nbytes > _UNCOUNTED_BYTES
+            or trainer.is_last_batch
+            or trainer.should_stop
+            or trainer.global_step == trainer.max_steps
+        ):
+            self.update_train_metrics()
 
-    def count_steps(self) -> None:
-        """Add the steps that are not yet in the training's metrics to them: before these are read or kept."""
-        for loss, outputs, targets in self._uncounted:
+    def update_train_metrics(self) -> None:
+        """Add the steps that are not yet in the training's metrics to them. Whoever reads these within an epoch calls
+        it before; at an epoch's end they are whole."""
+        for loss, predictions, targets in self._uncounted:
             self.train_loss.update(loss, self.loss_weight(targets))
-            predictions = self.train_metric_inputs(outputs)
             # One by one: the collection takes as long again to find out which of them share a state.
             for metric in self.train_metrics.values(copy_state=False):
                 metric.update(predictions, targets)
         self._uncounted.clear()
 
     def on_train_epoch_end(self) -> None:
-        self.count_steps()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -184,9 +196,14 @@ class Task(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test/loss", self.test_loss, self.test_metrics)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Columns of the predictions, each `(N,)` or `(N, k)`; the batch may or may not hold targets."""
         raise NotImplementedError
+
+    @staticmethod
+    def inputs_of(batch: Batch | Inputs) -> Inputs:
+        """The inputs of a batch to predict: the first of what it holds, or a tensor that is nothing but inputs."""
+        return batch if isinstance(batch, Tensor) else batch[0]
 
     def configure_optimizers(self) -> Any:
         how = self.optimization
@@ -235,8 +252,7 @@ class Task(LightningModule):
         # torchmetrics gathers the state of all processes by itself, so that no mean of means is taken.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)
-        loss.reset()
-        metrics.reset()
+        start_anew(loss, metrics)
 
 
 def _check_compiler() -> None:
