@@ -109,7 +109,7 @@ def test_a_callback_finds_the_training_metrics_whole_at_an_epochs_end(given, cou
 def test_a_training_that_crashed_does_not_count_in_the_next():
     model, seen = Classifier(nn.Linear(3, 3), 3), Seen()
     with pytest.raises(RuntimeError, match="crash"):
-        trainer(callbacks=[Stop(5, crash=True)]).fit(model, loader(40, 2), loader(3))
+        trainer(callbacks=[Stop(18, crash=True)]).fit(model, loader(40, 2), loader(3))
     trainer(callbacks=[seen]).fit(model, loader(40, 2), loader(3))
     assert seen.samples == [40]
 
