@@ -10,6 +10,7 @@ from torch import Tensor
 from litnets.data import Augmentation, ImageDataModule, RandomFlip
 from litnets.data.batches import ArrayDataset
 from litnets.data.datamodule import channel_statistics
+from litnets.errors import InputError
 
 Batch = tuple[Tensor, Tensor]
 
@@ -78,6 +79,17 @@ def targets_of(loader: Any) -> list[list[int]]:
 
 # Advice that is wrong for data in memory.
 ignores_workers = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+
+
+def test_each_process_needs_a_sample_and_predicts_all_where_there_are_fewer() -> None:
+    """Of 11 test samples; one process without a batch would leave the others waiting."""
+    data = ready()
+    data.trainer = SimpleNamespace(global_rank=11, world_size=12, overfit_batches=0)
+    with pytest.raises(InputError, match="test: each of 12 processes needs a sample, and there are 11"):
+        data.test_dataloader()
+    assert [t for batch in targets_of(data.predict_dataloader()) for t in batch] == list(range(35, 46))
+    data.trainer = SimpleNamespace(global_rank=10, world_size=11, overfit_batches=0)
+    assert targets_of(data.predict_dataloader()) == targets_of(data.test_dataloader()) == [[45]]
 
 
 # Statistics

@@ -51,7 +51,8 @@ class PredictionsCSV(BasePredictionWriter):
             facts = ("class_names", "target_names", "channel_names")
             names = [getattr(pl_module, fact, None) for fact in facts]
             samples = getattr(trainer.datamodule, "sample_names", None)  # type: ignore[attr-defined]
-            text = table([part for part in parts if part[0]], *names, sample_names=samples)
+            each = {tuple(part[0]): part for part in parts if part[0]}  # once, where all processes have read all
+            text = table(list(each.values()), *names, sample_names=samples)
             self.run.write(self.run.predictions, text)
 
 

@@ -158,10 +158,12 @@ class ArrayDataModule(LightningDataModule):
             # Lightning asks for the loader in inference mode, whose tensors a thread that reads files may not write to.
             with torch.inference_mode(False):
                 dataset = self.load_new(self.predict_path)
+        few = len(dataset) < self._process()[1]
         return DataLoader(
             dataset,
             batch_size=self.eval_batch_size,
-            sampler=self._sampler(dataset, shuffle=False),
+            # Where not each process has a sample, all read all: one without a batch would leave the others waiting.
+            sampler=EpochSampler(len(dataset), False) if few else self._sampler(dataset, shuffle=False),
             collate_fn=whole_batch,
             **self._workers(),
         )
@@ -186,6 +188,12 @@ class ArrayDataModule(LightningDataModule):
     def _loader(self, split: str, shuffle: bool) -> Loader:
         training = split == "train"
         dataset = self.splits[split]
+        processes = self._process()[1]
+        if 0 < len(dataset) < processes:
+            raise InputError(
+                f"{split}: each of {processes} processes needs a sample, and there are {len(dataset)}; "
+                "give fewer --trainer.devices"
+            )
         grouped = self.group_by_length or not training  # where nothing is learnt the neighbours do not matter
         batches = TensorBatchSampler(
             self._sampler(dataset, shuffle),
