@@ -309,6 +309,14 @@ def test_modules_that_are_not_of_this_project(capsys: pytest.CaptureFixture[str]
     assert json.loads((run / "results.json").read_text())["best"] == {"monitor": "quality", "score": 1.0, "epoch": 2}
 
 
+def test_a_metric_that_a_module_of_ones_own_does_not_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--trainer.max_epochs", "1", "--monitor", "qualiti", "--monitor_mode", "max"]
+    said = error(capsys, "fit", "--model", "Foreign", "--data", "BoringDataModule", *options)
+    assert said.count("\n") == 1
+    assert "`qualiti` which is not available" in said
+    assert "`quality`" in said
+
+
 class Epochs(BoringModel):
     """One that is watched by what its training logs, and tested by a name of its own."""
 
@@ -406,6 +414,25 @@ def test_options_that_go_together(options: list[str]) -> None:
 def test_an_image_network_refuses_what_is_no_image() -> None:
     with pytest.raises(ValueError, match="reads images"):
         CNNClassifier(input_shape=(13,), num_classes=3)
+
+
+@pytest.mark.slow
+def test_two_processes_predict_one_sample() -> None:
+    """A series has one forecast, which is what comes next."""
+    Path("series.csv").write_text("t,a\n" + "".join(f"{t},{t % 7}\n" for t in range(200)))
+    model = ["--model", "LinearForecaster", "--data", "SeriesCSV", "--data.path", "series.csv", "--experiment", "one"]
+    sizes = ["--data.look_back", "14", "--data.horizon", "3", "--trainer.max_epochs", "1"]
+    two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
+    litnets = [sys.executable, "-m", "litnets"]
+    subprocess.run([*litnets, "fit", *model, *sizes, *two], check=True)
+    (run,) = Path("checkpoints/one").iterdir()
+    new = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "series.csv"]
+    subprocess.run([*litnets, *new], check=True, timeout=120)
+    header, *rows = (run / "predictions.csv").read_text().splitlines()
+    assert header == "index,a+1,a+2,a+3"
+    assert main([*new, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
+    assert rows == (run / "predictions.csv").read_text().splitlines()[1:]
+    assert len(rows) == 1
 
 
 @pytest.mark.slow

@@ -427,6 +427,16 @@ def test_metrics_csv_survives_another_logger() -> None:
     }
 
 
+def test_a_damaged_id_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--wandb.mode", "offline", "--trainer.max_epochs"]
+    assert main(["fit", *options, "1"]) == 0
+    (run,) = Path("checkpoints/digits_mlp").iterdir()
+    (run / "wandb" / "run.json").write_text("")
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 2
+    assert f"{run / 'wandb' / 'run.json'} is damaged" in capsys.readouterr().err
+
+
 def test_a_sweep_calls_as_the_agent_does(monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = yaml.safe_load((CONFIGS / "sweeps" / "digits_mlp.yaml").read_text())
     assert sweep["method"] in ("grid", "random", "bayes")

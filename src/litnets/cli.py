@@ -315,6 +315,10 @@ class Command(LightningCLI):
             if self.run is not None and self.trainer.is_global_zero and not (begun or self._going_on):
                 self.run.discard()
             raise
+        except RuntimeError as error:
+            if str(error).startswith("Early stopping conditioned on metric"):  # which a module of one's own may not log
+                raise InputError(f"monitor: {error}") from error
+            raise
 
     def validate(self, **kwargs: Any) -> None:
         """Lightning's, whose own table is replaced by ours."""

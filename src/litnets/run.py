@@ -90,7 +90,7 @@ class Run:
         for folder in sorted((root / experiment).glob("*/"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
             run = cls(folder)
             if run.environment.exists():
-                known = _read_json(run.environment)
+                known = read_json(run.environment)
                 if known.get("slurm_job_id") == job and known.get("command") == shlex.join(sys.argv):
                     return run
         return None
@@ -124,7 +124,7 @@ class Run:
         attempts = []
         path = self.config
         if self.environment.exists():
-            attempts = _read_json(self.environment)["attempts"]
+            attempts = read_json(self.environment)["attempts"]
             path = self.folder / f"config_{len(attempts) + 1}.yaml"
         attempts.append(environment | {"config": path.name})
         self.write(path, config)
@@ -172,7 +172,7 @@ class Run:
 
     def read_results(self) -> dict[str, Any]:
         """results.json, or nothing if it is not there yet."""
-        return _read_json(self.results) if self.results.exists() else {}
+        return read_json(self.results) if self.results.exists() else {}
 
     def update_results(self, forget: Sequence[str] = (), **content: Any) -> dict[str, Any]:
         """Add to results.json, without the entries to forget; the whole of it."""
@@ -196,7 +196,12 @@ class Run:
             folder.rmdir()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of a run.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:  # also one of its encoding

@@ -1,7 +1,6 @@
 """Weights & Biases: one W&B run for one run's folder, online, offline or off, and nothing of it outside the folder."""
 
 import functools
-import json
 import os
 import shlex
 import sys
@@ -23,7 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.errors import InputError
-from litnets.run import Run
+from litnets.run import Run, read_json
 
 Mode = Literal["online", "offline"]
 
@@ -153,8 +152,8 @@ class WandbRun(WandbLogger):
     def _id_of_folder(self, given: str | None) -> str:
         """The id in the run's folder; the first time the given one, a sweep agent's, or a new one."""
         path = self.run.folder / "wandb" / "run.json"
-        if path.exists():
-            return str(json.loads(path.read_text())["id"])
+        if path.exists() and (known := read_json(path).get("id")):
+            return str(known)
         new = given or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
         self.run.write_json(path, {"id": new})
         return new
