@@ -20,7 +20,7 @@ ALLOWED = {
     "checkpoints": {"errors", "run"},
     "checkpoint_io": {"checkpoints", "errors"},
     "checks": {"errors", "tasks"},
-    "lean": set(),
+    "lean": {"seeding"},
     "loggers": {"run"},
     "precision": set(),
     "tasks": {"nets", "errors"},

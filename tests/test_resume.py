@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from torch.utils.data import DataLoader, Dataset
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
@@ -327,6 +329,43 @@ def test_what_to_do_next_is_said_of_the_newest_configuration(capsys: pytest.Capt
     capsys.readouterr()
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
     assert f"litnets test --config {run / 'config_2.yaml'}" in capsys.readouterr().out
+
+
+class NoisyData(Dataset[torch.Tensor]):
+    """Rows to which something is added each time that they are read."""
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.full((32,), index / 64) + torch.randn(32) + random.random()
+
+
+class NoisyDataModule(BoringDataModule):
+    """Somebody's DataModule, whose order is torch's; without a `start_at`."""
+
+    def __init__(self, workers: int = 0) -> None:
+        super().__init__()
+        self.workers = workers
+
+    def train_dataloader(self) -> DataLoader[torch.Tensor]:
+        return DataLoader(NoisyData(), batch_size=8, shuffle=True, num_workers=self.workers)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("batch", [4, 17, 21])  # of 8 an epoch: within the first, at the third's start, within it
+def test_data_of_ones_own_go_on_in_their_order(workers: str, batch: int) -> None:
+    options = ["--model", "Lists", "--data", "NoisyDataModule", "--data.workers", workers, "--monitor", "train_loss"]
+    options += ["--trainer.max_epochs", "4"]
+    assert main(["fit", *options, "--experiment", "whole"]) == 0
+    assert main(["fit", *options, "--experiment", "stopped", *at("on_train_batch_start", batch, signal.SIGTERM)]) == 143
+    assert main(["resume", "checkpoints/stopped", "--trainer.callbacks", "null"]) == 0
+    whole, stopped = (
+        torch.load(next(Path("checkpoints", name).glob("*/last.ckpt")), weights_only=True)["state_dict"]
+        for name in ("whole", "stopped")
+    )
+    for name, value in whole.items():
+        assert torch.equal(value, stopped[name])
 
 
 class Two(BoringModel):

@@ -296,7 +296,8 @@ class Command(LightningCLI):
             trainer = AutoTrainer(
                 **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
             )
-            trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
+            goes_on = hasattr(self.datamodule, "start_at")
+            trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, seeded=not goes_on)
             stop_looking_for_gpus()
             return trainer
         except BaseException as error:

@@ -17,6 +17,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 
+from litnets.seeding import seed_batch
+
 # What is called in every step, of the callbacks first and then of the LightningModule.
 _HOOKS = (
     "on_train_batch_start",
@@ -37,18 +39,43 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     There is no public way: Lightning's loops are not meant to be replaced since 2.0 (Lightning-AI/pytorch-lightning
     #16445). Tests hold each hook and number against Lightning's own loop.
+
+    Args:
+        trainer: Whose loop is replaced.
+        seeded: Seed the generators before each batch is read, and in a training that is gone on with read again what an
+            epoch had read: for data whose order, or what is read, is drawn from them, and that do not go on by
+            themselves.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, seeded: bool = False) -> None:
         given = trainer.fit_loop.epoch_loop
         super().__init__(trainer, min_steps=given.min_steps, max_steps=given.max_steps)
         self._step: _Step | None = None
+        self._seeded = seeded
 
     def reset(self) -> None:
         super().reset()
         self._step = _Step(self.trainer) if _Step.fits(self.trainer) else None
 
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        if self._seeded:
+            epoch, done = self.trainer.current_epoch, self.batch_progress.current.ready
+            seed_batch(epoch, 0, rank=0, part=2)  # the order is that of all processes
+            if self.trainer.fit_loop.is_resuming:
+                if epoch:
+                    iter(data_fetcher)  # Lightning's has begun before the generators were seeded
+                for batch in range(done):
+                    self._seed_reading(batch)
+                    next(data_fetcher, None)
+                data_fetcher.fetched = 0  # Lightning is about to add what is done
+        super().on_run_start(data_fetcher)
+
+    def _seed_reading(self, batch: int) -> None:
+        if self._seeded and batch:
+            seed_batch(self.trainer.current_epoch, batch, self.trainer.global_rank, part=2)
+
     def advance(self, data_fetcher: _DataFetcher) -> None:
+        self._seed_reading(self.batch_progress.current.ready)
         step = self._step
         if step is None or self.restarting or type(data_fetcher) is not _PrefetchDataFetcher:
             super().advance(data_fetcher)

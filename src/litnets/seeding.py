@@ -22,7 +22,8 @@ def seed_batch(epoch: int, batch: int, rank: int, part: int) -> None:
         epoch: Epoch, from 0.
         batch: Batch of this process in the epoch, from 0.
         rank: Index of the process.
-        part: What of the batch is about to draw, so that its parts share no stream: 0 the augmentation, 1 the network.
+        part: What of the batch is about to draw, so that its parts share no stream: 0 the augmentation, 1 the network,
+            2 the reading of data that are no DataModule of this project.
     """
     number = 0
     for value in (global_seed(), epoch, batch, rank, part):
