@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -97,10 +98,17 @@ class Stop(Callback):
 
 
 @pytest.mark.parametrize(
-    ("given", "counted"), [({}, 40), ({"max_steps": 5}, 10), ({"limit_train_batches": 3}, 6), ({"stop": 7}, 14)]
+    ("given", "counted"),
+    [
+        ({}, 40),
+        ({"max_steps": 5}, 10),
+        ({"limit_train_batches": 3}, 6),
+        ({"stop": Stop(7)}, 14),
+        ({"stop": EarlyStopping("val/loss", stopping_threshold=1e9), "val_check_interval": 3}, 6),
+    ],
 )
 def test_a_callback_finds_the_training_metrics_whole_at_an_epochs_end(given, counted):
-    stop = [Stop(given.pop("stop"))] if "stop" in given else []
+    stop = [given.pop("stop")] if "stop" in given else []
     seen = Seen()
     trainer(callbacks=[seen, *stop], **given).fit(Classifier(nn.Linear(3, 3), 3), loader(40, 2), loader(3))
     assert seen.samples == [counted]

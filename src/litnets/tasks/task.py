@@ -181,7 +181,11 @@ class Task(LightningModule):
                 metric.update(predictions, targets)
         self._uncounted.clear()
 
+    def on_validation_start(self) -> None:
+        self.update_train_metrics()  # what is found in a validation may end the epoch
+
     def on_train_epoch_end(self) -> None:
+        self.update_train_metrics()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
