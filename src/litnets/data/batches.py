@@ -208,8 +208,10 @@ _AT_ONCE = 2**22
 
 
 def _cut_together(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
+    assert isinstance(dataset.inputs, Tensor)
+    size = dataset.inputs[:1].nbytes
     for first in batches:
-        room = _AT_ONCE // max(len(first) * dataset.inputs[0].nbytes, 1)
+        room = _AT_ONCE // max(len(first) * size, 1)
         chosen = [first, *islice(batches, max(room - 1, 0))]
         inputs, targets = dataset[torch.cat(chosen)]
         assert isinstance(inputs, Tensor)

@@ -20,7 +20,6 @@ from litnets.tasks.optimization import Optimization
 Inputs = Tensor | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor]
 
-
 # Steps that are counted together, unless the outputs of one are as large as this.
 _UNCOUNTED = 16
 _UNCOUNTED_BYTES = 2**20
