@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,12 +143,13 @@ def test_normalizing_gives_the_training_split_mean_0_and_standard_deviation_1() 
 def test_statistics_of_a_checkpoint_replace_those_of_the_data(setup_first: bool) -> None:
     state = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}
     data = Colours()
+    images = torch.full((1, 3, 1, 1), 9, dtype=torch.uint8)
     if setup_first:
         data.setup()
+        data.normalize(images)
     data.load_state_dict(state)
     data.setup()
     assert data.state_dict() == state
-    images = torch.full((1, 3, 1, 1), 9, dtype=torch.uint8)
     assert data.normalize(images).flatten().tolist() == pytest.approx([8 / 4, 7 / 5, 6 / 6])
 
 
@@ -282,6 +284,27 @@ def test_training_alone_is_augmented() -> None:
         for inputs, targets in batches:
             raw = pixels[targets]
             assert torch.equal(inputs, data.normalize(255 - raw if stage == "train" else raw)), stage
+
+
+class Noisy(Colours):
+    """Changes its batches at random in a way of its own."""
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        images, targets = super().on_after_batch_transfer(batch, dataloader_idx)
+        return images + torch.rand(1), targets
+
+
+@ignores_workers
+@pytest.mark.parametrize("make", [lambda: Colours(augment=[RandomFlip()]), Noisy])
+def test_what_changes_a_batch_at_random_draws_from_the_seed_of_the_batch(make: Callable[[], Colours]) -> None:
+    seen = []
+    for before in (1, 2):
+        torch.manual_seed(before)
+        module = Recorder()
+        trainer(max_epochs=2).fit(module, make())
+        seen.append([inputs for inputs, _ in module.seen["train"]])
+    assert all(map(torch.equal, *seen))
+    assert len(seen[0]) > 1
 
 
 def test_augmentations_are_applied_in_their_order_to_raw_pixels() -> None:

@@ -172,9 +172,14 @@ class ArrayDataModule(LightningDataModule):
         """Let the next training loader begin with this batch of this epoch, both from 0: a run goes on there."""
         self._start = epoch, batch
 
+    @property
+    def draws(self) -> bool:
+        """Whether a training batch may be changed at random, so that the generators have to be seeded before it is."""
+        return True
+
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         # What augments the batch on the device comes next, and Lightning calls nothing else of ours before it.
-        if self.trainer is not None and self.trainer.training:
+        if self.draws and self.trainer is not None and self.trainer.training:
             loop = self.trainer.fit_loop
             done = loop.epoch_loop.batch_progress.current.ready
             seed_batch(self.trainer.current_epoch, done, self.trainer.global_rank, part=0)
@@ -243,6 +248,8 @@ class ImageDataModule(ArrayDataModule):
         super().__init__(**loading)
         self.augment, self.skip_broken = augment or [], skip_broken
         self.predict_path = None if predict_path is None else Path(predict_path)
+        # Mean and deviation of each channel as tensors, which take longer to make than to use, behind what they are of.
+        self._scaling: tuple[Any, Tensor, Tensor] | None = None
 
     # Read from the data when they are needed first: where a checkpoint gives them, or nothing is trained, never.
     @cached_property
@@ -299,9 +306,16 @@ class ImageDataModule(ArrayDataModule):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Raw images `(N, C, H, W)` as the network wants them."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        made_of = (self.mean, self.std, images.device)
+        if self._scaling is None or self._scaling[0] != made_of:
+            mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in made_of[:2])
+            self._scaling = made_of, mean, std
+        _, mean, std = self._scaling
         return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # one new tensor instead of two
+
+    @property
+    def draws(self) -> bool:
+        return bool(self.augment) or type(self).on_after_batch_transfer is not ImageDataModule.on_after_batch_transfer
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, targets = batch
