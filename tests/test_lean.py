@@ -1,14 +1,16 @@
 import os
+import sys
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from litnets.cli import Command
-from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
+from litnets.lean import LeanEpochLoop, keep_memory, stop_looking_for_gpus
 from litnets.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings(
@@ -61,6 +63,9 @@ class Model(LightningModule):
         optimizer = self.make(self.parameters(), 0.1)
         if self.scheduler is None:
             return optimizer
+        if self.scheduler == "plateau":
+            schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=10.0)
+            return [optimizer], [{"scheduler": schedule, "interval": "step", "monitor": "loss"}]
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
         return [optimizer], [{"scheduler": schedule, "interval": self.scheduler}]
 
@@ -102,6 +107,42 @@ for hook in HOOKS:
     setattr(Witness, hook, witnessed(hook))
 
 
+class WithoutGradients(torch.optim.SGD):
+    """Leaves it to its closure to ask for them."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = closure()
+        super().step()
+        return loss
+
+
+class Stopping(Callback):
+    """Asks for an end after the first batch."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        trainer.should_stop = batch_idx == 0
+
+
+class Kept(Logger):
+    """Keeps what is logged, and how often it was told to save it."""
+
+    name, version = "kept", 0
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.saves = [], 0
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append((step, metrics))
+
+    def save(self):
+        self.saves += 1
+
+
 class Moving(LightningDataModule):
     """Batches that it makes as they are moved, with hooks of its own."""
 
@@ -128,18 +169,20 @@ class Streaming(Moving):
         return DataLoader(Stream())
 
 
-def fit(lean, model, datamodule=Moving, **options):
+def fit(lean, model, datamodule=Moving, more=(), **options):
     """The trainer after a training by Lightning's loop or by ours."""
     torch.manual_seed(3)
     model = model()
     seen = []
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    kept = Kept()
+    quiet = {"logger": kept, "enable_checkpointing": False, "enable_progress_bar": False, "log_every_n_steps": 2}
     trainer = Trainer(
         accelerator="cpu",
         callbacks=[
             Witness("first"),
             LambdaCallback(on_before_zero_grad=lambda *args: seen.append("zero_grad")),
             Witness("second"),
+            *more,
         ],
         enable_model_summary=False,
         **{"max_epochs": 2, "num_sanity_val_steps": 0, **quiet, **options},
@@ -150,7 +193,7 @@ def fit(lean, model, datamodule=Moving, **options):
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
     weights = [p.tolist() for p in model.parameters()]
     counts = trainer.fit_loop.state_dict(), trainer.global_step, trainer.current_epoch
-    return trainer, (model.events, seen, metrics, weights, counts)
+    return trainer, (model.events, seen, metrics, weights, counts, kept.rows, kept.saves)
 
 
 CASES = {
@@ -161,6 +204,7 @@ CASES = {
     "a schedule of steps": (lambda: Model(scheduler="step"), {}),
     "a schedule of epochs": (lambda: Model(scheduler="epoch"), {}),
     "a closure that is called often": (lambda: Model(optimizer=torch.optim.LBFGS), {"max_epochs": 1}),
+    "a closure that is called without gradients": (lambda: Model(optimizer=WithoutGradients), {}),
     "mixed precision": (Eager, {"precision": "bf16-mixed"}),
     "clipped gradients": (Eager, {"gradient_clip_val": 0.01}),
     "clipped values": (Model, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
@@ -168,6 +212,18 @@ CASES = {
     "validation within an epoch": (Model, {"val_check_interval": 2, "max_epochs": 1}),
     "a length that nobody knows": (Model, {"datamodule": Streaming}),
     "few batches": (Model, {"limit_train_batches": 2}),
+    "a schedule that waits for better": (lambda: Model(scheduler="plateau"), {}),
+    "a callback that asks for an end": (Model, {"more": [Stopping()]}),
+    "an end that has to wait": (Model, {"more": [Stopping()], "min_steps": 7}),
+    "validation every fifth batch": (
+        Model,
+        {"val_check_interval": 5, "check_val_every_n_epoch": None, "max_epochs": 3},
+    ),
+    "validation by the clock": (Model, {"val_check_interval": "00:00:00:00"}),
+    "no validation": (Model, {"limit_val_batches": 0}),
+    "a trial of one batch": (Model, {"fast_dev_run": True}),
+    "nothing logged by the step": (Model, {"log_every_n_steps": 0}),
+    "part of a stream": (Model, {"datamodule": Streaming, "limit_train_batches": 2, "val_check_interval": 2}),
 }
 
 
@@ -266,3 +322,19 @@ def test_optimizers_ask_the_short_way_for_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     stop_looking_for_gpus()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc's allocator is told")
+def test_memory_that_a_step_frees_is_there_for_the_next_one():
+    """40 MB are 10,000 pages of 4 KB, which glibc takes from the system each time: more than it keeps by itself."""
+    import resource
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(10_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_memory()
+    for _ in range(4):  # the first ones have to ask for it
+        faults()
+    assert max(faults() for _ in range(4)) < 1000
