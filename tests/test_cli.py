@@ -55,6 +55,23 @@ def test_help_imports_neither_torch_nor_lightning(args: list[str]) -> None:
     assert "litnets" in done.stdout
 
 
+def test_the_garbage_collector_rests_only_while_the_command_is_imported() -> None:
+    code = """
+import gc, sys
+collects = {}
+class Witness:
+    def find_spec(self, name, *args):
+        collects[name] = gc.isenabled()
+sys.meta_path.insert(0, Witness())
+from litnets.__main__ import main
+assert main(["fit", "--config", "nowhere.yaml"]) == 2
+assert not collects["torch"] and not collects["lightning.pytorch"], collects
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_run_is_one_folder() -> None:
     run = fit()
     assert sorted(p.name for p in run.iterdir()) == [

@@ -1,6 +1,8 @@
 """The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by litnets.entry."""
 
+import gc
 import sys
+from collections.abc import Callable
 
 HELP = """\
 usage: litnets COMMAND [--config FILE] [--key value ...]
@@ -46,11 +48,23 @@ def main(args: list[str] | None = None) -> int:
 
         return sync(given[1:])
     try:
-        from litnets.entry import run
-
-        return run(given)
+        return _run()(given)
     except KeyboardInterrupt:  # before `run` listens to signals
         return 130
+
+
+def _run() -> Callable[[list[str]], int]:
+    """`litnets.entry.run`, imported without the garbage collector: what is imported stays, and looking through it for
+    garbage, again and again, is a fifth of the start."""
+    first = "litnets.entry" not in sys.modules
+    gc.disable()
+    try:
+        from litnets.entry import run
+    finally:
+        gc.enable()
+    if first:
+        gc.freeze()  # nor is it looked through later
+    return run
 
 
 if __name__ == "__main__":
