@@ -258,8 +258,8 @@ def stop_looking_for_gpus() -> None:
 
 def keep_memory() -> None:
     """Let glibc keep the memory that a step frees, up to 1 GB, for the next one. Otherwise it hands much of it back,
-    and each 4 KB that are asked for again cost a page fault: a million in 60 steps of fashion_mnist_cnn, a fifth of it
-    now."""
+    and each 4 KB that are asked for again cost a page fault: a million in 60 steps and a validation of
+    fashion_mnist_cnn, a fifth of it now."""
     allocator = ctypes.CDLL(None) if sys.platform == "linux" else None
     if allocator is not None and hasattr(allocator, "mallopt"):  # musl has none
         for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):

@@ -139,6 +139,17 @@ def test_normalizing_gives_the_training_split_mean_0_and_standard_deviation_1() 
     torch.testing.assert_close(inputs.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
 
 
+def test_images_are_scaled_with_gradients_after_a_prediction() -> None:
+    data = ready()
+    images = torch.ones(2, 3, 4, 5)
+    with torch.inference_mode():
+        data.normalize(images)
+    images.requires_grad_()
+    data.normalize(images).sum().backward()
+    expected = (1 / torch.tensor(data.std)).view(-1, 1, 1).expand(2, 3, 4, 5)
+    assert torch.allclose(images.grad, expected)
+
+
 @pytest.mark.parametrize("setup_first", [True, False])
 def test_statistics_of_a_checkpoint_replace_those_of_the_data(setup_first: bool) -> None:
     state = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}

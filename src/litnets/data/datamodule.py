@@ -306,9 +306,10 @@ class ImageDataModule(ArrayDataModule):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Raw images `(N, C, H, W)` as the network wants them."""
-        made_of = (self.mean, self.std, images.device)
+        made_of = (*self.mean, *self.std, images.device)
         if self._scaling is None or self._scaling[0] != made_of:
-            mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in made_of[:2])
+            with torch.inference_mode(False):  # so that they may be used anywhere later
+                mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
             self._scaling = made_of, mean, std
         _, mean, std = self._scaling
         return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # one new tensor instead of two
