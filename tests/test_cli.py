@@ -64,7 +64,8 @@ class Witness:
         collects[name] = gc.isenabled()
 sys.meta_path.insert(0, Witness())
 from litnets.__main__ import main
-assert main(["fit", "--model", "MLPClassifier", "--data", "Digits", "--print_config"]) == 0
+sys.argv = ["litnets", "fit", "--model", "MLPClassifier", "--data", "Digits", "--print_config"]
+assert main() == 0
 assert not collects["torch"] and not collects["lightning.pytorch"], collects
 assert gc.isenabled()
 """

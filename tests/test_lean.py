@@ -1,5 +1,4 @@
 import os
-import sys
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from litnets.cli import Command
-from litnets.lean import LeanEpochLoop, keep_memory, stop_looking_for_gpus
+from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
 from litnets.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings(
@@ -169,7 +168,7 @@ class Streaming(Moving):
         return DataLoader(Stream())
 
 
-def fit(lean, model, datamodule=Moving, more=(), **options):
+def fit(lean, model, datamodule=Moving, more=(), start=None, **options):
     """The trainer after a training by Lightning's loop or by ours."""
     torch.manual_seed(3)
     model = model()
@@ -189,7 +188,7 @@ def fit(lean, model, datamodule=Moving, more=(), **options):
     )
     if lean:
         trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
-    trainer.fit(model, datamodule())
+    trainer.fit(model, datamodule(), ckpt_path=start, weights_only=True)
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
     weights = [p.tolist() for p in model.parameters()]
     counts = trainer.fit_loop.state_dict(), trainer.global_step, trainer.current_epoch
@@ -237,6 +236,24 @@ def test_a_lean_step_does_what_lightnings_does(case):
     for ours, theirs in zip(lean[0], lightnings[0], strict=True):
         assert ours == theirs
     assert lean[1:] == lightnings[1:]
+
+
+class SavedAtTheStart(Callback):
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.path)
+
+
+def test_what_was_saved_before_the_first_batch_is_gone_on_with_as_lightning_does(tmp_path):
+    start = tmp_path / "start.ckpt"
+    fit(False, Model, more=[SavedAtTheStart(start)], max_epochs=1)
+    _, lean = fit(True, Model, start=start)
+    _, lightnings = fit(False, Model, start=start)
+    assert [event[1] for event in lean[0]].count("on_validation_start") == 2 * 2  # two callbacks, two epochs
+    assert lean == lightnings
 
 
 class Manual(Model):
@@ -322,19 +339,3 @@ def test_optimizers_ask_the_short_way_for_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     stop_looking_for_gpus()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc's allocator is told")
-def test_memory_that_a_step_frees_is_there_for_the_next_one():
-    """40 MB are 10,000 pages of 4 KB, which glibc takes from the system each time: more than it keeps by itself."""
-    import resource
-
-    def faults():
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(10_000_000)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    keep_memory()
-    for _ in range(4):  # the first ones have to ask for it
-        faults()
-    assert max(faults() for _ in range(4)) < 1000

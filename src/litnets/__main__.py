@@ -2,7 +2,6 @@
 
 import gc
 import sys
-from collections.abc import Callable
 
 HELP = """\
 usage: litnets COMMAND [--config FILE] [--key value ...]
@@ -47,24 +46,22 @@ def main(args: list[str] | None = None) -> int:
         from litnets.sync import sync
 
         return sync(given[1:])
+    own = args is None  # a process of its own, not a call from Python
     try:
-        return _run()(given)
+        # What is imported stays: looking through it for garbage, again and again, is a fifth of the start.
+        if own:
+            gc.disable()
+        from litnets.entry import run
+
+        if own:
+            gc.enable()
+            gc.freeze()
+        return run(given)
     except KeyboardInterrupt:  # before `run` listens to signals
         return 130
     finally:
-        gc.unfreeze()  # what is not collected at the end is taken for leaks, and said to be, by triton
-
-
-def _run() -> Callable[[list[str]], int]:
-    """`litnets.entry.run`, imported without the garbage collector: what is imported stays, and looking through it for
-    garbage, again and again, is a fifth of the start."""
-    gc.disable()
-    try:
-        from litnets.entry import run
-    finally:
-        gc.enable()
-    gc.freeze()  # nor is it looked through later
-    return run
+        if own:
+            gc.unfreeze()  # what is not collected at the end is taken for leaks, and said to be, by triton
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from litnets.checkpoints import check_fits, find_checkpoint, load_checkpoint, lo
 from litnets.checks import check_monitor, check_saved_arguments, check_split, has_test
 from litnets.defaults import default_experiment, default_monitor, default_monitor_mode
 from litnets.errors import InputError
-from litnets.lean import LeanEpochLoop, keep_memory, stop_looking_for_gpus
+from litnets.lean import LeanEpochLoop, stop_looking_for_gpus
 from litnets.loggers import default_loggers
 from litnets.messages import shorten
 from litnets.precision import AutoTrainer, fastest_precision
@@ -299,7 +299,6 @@ class Command(LightningCLI):
             goes_on = hasattr(self.datamodule, "start_at")
             trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, seeded=not goes_on)
             stop_looking_for_gpus()
-            keep_memory()
             return trainer
         except BaseException as error:
             if self.run is not None:

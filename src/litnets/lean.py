@@ -1,8 +1,6 @@
 """What Lightning does in each step for nothing, left out: a small network's step is no longer than that."""
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -105,7 +103,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             logged.update_train_step_metrics()
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
-        if self._goes_on() and not self.trainer.received_sigterm:
+        if self._goes_on() and not self._skip_next_val and not self.trainer.received_sigterm:
             self._batches_that_stepped += 1
         else:
             super().on_advance_end(data_fetcher)
@@ -254,16 +252,3 @@ def stop_looking_for_gpus() -> None:
     chooses the long one (NVML, 40 us), which leaves a GPU alone until processes have been forked."""
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
-
-
-def keep_memory() -> None:
-    """Let glibc keep the memory that a step frees, up to 1 GB, for the next one. Otherwise it hands much of it back,
-    and each 4 KB that are asked for again cost a page fault: a million in 60 steps and a validation of
-    fashion_mnist_cnn, a fifth of it now."""
-    allocator = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if allocator is not None and hasattr(allocator, "mallopt"):  # musl has none
-        for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-            allocator.mallopt(option, 2**30)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -205,14 +205,5 @@ def test_batches_that_are_cut_together_are_those_that_are_cut_alone(
         for (inputs_alone, targets_alone), (inputs_together, targets_together) in zip(alone, together, strict=True):
             assert torch.equal(inputs_alone, inputs_together)
             assert torch.equal(targets_alone, targets_together)
-            # As memory of its own lies, where a matrix product rounds as in a training that is gone on with.
-            assert inputs_together.data_ptr() % 64 == targets_together.data_ptr() % 64 == 0
-
-
-def test_batches_that_lie_well_are_not_copied() -> None:
-    """Four inputs of 16 bytes are 64; four targets of 8 are 32, so that every second one is copied."""
-    split = ArrayDataset(torch.arange(20 * 16, dtype=torch.uint8).view(20, 16), torch.arange(20))
-    batches = TensorBatchSampler(EpochSampler(20, True), 4, drop_last=False)
-    cut = list(BatchLoader(split, batch_sampler=batches, collate_fn=whole_batch))
-    assert len({inputs.untyped_storage().data_ptr() for inputs, _ in cut}) == 1
-    assert len({targets.untyped_storage().data_ptr() for _, targets in cut}) == 3
+            # Its own memory, where a matrix product rounds as in a training that is gone on with.
+            assert inputs_together.untyped_storage().nbytes() == inputs_together.nbytes

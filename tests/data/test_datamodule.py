@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from litnets.data import Augmentation, ImageDataModule, RandomFlip
@@ -305,17 +305,27 @@ class Noisy(Colours):
         return images + torch.rand(1), targets
 
 
+class Drawing(Callback):
+    """Draws when a batch starts."""
+
+    def __init__(self) -> None:
+        self.drawn: list[Tensor] = []
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.drawn.append(torch.rand(1))
+
+
 @ignores_workers
-@pytest.mark.parametrize("make", [lambda: Colours(augment=[RandomFlip()]), Noisy])
+@pytest.mark.parametrize("make", [Colours, lambda: Colours(augment=[RandomFlip()]), Noisy])
 def test_what_changes_a_batch_at_random_draws_from_the_seed_of_the_batch(make: Callable[[], Colours]) -> None:
     seen = []
     for before in (1, 2):
         torch.manual_seed(before)
-        module = Recorder()
-        trainer(max_epochs=2).fit(module, make())
-        seen.append([inputs for inputs, _ in module.seen["train"]])
+        module, drawing = Recorder(), Drawing()
+        trainer(max_epochs=2, callbacks=[drawing]).fit(module, make())
+        seen.append([inputs for inputs, _ in module.seen["train"]] + drawing.drawn)
     assert all(map(torch.equal, *seen))
-    assert len(seen[0]) > 1
+    assert len(seen[0]) > 3
 
 
 def test_augmentations_are_applied_in_their_order_to_raw_pixels() -> None:

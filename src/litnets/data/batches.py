@@ -217,11 +217,6 @@ def _cut_together(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[
         assert isinstance(inputs, Tensor)
         sizes = [len(batch) for batch in chosen]
         for one, its in zip(inputs.split(sizes), targets.split(sizes), strict=True):
-            yield _aligned(one), _aligned(its)
-
-
-def _aligned(part: Tensor) -> Tensor:
-    """Part of a tensor, copied unless it lies as a tensor of its own would, at a multiple of 64 bytes: a product of
-    matrices rounds otherwise where its input lies otherwise, and what is cut together is other batches in a training
-    that is gone on with."""
-    return part.clone() if part.data_ptr() % 64 else part
+            # A copy, as a product of matrices rounds otherwise where its input lies otherwise, and what is cut together
+            # is other batches in a training that is gone on with.
+            yield one.clone(), its.clone()

@@ -172,14 +172,9 @@ class ArrayDataModule(LightningDataModule):
         """Let the next training loader begin with this batch of this epoch, both from 0: a run goes on there."""
         self._start = epoch, batch
 
-    @property
-    def draws(self) -> bool:
-        """Whether a training batch may be changed at random, so that the generators have to be seeded before it is."""
-        return True
-
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         # What augments the batch on the device comes next, and Lightning calls nothing else of ours before it.
-        if self.draws and self.trainer is not None and self.trainer.training:
+        if self.trainer is not None and self.trainer.training:
             loop = self.trainer.fit_loop
             done = loop.epoch_loop.batch_progress.current.ready
             seed_batch(self.trainer.current_epoch, done, self.trainer.global_rank, part=0)
@@ -313,10 +308,6 @@ class ImageDataModule(ArrayDataModule):
             self._scaling = made_of, mean, std
         _, mean, std = self._scaling
         return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # one new tensor instead of two
-
-    @property
-    def draws(self) -> bool:
-        return bool(self.augment) or type(self).on_after_batch_transfer is not ImageDataModule.on_after_batch_transfer
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, targets = batch
