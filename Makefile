@@ -23,7 +23,7 @@ bench: $(VENV)/installed-dev
 
 # 240 trainings that are stopped and gone on with, held against those that were not: docs/resume.md
 interruptions: $(VENV)/installed-dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.interruptions
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.stress.interruptions
 
 # Pins for every platform and Python that pyproject.toml admits; commit them when the tests have passed with them.
 constraints: $(VENV)/installed-dev

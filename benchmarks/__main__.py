@@ -18,8 +18,8 @@ from benchmarks.loader import measure_growth, measure_loader
 from benchmarks.pictures import provide
 from benchmarks.processes import measure_memory, measure_processes, measure_start
 from benchmarks.training import measure_step
-from litnets.entry import quieten
-from litnets.run import environment
+from litnets.cli.main import quieten
+from litnets.runs.environment import environment
 
 BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     "loader": measure_loader,

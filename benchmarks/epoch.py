@@ -18,9 +18,9 @@ from torchmetrics.classification import Accuracy
 from benchmarks.figure import Figure, Settings, divided, take_turns
 from benchmarks.loader import BATCH, item_by_item
 from benchmarks.training import fit_options
-from litnets.cli import Command
+from litnets.cli.app import Command
 from litnets.data import MNIST
-from litnets.signals import Signals
+from litnets.training.signals import Signals
 
 
 class Reference(LightningModule):

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.figure import Figure, Settings, divided, take_turns
-from litnets.data.batches import EpochSampler, RaggedDataset, TensorBatchSampler
+from litnets.data.core.batching import EpochSampler, RaggedDataset, TensorBatchSampler
 from litnets.nets import RNN
-from litnets.precision import fastest_precision
+from litnets.training.trainer import fastest_precision
 
 FEATURES, HIDDEN, CLASSES, BATCH = 32, 128, 10, 128
 

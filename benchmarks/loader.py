@@ -14,8 +14,8 @@ from benchmarks.figure import Figure, Settings, divided, take_turns
 from benchmarks.pictures import synthetic, that_fit
 from benchmarks.training import RawLoop, quiet_trainer
 from litnets.data import MNIST
-from litnets.data.batches import ArrayDataset
-from litnets.data.datamodule import ImageDataModule
+from litnets.data.core.batching import ArrayDataset
+from litnets.data.images.base import ImageDataModule
 from litnets.tasks import MLPClassifier
 
 BATCH = 128

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.figure import Figure, Settings, divided
-from litnets.cli import Command
-from litnets.signals import Signals
+from litnets.cli.app import Command
 from litnets.tasks import Task
+from litnets.training.signals import Signals
 
 _MLP = ("--model", "MLPClassifier", "--model.hidden_layer_sizes", "[64,128,64]", "--model.batch_norm", "true")
 # Name, steps of a round, the network, what is asked of step / raw loop and of floor / step.

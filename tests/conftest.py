@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from litnets import cli
+from litnets.cli import app
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITNETS_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")  # nobody's account gets the tests' runs
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)  # figures, half a second of each test, are to be asked for
+    monkeypatch.setattr(app, "find_spec", lambda name: None)  # figures, half a second of each test, are to be asked for
     torch.manual_seed(0)
 
 

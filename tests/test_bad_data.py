@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from litnets.__main__ import main
-from tests.tiny_images import write_image_folder
-from tests.tiny_series import waves, write_series, write_series_folder
-from tests.tiny_sound import write_audio_folder
-from tests.tiny_tables import write_csv
-from tests.tiny_text import rows, write_texts
+from tests.helpers.tiny_images import write_image_folder
+from tests.helpers.tiny_series import waves, write_series, write_series_folder
+from tests.helpers.tiny_sound import write_audio_folder
+from tests.helpers.tiny_tables import write_csv
+from tests.helpers.tiny_text import rows, write_texts
 
 QUICK = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_progress_bar", "false"]
 

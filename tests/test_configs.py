@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from litnets.__main__ import main
-from litnets.cli import FACTS
+from litnets.cli.app import FACTS
 from tests.conftest import CONFIGS
-from tests.tiny import write_mnist
-from tests.tiny_images import write_cifar10
-from tests.tiny_series import write_ett
-from tests.tiny_sound import write_fsdd
-from tests.tiny_text import tiny_names
+from tests.helpers.tiny import write_mnist
+from tests.helpers.tiny_images import write_cifar10
+from tests.helpers.tiny_series import write_ett
+from tests.helpers.tiny_sound import write_fsdd
+from tests.helpers.tiny_text import tiny_names
 
 ALL = sorted(CONFIGS.glob("*.yaml"))
 

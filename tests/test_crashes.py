@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import distributed
 
-from litnets.callbacks import interruption
-from litnets.callbacks.interruption import Interruption
-from litnets.run import Run
-from litnets.signals import Signals
-from tests.conftest import CONFIGS
-from tests.interruptions import batches_done, difference, in_process, outcome
+from litnets.runs.folder import Run
+from litnets.training.resume import save_on_interrupt
+from litnets.training.resume.save_on_interrupt import Interruption
+from litnets.training.signals import Signals
+from tests.conftest import CONFIGS, ROOT
+from tests.stress.interruptions import batches_done, difference, in_process, outcome
 
 BATCHES = 9  # of an epoch, in each of two processes
 TWO = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--trainer.max_epochs", "3", "--figures", "false"]
@@ -28,7 +28,7 @@ TWO += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.str
 
 def litnets(*args: str) -> subprocess.CompletedProcess[str]:
     """Runs the command, which must not hang."""
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(Path(__file__).parent.parent))))
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
     command = [sys.executable, "-m", "litnets", *args]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, env=os.environ | {"PYTHONPATH": path}
@@ -37,7 +37,7 @@ def litnets(*args: str) -> subprocess.CompletedProcess[str]:
 
 def crash(runs_dir: str, hook: str, rank: int, count: int) -> tuple[Path, str]:
     """A run, one process of which has crashed in a hook's n-th call; its folder and what it said."""
-    callback = ["--trainer.callbacks+", "tests.interrupting.At", "--trainer.callbacks.hook", hook]
+    callback = ["--trainer.callbacks+", "tests.helpers.interrupting.At", "--trainer.callbacks.hook", hook]
     callback += ["--trainer.callbacks.count", str(count), "--trainer.callbacks.rank", str(rank)]
     done = litnets("fit", *TWO, "--runs_dir", runs_dir, "--checkpoint.every_n_steps", "4", *callback)
     (config,) = Path(runs_dir).glob("*/*/config.yaml")
@@ -86,7 +86,7 @@ def end_together(places: list[tuple[int, int] | None], answers: bool) -> int:
 def test_who_stands_together_saves(
     places: list[tuple[int, int] | None], answers: bool, saved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interruption, "_PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(save_on_interrupt, "_PATIENCE", timedelta(seconds=1))
     in_process(lambda: end_together(places, answers), 2)
     first, second = (Path(f"{rank}.txt").read_text() for rank in range(2))
     assert second == ("saved " if saved else "") + "RuntimeError crash"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from litnets.__main__ import main
-from tests.tiny_series import waves, write_ett, write_series, write_series_folder
+from tests.helpers.tiny_series import waves, write_ett, write_series, write_series_folder
 
 FIT = ["--trainer.max_epochs", "2", "--runs_dir", "runs", "--experiment", "x"]
 

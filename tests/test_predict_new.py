@@ -17,14 +17,14 @@ from torchvision import datasets
 
 from litnets import data, tasks
 from litnets.__main__ import main
-from litnets.data.audio import LogMel
+from litnets.data.audio.log_mel import LogMel
 from litnets.errors import InputError
-from tests.tiny import write_mnist
-from tests.tiny_images import write_cifar10, write_image_folder
-from tests.tiny_series import ETT_CHANNELS, waves, write_ett, write_series, write_series_folder
-from tests.tiny_sound import tone, write_audio_folder, write_fsdd, write_wav
-from tests.tiny_tables import HEADER, write_csv
-from tests.tiny_text import rows, tiny_names, write_texts
+from tests.helpers.tiny import write_mnist
+from tests.helpers.tiny_images import write_cifar10, write_image_folder
+from tests.helpers.tiny_series import ETT_CHANNELS, waves, write_ett, write_series, write_series_folder
+from tests.helpers.tiny_sound import tone, write_audio_folder, write_fsdd, write_wav
+from tests.helpers.tiny_tables import HEADER, write_csv
+from tests.helpers.tiny_text import rows, tiny_names, write_texts
 
 FIT = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_progress_bar", "false"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from litnets.__main__ import main
-from tests.tiny_tables import HEADER, table_rows, write_csv
+from tests.helpers.tiny_tables import HEADER, table_rows, write_csv
 
 QUICK = ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
 CSV = ["--data", "TableCSV", "--data.path", "table.csv"]

@@ -1,4 +1,4 @@
-"""The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by litnets.entry."""
+"""The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by `cli.main`."""
 
 import gc
 import sys
@@ -43,7 +43,7 @@ def main(args: list[str] | None = None) -> int:
         print(f"litnets {__version__}")
         return 0
     if given[0] == "sync":
-        from litnets.sync import sync
+        from litnets.cli.commands.sync import sync
 
         return sync(given[1:])
     own = args is None  # a process of its own, not a call from Python
@@ -51,7 +51,7 @@ def main(args: list[str] | None = None) -> int:
         # What is imported stays: looking through it for garbage, again and again, is a fifth of the start.
         if own:
             gc.disable()
-        from litnets.entry import run
+        from litnets.cli.main import run
 
         if own:
             gc.enable()

@@ -41,15 +41,15 @@ from litnets.data import (
     TextDataModule,
     TextFiles,
 )
-from litnets.data.batches import RaggedDataset
-from litnets.data.datamodule import Split
-from litnets.data.mapped_array import MappedImages
-from tests.tiny import write_mnist
-from tests.tiny_images import write_cifar10, write_image_arrays, write_image_folder
-from tests.tiny_series import waves, write_ett, write_series, write_series_folder
-from tests.tiny_sound import write_audio_folder, write_fsdd, write_wav
-from tests.tiny_tables import write_csv
-from tests.tiny_text import rows, tiny_names, write_texts
+from litnets.data.core.base import Split
+from litnets.data.core.batching import RaggedDataset
+from litnets.data.images.arrays import MappedImages
+from tests.helpers.tiny import write_mnist
+from tests.helpers.tiny_images import write_cifar10, write_image_arrays, write_image_folder
+from tests.helpers.tiny_series import waves, write_ett, write_series, write_series_folder
+from tests.helpers.tiny_sound import write_audio_folder, write_fsdd, write_wav
+from tests.helpers.tiny_tables import write_csv
+from tests.helpers.tiny_text import rows, tiny_names, write_texts
 
 # StreamedImages keeps the same promises in test_streamed_images.py: it needs an extra, and its splits have no tensors.
 ELSEWHERE = (StreamedImages,)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from litnets.data.batches import EpochSampler, RaggedDataset, TensorBatchSampler
+from litnets.data.core.batching import EpochSampler, RaggedDataset, TensorBatchSampler
 
 SIZE = 1003
 LENGTHS = torch.randint(1, 30, (SIZE,), generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from litnets.nets import MLP
-from litnets.nets.activation import ACTIVATIONS
+from litnets.nets.layers.activation import ACTIVATIONS
 
 BY_HAND = {
     "relu": lambda x: np.maximum(x, 0),

@@ -1,7 +1,11 @@
 """LightningDataModules, and the machinery of their batches."""
 
-from litnets.data.audio import AudioDataModule, AudioFolder
-from litnets.data.augment import (
+from litnets.data.audio.base import AudioDataModule
+from litnets.data.audio.folder import AudioFolder
+from litnets.data.audio.spoken_digits import SpokenDigits
+from litnets.data.core.base import ArrayDataModule
+from litnets.data.images.arrays import ImageArrays
+from litnets.data.images.augment import (
     AlternatingFlip,
     Augmentation,
     ColorJitter,
@@ -11,21 +15,22 @@ from litnets.data.augment import (
     RandomFlip,
     RandomShift,
 )
-from litnets.data.cifar10 import CIFAR10
-from litnets.data.datamodule import ArrayDataModule, ImageDataModule
-from litnets.data.digits import Digits
-from litnets.data.image_arrays import ImageArrays
-from litnets.data.image_folder import ImageFolder
-from litnets.data.mnist import MNIST, FashionMNIST
-from litnets.data.names import Names
-from litnets.data.series import ETTh1, ETTh2, SeriesCSV
-from litnets.data.series_folder import SeriesFolder
-from litnets.data.spoken_digits import SpokenDigits
-from litnets.data.streamed_images import StreamedImages
-from litnets.data.tables import BreastCancer, Diabetes, Iris, TableCSV, TableDataModule, Wine
-from litnets.data.text import TextDataModule
-from litnets.data.text_files import TextFiles
-from litnets.data.toys import XOR, Moons, Spirals
+from litnets.data.images.base import ImageDataModule
+from litnets.data.images.cifar10 import CIFAR10
+from litnets.data.images.digits import Digits
+from litnets.data.images.folder import ImageFolder
+from litnets.data.images.mnist import MNIST, FashionMNIST
+from litnets.data.images.streaming import StreamedImages
+from litnets.data.series.csv_series import SeriesCSV
+from litnets.data.series.ett import ETTh1, ETTh2
+from litnets.data.series.folder import SeriesFolder
+from litnets.data.tables.base import TableDataModule
+from litnets.data.tables.csv_table import TableCSV
+from litnets.data.tables.scikit_learn import BreastCancer, Diabetes, Iris, Wine
+from litnets.data.tables.toys import XOR, Moons, Spirals
+from litnets.data.text.base import TextDataModule
+from litnets.data.text.files import TextFiles
+from litnets.data.text.names import Names
 
 __all__ = [
     "CIFAR10",

@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from litnets.nets.activation import ACTIVATIONS, Activation
-from litnets.nets.initialization import Init, initialize
-from litnets.nets.normalization import BatchNorm2d
+from litnets.nets.layers.activation import ACTIVATIONS, Activation
+from litnets.nets.layers.initialization import Init, initialize
+from litnets.nets.layers.normalization import BatchNorm2d
 
 Norm = Literal["batch", "group", "none"]
 
@@ -31,7 +31,7 @@ class CNN(nn.Module):
         pool: How a stage halves the image: `max`, `avg`, or `stride` (by its first convolution).
         dropout: Probability that a feature is dropped before the linear layer, and a channel between stages, in [0, 1).
         residual: Add each block's input to its output (through a 1x1 convolution where the sizes differ).
-        init: How the weights start, see `litnets.nets.initialization.initialize`.
+        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
         ValueError: An even `kernel_size`, no stage, one without channels, or none of its blocks.

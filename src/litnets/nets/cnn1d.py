@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool1d
 
-from litnets.nets.activation import ACTIVATIONS, Activation
-from litnets.nets.initialization import Init, initialize
-from litnets.nets.normalization import BatchNorm1d
-from litnets.nets.sequence import as_steps, inside, pool_steps
+from litnets.nets.layers.activation import ACTIVATIONS, Activation
+from litnets.nets.layers.initialization import Init, initialize
+from litnets.nets.layers.masking import as_steps, inside, pool_steps
+from litnets.nets.layers.normalization import BatchNorm1d
 
 Norm = Literal["layer", "batch", "none"]
 Pooling = Literal["mean", "max", "last"]
@@ -35,7 +35,7 @@ class CNN1d(nn.Module):
         dropout: Probability that a channel is dropped between stages, and a feature before the linear layer, in [0, 1).
         residual: Add each block's input to its output (through a convolution of one step where the widths differ).
         pooling: How the steps become one vector: `mean`, `max` or `last` (the last one in the sequence).
-        init: How the weights start, see `litnets.nets.initialization.initialize`.
+        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
         ValueError: An even `kernel_size`, no stage, one without channels, or none of its blocks.

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from litnets.nets.activation import ACTIVATIONS, Activation
-from litnets.nets.initialization import Init, initialize
-from litnets.nets.normalization import BatchNorm1d
+from litnets.nets.layers.activation import ACTIVATIONS, Activation
+from litnets.nets.layers.initialization import Init, initialize
+from litnets.nets.layers.normalization import BatchNorm1d
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class MLP(nn.Module):
         activation: Name of the activation.
         dropout: Probability that a hidden unit is dropped, in [0, 1).
         batch_norm: Whether a hidden layer normalises over the batch.
-        init: How the weights start, see `litnets.nets.initialization.initialize`.
+        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
         ValueError: A list that has not one entry for each hidden layer.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from litnets.nets.initialization import Init, initialize
-from litnets.nets.normalization import BatchNorm2d
+from litnets.nets.layers.initialization import Init, initialize
+from litnets.nets.layers.normalization import BatchNorm2d
 
 
 class _Plan(NamedTuple):
@@ -36,7 +36,7 @@ class ResNet(nn.Module):
         depth: 20, 32, 44, 56 or 110 as in section 4.2 of the paper (three stages of 16, 32 and 64 channels, shortcuts
             without weights), or 18 (four stages of 64 to 512 channels) with this first convolution in place of the one
             of 7x7 and the pooling that large images get.
-        init: How the weights start, see `litnets.nets.initialization.initialize`; `he` is the paper's.
+        init: How the weights start, see `litnets.nets.layers.initialization.initialize`; `he` is the paper's.
 
     Raises:
         ValueError: Another depth.

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from litnets.nets.initialization import Init, initialize
-from litnets.nets.sequence import inside
+from litnets.nets.layers.initialization import Init, initialize
+from litnets.nets.layers.masking import inside
 
 Cell = Literal["rnn", "gru", "lstm"]
 Pooling = Literal["last", "mean", "max", "attention"]
@@ -35,7 +35,7 @@ class RNN(nn.Module):
         dropout: Probability that a unit is dropped between layers and before the linear layer, in [0, 1).
         pooling: How the steps become one vector: `last` (the last valid step of each direction), `mean`, `max`, or
             `attention` (a learnt weight for each step).
-        init: How the weights start, see `litnets.nets.initialization.initialize`.
+        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
         rows_per_step: Rows of an image in one step, a divisor of its height: steps are taken one after the other, so
             that half as many take about half the time.
         conv_widths: Steps that convolutions beside the recurrent layers see, one for each width: which short patterns

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from litnets.nets.initialization import Init, initialize
-from litnets.nets.sequence import as_steps, inside, pool_steps
+from litnets.nets.layers.initialization import Init, initialize
+from litnets.nets.layers.masking import as_steps, inside, pool_steps
 
 Pooling = Literal["mean", "max", "first"]
 
@@ -32,7 +32,7 @@ class Transformer(nn.Module):
             before the last linear layer, in [0, 1).
         pooling: How the steps become one vector: `mean`, `max`, or `first` (a learnt step that is put before the
             sequence, as BERT does).
-        init: How the weights start, see `litnets.nets.initialization.initialize`.
+        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
         ValueError: No head, or a `hidden_size` that is odd or that the heads cannot share.

@@ -1,15 +1,15 @@
 """LightningModules: a task owns the loss, the metrics, the steps and the optimiser; a named one adds its network."""
 
 from litnets.tasks.airnet import AirNetClassifier
-from litnets.tasks.classifier import Classifier
+from litnets.tasks.base import Task
+from litnets.tasks.classification import Classifier
 from litnets.tasks.cnn import CNNClassifier, CNNRegressor
 from litnets.tasks.cnn1d import CNN1dClassifier
-from litnets.tasks.forecaster import CNNForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
+from litnets.tasks.forecasting import CNNForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 from litnets.tasks.mlp import MLPClassifier, MLPRegressor
-from litnets.tasks.regressor import Regressor
+from litnets.tasks.regression import Regressor
 from litnets.tasks.resnet import ResNetClassifier
 from litnets.tasks.rnn import RNNClassifier, RNNRegressor
-from litnets.tasks.task import Task
 from litnets.tasks.transformer import TransformerClassifier
 
 __all__ = [

@@ -5,9 +5,9 @@ from typing import Any
 
 from litnets.errors import InputError
 from litnets.nets import AirNet
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.shapes import image_channels
-from litnets.tasks.task import Batch
+from litnets.tasks.base import Batch
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import image_channels
 
 
 class AirNetClassifier(Classifier):

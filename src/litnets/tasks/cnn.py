@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from litnets.nets import CNN
-from litnets.nets.activation import Activation
 from litnets.nets.cnn import Norm
-from litnets.nets.initialization import Init
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.regressor import Regressor, num_values
-from litnets.tasks.shapes import image_channels
+from litnets.nets.layers.activation import Activation
+from litnets.nets.layers.initialization import Init
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import image_channels
+from litnets.tasks.regression import Regressor, num_values
 
 
 class CNNClassifier(Classifier):

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from litnets.nets import CNN1d
-from litnets.nets.activation import Activation
 from litnets.nets.cnn1d import Norm, Pooling
-from litnets.nets.embedding import embedded
-from litnets.nets.initialization import Init
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.shapes import step_size
+from litnets.nets.layers.activation import Activation
+from litnets.nets.layers.embedding import embedded
+from litnets.nets.layers.initialization import Init
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import step_size
 
 
 class CNN1dClassifier(Classifier):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from litnets.errors import InputError, nearest
-from litnets.tasks.classes import check_arguments, find_class
+from litnets.tasks.registry import check_arguments, find_class
 
 
 def build_loss(

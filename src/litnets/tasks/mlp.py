@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from litnets.nets import MLP
-from litnets.nets.activation import Activation
-from litnets.nets.initialization import Init
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.regressor import Regressor, num_values
-from litnets.tasks.shapes import flat_size
+from litnets.nets.layers.activation import Activation
+from litnets.nets.layers.initialization import Init
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import flat_size
+from litnets.tasks.regression import Regressor, num_values
 
 
 class MLPClassifier(Classifier):

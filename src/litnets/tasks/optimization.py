@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import ParamsT
 
 from litnets.errors import InputError
-from litnets.tasks.classes import check_arguments, find_class, public_classes
+from litnets.tasks.registry import check_arguments, find_class, public_classes
 
 # The arguments in which torch's schedules take their length, in updates of the learning rate.
 _LENGTH_ARGUMENTS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from litnets.nets import ResNet
-from litnets.nets.initialization import Init
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.shapes import image_channels
+from litnets.nets.layers.initialization import Init
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import image_channels
 
 
 class ResNetClassifier(Classifier):

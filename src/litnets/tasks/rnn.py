@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from litnets.nets import RNN
-from litnets.nets.embedding import embedded
-from litnets.nets.initialization import Init
+from litnets.nets.layers.embedding import embedded
+from litnets.nets.layers.initialization import Init
 from litnets.nets.rnn import Cell, Pooling
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.regressor import Regressor, num_values
-from litnets.tasks.shapes import check_rows, step_size
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import check_rows, step_size
+from litnets.tasks.regression import Regressor, num_values
 
 
 class RNNClassifier(Classifier):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from litnets.nets import Transformer
-from litnets.nets.embedding import embedded
-from litnets.nets.initialization import Init
+from litnets.nets.layers.embedding import embedded
+from litnets.nets.layers.initialization import Init
 from litnets.nets.transformer import Pooling
-from litnets.tasks.classifier import Classifier, num_logits
-from litnets.tasks.shapes import step_size
+from litnets.tasks.classification import Classifier, num_logits
+from litnets.tasks.input_shapes import step_size
 
 
 class TransformerClassifier(Classifier):

@@ -1,0 +1,1 @@
+"""The command line: parser, checks before a run, error messages."""

@@ -1,0 +1,1 @@
+"""Commands of their own, one module each."""

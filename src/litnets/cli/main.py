@@ -1,0 +1,88 @@
+"""Running a command: what it prints where it fails, and its exit code."""
+
+import errno
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from litnets.cli.app import Command
+from litnets.cli.commands.resume import resume
+from litnets.errors import InputError
+from litnets.tracking.wandb_logger import tells_wandb
+from litnets.training.resume.config_diff import NothingToDo
+from litnets.training.signals import OtherCrashedError, Signals, Stop, exit_code
+
+# Warnings about which a newcomer can do nothing, or that are wrong here; all others are shown.
+_QUIET_WARNINGS = (
+    "The '.*_dataloader' does not have many workers",  # data in memory are cut fastest without
+    "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
+    "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
+    "Be aware that when using `ckpt_path`, callbacks",  # those of training, which have nothing to do in a test
+    "You're resuming from a checkpoint that ended before the epoch ended",  # our loaders begin where it ended
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
+)
+
+
+# What is wrong with the disk, or with the rights on it, and not with the code; metrics.csv may notice it before a
+# checkpoint does.
+_NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def quieten() -> None:
+    """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _QUIET_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+
+
+@tells_wandb
+def run(args: list[str]) -> int:
+    """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
+    a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
+    debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
+    quieten()
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
+    args = [arg for arg in args if arg != "--debug"]
+    with Signals() as signals:
+        try:
+            if args[:1] == ["resume"]:
+                resume(args[1:], signals)
+            else:
+                Command(args, signals)
+        except NothingToDo as done:
+            print(done)
+        except (InputError, MisconfigurationException) as error:
+            if debug:
+                traceback.print_exc()
+            else:
+                print(f"litnets: {error}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            if debug or error.errno not in _NO_WRITING:
+                raise
+            print(f"litnets: {error}", file=sys.stderr)
+            return 2
+        except (Stop, SIGTERMException):
+            return exit_code(signals.received or signal.SIGTERM)  # which says so
+        except OtherCrashedError as error:  # which has said all of it
+            if getattr(rank_zero_only, "rank", 0) != 0:
+                return 0  # Lightning kills the first process when another one seems to have failed
+            print(f"litnets: {error}", file=sys.stderr)
+            return 1
+        except Exception as error:
+            if signals.received is None:
+                raise
+            # A worker that was ended by the same Ctrl-C, for instance.
+            print(f"litnets: {type(error).__name__}: {error}", file=sys.stderr)
+            return exit_code(signals.received)
+    return 0

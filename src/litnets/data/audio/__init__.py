@@ -1,0 +1,1 @@
+"""Recordings: folders, and the ready-made ones."""

@@ -1,0 +1,87 @@
+"""Free Spoken Digit Dataset: 3,000 recordings of the digits, by six speakers."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from litnets.data.audio.base import AudioDataModule, ragged_splits
+from litnets.data.core.batching import RaggedDataset
+from litnets.data.core.splits import split_indices
+from litnets.errors import InputError
+
+SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
+
+
+class SpokenDigits(AudioDataModule):
+    """Spoken digits, 10 classes: 50 recordings of each by each of six speakers, 8 kHz, 0.14 to 2.3 s (Free Spoken Digit
+    Dataset, github.com/Jakobovski/free-spoken-digit-dataset, here as of commit 26eb9aaf, CC BY-SA 4.0).
+
+    Read from `data_dir/fsdd/recordings/{digit}_{speaker}_{index}.wav`. It is not downloaded: its authors publish no
+    archive with a checksum. The official test split is recordings 0 to 4 of each speaker and digit, 300 in all; the
+    validation split is cut from the other 2,700, with as much of each speaker and digit in it.
+
+    Args:
+        data_dir: Folder of the data sets.
+        test_speaker: Test on all recordings of this speaker, and train on those of the other five: `george`, `jackson`,
+            `lucas`, `nicolas`, `theo` or `yweweler`.
+        val_size: Validation split, a share or a number of recordings.
+        split_seed: Seed of the split, apart from the seed of the training.
+        num_folds: Cross-validation over training and validation: the number of folds; the validation split is the fold.
+        fold: The fold that is held out, from 0.
+        sample_rate: Samples in a second; the recordings have 8,000.
+        **audio: Arguments of `AudioDataModule` and `ArrayDataModule`.
+    """
+
+    num_classes = 10
+    class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        test_speaker: str | None = None,
+        val_size: float = 0.1,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        sample_rate: int = 8000,
+        **audio: Any,
+    ) -> None:
+        super().__init__(sample_rate=sample_rate, **audio)
+        self.recordings = Path(data_dir) / "fsdd" / "recordings"
+        self.test_speaker = test_speaker
+        self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
+
+    def load(self) -> dict[str, RaggedDataset]:
+        files = sorted(self.recordings.glob("*.wav"))
+        if not files:
+            raise InputError(
+                f"{self.recordings} has no recordings. Get them from {SOURCE} (its folder recordings), and point "
+                "--data.data_dir at the folder in which they are fsdd/recordings/0_george_0.wav ..."
+            )
+        digits, speakers, indices = zip(*map(_parse_name, files), strict=True)
+        known = sorted(set(speakers))
+        if self.test_speaker is not None and self.test_speaker not in known:
+            raise InputError(
+                f"test_speaker: no '{self.test_speaker}' in {self.recordings} (there are: {', '.join(known)})"
+            )
+        waveforms, broken = self.read_files(files)
+        targets = torch.tensor(digits)
+        speaker = torch.tensor([known.index(name) for name in speakers])
+        is_test = torch.tensor(indices) < 5 if self.test_speaker is None else speaker == known.index(self.test_speaker)
+        rest = torch.nonzero(~is_test & ~broken).squeeze(1)
+        strata = (speaker * self.num_classes + targets)[rest]
+        train, val, _ = split_indices(strata, len(rest), self.val_size, 0, self.split_seed, self.num_folds, self.fold)
+        test = torch.nonzero(is_test & ~broken).squeeze(1)
+        splits: dict[str, Tensor] = {"train": rest[train], "val": rest[val], "test": test}
+        return ragged_splits(waveforms, targets, splits)
+
+
+def _parse_name(path: Path) -> tuple[int, str, int]:
+    """`7_jackson_32.wav` -> (7, "jackson", 32)."""
+    digit, _, rest = path.stem.partition("_")
+    speaker, _, index = rest.rpartition("_")
+    if not (digit.isdigit() and int(digit) < 10 and speaker and index.isdigit()):
+        raise InputError(f"{path}: expected a name like 7_jackson_32.wav: digit, speaker, index")
+    return int(digit), speaker, int(index)

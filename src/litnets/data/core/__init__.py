@@ -1,0 +1,1 @@
+"""What every modality shares: the base DataModule, batching, splits, downloads, class folders."""

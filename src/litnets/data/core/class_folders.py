@@ -1,0 +1,218 @@
+"""Folders of files that have a folder for each class: what is in them, how they are split, and reading them all."""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from litnets.data.core.splits import check_trained_on, split_indices
+from litnets.errors import InputError
+
+T = TypeVar("T")
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The files below `root/class/` or below `root/{train,val,test}/class/`, at any depth.
+
+    Args:
+        class_names: The classes, sorted: the folders' names.
+        files: All files, in the order of part, class and path.
+        targets: Class of each file, `(files,)`.
+        parts: Indices of the files of each of the folders train, val and test that are there; empty for a folder of
+            classes, which is split.
+    """
+
+    class_names: list[str]
+    files: list[Path]
+    targets: Tensor
+    parts: dict[str, Tensor]
+
+    @classmethod
+    def listed(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
+        """List a folder without opening a file. Hidden files and folders are left out, and so is what has another
+        suffix. A class that is trained may be missing from val or test, but not the other way round.
+
+        Args:
+            root: The folder.
+            suffixes: Suffixes of the files, in lower case, with the dot.
+            kind: What the files are, for messages: `image`.
+
+        Raises:
+            InputError: No such folder, one that cannot be read, no classes or fewer than two, a class without a file,
+                classes in val or test that train does not have, folders beside train, val and test.
+        """
+        try:
+            return cls._listed(root, suffixes, kind)
+        except OSError as error:
+            raise InputError(f"{root}: the folder cannot be read: {error}") from error
+
+    @classmethod
+    def _listed(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
+        if not root.is_dir():
+            what = "is a file, not a folder" if root.exists() else "is not there"
+            raise InputError(f"{root} {what}; give --data.root, a folder with a folder of {kind}s for each class")
+        tops = _folders(root)
+        split = "train" in tops and bool(_folders(root / "train"))  # else "train" is a class, as it is of vehicles
+        if not split and tops and set(tops) <= set(PARTS):
+            raise InputError(f"{root} has {', '.join(tops)}, but no train/ with a folder of {kind}s for each class")
+        if split and (others := sorted(set(tops) - set(PARTS))):
+            raise InputError(
+                f"{root} has a folder train and beside it {', '.join(others)}: expected train, val and test only"
+            )
+        parts = [part for part in PARTS if part in tops] if split else [""]
+        class_names = _folders(root / parts[0])
+        if len(class_names) < 2:
+            found = f"only {class_names[0]}" if class_names else "none"
+            raise InputError(f"{root / parts[0]}: expected at least two folders, one a class, found {found}")
+        files: list[Path] = []
+        targets: list[int] = []
+        where: dict[str, Tensor] = {}
+        for part in parts:
+            start = len(files)
+            for name in _folders(root / part):
+                if name not in class_names:
+                    raise InputError(f"{root / part / name}: {root / parts[0]} has no class '{name}' to learn it from")
+                found_files = files_in(root / part / name, suffixes)
+                if not found_files:
+                    raise InputError(
+                        f"{root / part / name}: no {kind} in it ({', '.join(sorted(suffixes))}); "
+                        "put some there or remove the folder"
+                    )
+                files += found_files
+                targets += [class_names.index(name)] * len(found_files)
+            if len(files) == start:
+                raise InputError(f"{root / part}: no class in it; expected a folder of {kind}s for each class")
+            where[part] = torch.arange(start, len(files))
+        return cls(class_names, files, torch.tensor(targets), where if split else {})
+
+    def split(
+        self, val_size: float, test_size: float, seed: int, num_folds: int | None, fold: int
+    ) -> dict[str, Tensor]:
+        """Indices of the splits. What has a folder of its own is left as it is; what has none is cut from the rest.
+
+        With folds, the folder val joins train; the folds are the test split, or where there is a folder test, the
+        validation split.
+
+        Raises:
+            InputError: Sizes or folds that leave nothing for training; a class with a single file where some must be
+                cut off.
+        """
+        kept = {part: i for part, i in self.parts.items() if part == "test" or (part == "val" and num_folds is None)}
+        rest = [i for part, i in self.parts.items() if part not in kept]
+        pool = torch.cat(rest) if rest else torch.arange(len(self.files))
+        labels = self.targets[pool]
+        sizes = (0 if "val" in kept else val_size, 0 if "test" in kept else test_size)
+        if any(sizes) or num_folds is not None:
+            for name, count in zip(self.class_names, labels.bincount(minlength=len(self.class_names)), strict=True):
+                if count == 1:
+                    raise InputError(
+                        f"class '{name}' has a single file to train and to judge with; add some or remove the class"
+                    )
+        cut = split_indices(labels, len(labels), *sizes, seed, num_folds, fold)
+        return {part: pool[i] for part, i in zip(PARTS, cut, strict=True)} | kept
+
+    def without(self, broken: Tensor, splits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The splits without the files that are `broken` (files,), a flag each.
+
+        Raises:
+            InputError: A class has nothing left to train on.
+        """
+        splits = {part: i[~broken[i]] for part, i in splits.items()}
+        check_trained_on(self.class_names, self.targets[splits["train"]], "file")
+        return splits
+
+
+class BrokenFileError(Exception):
+    """A file that cannot be read; the message says why, without the path."""
+
+
+def read_all(
+    files: Sequence[Path], read: Callable[[int], T], skip_broken: bool, kind: str
+) -> tuple[list[T | None], Tensor]:
+    """What `read` gives for the index of each file, by as many threads as there are processors (decoders let other
+    threads run); and a flag for each that is broken, `(files,)`, whose result is None.
+
+    Raises:
+        InputError: Some are broken, and were not to be skipped, or all are; the first of them are named.
+    """
+    problems: dict[int, str] = {}
+
+    def attempt(index: int) -> T | None:
+        try:
+            return read(index)
+        except BrokenFileError as error:
+            problems[index] = str(error)
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = list(pool.map(attempt, range(len(files))))
+    broken = torch.zeros(len(files), dtype=torch.bool)
+    if problems:
+        broken[list(problems)] = True
+        named = "".join(f"\n  {files[i]}: {problems[i]}" for i in sorted(problems)[:5])
+        more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+        said = f"{len(problems)} of {len(files)} {kind}s cannot be read"
+        if not skip_broken:
+            raise InputError(
+                f"{said}; mend or remove them, or leave them out with --data.skip_broken true{named}{more}"
+            )
+        if broken.all():
+            raise InputError(f"{said}, and none is left{named}{more}")
+        print(f"{said}, left out:{named}{more}", flush=True)
+    return results, broken
+
+
+def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
+    """The files of a folder, at any depth, or a single file.
+
+    Raises:
+        InputError: None there, or a folder that cannot be read.
+    """
+    try:
+        files = [path] if path.is_file() else files_in(path, suffixes)
+    except OSError as error:
+        raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
+    if not files or files[0].suffix.lower() not in suffixes:
+        where = "" if path.is_file() else " in it"
+        raise InputError(f"predict_path: {path}: no {kind}{where} ({', '.join(sorted(suffixes))})")
+    return files
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files with one of these suffixes, in either case, at any depth, sorted; none that is hidden."""
+    found: list[Path] = []
+    for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):  # rglob would pass over what it
+        folders[:] = [name for name in folders if not name.startswith(".")]  # cannot read, and say nothing
+        found += [
+            Path(here, name) for name in names if Path(name).suffix.lower() in suffixes and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def names_in(path: Path, files: Sequence[Path]) -> list[str]:
+    """Each file's path within the folder `path`, or its name, if `path` is the file itself."""
+    return [file.name if file == path else file.relative_to(path).as_posix() for file in files]
+
+
+def check_classes(known: list[str], class_names: list[str]) -> None:
+    """Raises InputError if a checkpoint's classes are not those of the data."""
+    if known != class_names:
+        raise InputError(
+            f"the checkpoint was trained on the classes {', '.join(known)}; these data have {', '.join(class_names)}"
+        )
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _raise(error: OSError) -> None:
+    raise error

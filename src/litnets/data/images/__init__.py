@@ -1,0 +1,1 @@
+"""Images: folders, arrays, streams, and the ready-made ones."""

@@ -1,0 +1,79 @@
+"""Pictures read from files, each made as large and as colourful as the others."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from litnets.data.core.class_folders import BrokenFileError
+from litnets.errors import InputError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+class ImageFiles:
+    """Images on disk that are indexed as if they were the uint8 tensor `(files, channels, height, width)`. What is
+    transparent shows white.
+
+    Args:
+        files: The files.
+        shape: Channels, height and width that each is brought to: grey if there is one channel, else coloured.
+        white: The largest value, that of white.
+    """
+
+    def __init__(self, files: list[Path], shape: tuple[int, int, int], white: int = 255) -> None:
+        self.files = files
+        self.shape = (len(files), *shape)
+        self.white = white
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all of them in memory."""
+        return int(np.prod(self.shape))
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """One image for a single index, a batch for several."""
+        images = [self._read_again(i) for i in index.flatten().tolist()]
+        return torch.stack(images).view(*index.shape, *self.shape[1:])
+
+    def _read_again(self, index: int) -> Tensor:
+        try:
+            return self.read(index)
+        except BrokenFileError as error:
+            raise InputError(f"{self.files[index]} no longer can be read: {error}") from error
+
+    def read(self, index: int) -> Tensor:
+        """One image, `(channels, height, width)`.
+
+        Raises:
+            BrokenFileError: It cannot be decoded.
+        """
+        _, channels, height, width = self.shape
+        try:
+            with Image.open(self.files[index]) as opened:
+                # JPEG can be decoded at a half, a quarter ... of its size, which is far faster for photographs.
+                opened.draft(None, (2 * width, 2 * height))
+                image = ImageOps.exif_transpose(opened)
+                # Greys of 16 bits, which `convert` would cut off at 255; those of a .pgm are put into 32.
+                if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):
+                    image = image.point(lambda value: value * (1 / 256)).convert("L")
+                elif image.mode in ("I", "F"):
+                    raise BrokenFileError("greys of 32 bits, whose white is not known; save it with 8 or 16")
+                if image.has_transparency_data:  # what `convert` would leave of it is the colour behind, often black
+                    image = image.convert("RGBA")
+                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+                image = image.convert("L" if channels == 1 else "RGB")
+                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+                pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
+                return pixels if self.white == 255 else (pixels * (self.white / 255)).round().to(torch.uint8)
+        except BrokenFileError:
+            raise
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for a file that is broken.
+        except Exception as error:
+            raise BrokenFileError("no image, or a broken one" if _unknown(error) else str(error)) from error
+
+
+def _unknown(error: Exception) -> bool:
+    return type(error).__name__ == "UnidentifiedImageError"

@@ -1,0 +1,94 @@
+"""ImageFolder: the user's own images, in a folder for each class."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from litnets.data.core.base import check_new_shape
+from litnets.data.core.batching import ArrayDataset, smallest_type
+from litnets.data.core.class_folders import ClassFolders, check_classes
+from litnets.data.images.base import ImageDataModule
+from litnets.data.images.decoding import SUFFIXES
+from litnets.errors import InputError
+
+
+class ImageFolder(ImageDataModule):
+    """Your own images in a folder for each class: `root/class/*.jpg`, which is split, or
+    `root/{train,val,test}/class/*.jpg`, where val and test are cut from train if they are not there.
+
+    Each image is turned upright as its camera noted, laid on white where it is transparent, cropped around its centre
+    to the shape of `size`, resized, and kept in memory as uint8. If all of them together are more than
+    `memory_budget`, each batch reads its own anew (set `num_workers` to about the number of processors), and the
+    batches are the same. Either way all are decoded once before training, so that a broken one is found then and not
+    hours later.
+
+    Args:
+        root: The folder.
+        size: Side of the square that images are resized to, or [height, width], in pixels.
+        grey: Make one channel of the colours.
+        val_size: Validation split, a share or a number of images.
+        test_size: Test split, a share or a number of images.
+        split_seed: Seed of the splits, apart from the seed of the training.
+        num_folds: Cross-validation: the number of folds; the test split is then the fold, or if there is a folder
+            `test`, the validation split.
+        fold: The fold that is held out, from 0.
+        memory_budget: Gigabytes (10^9 bytes) that the images may take in memory.
+        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        size: int | list[int] = 64,
+        grey: bool = False,
+        val_size: float = 0.2,
+        test_size: float = 0.2,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        memory_budget: float = 2.0,
+        **images: Any,
+    ) -> None:
+        super().__init__(**images)
+        sides = [size, size] if isinstance(size, int) else size
+        if len(sides) != 2 or min(sides) < 1:
+            raise InputError(f"size: expected the side of a square or [height, width], in pixels, got {size}")
+        self.split = (val_size, test_size, split_seed, num_folds, fold)
+        self.root, self.memory_budget = Path(root), memory_budget
+        self.input_shape = (1 if grey else 3, sides[0], sides[1])
+
+    @cached_property
+    def folders(self) -> ClassFolders:
+        """What is there to learn from."""
+        return ClassFolders.listed(self.root, SUFFIXES, "image")
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.folders.class_names
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
+
+    def load(self) -> dict[str, ArrayDataset]:
+        folders = self.folders
+        splits = folders.split(*self.split)
+        inputs, broken, moments = self.read_files(folders.files)
+        splits = folders.without(broken, splits)
+        if moments is not None and "mean" not in vars(self):  # otherwise all would be read once more for them
+            mean, square = moments[splits["train"]].mean(0)
+            std = (square - mean.square()).clamp(min=0).sqrt()
+            self.mean, self.std = mean.tolist(), torch.where(std > 1e-6, std, 1.0).tolist()
+        targets = folders.targets.to(smallest_type(int(folders.targets.max()) + 1))
+        return {name: ArrayDataset(inputs, targets, indices) for name, indices in splits.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.predict_path is None or self.splits:
+            check_classes(state_dict["class_names"], self.class_names)
+        check_new_shape(self, state_dict)
+        super().load_state_dict(state_dict)

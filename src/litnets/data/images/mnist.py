@@ -1,0 +1,133 @@
+"""MNIST and Fashion-MNIST, in torchvision's layout and with its checksums."""
+
+import gzip
+import math
+import zlib
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import datasets
+
+from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.download import download, md5_of
+from litnets.data.core.splits import split_indices
+from litnets.data.images.base import ImageDataModule
+from litnets.errors import InputError
+
+
+class MNIST(ImageDataModule):
+    """28x28 grey images of handwritten digits, 10 classes, 60,000 for training and 10,000 for the official test
+    (LeCun, Cortes, Burges). The validation split is cut from the 60,000.
+
+    Read from `data_dir/MNIST/raw`, torchvision's layout, compressed or not; what is not there is downloaded on first
+    use from torchvision's mirrors (ossci-datasets.s3.amazonaws.com/mnist) and held against torchvision's MD5.
+
+    Args:
+        data_dir: Folder of the data sets.
+        val_size: Validation split, a share or a number of samples.
+        split_seed: Seed of the split, apart from the seed of the training.
+        num_folds: Cross-validation over training and validation: the number of folds; the validation split is the fold.
+        fold: The fold that is held out, from 0.
+        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+    """
+
+    input_shape = (1, 28, 28)
+    num_classes = 10
+    class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
+    source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        val_size: float = 0.1,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        **images: Any,
+    ) -> None:
+        super().__init__(**images)
+        self.raw = Path(data_dir) / type(self).__name__ / "raw"
+        self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
+
+    def fetch(self) -> None:
+        for name, md5 in self.source.resources:
+            if not (self.raw / name).exists() and not (self.raw / name).with_suffix("").exists():
+                download([mirror + name for mirror in self.source.mirrors], self.raw / name, md5)
+
+    def load(self) -> dict[str, ArrayDataset]:
+        checksums = dict(self.source.resources)
+        parts = [
+            _read_idx(self.raw / f"{part}.gz", checksums[f"{part}.gz"])
+            for part in (
+                "train-images-idx3-ubyte",
+                "train-labels-idx1-ubyte",
+                "t10k-images-idx3-ubyte",
+                "t10k-labels-idx1-ubyte",
+            )
+        ]
+        images, targets, test_images, test_targets = parts
+        for inputs, labels in ((images, targets), (test_images, test_targets)):  # uncompressed, they have no checksum
+            if inputs.shape != (len(labels), *self.input_shape[1:]):
+                found = f"images {tuple(inputs.shape)} and labels {tuple(labels.shape)}"
+                raise InputError(f"{self.raw}: {found} do not belong together; put good copies there")
+        train, val, _ = split_indices(
+            targets, len(targets), self.val_size, 0, self.split_seed, self.num_folds, self.fold
+        )
+        images = images.unsqueeze(1)  # (N, 28, 28) -> (N, 1, 28, 28)
+        return {
+            "train": ArrayDataset(images, targets, train),
+            "val": ArrayDataset(images, targets, val),
+            "test": ArrayDataset(test_images.unsqueeze(1), test_targets),
+        }
+
+
+class FashionMNIST(MNIST):
+    """28x28 grey images of clothes, 10 classes, 60,000 for training and 10,000 for the official test (Xiao, Rasul,
+    Vollgraf 2017). The validation split is cut from the 60,000.
+
+    Read from `data_dir/FashionMNIST/raw`, torchvision's layout, compressed or not; what is not there is downloaded on
+    first use (fashion-mnist.s3-website.eu-central-1.amazonaws.com) and held against torchvision's MD5.
+    """
+
+    class_names: ClassVar[list[str]] = list(datasets.FashionMNIST.classes)
+    source = datasets.FashionMNIST
+
+
+def _read_idx(compressed: Path, md5: str) -> Tensor:
+    """The uint8 array of an IDX file (its format: http://yann.lecun.com/exdb/mnist), compressed or beside it not.
+
+    Raises:
+        InputError: The file is missing, broken, or not the one that belongs here.
+    """
+    path = compressed if compressed.exists() else compressed.with_suffix("")
+    mend = f"delete it and it will be downloaded anew, or put a good copy into {path.parent}"
+    try:
+        if path == compressed and (found := md5_of(path)) != md5:
+            raise InputError(f"{path} is broken: its MD5 is {found}, expected {md5}; {mend}")
+        with gzip.open(path) if path == compressed else path.open("rb") as file:
+            # Header: two zero bytes, the type (8: uint8), the number of dimensions, each dimension in 32 bits.
+            header = file.read(4)
+            dimensions = file.read(4 * header[3]) if len(header) == 4 and header[:3] == b"\0\0\x08" else b""
+            shape = np.frombuffer(dimensions, ">u4", len(dimensions) // 4).tolist()
+            size = math.prod(shape) if shape else 0
+            # Not more than the file can hold (deflate packs 1,032 to 1), and straight to where it stays: a second copy
+            # would double the memory that training needs.
+            values = torch.empty(size if size <= 1032 * path.stat().st_size else 0, dtype=torch.uint8)
+            whole = len(values) == size > 0 and _read_into(file, values) == size and not file.read(1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}); {mend}") from error
+    if not whole:
+        raise InputError(f"{path} is broken: {path.stat().st_size} bytes that are no whole IDX file; {mend}")
+    return values.view(shape)
+
+
+def _read_into(file: BufferedIOBase, values: Tensor) -> int:
+    """Fill `values` with what comes next in the file; how much there was."""
+    buffer, filled = values.numpy().data, 0
+    while filled < len(buffer) and (part := file.readinto(buffer[filled:])):
+        filled += part
+    return filled

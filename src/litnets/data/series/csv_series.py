@@ -1,0 +1,58 @@
+"""SeriesCSV: your own time series to forecast, one CSV file."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litnets.data.core.splits import chronological_ends, forward_chaining_ends
+from litnets.data.series.base import SeriesDataModule, Stretch
+from litnets.data.series.reading import read_series
+
+
+class SeriesCSV(SeriesDataModule):
+    """A series of your own: a CSV file (UTF-8, commas, a header), one row a step, in the order of time.
+
+    The last steps are the test split, those before them validation, the rest training: a share or a number of steps.
+    With folds, cross-validation goes forward in time (scikit-learn's TimeSeriesSplit): of `num_folds` + 1 equal blocks
+    each but the first is tested once, by what was learnt from the blocks before it, of which the last part validates.
+
+    Args:
+        path: The file.
+        look_back: Steps that a forecast is made from.
+        horizon: Steps that are forecast.
+        channels: Columns to read and forecast; none takes all but the time.
+        val_size: Validation split, a share or a number of steps; with folds, of what is before the test block.
+        test_size: Test split, a share or a number of steps; with folds it is the fold.
+        num_folds: Cross-validation: the number of folds.
+        fold: The fold that is tested, from 0; the later, the more there is to learn from.
+        **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        look_back: int = 96,
+        horizon: int = 24,
+        channels: list[str] | None = None,
+        val_size: float = 0.2,
+        test_size: float = 0.2,
+        num_folds: int | None = None,
+        fold: int = 0,
+        **loading: Any,
+    ) -> None:
+        super().__init__(look_back, horizon, **loading)
+        self.path, self.channels = Path(path), channels
+        self.val_size, self.test_size = val_size, test_size
+        self.num_folds, self.fold = num_folds, fold
+
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
+        values, names = read_series(self.path, self.time_column or 0, self.channels)
+        if self.num_folds is None:
+            ends = chronological_ends(len(values), self.val_size, self.test_size)
+        else:
+            ends = forward_chaining_ends(len(values), self.val_size, self.num_folds, self.fold)
+        return values, names, list(pairwise((0, *ends)))

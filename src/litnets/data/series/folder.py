@@ -1,0 +1,135 @@
+"""Series to classify: a folder a class, a CSV file a series."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.batching import RaggedDataset, smallest_type
+from litnets.data.core.class_folders import check_classes, files_in, names_in, new_files
+from litnets.data.core.splits import check_trained_on, split_indices
+from litnets.data.series.base import ChannelScale
+from litnets.data.series.reading import read_series
+from litnets.errors import InputError
+
+
+class SeriesFolder(ArrayDataModule):
+    """Series of any lengths that belong to classes: `root/CLASS/*.csv`, at any depth, each file (UTF-8, commas, a
+    header) one series, each row a step, all with the same channels. Each channel is scaled by its mean and standard
+    deviation over all steps of the training split.
+
+    Args:
+        root: The folder of the classes' folders.
+        time_column: Column of the time, numbers or ISO 8601, which must increase; none if there is no such column.
+        channels: Columns to read; none takes all but the time.
+        val_size: Validation split, a share or a number of series.
+        test_size: Test split, a share or a number of series.
+        split_seed: Seed of the splits, apart from the seed of the training.
+        num_folds: Cross-validation: the number of folds; the test split is then the fold.
+        fold: The fold that is held out, from 0.
+        predict_path: New series for `predict`: a folder of CSV files, at any depth, or a single one, with the channels
+            that were trained on; no classes are needed. The folder of the training is not read then.
+        **loading: Arguments of `ArrayDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        time_column: str | None = None,
+        channels: list[str] | None = None,
+        val_size: float = 0.2,
+        test_size: float = 0.2,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        predict_path: str | None = None,
+        **loading: Any,
+    ) -> None:
+        super().__init__(**loading)
+        self.root, self.time_column, self.channels = Path(root), time_column, channels
+        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
+        self.num_folds, self.fold = num_folds, fold
+        self.predict_path = None if predict_path is None else Path(predict_path)
+        self._files: dict[str, list[Path]] = {}
+        self.scale = ChannelScale()
+
+    def load(self) -> dict[str, RaggedDataset]:
+        files = [(path, label) for label, name in enumerate(self.class_names) for path in self._by_class()[name]]
+        series, names = [], self.channels
+        for path, _ in files:
+            # The first file names the channels, so that others may have them in another order.
+            values, found = read_series(path, self.time_column, names)
+            names = names or found
+            series.append(values)
+        assert names is not None
+        targets = torch.tensor([label for _, label in files], dtype=smallest_type(len(self.class_names)))
+        split = split_indices(
+            targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
+        )
+        check_trained_on(self.class_names, targets[split[0]], "series")
+        self.scale.fit(np.concatenate([series[i] for i in split[0].tolist()]), names)
+        steps = torch.from_numpy(np.concatenate(series)).float()
+        lengths = torch.tensor([len(values) for values in series])
+        return {
+            name: RaggedDataset(steps, lengths, targets, indices)
+            for name, indices in zip(("train", "val", "test"), split, strict=True)
+        }
+
+    def load_new(self, path: Path) -> RaggedDataset:
+        if not self.scale.names:  # no checkpoint
+            self.setup()
+        files = new_files(path, (".csv",), "CSV file")
+        self.sample_names = names_in(path, files)
+        series = [read_series(file, self.time_column, self.scale.names)[0] for file in files]
+        lengths = torch.tensor([len(values) for values in series])
+        return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
+
+    def _by_class(self) -> dict[str, list[Path]]:
+        """The files of each class."""
+        if not self._files:
+            if not self.root.is_dir():
+                what = "a file, not a folder" if self.root.exists() else "no such folder"
+                raise InputError(f"{self.root}: {what}; expected one folder a class in it, of CSV files")
+            folders = sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
+            if len(folders) < 2:
+                raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")
+            for folder in folders:
+                files = files_in(folder, (".csv",))
+                if len(files) < 2:
+                    raise InputError(
+                        f"{folder}: a class needs at least two series, one to learn from and one to judge by, found "
+                        f"{len(files)} CSV files; add some, or take the folder away"
+                    )
+                self._files[folder.name] = files
+        return self._files
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self._by_class())
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
+        self.setup()
+        return (None, len(self.scale.names))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**self.scale.state_dict(), "class_names": self.class_names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.predict_path is None or self.splits:
+            check_classes(state_dict["class_names"], self.class_names)
+        self.scale.load_state_dict(state_dict)
+
+    def on_after_batch_transfer(
+        self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        (values, lengths), targets = batch
+        padding = torch.arange(values.shape[1], device=values.device) >= lengths.unsqueeze(1)  # (N, T)
+        return (self.scale(values).masked_fill(padding.unsqueeze(2), 0), lengths), targets.long()

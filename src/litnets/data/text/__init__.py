@@ -1,0 +1,1 @@
+"""Texts: CSV, TSV, JSONL, folders, and the ready-made ones."""

@@ -1,0 +1,112 @@
+"""Names: surnames of 18 languages, to be told from their letters."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from litnets.data.core.download import download, md5_of
+from litnets.data.core.splits import split_indices
+from litnets.data.text.base import TextDataModule, label_numbers, same_texts
+from litnets.data.text.reading import Sample, read_utf8
+from litnets.errors import InputError
+
+# Language: MD5 of its file.
+FILES = {
+    "Arabic": "82fae9e94c57f0ce3971ff005db0429e",
+    "Chinese": "7dc684c0c97218fccbbe40b4ae5a1feb",
+    "Czech": "88035e92cbcd534cf6888c761c5c63af",
+    "Dutch": "6ab7bbaf044b499721053f90e0773c5e",
+    "English": "950fc1c5c1406e12f1d3c67bbb33ed66",
+    "French": "20ca80761015630dbb80c0f1d43cb659",
+    "German": "d10473b75cbb39f75de4ba71dccd852a",
+    "Greek": "2edefe72c04ef0dafcc08080a06e71fc",
+    "Irish": "e7eb4e53253058c0744bbb76cb3110f1",
+    "Italian": "80327fae66e0ac14495bc0f62fc0c63f",
+    "Japanese": "f5b11bdb2e0435c0a22c1a731aa287d8",
+    "Korean": "a9b83a6c85dd59ed024a09c61de0c0e9",
+    "Polish": "71aca5ee180890e83daeae1b01429dc0",
+    "Portuguese": "9e678db31d44422908885fd3ddea89d6",
+    "Russian": "abc12f2851bf747c0676ec50aceed9de",
+    "Scottish": "7cb6daa864d1beac09420ea666c10f3d",
+    "Spanish": "61f0b4e4deb4acaad0086996124e9b32",
+    "Vietnamese": "1c081f30420eb147fb747a90e3d2a7af",
+}
+
+
+class Names(TextDataModule):
+    """20,050 surnames in 18 languages, read character by character (PyTorch's tutorial on character-level RNNs). The
+    classes are of very different sizes: 9,384 names are Russian, 73 Vietnamese.
+
+    Many names are there more than once (Arabic has 2,000 lines of 108 names), in one language or in several: all copies
+    of a name, whatever their case, accents, apostrophes and spaces, stay in one split, so that none is tested on a
+    name that was learnt. Those that stand in several languages make it impossible to be always right.
+
+    Read from `data_dir/names/*.txt`; what is not there is downloaded on first use from
+    raw.githubusercontent.com/spro/practical-pytorch (MIT licence), and every file is held against its MD5.
+
+    Args:
+        data_dir: Folder of the data sets.
+        val_size: Validation split, a share or a number of names.
+        test_size: Test split, likewise.
+        split_seed: Seed of the splits, apart from the seed of the training.
+        num_folds: Cross-validation: the number of folds; the test split is then the fold.
+        fold: The fold that is held out, from 0.
+        predict_path: New names for `predict`: a `.txt` file with a name in each line, a folder of such files, at any
+            depth, or a `.csv`, `.tsv` or `.jsonl` file with a column of names (`text_column`). The files of the
+            training are not read then; letters that they did not have are read as the unknown one.
+        **loading: Arguments of `TextDataModule` and `ArrayDataModule`.
+    """
+
+    source: ClassVar[str] = (
+        "https://raw.githubusercontent.com/spro/practical-pytorch/c520c52e68e945d88fff563dba1c028b6ec0197b/data/names/"
+    )
+    files: ClassVar[dict[str, str]] = FILES
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        val_size: float = 0.1,
+        test_size: float = 0.1,
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int = 0,
+        predict_path: str | None = None,
+        **loading: Any,
+    ) -> None:
+        super().__init__(tokens="characters", predict_path=predict_path, **loading)
+        self.folder = Path(data_dir) / "names"
+        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
+        self.num_folds, self.fold = num_folds, fold
+
+    def fetch(self) -> None:
+        for language, md5 in self.files.items():
+            download([f"{self.source}{language}.txt"], self.folder / f"{language}.txt", md5)
+
+    def read_new(self, file: Path) -> list[Sample]:
+        """A name in each line; an empty one has none."""
+        lines = enumerate(read_utf8(file).splitlines(), 1)
+        return [Sample(name, "", f"{file}, line {i}") for i, name in lines if name.strip()]
+
+    def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
+        samples = []
+        for language, md5 in self.files.items():
+            path = self.folder / f"{language}.txt"
+            names = self.read_new(path)
+            if (found := md5_of(path)) != md5:
+                mend = f"delete it and it will be downloaded anew, or put a good copy into {path.parent}"
+                raise InputError(
+                    f"{path} is not the file that belongs here: its MD5 is {found}, expected {md5}; {mend}"
+                )
+            samples += [name._replace(label=language) for name in names]
+        split = split_indices(
+            label_numbers(samples),
+            len(samples),
+            self.val_size,
+            self.test_size,
+            self.split_seed,
+            self.num_folds,
+            self.fold,
+            same_texts(samples),
+        )
+        return samples, split

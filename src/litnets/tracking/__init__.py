@@ -1,0 +1,1 @@
+"""Where a run logs to: CSV, TensorBoard, Weights & Biases."""

@@ -1,0 +1,340 @@
+"""Weights & Biases: one W&B run for one run's folder, online, offline or off, and nothing of it outside the folder."""
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from configparser import ConfigParser, Error
+from dataclasses import dataclass
+from http.client import HTTPException
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Any, Literal
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+from uuid import uuid4
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from litnets.errors import InputError
+from litnets.runs.folder import Run, read_json
+
+Mode = Literal["online", "offline"]
+
+_ASK = 5  # seconds that the service has to answer at all
+_START = 30  # seconds that it has to begin a run
+_END = 60  # seconds that the last values have to arrive; what is missing then can be sent with `litnets sync`
+_END_WITH_MODEL = 600
+
+# What wandb would put outside the run's folder, and where in it that goes: copies of artifacts, its own logs, and what
+# spawned processes write.
+_PLACES = {"WANDB_DATA_DIR": "wandb/files", "WANDB_CACHE_DIR": "wandb/files", "WANDB_DIR": "."}
+_placed: list[str] = []  # those of them that were set here
+
+
+@dataclass(frozen=True)
+class WandbOptions:
+    """Weights & Biases.
+
+    Args:
+        mode: `online`; `offline`, to be sent later with `litnets sync RUN`; `off`; or `auto`, which is online where you
+            are logged in (`wandb login`, or WANDB_API_KEY) and otherwise off. WANDB_MODE is heeded by `auto`. A service
+            that does not answer within seconds means offline.
+        project: Project on W&B (default: WANDB_PROJECT, or `litnets`).
+        entity: Account or team that it belongs to (default: your own).
+        name: Name of the run (default: experiment and time, as its folder).
+        tags: Words to find it by.
+        group: Runs of one group are shown together.
+        notes: A longer description.
+        log_model: Whether the best checkpoint is uploaded, as an artifact with the aliases `best` and `latest`.
+        gradients: Whether histograms of the gradients are sent, each time that the loss is logged.
+    """
+
+    mode: Literal["auto", "online", "offline", "off"] = "auto"
+    project: str | None = None
+    entity: str | None = None
+    name: str | None = None
+    tags: list[str] | None = None
+    group: str | None = None
+    notes: str | None = None
+    log_model: bool = False
+    gradients: bool = False
+
+
+class WandbRun(WandbLogger):
+    """Lightning's WandbLogger, whose W&B run belongs to a run's folder: going on in the folder goes on in the W&B run,
+    and wandb's files lie inside. It begins when it is first used, in the first process only.
+
+    Args:
+        run: The run; its `wandb/run.json` holds the W&B run's id.
+        mode: `online` becomes `offline`, with a word, where the service does not answer.
+        shown: What is shown as the run's configuration.
+        directions: `min` or `max` for each metric whose best value the summary is to show.
+        options: WandbLogger's own arguments.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        mode: Mode,
+        shown: Mapping[str, Any],
+        directions: Mapping[str, str],
+        **options: Any,
+    ) -> None:
+        if options.get("offline") or options.pop("mode", None) in ("offline", "dryrun"):
+            mode = "offline"
+        project = options.get("project") or os.environ.get("WANDB_PROJECT") or __name__.partition(".")[0]
+        self.options = options | {"project": project, "save_dir": run.folder, "offline": False}
+        super().__init__(**self.options)
+        self.run, self.mode, self._directions = run, mode, dict(directions)
+        self._shown = dict(shown)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """wandb's own Run."""
+        # `_experiment` and `_attach_id` (a run begun before processes were spawned) are WandbLogger's: its own way to
+        # begin a run cannot fall back to offline.
+        if self._experiment is None and getattr(self, "_attach_id", None) is None:
+            self._experiment = self._begin()
+        return super().experiment
+
+    def _begin(self) -> Any:
+        import wandb
+
+        folder = self.run.folder / "wandb"
+        folder.mkdir(exist_ok=True)
+        for place, within in _PLACES.items():
+            if place not in os.environ:
+                os.environ[place] = str((self.run.folder / within).absolute())
+                _placed.append(place)
+        # Going on, W&B's own count of rows must go on as well. Each row takes more than a byte of the files so far.
+        first = sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
+        own = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version", "save_dir")
+        init = {name: value for name, value in self.options.items() if name not in (*own, "offline", "anonymous")}
+        given = self.options.get("id") or self.options.get("version")
+        init |= {"dir": str(self.run.folder.absolute()), "id": self._id_of_folder(given), "resume": "allow"}
+        init["name"] = init.get("name") or f"{self.run.folder.parent.name}/{self.run.folder.name}"
+        end = _END_WITH_MODEL if self.options.get("log_model") else _END
+        settings = wandb.Settings(quiet=True, show_info=False, init_timeout=_START, finish_timeout=end)
+        init = {"settings": settings, **init}
+        begun = None
+        if self.mode == "online":
+            try:
+                _ask(service())
+                begun = wandb.init(**init, mode="online")
+            except (OSError, HTTPException, wandb.Error) as error:
+                said = " ".join(str(error).split())[:200]
+                print(f"W&B: {service()}: {said}; going on offline", flush=True)
+                self.mode = "offline"
+                wandb.teardown()  # what has half begun keeps the id
+        if begun is None:
+            try:
+                begun = wandb.init(**init, mode="offline")
+            except wandb.Error as error:
+                raise InputError(f"wandb: {error}") from error
+        where = begun.url if self.mode == "online" else f"offline, run {begun.id}"
+        print(f"W&B: {where}", flush=True)
+        begun.define_metric("trainer/global_step")
+        begun.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        for name, direction in self._directions.items():
+            begun.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=f"{direction},last")
+        begun.config.update(self._shown, allow_val_change=True)
+        if first:
+            begun.log({}, step=first, commit=False)
+        return begun
+
+    def _id_of_folder(self, given: str | None) -> str:
+        """The id in the run's folder; the first time the given one, a sweep agent's, or a new one."""
+        path = self.run.folder / "wandb" / "run.json"
+        if path.exists() and (known := read_json(path).get("id")):
+            return str(known)
+        new = given or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
+        self.run.write_json(path, {"id": new})
+        return new
+
+
+class Gradients(Callback):
+    """Sends histograms of the gradients to W&B, each time that the loss is logged."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            if isinstance(logger, WandbLogger):
+                logger.watch(pl_module, log="gradients", log_freq=every, log_graph=False)
+
+
+def settle(mode: str, given: Sequence[Any]) -> Mode | None:
+    """What `--wandb.mode` comes to, None for off; `auto` says in a line why it is off.
+
+    Args:
+        mode: As given.
+        given: The loggers in the configuration; a WandbLogger among them is a wish for W&B.
+
+    Raises:
+        InputError: Online without a login.
+    """
+    wished = any(map(_names_wandb, given))
+    says = print if getattr(rank_zero_only, "rank", 0) == 0 else (lambda *_: None)
+    if mode == "auto":
+        set_by_person = os.environ.get("WANDB_MODE", "")
+        mode = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}.get(
+            set_by_person, "auto"
+        )
+    if mode == "auto" and not logged_in():
+        if wished:
+            says("W&B: not logged in, so offline; `wandb login` once, then `litnets sync RUN`")
+            return "offline"
+        says("W&B: off, not logged in (`wandb login` once, or --wandb.mode offline; off says nothing)")
+        return None
+    if mode == "online" and not logged_in():
+        raise InputError("--wandb.mode online: not logged in; `wandb login` once, set WANDB_API_KEY, or take offline")
+    return None if mode == "off" else "offline" if mode == "offline" else "online"
+
+
+def service() -> str:
+    """Address of W&B: WANDB_BASE_URL, what `wandb login --host` has kept, or the public one."""
+    settings = ConfigParser()
+    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
+    try:
+        settings.read(Path(folder) / "settings")
+    except Error:
+        settings = ConfigParser()  # wandb itself says what is wrong with the file
+    kept = settings.get("default", "base_url", fallback="https://api.wandb.ai")
+    return (os.environ.get("WANDB_BASE_URL") or kept).rstrip("/")
+
+
+def logged_in() -> bool:
+    """Whether wandb would find a key without asking for one. Does not import wandb."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    given = os.environ.get("NETRC")
+    files = [Path(given).expanduser()] if given else [Path.home() / name for name in (".netrc", "_netrc")]
+    for file in files:
+        try:
+            known = netrc(str(file)).authenticators(urlsplit(service()).netloc)
+        except (OSError, NetrcParseError):
+            continue
+        if known and known[2]:
+            return True
+    return False
+
+
+def _ask(address: str) -> None:
+    """Raises OSError if nobody answers; any answer will do."""
+    try:
+        urlopen(address, timeout=_ASK).close()
+    except HTTPError:
+        return
+
+
+def build(
+    options: WandbOptions,
+    mode: Mode,
+    run: Run,
+    shown: Mapping[str, Any],
+    directions: Mapping[str, str],
+    given: Any = None,
+) -> WandbRun:
+    """The logger of `--wandb.*`, or of the WandbLogger in the configuration whose arguments are `given`; what it does
+    not say comes from `--wandb.*`."""
+    own: dict[str, Any] = {"log_model": False, "save_dir": None}
+    if given is not None:
+        own = {**given.get("init_args", {}), **given.get("dict_kwargs", {})}
+        own = {name: value for name, value in own.items() if value is not None}
+    rest = ("project", "entity", "name", "tags", "group", "notes")
+    return WandbRun(run, mode, shown, directions, **own | {n: own.get(n) or getattr(options, n) for n in rest})
+
+
+def without_wandb(loggers: Sequence[Logger]) -> list[Logger]:
+    """The loggers but those of W&B that the configuration made."""
+    return [logger for logger in loggers if type(logger) is not WandbLogger]
+
+
+def with_wandb(
+    loggers: Sequence[Logger],
+    given: Sequence[Any],
+    options: WandbOptions,
+    mode: Mode,
+    run: Run,
+    shown: Mapping[str, Any],
+    directions: Mapping[str, str],
+) -> list[Logger]:
+    """The loggers, with those of W&B made the run's own, or else the one of `--wandb.mode`. `given` are the loggers as
+    the configuration names them."""
+    specs: list[Any] = [spec.as_dict() for spec in given if _names_wandb(spec)]
+    own = [build(options, mode, run, shown, directions, spec) for spec in specs or [None]]
+    return [*without_wandb(loggers), *own]
+
+
+def _names_wandb(spec: Any) -> bool:
+    return str(getattr(spec, "class_path", "")).rpartition(".")[2] == "WandbLogger"
+
+
+def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[str, str]:
+    """For each validation metric and loss of `model` what is best: `min` or `max`, as torchmetrics states."""
+    known = {"val/loss": "min", "train/loss": "min"}
+    for name, metric in getattr(model, "val_metrics", {}).items():
+        if metric.higher_is_better is not None:
+            known[name] = "max" if metric.higher_is_better else "min"
+    return known | ({monitor: mode} if monitor is not None else {})
+
+
+def conclude(loggers: Sequence[Logger], options: WandbOptions, results: Mapping[str, Any], best: Path | None) -> None:
+    """Put the best score and its epoch into the summary, and the best checkpoint among the artifacts, if wished."""
+    for logger in loggers:
+        if not isinstance(logger, WandbRun):
+            continue
+        if found := results.get("best"):
+            # As a row too: a sweep compares runs by what they log, and not by a metric's `max`.
+            row = {f"best/{found['monitor']}": found["score"], "best/epoch": found["epoch"]}
+            logger.log_metrics(row, results.get("steps"))
+        if options.log_model and best is not None:
+            import wandb
+
+            artifact = wandb.Artifact(f"model-{logger.experiment.id}", "model", metadata=dict(results))
+            artifact.add_file(str(best))
+            logger.experiment.log_artifact(artifact, aliases=["best", "latest"])
+
+
+def what_next(loggers: Sequence[Logger]) -> list[str]:
+    """The command that sends an offline run."""
+    kept = [one.run.folder for one in loggers if isinstance(one, WandbRun) and one.mode == "offline"]
+    return [f"litnets sync {shlex.quote(str(folder))}" for folder in kept]
+
+
+def _finish(wandb: Any, code: int) -> None:
+    try:
+        wandb.finish(exit_code=code)
+    except Exception as error:  # whatever W&B cannot do any more, what the command has done stays as it is
+        print(f"W&B: the run could not be ended there: {type(error).__name__} {error}", file=sys.stderr)
+
+
+def tells_wandb(command: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """Decorates what runs a command: its W&B run, if there is one, ends with the exit code that it returns or raises,
+    1 for an exception and 130 for an interrupt."""
+
+    @functools.wraps(command)
+    def told(args: list[str]) -> int:
+        code = 1
+        try:
+            code = command(args)
+        except KeyboardInterrupt:
+            code = 130
+            raise
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            raise
+        finally:
+            if (wandb := sys.modules.get("wandb")) is not None and getattr(wandb, "run", None) is not None:
+                _finish(wandb, code)
+            while _placed:
+                os.environ.pop(_placed.pop(), None)
+        return code
+
+    return told

@@ -1,0 +1,106 @@
+"""Finite: a loss or a weight that is not a number stops the run."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, distributed
+from torch.nn.utils import get_total_norm
+
+from litnets.errors import InputError
+from litnets.runs.folder import Run
+from litnets.training.progress import watched
+
+
+class NotFiniteError(InputError):
+    """A loss or a weight that is not finite."""
+
+
+class Finite(Callback):
+    """Looks at the losses and the weights every `trainer.log_every_n_steps` steps and before each checkpoint, and
+    stops the run with NotFiniteError when one is infinite or not a number. Losses are gathered on the device until
+    then, so that a step neither waits nor copies.
+
+    Args:
+        run: The run whose last good checkpoint is named.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._losses: list[Tensor] = []
+        self._steps: list[int] = []  # of each of the losses
+        self._checked = 0
+        self._every = 1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A callback is not told of a checkpoint that holds weights only, so there each step is looked at.
+        only = any(getattr(callback, "save_weights_only", False) for callback in trainer.checkpoint_callbacks)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self._every = 1 if only else every or 50
+        self._checked = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if isinstance(loss, Tensor):
+            self._losses.append(loss.detach() if loss.ndim == 0 else loss.detach().mean())
+            stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+            self._steps.append(step if stepped else step + 1)
+        if step // self._every > self._checked // self._every:
+            self._check(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        known = trainer.callback_metrics
+        for name in dict.fromkeys((watched(trainer), *(n for n in known if n.rpartition("/")[2] == "loss"))):
+            if name in known and not math.isfinite(value := known[name].item()):
+                self._check(trainer, pl_module)  # the training is the likelier cause
+                raise NotFiniteError(
+                    f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}: {name} is {value}, "
+                    f"while all weights are finite{self._advice()}"
+                )
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._losses or trainer.global_step != self._checked:  # best.ckpt and last.ckpt are saved after one look
+            self._check(trainer, pl_module)
+
+    def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        losses, steps = self._losses, self._steps
+        self._losses, self._steps, self._checked = [], [], trainer.global_step
+        weights = [p.detach() for p in pl_module.parameters() if p.is_floating_point()]
+        # One number for all weights and one for each loss, and one copy of one boolean to the host.
+        numbers = [torch.stack(losses).float()] if losses else []
+        if weights:
+            numbers.append(get_total_norm(weights).float().reshape(1))
+        suspect = bool(numbers) and not bool(torch.cat(numbers).isfinite().all())
+        if not trainer.strategy.reduce_boolean_decision(suspect, all=False):
+            return
+        said = _describe(losses, steps, pl_module, trainer.global_step)
+        if trainer.world_size > 1:
+            parts: list[str | None] = [None] * trainer.world_size
+            distributed.all_gather_object(parts, said)
+            said = next((part for part in parts if part), None)
+        if said is not None:  # otherwise the weights are finite and only too large for their norm
+            raise NotFiniteError(f"{said}{self._advice()}")
+
+    def _advice(self) -> str:
+        newest = next(iter(self.run.checkpoints()), None)
+        where = f"the last good checkpoint is {newest}" if newest else "no checkpoint was saved before"
+        return f"\n{where}; a smaller --model.lr or --trainer.gradient_clip_val 1 may help"
+
+
+def _describe(losses: list[Tensor], steps: list[int], module: LightningModule, step: int) -> str | None:
+    """What is not finite, None if all is."""
+    parts = []
+    at = next((i for i, loss in enumerate(losses) if not loss.isfinite()), None)
+    if at is not None:
+        parts.append(f"step {steps[at]}: the loss is {losses[at].item()}")
+    bad = [name for name, p in module.named_parameters() if p.is_floating_point() and not p.isfinite().all()]
+    if bad:
+        more = f" and {len(bad) - 1} more parameters" if len(bad) > 1 else ""
+        parts.append(f"step {step}: {bad[0]}{more} {'are' if more else 'is'} not finite")
+    return "; ".join(parts) or None

@@ -1,0 +1,1 @@
+"""Resume a run exactly where it was interrupted."""

@@ -1,0 +1,103 @@
+"""Going on with a run: which one, what has changed since, and whether there is anything left to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from litnets.errors import InputError
+from litnets.runs.folder import Run
+
+# What belongs to a place or to a command, not to the experiment.
+_NO_CHANGE = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
+_SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
+_CUT = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is cut into batches
+_LENGTH = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
+
+
+class NothingToDo(Exception):  # noqa: N818  (nothing is wrong)
+    """A run that is finished; the message says how it could go on."""
+
+
+def changes(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    """What differs between two configurations, old and new, by the dotted key."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for name in dict.fromkeys([*old, *new]):
+            if key or name not in _NO_CHANGE:
+                found |= changes(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+        return found
+    return {} if old == new else {key: (old, new)}
+
+
+def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any]) -> None:
+    """Raises InputError for a change with which a run cannot go on; `state` is where it stands."""
+    for key, (old, new) in changed.items():
+        name = key.rpartition(".")[2]
+        reason = None
+        if key in ("model.class_path", "data.class_path") or key == "model.init_args.optimizer":
+            reason = "the one knows nothing of the other"
+        elif key.startswith("data.") and name in _SPLIT:
+            reason = "it would be judged by what it has learnt from"
+        elif state["batch"] and (name in _CUT or key in ("trainer.devices", "trainer.num_nodes")):
+            reason = f"it stands in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
+        if reason:
+            raise InputError(
+                f"{key}: a run cannot go on with {new} instead of {old}: {reason}; "
+                "--init_from RUN/last.ckpt starts a new run with its weights"
+            )
+
+
+def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether the optimiser's settings or its schedule have to be made anew: any argument of a model of one's own may
+    be one of them."""
+    return any(
+        key.startswith("model.init_args.")
+        or key.removeprefix("trainer.") in _LENGTH
+        or key == "data.init_args.batch_size"
+        for key in changed
+    )
+
+
+def cuts_anew(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether epochs may have another number of steps than they had."""
+    names = {key.rpartition(".")[2] for key in changed}
+    return not names.isdisjoint(_CUT | {"accumulate_grad_batches", "devices", "num_nodes"})
+
+
+def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]], now: Any) -> str | None:
+    """Why early stopping ended the run whose checkpoint this is; None if it did not, or if it goes by other settings
+    `now`, the arguments of early stopping."""
+    settings = {key for key in changed if key.startswith(("early_stopping.", "monitor", "trainer.callbacks"))}
+    if settings - {"early_stopping.patience"}:
+        return None
+    for name, state in content["callbacks"].items():
+        if not name.startswith("EarlyStopping") or not state["stopping_reason"]:
+            continue
+        waited = state["wait_count"]
+        if EarlyStoppingReason(state["stopping_reason"]) is not EarlyStoppingReason.PATIENCE_EXHAUSTED:
+            reason = str(state["stopping_reason_message"]).removesuffix(". Signaling Trainer to stop.")
+            return f"in epoch {state['stopped_epoch'] + 1}: {reason}"
+        if waited >= now.patience:
+            return f"in epoch {state['stopped_epoch'] + 1}, after {waited} without a better {now.monitor}"
+    return None
+
+
+def check_unfinished(
+    run: Run, content: Mapping[str, Any], state: Mapping[str, Any], config: Any, stopped: str | None
+) -> None:
+    """Raises NothingToDo if the run has done what its configuration asks for, or was `stopped_early`."""
+    if config.test_after_fit and "test" not in run.read_results():
+        return
+    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
+    if epochs is not None and 0 <= epochs <= state["epoch"]:
+        raise NothingToDo(
+            f"{run.folder} is finished: {state['epoch']} of {epochs} epochs; --trainer.max_epochs N goes on"
+        )
+    if steps is not None and 0 <= steps <= content["global_step"]:
+        raise NothingToDo(
+            f"{run.folder} is finished: {content['global_step']} of {steps} steps; --trainer.max_steps N goes on"
+        )
+    if stopped is not None:
+        more = "other settings go on, such as --early_stopping.patience N"
+        raise NothingToDo(f"{run.folder} stopped early {stopped}; {more}")

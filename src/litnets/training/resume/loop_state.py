@@ -1,0 +1,133 @@
+"""What a checkpoint needs beside Lightning's content so that training goes on exactly, and how it is put back.
+
+Lightning keeps weights, optimisers, schedules, callbacks and the counters of its loops. It loses where in the epoch the
+data stood, what the training metrics had counted, gradients in the middle of an accumulation, the last validation's
+values, and the logging step (Lightning 2.6.6; issues #21938, #21857). All of it is plain data here.
+"""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torchmetrics import Metric, MetricCollection
+
+from litnets.tracking.loggers import MetricsCSV
+
+KEY = "litnets"  # of a checkpoint's content
+
+Position = tuple[int, int]
+
+
+def position(trainer: Trainer) -> Position | None:
+    """The (epoch, batch) that comes next, or None inside a batch or an epoch's end, where nothing can go on from."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    if epochs.completed == epochs.started:
+        return epochs.completed, 0
+    if epochs.processed != epochs.completed or batches.processed != batches.completed:
+        return None
+    return epochs.completed, batches.completed
+
+
+def capture(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
+    """Add to a checkpoint's content what is needed to go on at `at`. Every process has to call it."""
+    epoch, batch = at
+    own = {
+        "metrics": _metric_states(module),
+        # Between two micro-batches of an accumulation; otherwise they are cleared before they are used.
+        "gradients": {
+            name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
+        }
+        if batch % trainer.accumulate_grad_batches
+        else {},
+    }
+    every = [own]
+    if trainer.world_size > 1:
+        every = [{}] * trainer.world_size
+        torch.distributed.all_gather_object(every, own)
+    content[KEY] = {
+        "epoch": epoch,
+        "batch": batch,
+        "ranks": every,
+        "callback_metrics": {name: value.clone() for name, value in trainer.callback_metrics.items()},
+        "logged_step": _logged_step(trainer),
+        "csv": next((logger.state_dict() for logger in trainer.loggers if isinstance(logger, MetricsCSV)), {}),
+    }
+    # The counters as they are between two batches, wherever in the loop this is.
+    loop = content["loops"]["fit_loop"]
+    optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
+    batches = loop["epoch_loop.batch_progress"]["current"]
+    # The batch that is not done may have cleared the gradients already.
+    steps_begun = -(-batch // trainer.accumulate_grad_batches)
+    inside = batches["started"] > batches["completed"]
+    ahead = {"step": 0, "zero_grad": int(inside and optimizer["zero_grad"]["current"]["completed"] > steps_begun)}
+    for kind in ("total", "current"):
+        begun = epoch + (batch > 0)
+        epochs = {"ready": begun, "started": begun, "processed": epoch, "completed": epoch}
+        loop["epoch_progress"][kind].update(epochs)
+        progress = loop["epoch_loop.batch_progress"]
+        done = progress[kind]["completed"] if kind == "total" else batch
+        progress[kind].update(dict.fromkeys(("ready", "started", "processed", "completed"), done))
+        progress["is_last_batch"] = False
+        for counter in ahead:
+            steps = optimizer[counter][kind]
+            steps.update(dict.fromkeys(steps, steps["completed"] - ahead[counter]))
+
+
+def restore(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
+    """Put back what `capture` kept, when training starts: Lightning has restored its own part by then."""
+    own = state["ranks"][trainer.global_rank] if trainer.global_rank < len(state["ranks"]) else {}
+    _load_metric_states(module, own.get("metrics", {}))
+    parameters = dict(module.named_parameters())
+    for name, gradient in own.get("gradients", {}).items():
+        parameters[name].grad = gradient.to(parameters[name].device)
+    trainer.callback_metrics.update(state["callback_metrics"])
+    # As if the loops had not been restarted: a restarted one leaves out a plateau's step, or runs a validation twice.
+    loop = trainer.fit_loop
+    loop.restarting = False
+    loop.epoch_loop.restarting = state["batch"] > 0  # otherwise it would count its batches from 0
+
+
+def restore_logged_step(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put back the step of the next log, when the first batch starts: a restarted loop counts it up."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = state["logged_step"]
+
+
+def _logged_step(trainer: Trainer) -> int:
+    # The step that Lightning logs at has no public name; tests/test_resume.py compares metrics.csv row by row.
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def _metrics(module: LightningModule) -> dict[str, Metric]:
+    return {name: part for name, part in module.named_modules() if isinstance(part, Metric)}
+
+
+def _metric_states(module: LightningModule) -> dict[str, Any]:
+    """State of each metric that has seen something."""
+    if callable(update := getattr(module, "update_train_metrics", None)):
+        update()  # with the steps that are not in them yet
+    for part in module.modules():
+        if isinstance(part, MetricCollection):
+            part.items(keep_base=True)  # lets the metrics of a group, of which one is updated, share its state
+    return {
+        name: {
+            "count": metric.update_count,
+            "state": {
+                key: [v.clone() for v in value] if isinstance(value, list) else value.clone()
+                for key, value in metric.metric_state.items()
+            },
+        }
+        for name, metric in _metrics(module).items()
+        if metric.update_count
+    }
+
+
+def _load_metric_states(module: LightningModule, states: dict[str, Any]) -> None:
+    metrics = _metrics(module)
+    for name, content in states.items():
+        metric = metrics[name]
+        for key, value in content["state"].items():
+            moved = [v.to(metric.device) for v in value] if isinstance(value, list) else value.to(metric.device)
+            setattr(metric, key, moved)
+        # Without it, torchmetrics takes the metric for one that has seen nothing; there is no public way to set it.
+        metric._update_count = content["count"]

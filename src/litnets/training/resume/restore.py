@@ -1,0 +1,53 @@
+"""Resumption: puts back what a checkpoint of litnets holds, so that training goes on exactly."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from litnets.tracking.loggers import MetricsCSV
+from litnets.training.resume import loop_state, overrides
+
+
+class Resumption(Callback):
+    """The other half of `Checkpoint`; without a checkpoint it does nothing. It has to be the first of the callbacks, so
+    that the others find everything in its place.
+
+    Args:
+        optimization_changed: Whether the configuration asks for another optimisation (learning rate, schedule, length
+            ...) than the checkpoint's.
+        cut_anew: Whether it asks for epochs of another number of steps.
+        stays_stopped: Whether early stopping has ended the training for good.
+    """
+
+    def __init__(self, optimization_changed: bool = False, cut_anew: bool = False, stays_stopped: bool = False) -> None:
+        self.optimization_changed, self.cut_anew = optimization_changed, cut_anew
+        self.stays_stopped = stays_stopped
+        self._state: dict[str, Any] | None = None
+        self._old: list[dict[str, Any]] = []
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get(loop_state.KEY)
+        if trainer.state.fn != "fit" or state is None:
+            return
+        self._state = state
+        overrides.keep_patience(trainer, checkpoint, self.stays_stopped)
+        if self.optimization_changed:
+            self._old = overrides.take_schedules(checkpoint)
+        if hasattr(trainer.datamodule, "start_at"):  # type: ignore[attr-defined]
+            trainer.datamodule.start_at(state["epoch"], state["batch"])  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.load_state_dict(state["csv"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._state is not None:
+            loop_state.restore(trainer, pl_module, self._state)
+            if self.optimization_changed:
+                place = self._state["epoch"], self._state["batch"]
+                overrides.renew_optimization(trainer, pl_module, self._old, place, self.cut_anew)
+        overrides.keep_first_rates(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._state is not None:
+            loop_state.restore_logged_step(trainer, self._state)
+            self._state = None

@@ -1,0 +1,181 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litnets.data.core.class_folders import BrokenFileError, ClassFolders, read_all
+from litnets.errors import InputError
+
+
+def touch(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("")
+
+
+def listed(root: Path) -> ClassFolders:
+    return ClassFolders.listed(root, {".txt"}, "poem")
+
+
+def many(root: Path, **counts: int) -> None:
+    for where, count in counts.items():
+        touch(root, *(f"{where.replace('__', '/')}/{i:03}.txt" for i in range(count)))
+
+
+def test_one_folder_of_classes(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "b/2.txt", "b/1.TXT", "a/x/y/3.txt", "a/no.md", "a/.4.txt", ".hidden/5.txt", "a/.git/6.txt", "r.txt"
+    )
+    folders = listed(tmp_path)
+    assert folders.class_names == ["a", "b"]
+    assert [str(path.relative_to(tmp_path)) for path in folders.files] == ["a/x/y/3.txt", "b/1.TXT", "b/2.txt"]
+    assert folders.targets.tolist() == [0, 1, 1]
+    assert folders.parts == {}
+
+
+def test_a_folder_for_each_split(tmp_path: Path) -> None:
+    many(tmp_path, train__a=3, train__b=2, val__a=1, val__b=1, test__b=2)
+    folders = listed(tmp_path)
+    assert folders.class_names == ["a", "b"]
+    assert {part: folders.targets[i].tolist() for part, i in folders.parts.items()} == {
+        "train": [0, 0, 0, 1, 1],
+        "val": [0, 1],
+        "test": [1, 1],
+    }
+    splits = folders.split(0.5, 0.5, 0, None, 0)
+    assert {part: sorted(i.tolist()) for part, i in splits.items()} == {
+        part: i.tolist() for part, i in folders.parts.items()
+    }
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    many(tmp_path, car=2, train=2)
+    assert listed(tmp_path).class_names == ["car", "train"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes"),
+    [
+        ({}, (24, 8, 8)),
+        ({"train": 40}, (24, 8, 8)),
+        ({"train": 40, "test": 6}, (32, 8, 6)),
+        ({"train": 40, "val": 6}, (32, 6, 8)),
+        ({"train": 40, "val": 6, "test": 4}, (40, 6, 4)),
+    ],
+)
+def test_what_has_no_folder_is_cut_from_the_rest(
+    tmp_path: Path, parts: dict[str, int], sizes: tuple[int, int, int]
+) -> None:
+    for part, size in (parts or {".": 40}).items():
+        for name in ("a", "b"):
+            touch(tmp_path, *(f"{part}/{name}/{i:02}.txt" for i in range(size // 2)))
+    folders = listed(tmp_path)
+    splits = folders.split(0.2, 0.2, 0, None, 0)
+    assert tuple(len(splits[part]) for part in ("train", "val", "test")) == sizes
+    assert sorted(torch.cat(list(splits.values())).tolist()) == list(range(len(folders.files)))
+    for split in splits.values():
+        assert folders.targets[split].bincount().tolist() == [len(split) // 2] * 2
+    for part in ("val", "test"):
+        if part in parts:
+            assert all(f"/{part}/" in str(folders.files[i]) for i in splits[part])
+
+
+def test_folds(tmp_path: Path) -> None:
+    many(tmp_path / "one", a=15, b=15)
+    many(tmp_path / "two", train__a=10, train__b=10, val__a=5, val__b=5, test__a=2, test__b=2)
+    one, two = listed(tmp_path / "one"), listed(tmp_path / "two")
+    assert sorted(torch.cat([one.split(0.1, 0.2, 0, 5, fold)["test"] for fold in range(5)]).tolist()) == list(range(30))
+    folds = [two.split(0.1, 0.2, 0, 5, fold) for fold in range(5)]
+    assert sorted(torch.cat([splits["val"] for splits in folds]).tolist()) == list(range(30))
+    assert all(splits["test"].tolist() == [30, 31, 32, 33] for splits in folds)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ((), r"expected at least two folders, one a class, found none"),
+        (("1.txt",), "found none"),
+        (("a/1.txt",), "found only a"),
+        (("a/1.txt", "b/1.md"), r"/b: no poem in it \(\.txt\); put some there or remove the folder"),
+        (("train/a/1.txt", "train/b/1.txt", "test/a/1.txt", "test/c/1.txt"), r"test/c: .*train has no class 'c'"),
+        (("train/a/1.txt", "train/b/1.txt", "val/a/1.md"), r"val/a: no poem in it"),
+        (("train/a/1.txt", "train/b/1.txt", "val/1.txt"), r"val: no class in it"),
+        (("train/a/1.txt", "train/b/1.txt", "valid/a/1.txt"), r"beside it valid: expected train, val and test only"),
+        (("test/a/1.txt", "val/b/1.txt"), r"has test, val, but no train/"),
+    ],
+)
+def test_folders_that_are_of_no_use(tmp_path: Path, paths: tuple[str, ...], message: str) -> None:
+    touch(tmp_path, *paths)
+    with pytest.raises(InputError, match=message):
+        listed(tmp_path)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "file")
+    with pytest.raises(InputError, match=r"nowhere is not there; give --data.root"):
+        listed(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        listed(tmp_path / "file")
+
+
+@pytest.mark.parametrize("function", ["os.scandir", "os.walk"])
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    many(tmp_path, a=2, b=2)
+    scan, secret = os.scandir, tmp_path / "b"
+
+    def refused(path: Any) -> Any:
+        if Path(path) in ((tmp_path,) if function == "os.scandir" else (secret,)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)  # os.walk calls it too; for root no folder is unreadable
+    with pytest.raises(InputError, match=r"the folder cannot be read: .*Permission denied"):
+        listed(tmp_path)
+
+
+def test_one_file_in_a_class_cannot_be_split(tmp_path: Path) -> None:
+    many(tmp_path / "one", a=9, b=1)
+    with pytest.raises(InputError, match="class 'b' has a single file"):
+        listed(tmp_path / "one").split(0.2, 0.2, 0, None, 0)
+    with pytest.raises(InputError, match="class 'b' has a single file"):
+        listed(tmp_path / "one").split(0.2, 0.2, 0, 3, 0)
+    many(tmp_path / "two", train__a=9, train__b=1, val__a=1, test__a=1)
+    assert len(listed(tmp_path / "two").split(0.2, 0.2, 0, None, 0)["train"]) == 10
+
+
+def test_a_class_with_nothing_left_to_train_on_is_named(tmp_path: Path) -> None:
+    many(tmp_path, a=9, b=3)
+    folders = listed(tmp_path)
+    splits = {"train": torch.tensor([0, 1, 9]), "val": torch.tensor([2, 10]), "test": torch.tensor([11])}
+    broken = torch.zeros(12, dtype=torch.bool)
+    broken[[1, 10]] = True
+    left = folders.without(broken, splits)
+    assert {part: i.tolist() for part, i in left.items()} == {"train": [0, 9], "val": [2], "test": [11]}
+    broken[9] = True
+    with pytest.raises(InputError, match="class 'b' has no file in the training split"):
+        folders.without(broken, splits)
+
+
+def read(index: int) -> int:
+    if index % 3 == 1:
+        raise BrokenFileError(f"odd {index}")
+    return index
+
+
+def test_broken_files_are_named_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [Path(f"f{i}") for i in range(20)]
+    with pytest.raises(
+        InputError, match=r"^7 of 20 poems cannot be read; .*skip_broken true\n  f1: odd 1\n  f4: odd 4\n"
+    ):
+        read_all(files, read, False, "poem")
+    results, broken = read_all(files, read, True, "poem")
+    assert results == [None if i % 3 == 1 else i for i in range(20)]
+    assert broken.tolist() == [i % 3 == 1 for i in range(20)]
+    assert "7 of 20 poems cannot be read, left out:\n  f1: odd 1\n" in (said := capsys.readouterr().out)
+    with pytest.raises(InputError, match=r"^2 of 2 poems cannot be read, and none is left\n  f1: odd 1\n  f4: odd 4$"):
+        read_all([Path("f1"), Path("f4")], lambda i: read(3 * i + 1), True, "poem")
+    assert "f13" in said
+    assert "f16" not in said
+    assert "and 2 more" in said

@@ -1,0 +1,286 @@
+import hashlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litnets.data.core import download as module
+from litnets.data.core.download import download, md5_of
+from litnets.errors import InputError
+
+CONTENT = bytes(range(256)) * 10_000  # 2.5 MB: more than a block
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT under every name, well or badly: the folder in the address says how."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[str] = []
+        self.closing = threading.Event()
+
+    def url(self, how: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{how}/data.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        how = self.path.split("/")[1]
+        self.server.requests.append(how)
+        getattr(self, how)()
+
+    def good(self) -> None:
+        self.answer(CONTENT)
+
+    def slow(self) -> None:
+        self.server.closing.wait(0.5)
+        self.answer(CONTENT)
+
+    def wrong(self) -> None:
+        self.answer(b"<html>sign in to use this network</html>")
+
+    def missing(self) -> None:
+        self.send_error(404)
+
+    def broken(self) -> None:
+        self.send_error(500)
+
+    def cut(self) -> None:
+        self.answer(CONTENT[: len(CONTENT) // 2], length=len(CONTENT))
+
+    def cut_chunk(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"ffff\r\nand no more")
+
+    def nonsense(self) -> None:
+        self.wfile.write(b"this is no HTTP\r\n\r\n")
+
+    def silent(self) -> None:
+        self.server.closing.wait(10)
+
+    def stalled(self) -> None:
+        self.answer(CONTENT[:1000], length=len(CONTENT))
+        self.wfile.flush()
+        self.server.closing.wait(10)
+
+    def answer(self, content: bytes, length: int | None = None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(length or len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.closing.set()
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some" / "raw" / "data.gz"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def assert_nothing_but_a_lock(path: Path) -> None:
+    assert set(names(path.parent)) <= {".data.gz.lock"}
+
+
+@pytest.mark.parametrize("content", [b"", b"some", CONTENT], ids=["empty", "short", "long"])
+def test_md5(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert md5_of(tmp_path / "file") == hashlib.md5(content).hexdigest()
+
+
+def test_a_file_is_fetched_once_and_nothing_else_is_left(server: Server, path: Path) -> None:
+    for _ in range(2):
+        download([server.url("good")], path, MD5)
+        assert path.read_bytes() == CONTENT
+        assert names(path.parent) == ["data.gz"]
+    assert server.requests == ["good"]
+
+
+def test_it_may_be_read_by_those_who_may_read_any_new_file(server: Server, path: Path) -> None:
+    download([server.url("good")], path, MD5)
+    (path.parent / "new").touch()
+    assert path.stat().st_mode == (path.parent / "new").stat().st_mode
+
+
+def test_a_file_that_is_there_is_left_alone(server: Server, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    download([server.url("good")], path, MD5)
+    assert (path.read_bytes(), server.requests, names(path.parent)) == (b"mine", [], ["data.gz"])
+
+
+FAILURES = {
+    "wrong": "MD5",
+    "missing": "Not Found",
+    "broken": "Internal Server Error",
+    "cut": "MD5|IncompleteRead",  # by the version of Python
+    "cut_chunk": "IncompleteRead",
+    "nonsense": "this is no HTTP",
+    "silent": "timed out",
+    "stalled": "timed out",
+    "refused": "refused",
+}
+
+
+def address(server: Server, how: str) -> str:
+    """An address of the server, or one where nobody listens."""
+    if how != "refused":
+        return server.url(how)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"http://127.0.0.1:{closed.getsockname()[1]}/data.gz"
+
+
+@pytest.mark.parametrize(("how", "said"), FAILURES.items(), ids=FAILURES)
+def test_a_failure_is_said_and_leaves_nothing(
+    server: Server, path: Path, how: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT", 0.3)
+    url = address(server, how)
+    with pytest.raises(InputError, match=said) as caught:
+        download([url], path, MD5)
+    assert_nothing_but_a_lock(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert url in message
+    assert "by hand" in message
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_the_next_address_is_tried(server: Server, path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT", 0.3)
+    download([address(server, how), server.url("good"), server.url("missing")], path, MD5)
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["data.gz"]
+    assert server.requests[-1] == "good"  # and no further
+
+
+def test_all_that_failed_is_said(server: Server, path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing/data.gz: Not Found; .*wrong/data.gz gave a file with the MD5"):
+        download([server.url("missing"), server.url("wrong")], path, MD5)
+    assert server.requests == ["missing", "wrong"]
+
+
+def test_after_a_failure_it_can_be_tried_again(server: Server, path: Path) -> None:
+    with pytest.raises(InputError):
+        download([server.url("missing")], path, MD5)
+    download([server.url("good")], path, MD5)
+    assert names(path.parent) == ["data.gz"]
+
+
+@pytest.mark.parametrize("where", [".", ".."], ids=["its folder is a file", "a folder above is a file"])
+def test_a_folder_that_cannot_be_written_is_named(server: Server, path: Path, where: str) -> None:
+    # Not by taking rights away: tests may run as root, who has them all.
+    blocked = (path.parent / where).resolve()
+    blocked.parent.mkdir(parents=True, exist_ok=True)
+    blocked.write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be written") as caught:
+        download([server.url("good")], path, MD5)
+    assert str(path.parent) in str(caught.value)
+    assert server.requests == []
+
+
+def test_a_full_disk_is_said(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        download([server.url("good")], path, MD5)
+    assert_nothing_but_a_lock(path)
+
+
+def test_an_interrupt_is_passed_on_and_leaves_nothing(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> str:
+        assert path.read_bytes() == CONTENT  # it has come this far
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(module, "md5_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            download([server.url("good")], path, MD5)
+    assert_nothing_but_a_lock(path)
+    download([server.url("good")], path, MD5)  # the lock is free again
+    assert names(path.parent) == ["data.gz"]
+
+
+# A process that says when it has imported, then downloads when told. The file is loaded by its path, since the package
+# imports torch, which takes seconds.
+PROCESS = """
+import importlib.util, pathlib, sys
+spec = importlib.util.spec_from_file_location("download", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print("ready", flush=True)
+input()
+module.download([sys.argv[2]], pathlib.Path(sys.argv[3]), sys.argv[4])
+"""
+
+
+def start(url: str, path: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROCESS, str(module.__file__), url, str(path), MD5]
+    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_of_two_processes_at_once_one_downloads(server: Server, path: Path) -> None:
+    processes = [start(server.url("slow"), path) for _ in range(2)]
+    for process in processes:
+        go(process)
+    for process in processes:
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert server.requests == ["slow"]
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["data.gz"]
+
+
+def test_what_a_killed_process_leaves_is_no_hindrance(server: Server, path: Path) -> None:
+    with start(server.url("stalled"), path) as process:
+        go(process)
+        while not list(path.parent.glob(".data.gz.part")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not path.exists()
+    (path.parent / ".data.gz.part").write_bytes(CONTENT + b"longer than what comes")
+    download([server.url("good")], path, MD5)
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["data.gz"]

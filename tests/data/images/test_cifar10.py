@@ -1,0 +1,194 @@
+import hashlib
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from litnets.data import CIFAR10
+from litnets.errors import InputError
+from tests.helpers.tiny_images import (
+    FOLDER,
+    cifar10_names,
+    learnable_colours,
+    pack_cifar10,
+    python2_pickle,
+    write_cifar10,
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_cifar10(tmp_path, monkeypatch)
+    monkeypatch.setattr(datasets.CIFAR10, "url", "file:///nowhere")
+    return tmp_path
+
+
+def ready(folder: Path, **arguments: Any) -> CIFAR10:
+    data = CIFAR10(str(folder), **arguments)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def believe(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> None:
+    """Write a file, with its checksum in place of torchvision's."""
+    path.write_bytes(content)
+    for part in ("train_list", "test_list"):
+        patched = [
+            [name, hashlib.md5(content).hexdigest() if name == path.name else md5]
+            for name, md5 in getattr(datasets.CIFAR10, part)
+        ]
+        monkeypatch.setattr(datasets.CIFAR10, part, patched)
+
+
+def test_splits_are_those_of_the_files(files: Path) -> None:
+    splits = ready(files).splits
+    assert [len(splits[name]) for name in ("train", "val", "test")] == [108, 12, 60]
+    assert sorted(splits["train"].indices.tolist() + splits["val"].indices.tolist()) == list(range(120))
+    images, labels = (np.concatenate(x) for x in zip(*(learnable_colours(24, seed) for seed in range(5)), strict=True))
+    assert (splits["train"].inputs.numpy() == images).all()
+    assert (splits["train"].targets.numpy() == labels).all()
+    images, labels = learnable_colours(60, 5)
+    inputs, targets = splits["test"][torch.arange(60)]
+    assert (inputs.numpy() == images).all()
+    assert (targets.numpy() == labels).all()
+
+
+def test_it_reads_what_python_reads(files: Path) -> None:
+    """The files that tests write are as Python's own loader wants them, by the recipe on the set's page."""
+    content = (files / FOLDER / "test_batch").read_bytes()
+    theirs = pickle.loads(content, encoding="bytes")
+    test = ready(files).splits["test"]
+    assert (test.inputs.flatten(1).numpy() == theirs[b"data"]).all()
+    assert test.targets.tolist() == theirs[b"labels"]
+
+
+@pytest.mark.parametrize("arguments", [{"val_size": 50}, {"num_folds": 4, "fold": 2}])
+def test_the_official_test_split_is_left_as_it_is(files: Path, arguments: dict[str, int]) -> None:
+    inputs, _ = ready(files, **arguments).splits["test"][torch.arange(60)]
+    assert (inputs.numpy() == learnable_colours(60, 5)[0]).all()
+
+
+def test_folds_partition_training_and_validation(files: Path) -> None:
+    folds = [ready(files, num_folds=5, fold=fold).splits["val"].indices for fold in range(5)]
+    assert sorted(torch.cat(folds).tolist()) == list(range(120))
+
+
+def test_statistics_are_of_the_training_split_alone(files: Path) -> None:
+    data = ready(files, val_size=60)
+    train = data.splits["train"].inputs[data.splits["train"].indices].double()
+    assert data.mean == pytest.approx(train.mean((0, 2, 3)).tolist(), rel=1e-9)
+    assert data.std == pytest.approx(train.std((0, 2, 3), correction=0).tolist(), rel=1e-9)
+
+
+def test_it_is_downloaded_extracted_and_read(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ready(files).splits
+    pack_cifar10(files, tmp_path / "away.tar.gz", monkeypatch)
+    new = tmp_path / "new"
+    data = ready(new).splits
+    assert torch.equal(data["train"].inputs, before["train"].inputs)
+    assert {path.name for path in (new / FOLDER).iterdir()} - {".extract.lock"} == set(cifar10_names())
+    times = {path: path.stat().st_mtime_ns for path in new.rglob("*")}
+    (tmp_path / "away.tar.gz").unlink()
+    ready(new)  # a second time nothing is fetched or written
+    assert {path: path.stat().st_mtime_ns for path in new.rglob("*")} == times
+
+
+def test_only_the_files_that_belong_to_it_are_extracted(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "evil").write_text("x")
+    with tarfile.open(tmp_path / "away.tar.gz", "w:gz") as tar:
+        for name in ("../evil", f"{FOLDER}/../../evil", "/evil", f"{FOLDER}/more"):
+            tar.add(tmp_path / "evil", name)
+        tar.add(files / FOLDER, FOLDER)
+    monkeypatch.setattr(datasets.CIFAR10, "url", (tmp_path / "away.tar.gz").as_uri())
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5((tmp_path / "away.tar.gz").read_bytes()).hexdigest())
+    ready(tmp_path / "a" / "b")
+    written = {str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    wanted = {f"b/{FOLDER}/{name}" for name in cifar10_names()} | {"b/cifar-10-python.tar.gz"}
+    assert {path for path in written if not path.endswith(".lock")} == wanted
+    assert not Path("/evil").exists()
+
+
+def test_an_archive_without_the_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_text("x")
+    with tarfile.open(tmp_path / "away.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "x", "x")
+    monkeypatch.setattr(datasets.CIFAR10, "url", (tmp_path / "away.tar.gz").as_uri())
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5((tmp_path / "away.tar.gz").read_bytes()).hexdigest())
+    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz cannot be extracted.*data_batch_1"):
+        ready(tmp_path / "new")
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"", lambda content: b"<html>"])
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch"])
+def test_a_broken_file_is_named(files: Path, name: str, damage: Any) -> None:
+    path = files / FOLDER / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"is broken: its MD5 is \w+, expected \w+; delete the folder") as caught:
+        ready(files)
+    assert str(path) in str(caught.value)
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return print, ("executed",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(Evil(), 2), r"it wants (builtins|__builtin__)\.print, which is no part of an array"),
+        (b"cnumpy\nload\n.", r"it wants numpy\.load"),
+        (b"\x80\x02}.", "cannot be read"),
+        (b"", "cannot be read"),
+        (b"\x80\x02}q", "cannot be read"),
+        (python2_pickle({b"labels": [1, 2], b"data": np.zeros((3, 3072), np.uint8)}), r"is broken: uint8 \(3, 3072\)"),
+        (python2_pickle({b"labels": [1], b"data": np.zeros((1, 3072), np.int64)}), "is broken: int64"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_named_and_nothing_of_it_is_called(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    believe(monkeypatch, files / FOLDER / "data_batch_2", content)
+    with pytest.raises(InputError, match=message) as caught:
+        ready(files)
+    assert str(files / FOLDER / "data_batch_2") in str(caught.value)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_a_missing_file_that_cannot_be_had_is_named(files: Path) -> None:
+    (files / FOLDER / "data_batch_5").unlink()
+    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz is not there and could not be downloaded"):
+        ready(files)
+    with pytest.raises(InputError, match=r"data_batch_5 cannot be read"):
+        CIFAR10(str(files)).setup()
+
+
+def test_the_classes_are_torchvisions(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = python2_pickle({b"label_names": [name.encode() for name in CIFAR10.class_names]})
+    (files / FOLDER / "batches.meta").write_bytes(meta)
+    monkeypatch.setitem(datasets.CIFAR10.meta, "md5", hashlib.md5(meta).hexdigest())
+    theirs = datasets.CIFAR10(str(files), train=False)
+    assert list(theirs.classes) == CIFAR10.class_names
+    assert (theirs.data.transpose(0, 3, 1, 2) == ready(files).splits["test"].inputs.numpy()).all()
+
+
+@pytest.mark.slow
+def test_the_real_data() -> None:
+    folder = os.environ.get("LITNETS_TEST_DATA")
+    if folder is None or not (Path(folder) / FOLDER).exists():
+        pytest.skip("LITNETS_TEST_DATA, the folder of the real files, is not set or has no CIFAR-10")
+    data = ready(Path(folder))
+    assert [len(data.splits[name]) for name in ("train", "val", "test")] == [45000, 5000, 10000]
+    # As known from many a tutorial, of the 50,000.
+    assert [mean / 255 for mean in data.mean] == pytest.approx([0.4914, 0.4822, 0.4465], abs=2e-3)
+    assert [std / 255 for std in data.std] == pytest.approx([0.2470, 0.2435, 0.2616], abs=2e-3)
+    assert data.splits["test"].targets.bincount().tolist() == [1000] * 10

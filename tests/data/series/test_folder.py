@@ -1,0 +1,151 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from litnets.data import SeriesFolder
+from litnets.errors import InputError
+from tests.helpers.tiny_series import waves, write_series, write_series_folder
+
+
+def ready(root: Path, **given: object) -> SeriesFolder:
+    module = SeriesFolder(str(root), **given)  # type: ignore[arg-type]
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def test_series_are_those_of_the_files(tmp_path: Path) -> None:
+    series = write_series_folder(tmp_path)
+    module = ready(tmp_path, batch_size=5)
+    assert module.class_names == ["fast", "slow"]
+    assert module.num_classes == 2
+    assert module.input_shape == (None, 2)
+    train = [series[i][0] for i in module.splits["train"].indices.tolist()]
+    mean, std = np.concatenate(train).mean(0), np.concatenate(train).std(0)
+    seen = 0
+    for split in ("train", "val", "test"):
+        part = module.splits[split]
+        loader = getattr(module, f"{split}_dataloader")()
+        for chosen, batch in zip(loader.batch_sampler, loader, strict=True):
+            (values, lengths), targets = module.on_after_batch_transfer(batch, 0)
+            assert values.shape[1] == lengths.max()
+            for number, index in enumerate(part.indices[chosen].tolist()):
+                expected, name = series[index]
+                assert lengths[number] == len(expected)
+                np.testing.assert_allclose(values[number, : len(expected)], (expected - mean) / std, atol=1e-5)
+                assert not values[number, len(expected) :].any()
+                assert module.class_names[targets[number]] == name
+                seen += 1
+    assert seen == len(series)
+
+
+def test_the_scale_is_of_the_training_split_alone_and_kept(tmp_path: Path) -> None:
+    series = write_series_folder(tmp_path)
+    module = ready(tmp_path)
+    for split in ("val", "test"):
+        for index in module.splits[split].indices.tolist():
+            _, name = series[index]
+            write_series(tmp_path / name / f"{index % 12:02}.csv", 1e4 * waves(8, 2), ("x", "y"), time=None)
+    again = ready(tmp_path)
+    assert again.state_dict() == module.state_dict()
+    other = SeriesFolder(str(tmp_path))
+    state = {"channel_names": ["x", "y"], "channel_mean": [1.0, 2.0], "channel_std": [3.0, 4.0]}
+    other.load_state_dict({**state, "class_names": other.class_names})
+    other.setup()
+    assert other.state_dict()["channel_std"] == [3.0, 4.0]
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    state = ready(tmp_path).state_dict()
+    first = sorted(tmp_path.iterdir())[0]
+    first.rename(tmp_path / "zebra")
+    with pytest.raises(InputError, match="zebra"):
+        SeriesFolder(str(tmp_path)).load_state_dict(state)
+
+
+def test_splits_are_stratified_and_folds_partition(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    for split in ready(tmp_path, val_size=0.25, test_size=0.25).splits.values():
+        counts = split.targets[split.indices].bincount()
+        assert counts[0] == counts[1] > 0
+    held_out = [ready(tmp_path, num_folds=4, fold=fold).splits["test"].indices for fold in range(4)]
+    assert sorted(torch.cat(held_out).tolist()) == list(range(24))
+
+
+def test_channels_are_taken_by_name(tmp_path: Path) -> None:
+    series = write_series_folder(tmp_path)
+    swapped = series[13][0][:, ::-1]
+    write_series(tmp_path / "slow" / "01.csv", swapped, ("y", "x"), time=None)
+    module = ready(tmp_path)
+    (values, lengths), _ = _sample(module, 13)
+    np.testing.assert_allclose(values, series[13][0], rtol=1e-6)
+    assert lengths == len(swapped)
+
+
+def _sample(module: SeriesFolder, index: int) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+    for split in module.splits.values():
+        where = (split.indices == index).nonzero()
+        if len(where):
+            sample: tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor] = split[int(where)]  # type: ignore[assignment]
+            return sample
+    raise AssertionError(index)
+
+
+def test_a_time_column_is_no_channel(tmp_path: Path) -> None:
+    for name in "ab":
+        for number in range(4):
+            write_series(tmp_path / name / f"{number}.csv", waves(6, 2), ("x", "y"))
+    assert ready(tmp_path, time_column="date").input_shape == (None, 2)
+    assert ready(tmp_path, time_column="date", channels=["y"]).input_shape == (None, 1)
+
+
+def test_hidden_files_and_folders_are_left_alone(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "fast" / ".hidden.csv").write_text("no series")
+    (tmp_path / "notes.txt").write_text("no class")
+    module = ready(tmp_path)
+    assert module.class_names == ["fast", "slow"]
+    assert sum(map(len, module.splits.values())) == 24
+
+
+def test_a_suffix_may_be_in_capitals_and_a_series_in_a_folder_of_its_class(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    first, second, *_ = sorted((tmp_path / "fast").iterdir())
+    first.rename(first.with_suffix(".CSV"))
+    (tmp_path / "fast" / "more").mkdir()
+    second.rename(tmp_path / "fast" / "more" / second.name)
+    assert sum(map(len, ready(tmp_path).splits.values())) == 24
+
+
+def test_a_class_without_a_series_to_train_on_is_named(tmp_path: Path) -> None:
+    write_series_folder(tmp_path)
+    for number in range(2):
+        write_series(tmp_path / "rare" / f"{number}.csv", waves(6, 2), ("x", "y"), time=None)
+    with pytest.raises(InputError, match="class 'rare' has no series in the training split"):
+        ready(tmp_path, val_size=0.4, test_size=0.5)
+
+
+def test_what_a_person_can_get_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none: no such folder; expected one folder a class"):
+        ready(tmp_path / "none")
+    (tmp_path / "one").mkdir()
+    with pytest.raises(InputError, match=r"expected one folder a class, at least two, found 1"):
+        ready(tmp_path)
+    write_series_folder(tmp_path)
+    with pytest.raises(InputError, match=r"one: a class needs at least two series.*found 0 CSV files"):
+        ready(tmp_path)
+    write_series(tmp_path / "one" / "1.csv", waves(6, 2), ("x", "y"), time=None)
+    with pytest.raises(InputError, match=r"one: a class needs at least two series.*found 1 CSV files"):
+        ready(tmp_path)
+    write_series(tmp_path / "one" / "2.csv", waves(6, 2), ("x", "z"), time=None)
+    with pytest.raises(InputError, match=r"2.csv: no column 'y' \(there are: x, z\)"):
+        ready(tmp_path)
+    values = waves(6, 2)
+    values[4, 1] = np.nan
+    write_series(tmp_path / "one" / "2.csv", values, ("x", "y"), time=None)
+    with pytest.raises(InputError, match=r"2.csv, line 6, column 'y': expected a number, got 'nan'"):
+        ready(tmp_path)

@@ -1,0 +1,106 @@
+"""Texts on their way through a run: grouped where they are judged, in their order where they are predicted."""
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from litnets import RNNClassifier, TextFiles
+from litnets.__main__ import main
+from litnets.errors import InputError
+from tests.helpers.tiny_text import rows, write_texts
+
+SMALL = ["--trainer.max_epochs", "3", "--trainer.precision", "32-true"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["RNNClassifier", "--model.hidden_size", "8"],
+        ["CNN1dClassifier", "--model.widths", "[8]"],
+        ["TransformerClassifier", "--model.hidden_size", "8"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_predictions_come_in_the_order_of_the_samples(
+    model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_texts(tmp_path / "t.csv", rows())
+    data = ["--data", "TextFiles", "--data.path", str(path), "--data.eval_batch_size", "7", "--data.batch_size", "16"]
+    assert main(["fit", "--model", *model, *data, "--model.lr", "0.03", *SMALL]) == 0
+    (run,) = next(Path("checkpoints").iterdir()).iterdir()
+    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
+    assert capsys.readouterr().err == ""
+    with (run / "predictions.csv").open() as file:
+        found = list(csv.DictReader(file))
+
+    import litnets
+
+    net = getattr(litnets, model[0]).load_from_checkpoint(run / "best.ckpt", weights_only=True).eval()
+    test = TextFiles(str(path))
+    test.setup()
+    assert len(found) == len(test.splits["test"])
+    for i, row in enumerate(found):
+        (tokens, length), _ = test.splits["test"][torch.tensor(i)]
+        probabilities = net((tokens[None].long(), length[None])).softmax(1)[0]
+        assert int(row["index"]) == i
+        assert row["prediction"] == "abc"[int(probabilities.argmax())]
+        assert [float(row[f"probability_{name}"]) for name in "abc"] == pytest.approx(probabilities.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["MLPClassifier", "CNNClassifier"])
+def test_a_network_that_does_not_fit_says_what_does(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_texts(tmp_path / "t.csv", rows())
+    assert main(["fit", "--model", model, "--data", "TextFiles", "--data.path", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"litnets: {model} reads ")
+    assert said.endswith("one input of these data is a text (any): an RNN, a CNN1d or a Transformer fits\n")
+
+
+def test_bad_input_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_bytes(b"text,label\nok,a\ncaf\xe9,b\n")
+    command = ["fit", "--model", "RNNClassifier", "--data", "TextFiles", "--data.path", str(tmp_path / "t.csv")]
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        f"litnets: {tmp_path}/t.csv, line 3: not UTF-8 at byte 19 (0xe9); save it as UTF-8\n"
+    )
+
+
+def test_a_checkpoint_reads_texts_as_in_training(tmp_path: Path) -> None:
+    path = write_texts(tmp_path / "t.csv", rows())
+    data = ["--data", "TextFiles", "--data.path", str(path)]
+    assert main(["fit", "--model", "RNNClassifier", "--model.hidden_size", "8", *data, *SMALL]) == 0
+    (run,) = next(Path("checkpoints").iterdir()).iterdir()
+    content = torch.load(run / "best.ckpt", weights_only=True)
+    trained = TextFiles(str(path))
+    trained.setup()
+    assert content["TextFiles"] == trained.state_dict()
+    assert (
+        content["hyper_parameters"]["vocab_size"]
+        == trained.vocab_size
+        == len(content["TextFiles"]["vocabulary"]["tokens"])
+    )
+    model = RNNClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
+    assert model.class_names == trained.class_names
+
+
+def test_tokens_are_dropped_in_training_only(tmp_path: Path) -> None:
+    data = TextFiles(str(write_texts(tmp_path / "t.csv", rows(600))), batch_size=600, token_dropout=0.25, min_count=1)
+    data.setup()
+    batch: Any = next(iter(data.train_dataloader()))
+    (before, lengths), _ = batch
+    for training in (False, True):
+        data.trainer = SimpleNamespace(training=training)  # type: ignore[assignment]
+        (after, _), _ = data.on_after_batch_transfer(batch, 0)
+        inside = torch.arange(after.shape[1]) < lengths[:, None]
+        assert (after[~inside] == 0).all()
+        changed = after[inside] != before[inside]
+        assert (after[inside][changed] == 1).all()
+        assert changed.float().mean().item() == pytest.approx(0.25 if training else 0, abs=0.03)
+    with pytest.raises(InputError, match="token_dropout"):
+        TextFiles("t.csv", token_dropout=1.0)

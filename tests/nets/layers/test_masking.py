@@ -1,0 +1,34 @@
+import torch
+
+from litnets.nets.layers.masking import as_steps, inside, pool_steps
+
+LENGTHS = torch.tensor([5, 1, 7, 3])
+
+
+def test_an_image_is_read_row_by_row():
+    image = torch.arange(2 * 3 * 5 * 4).view(2, 3, 5, 4)
+    rows = as_steps(image)
+    assert rows.shape == (2, 5, 12)
+    assert rows[1, 4, 4 * 2 + 3] == image[1, 2, 4, 3]
+    sequence = torch.zeros(2, 5, 4)
+    assert as_steps(sequence) is sequence
+
+
+def test_which_steps_are_there():
+    x = torch.zeros(4, 7, 2)
+    assert inside(x, LENGTHS).tolist() == [[t < n for t in range(7)] for n in (5, 1, 7, 3)]
+    assert inside(x, None).all()
+
+
+def test_pooling_of_each_sequence_alone():
+    x = torch.randn(4, 7, 2) - 5  # so that a zero in the padding would be the maximum
+    mask = inside(x, LENGTHS)
+    x[~mask] = torch.nan
+    for how, alone in {
+        "mean": lambda s: s.mean(0),
+        "max": lambda s: s.max(0).values,
+        "first": lambda s: s[0],
+        "last": lambda s: s[-1],
+    }.items():
+        expected = torch.stack([alone(row[:n]) for row, n in zip(x, LENGTHS, strict=True)])
+        torch.testing.assert_close(pool_steps(x, mask, how), expected)

@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from litnets.runs.results import best_of, print_results, summarize
+
+METRICS = {
+    "test/loss": 0.25,
+    "test/f1": 0.5,
+    "test/precision/shirt": 0.75,
+    "test/f1/shirt": 1.0,
+    "test/f1/coat/long": 0.125,
+}
+
+
+def test_whole_and_classes():
+    whole, classes = summarize(METRICS)
+    assert whole == {"loss": 0.25, "f1": 0.5}
+    assert classes == {"shirt": {"precision": 0.75, "f1": 1.0}, "coat/long": {"f1": 0.125}}
+
+
+def test_a_name_without_split():
+    assert summarize({"loss": 1}) == ({"loss": 1.0}, {})
+
+
+def test_numbers_are_plain():
+    assert type(summarize({"test/loss": torch.tensor(1.0)})[0]["loss"]) is float
+
+
+def rows(capsys):
+    return [line.split() for line in capsys.readouterr().out.splitlines() if line.split()]
+
+
+def test_the_table(capsys):
+    print_results(
+        "test of it", {"test/loss": 0.25, "test/f1/a": 0.5, "test/f1/b": 1, "test/recall/a": 0, "test/recall/b": 1}
+    )
+    shown = rows(capsys)
+    assert shown[0] == ["test", "of", "it"]
+    for row in (["loss", "0.2500"], ["class", "f1", "recall"], ["a", "0.5000", "0.0000"], ["b", "1.0000", "1.0000"]):
+        assert row in shown
+
+
+def test_many_classes_are_not_printed(capsys):
+    print_results("test", {f"test/f1/{i}": 0.5 for i in range(21)})
+    assert not any("class" in row for row in rows(capsys))
+
+
+@pytest.mark.parametrize(
+    ("results", "line"),
+    [
+        (
+            {
+                "best": {"monitor": "val/loss", "score": 0.12345, "epoch": 3},
+                "epochs": 5,
+                "seconds": 61.25,
+                "samples_per_second": 12345,
+            },
+            "best val/loss 0.1235 in epoch 3; 5 epochs in 61.2 s, 12,345 samples/s",
+        ),
+        (
+            {"best": None, "epochs": 1, "seconds": 0.5, "samples_per_second": None},
+            "no validation score; 1 epochs in 0.5 s",
+        ),
+        ({"epochs": 1, "seconds": 0.5}, "no validation score; 1 epochs in 0.5 s"),
+    ],
+)
+def test_one_line(results, line):
+    assert best_of(results) == line
+
+
+def test_names_of_classes_are_no_markup(capsys):
+    print_results("test of [it]", {"test/loss": 0.25, "test/f1/[/INST]": 0.5, "test/f1/[unk]": 1})
+    shown = rows(capsys)
+    assert ["[/INST]", "0.5000"] in shown
+    assert ["[unk]", "1.0000"] in shown

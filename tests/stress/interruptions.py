@@ -1,0 +1,291 @@
+"""Runs that are stopped and gone on with, held against the same run that was never stopped.
+
+    python -m tests.stress.interruptions            # the whole matrix: 4 ways of stopping x 5 batches x each case
+    python -m tests.stress.interruptions --every 2 --cases mlp,cnn
+
+Each interruption is a process of its own (a fork of this one, which has imported everything): it is stopped at a batch
+by SIGKILL, SIGTERM, SIGINT or an exception, and gone on with by `litnets resume`. Then weights, optimiser, schedule,
+metrics.csv and test results must be equal to the last bit.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+
+from litnets.__main__ import main
+from litnets.data import Digits, TextFiles  # noqa: F401  (imported before the fork)
+from litnets.data.core import base
+from litnets.tasks import Task
+from litnets.training.checkpoints import saving
+from litnets.training.resume import loop_state
+from tests.helpers.tiny_text import rows, write_texts
+
+COMMON = ["--trainer.max_epochs", "3", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "3"]
+COMMON += ["--figures", "false"]
+MLP = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[16]", "--model.dropout", "0.3"]
+NORM = ["--model.batch_norm", "true"]
+DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--model.lr", "0.01"]
+ONE_CYCLE = ["--model.lr_scheduler", "OneCycleLR"]
+PLATEAU = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args", "{patience: 0, factor: 0.5}"]
+TEXT = ["--data", "TextFiles", "--data.path", "texts.csv", "--data.batch_size", "8", "--data.token_dropout", "0.2"]
+AUGMENT = [
+    "--data.augment",
+    "[AlternatingFlip, {class_path: RandomShift, init_args: {pixels: 1}}, RandomFlip]",
+    *("--model.mixup", "0.4", "--model.cutmix", "1"),
+]
+AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4, 6]"]
+EMA = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.9", "--trainer.callbacks+", "Lookahead"]
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+
+CASES: dict[str, list[str]] = {
+    "mlp": [*MLP, *DIGITS, *ONE_CYCLE],
+    "mlp, 2 workers": [*MLP, *DIGITS, *ONE_CYCLE, "--data.num_workers", "2"],
+    "mlp, accumulation": [*MLP, *DIGITS, *ONE_CYCLE, "--trainer.accumulate_grad_batches", "3"],
+    "mlp, validation in an epoch": [*MLP, *NORM, *DIGITS, *PLATEAU, "--trainer.val_check_interval", "5"],
+    "mlp, a save every 4 steps": [*MLP, *DIGITS, *PLATEAU, "--checkpoint.every_n_steps", "4"],
+    "mlp, bf16": [*MLP, *DIGITS, *ONE_CYCLE, "--trainer.precision", "bf16-mixed"],
+    "mlp, 2 processes": [*MLP, *DIGITS, *PLATEAU, *TWO],
+    "cnn, augmentation": ["--model", "CNNClassifier", "--model.widths", "[4, 8]", *DIGITS, *AUGMENT, *PLATEAU],
+    "airnet, averaged weights": [*AIRNET, *EMA, *DIGITS, *ONE_CYCLE],
+    "airnet, averaged weights, 2 processes": [*AIRNET, *EMA, *DIGITS, *PLATEAU, *TWO],
+    "rnn": ["--model", "RNNClassifier", "--model.hidden_size", "8", "--model.dropout", "0.2", *DIGITS, *ONE_CYCLE],
+    "rnn on text": ["--model", "RNNClassifier", "--model.hidden_size", "8", *TEXT, *PLATEAU],
+}
+BATCHES = (1, 4, 8, 13, 20)  # counted over epochs; the text has 9 batches an epoch, the digits 17 (2 processes: 9)
+
+
+def no_seed() -> None:
+    for module in (saving, base):
+        vars(module)["seed_batch"] = lambda *_, **__: None
+
+
+def no_order() -> None:
+    base.ArrayDataModule.start_at = lambda *_: None  # type: ignore[method-assign]
+
+
+def no_metrics() -> None:
+    vars(loop_state)["_load_metric_states"] = lambda *_: None
+
+
+def no_optimizer() -> None:
+    torch.optim.Optimizer.load_state_dict = lambda *_: None  # type: ignore[method-assign]
+
+
+# What must be noticed: a mechanism taken away where a run is gone on with.
+BROKEN: dict[str, Callable[[], None]] = {
+    "nothing": lambda: None,
+    "seed": no_seed,
+    "order": no_order,
+    "metrics": no_metrics,
+    "optimizer": no_optimizer,
+}
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def crash() -> None:
+    raise RuntimeError("stopped on purpose")
+
+
+WAYS: dict[str, Callable[[], None]] = {"SIGKILL": kill, "SIGTERM": terminate, "SIGINT": interrupt, "crash": crash}
+
+
+def in_process(action: Callable[[], Any], processes: int = 1) -> int:
+    """Run in a fork, or in two as `torchrun` would start them; the first one's exit code, negative for a signal."""
+    sys.stdout.flush()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pids = [_fork(action, rank, processes, port) for rank in range(processes)]
+    code = os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1])
+    for pid in pids[1:]:
+        end = time.monotonic() + 10
+        while time.monotonic() < end and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return code
+
+
+def _fork(action: Callable[[], Any], rank: int, processes: int, port: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if processes > 1:
+                os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                rank_zero_only.rank = rank  # Lightning has read it from the environment already
+                os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(processes)}
+            sink = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            torch.set_num_threads(1)
+            code = action() or 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return pid
+
+
+def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) -> int:
+    """`litnets fit`, stopped in the step of a batch."""
+    original = Task.training_step
+
+    def step(self: Task, batch: Any, batch_idx: int) -> Any:
+        # Ctrl-C reaches all processes, the others one of them, the first or the last.
+        here = self.trainer.global_rank == at % self.trainer.world_size or stop is interrupt
+        now = stop is not None and here and self.trainer.fit_loop.epoch_loop.total_batch_idx == at
+        if now and stop is not crash:
+            stop()
+        result = original(self, batch, batch_idx)
+        if now and stop is crash:  # when the statistics of batch normalisation have seen the batch
+            stop()
+        return result
+
+    def action() -> int:
+        Task.training_step = step  # type: ignore[method-assign]
+        return main(["fit", *args, *COMMON])
+
+    return in_process(action, processes(args))
+
+
+def resume(run: Path, processes: int, broken: str) -> int:
+    def action() -> int:
+        BROKEN[broken]()
+        return main(["resume", str(run)])
+
+    return in_process(action, processes)
+
+
+def processes(args: list[str]) -> int:
+    return 2 if "ddp" in args else 1
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """What must be equal: all of the last checkpoint but for times, metrics.csv, the best score and the test."""
+    content = torch.load(run / "last.ckpt", weights_only=True)
+    del content["litnets"]["config"]  # names the folder
+    content["callbacks"] = {k: v for k, v in content["callbacks"].items() if k.startswith(("Checkpoint", "EarlyStop"))}
+    results = json.loads((run / "results.json").read_text())
+    figures = {name: results[name] for name in ("best", "epochs", "steps", "test", "test_per_class")}
+    return {"last": content, "metrics": (run / "metrics.csv").read_text(), **figures}
+
+
+def difference(first: Any, second: Any, where: str = "") -> str | None:
+    """Where two outcomes differ first; None if they are equal to the last bit."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        if first.keys() != second.keys():
+            return f"{where}: {sorted(map(str, first.keys() ^ second.keys()))}"
+        return next((d for key in first if (d := difference(first[key], second[key], f"{where}/{key}"))), None)
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        return next(
+            (d for i, (a, b) in enumerate(zip(first, second, strict=True)) if (d := difference(a, b, f"{where}/{i}"))),
+            None,
+        )
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return None if torch.equal(first, second) else where
+    return None if first == second else f"{where}: {str(first)[:60]} | {str(second)[:60]}"
+
+
+def batches_done(run: Path) -> int:
+    """Before which batch the last checkpoint stands, counted over epochs; 0 without one."""
+    if not (run / "last.ckpt").exists():
+        return 0
+    loop = torch.load(run / "last.ckpt", weights_only=True)["loops"]["fit_loop"]
+    return int(loop["epoch_loop.batch_progress"]["total"]["completed"])
+
+
+def only_run(root: str) -> Path:
+    (config,) = Path(root).glob("*/*/config.yaml")
+    return config.parent
+
+
+def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> list[tuple[str, int, str]]:
+    """Interrupt a case in each way at each batch; what differed, empty for a run that came out the same."""
+    args = CASES[case]
+    write_texts(Path("texts.csv"), rows())
+    code = fit([*args, "--runs_dir", "whole"])
+    assert code == 0, f"{case}: exit code {code}\n{Path('log.txt').read_text()[-3000:]}"
+    expected = outcome(only_run("whole"))
+    found = []
+    for way in ways:
+        for at in batches:
+            shutil.rmtree("stopped", ignore_errors=True)
+            code = fit([*args, "--runs_dir", "stopped"], WAYS[way], at)
+            if code == 0:
+                found.append((way, at, "was not stopped"))
+                continue
+            # At the very first one an accumulation has made no step, and so no save.
+            if way == "crash" and at > BATCHES[0] and (done := batches_done(only_run("stopped"))) != at:
+                found.append((way, at, f"goes on from batch {done}"))
+                continue
+            code = resume(only_run("stopped"), processes(args), broken)
+            found.append(
+                (
+                    way,
+                    at,
+                    f"resume: exit code {code}" if code else difference(outcome(only_run("stopped")), expected) or "",
+                )
+            )
+    shutil.rmtree("whole")
+    return found
+
+
+def table(cases: list[str], every: int, broken: str) -> int:
+    """Run the matrix and print it; the number of interrupted runs that came out different."""
+    start, total, wrong = time.monotonic(), 0, 0
+    print(f"{'case':<40}" + "".join(f"{way:>12}" for way in WAYS))
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path.cwd()
+            os.chdir(folder)
+            found = check(case, list(WAYS), BATCHES[::-every], broken)
+            os.chdir(here)
+        cells = []
+        for way in WAYS:
+            mine = [reason for w, _, reason in found if w == way]
+            cells.append(f"{sum(not reason for reason in mine)} of {len(mine)}")
+        print(f"{case:<40}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+        for way, at, reason in found:
+            if reason:
+                print(f"    {way} at batch {at}: {reason}")
+        total += len(found)
+        wrong += sum(bool(reason) for _, _, reason in found)
+    print(f"{total} interruptions, {total - wrong} identical, {time.monotonic() - start:.0f} s")
+    return wrong
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(CASES).replace(", ", "_"), help="some of the cases")
+    parser.add_argument("--every", type=int, default=1, help="stop at every n-th of the batches only")
+    parser.add_argument("--broken", choices=BROKEN, default="nothing", help="take a mechanism away, which must be seen")
+    options = parser.parse_args()
+    names = {case.replace(", ", "_"): case for case in CASES}
+    sys.exit(1 if table([names[name] for name in options.cases.split(",")], options.every, options.broken) else 0)

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from litnets.__main__ import main
+from litnets.errors import InputError
+from litnets.tasks import CNNClassifier, MLPClassifier, RNNClassifier
+from litnets.tasks.test_time_augmentation import mean_over_views
+
+
+def by_hand(model: CNNClassifier, image: np.ndarray, views: str) -> np.ndarray:
+    """Logits of one image, view by view."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), "edge")
+    h, w = image.shape[1:]
+    crops = {"one": [(image, 1.0)], "mirror": [(image, 1.0)]}
+    crops["mirror_shift"] = [(image, 0.5), (padded[:, :h, :w], 0.25), (padded[:, 2:, 2:], 0.25)]
+    total = np.zeros(3)
+    for crop, weight in crops[views]:
+        ways = [crop] if views == "one" else [crop, crop[:, :, ::-1]]
+        for way in ways:
+            logits = model(torch.from_numpy(way.copy()).unsqueeze(0))[0]
+            total += weight / len(ways) * logits.detach().double().numpy()
+    return total
+
+
+@pytest.mark.parametrize("views", ["one", "mirror", "mirror_shift"])
+def test_logits_are_averaged(views: str) -> None:
+    model = CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), test_views=views).eval()
+    images = torch.randn(5, 2, 8, 9)
+    expected = torch.from_numpy(np.stack([by_hand(model, image, views) for image in images.numpy()])).float()
+    torch.testing.assert_close(mean_over_views(model, images, views), expected, rtol=1e-4, atol=1e-5)
+    predicted = model.predict_step((images, torch.zeros(5)), 0)
+    torch.testing.assert_close(predicted["probability"], expected.softmax(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.test_step((images, torch.zeros(5, dtype=torch.long)), 0), predicted["probability"])
+
+
+def test_a_test_sees_them_and_a_validation_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {"validation": 0, "test": 0, "prediction": 0}
+    forward = CNNClassifier.forward
+
+    def counted(self: CNNClassifier, inputs: torch.Tensor) -> torch.Tensor:
+        seen["validation"] += self.trainer.validating
+        seen["test"] += self.trainer.testing
+        seen["prediction"] += self.trainer.predicting
+        return forward(self, inputs)
+
+    monkeypatch.setattr(CNNClassifier, "forward", counted)
+    options = ["--model", "CNNClassifier", "--model.widths", "[4]", "--data", "Digits", "--trainer.max_epochs", "1"]
+    options += ["--trainer.num_sanity_val_steps", "0", "--model.test_views", "mirror_shift"]
+    assert main(["fit", *options, "--trainer.logger", "false", "--data.eval_batch_size", "2000"]) == 0
+    (config,) = Path("checkpoints").glob("*/*/config.yaml")
+    assert main(["predict", "--config", str(config)]) == 0
+    assert seen == {"validation": 1, "test": 6, "prediction": 6}
+
+
+@pytest.mark.parametrize(("task", "shape"), [(MLPClassifier, (5,)), (RNNClassifier, (None, 5))])
+def test_what_is_no_image_is_refused(task, shape) -> None:
+    with pytest.raises(InputError, match=r"test_views: mirror is for images .*; one input of these data is \("):
+        task(input_shape=shape, num_classes=3, test_views="mirror")

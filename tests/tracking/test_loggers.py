@@ -1,0 +1,132 @@
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from litnets.tasks import Classifier
+from litnets.tracking.loggers import MetricsCSV
+
+
+@pytest.fixture
+def path(tmp_path):
+    folder = tmp_path / "digits" / "first"
+    folder.mkdir(parents=True)
+    return folder / "metrics.csv"
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def log(path, *rows):
+    logger = MetricsCSV(path)
+    for step, metrics in rows:
+        logger.log_metrics(metrics, step)
+        logger.save()
+    return logger
+
+
+def test_what_is_logged_at_one_step_is_one_row(path):
+    log(path, (3, {"epoch": 0, "a": 1.5}), (3, {"b": 2.5}), (4, {"b": 3.5, "a": 0.5}))
+    assert read(path) == [
+        {"epoch": "0", "step": "3", "a": "1.5", "b": "2.5"},
+        {"epoch": "", "step": "4", "a": "0.5", "b": "3.5"},
+    ]
+
+
+def test_a_new_name_is_a_new_column(path):
+    log(path, (0, {"a": 1}), (1, {"a": 2, "c": 3, "b": 4}), (2, {"a": 5}))
+    assert path.read_text().splitlines() == ["epoch,step,a,b,c", ",0,1,,", ",1,2,4,3", ",2,5,,"]
+
+
+def test_the_file_is_whole_after_every_save(path):
+    """Rows grow, shrink and get new columns; the file always holds all of them."""
+    logger = MetricsCSV(path)
+    expected = {}
+    for call in range(30):
+        step, name, value = call // 3, f"metric_{call % 3 if call < 20 else call % 5}", 10.0 ** -(call % 7)
+        logger.log_metrics({name: value}, step)
+        logger.save()
+        expected.setdefault(step, {})[name] = value
+        found = {int(r["step"]): {k: float(v) for k, v in r.items() if v and k != "step"} for r in read(path)}
+        assert found == expected
+        assert path.read_text().endswith("\n")
+
+
+def test_a_shorter_last_row_leaves_no_rest(path):
+    logger = log(path, (0, {"a": 1}), (1, {"a": 0.123456789}))
+    logger.log_metrics({"a": 2}, 1)
+    logger.save()
+    assert path.read_text() == "epoch,step,a\n,0,1\n,1,2\n"
+
+
+def test_a_file_is_gone_on_with(path):
+    log(path, (0, {"epoch": 0, "a": 1}), (1, {"epoch": 0, "b": 2}))
+    log(path, (2, {"epoch": 1, "b": 3, "c": 4}))
+    assert [tuple(row.values()) for row in read(path)] == [
+        ("0", "0", "1", "", ""),
+        ("0", "1", "", "2", ""),
+        ("1", "2", "", "3", "4"),
+    ]
+
+
+def test_a_file_gone_on_with_the_same_columns(path):
+    log(path, (0, {"a": 1}), (1, {"a": 2}))
+    log(path, (1, {"a": 3}), (2, {"a": 4}))
+    assert path.read_text() == "epoch,step,a\n,0,1\n,1,3\n,2,4\n"
+
+
+def test_a_name_with_a_comma(path):
+    log(path, (0, {'f1/"shirt", blue': 1}))
+    assert read(path) == [{"epoch": "", "step": "0", 'f1/"shirt", blue': "1"}]
+
+
+def test_nothing_logged_leaves_no_file(path):
+    MetricsCSV(path).finalize("success")
+    assert not path.exists()
+
+
+def test_finalize_saves(path):
+    logger = MetricsCSV(path)
+    logger.log_metrics({"a": 1}, 0)
+    logger.finalize("success")
+    assert len(read(path)) == 1
+
+
+def test_where_it_is(path):
+    logger = MetricsCSV(path)
+    assert (logger.name, logger.version) == ("digits", "first")
+    assert logger.log_dir == logger.save_dir == str(path.parent)
+
+
+# The data are in memory: workers would only slow them down.
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+def test_a_training(path):
+    """Five steps an epoch: the first learning rate, the values of every second step, and the epochs' values with those
+    of their last step."""
+    loader = DataLoader(TensorDataset(torch.randn(20, 3), torch.arange(20) % 2), batch_size=4)
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=MetricsCSV(path),
+        max_epochs=2,
+        log_every_n_steps=2,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[LearningRateMonitor()],
+    )
+    model = Classifier(nn.Linear(3, 2), 2, lr=0.5)
+    trainer.fit(model, loader, loader)
+    rows = read(path)
+    assert [int(row["step"]) for row in rows] == [0, 1, 3, 4, 5, 7, 9]
+    assert [int(row["epoch"]) for row in rows[1:]] == [0, 0, 0, 1, 1, 1]
+    assert [bool(row["train/loss_step"]) for row in rows] == [False, True, True, False, True, True, True]
+    for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1"):
+        assert [bool(row[name]) for row in rows] == [False, False, False, True, False, False, True]
+    assert float(rows[-1]["val/loss"]) == pytest.approx(trainer.callback_metrics["val/loss"].item())
+    assert [row["lr-AdamW/pg1"] for row in rows] == ["0.5", "0.5", "0.5", "", "0.5", "0.5", "0.5"]

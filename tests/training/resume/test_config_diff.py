@@ -1,0 +1,438 @@
+"""Going on with a run: exactly, with what is given now, and not at all where there is nothing to do."""
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from torch.utils.data import DataLoader, Dataset
+
+from litnets.__main__ import main
+from tests.conftest import CONFIGS, ROOT
+from tests.helpers.interrupting import at
+
+MLP = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--model.hidden_layer_sizes", "[8]"]
+
+
+def fit(*options: str) -> Path:
+    assert main(["fit", *MLP, *options]) == 0
+    return max(Path("checkpoints").rglob("config.yaml"), key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def interruptions(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.stress.interruptions", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_stopped_run_ends_as_if_it_had_not_been() -> None:
+    done = interruptions("--every", "5", "--cases", "mlp_validation in an epoch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 interruptions, 4 identical" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_matrix_of_interruptions() -> None:
+    done = interruptions()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "240 interruptions, 240 identical" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["seed", "order", "metrics", "optimizer"])
+def test_the_matrix_sees_a_broken_mechanism(broken: str) -> None:
+    done = interruptions("--every", "5", "--cases", "mlp_a save every 4 steps", "--broken", broken)
+    assert done.returncode == 1
+    assert "interruptions, 0 identical" in done.stdout
+
+
+def test_what_is_given_now_wins_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null", "--model.lr", "0.01")
+    assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "0.001"]) == 0
+    out = capsys.readouterr().out
+    assert "going on from epoch 3, batch 1" in out
+    assert "trainer.max_epochs: 2 -> 3" in out
+    assert "model.init_args.lr: 0.01 -> 0.001" in out
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    assert {group["lr"] for group in last["optimizer_states"][0]["param_groups"]} == {0.001}
+    assert last["epoch"] == 3
+    attempts = json.loads((run / "environment.json").read_text())["attempts"]
+    assert [attempt["config"] for attempt in attempts] == ["config.yaml", "config_2.yaml"]
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+    assert yaml.safe_load((run / "config_2.yaml").read_text())["trainer"]["max_epochs"] == 3
+    assert main(["resume", str(run)]) == 0
+    assert "is finished: 3 of 3 epochs" in capsys.readouterr().out
+
+
+def test_a_longer_schedule_is_the_one_of_a_run_of_that_length() -> None:
+    rates = {}
+    for name, options in (("long", ("--trainer.max_epochs", "4")), ("longer", ("--trainer.max_epochs", "2"))):
+        run = fit("--runs_dir", f"checkpoints/{name}", "--trainer.log_every_n_steps", "1", *options)
+        if name == "longer":
+            assert main(["resume", str(run), "--trainer.max_epochs", "4"]) == 0
+        with (run / "metrics.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["lr/pg1"]]
+        rates[name] = {int(row["step"]): float(row["lr/pg1"]) for row in rows}
+    later = [step for step in rates["long"] if step >= 34]
+    assert len(later) == 34
+    assert [rates["longer"][step] for step in later] == pytest.approx([rates["long"][step] for step in later], rel=1e-6)
+
+
+def test_a_run_that_stopped_early_stays_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    early = ["--model.lr", "1e-9", "--early_stopping.patience", "1", "--trainer.max_epochs", "6"]
+    run = fit(*early, "--model.lr_scheduler", "null")
+    before = (run / "metrics.csv").read_text()
+    assert main(["resume", str(run)]) == 0
+    assert "stopped early in epoch 2, after 1 without a better val/accuracy" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_text() == before
+    assert main(["resume", str(run), "--early_stopping.patience", "3"]) == 0
+    assert json.loads((run / "results.json").read_text())["epochs"] == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        (["--early_stopping.stopping_threshold", "0.5"], ["--early_stopping.stopping_threshold", "2"]),
+        (
+            [
+                "--early_stopping.patience",
+                "1",
+                "--early_stopping.min_delta",
+                "0.9",
+                "--trainer.val_check_interval",
+                "0.3",
+            ],
+            ["--early_stopping.min_delta", "0"],
+        ),
+    ],
+    ids=["threshold", "within the first epoch"],
+)
+def test_a_run_stays_stopped_for_whatever_reason(
+    settings: list[str], other: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit("--trainer.max_epochs", "20", *settings)
+    epochs = json.loads((run / "results.json").read_text())["epochs"]
+    assert epochs < 20
+    before = (run / "metrics.csv").read_text()
+    assert main(["resume", str(run)]) == 0
+    assert f"stopped early in epoch {epochs}" in capsys.readouterr().out
+    # A test that is outstanding is made, and nothing more.
+    (run / "results.json").unlink()
+    assert main(["resume", str(run)]) == 0
+    assert "test, best checkpoint" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_text().splitlines()[-1].startswith(before.splitlines()[-1].split(",")[0])
+    assert main(["resume", str(run), *other, "--trainer.max_epochs", str(epochs + 1)]) == 0
+    assert json.loads((run / "results.json").read_text())["epochs"] == epochs + 1
+
+
+@pytest.mark.parametrize("schedule", ["OneCycleLR", "WarmupCosineLR"])
+def test_a_schedule_goes_on_after_an_epoch_that_ended_early(schedule: str) -> None:
+    """Steps count, not epochs: one of 17 steps was cut at its 13th."""
+    options = ["--model.lr_scheduler", schedule, "--trainer.max_epochs", "-1", "--trainer.log_every_n_steps", "1"]
+    rates = {}
+    for name, steps in (("whole", "40"), ("longer", "30")):
+        run = fit("--runs_dir", f"checkpoints/{name}", *options, "--trainer.max_steps", steps)
+        if name == "longer":
+            assert main(["resume", str(run), "--trainer.max_steps", "40"]) == 0
+        with (run / "metrics.csv").open() as file:
+            rates[name] = {int(row["step"]): row["lr/pg1"] for row in csv.DictReader(file) if row["lr/pg1"]}
+    assert [rates["longer"][step] for step in range(30, 40)] == [rates["whole"][step] for step in range(30, 40)]
+
+
+@pytest.mark.parametrize("before", ["null", "0.002"])
+def test_a_new_rate_reaches_a_plateau(before: str) -> None:
+    plateau = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args"]
+    options = [*plateau, "{patience: 0, factor: 0.5, threshold: 100}", "--model.lr", before]
+    run = fit("--trainer.max_epochs", "3", *options)
+    came_down = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert came_down["lr"] == 0.25 * (0.001 if before == "null" else 0.002)
+    assert main(["resume", str(run), "--trainer.max_epochs", "4", "--model.lr", "0.016"]) == 0
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.125 * 0.016
+
+
+def test_an_epoch_that_is_gone_on_with_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = at("on_train_batch_start", 25, signal.SIGTERM)  # in the second of the epochs, of 17 batches each
+    assert main(["fit", *MLP, "--trainer.max_epochs", "3", *stop]) == 143
+    capsys.readouterr()
+    assert main(["resume", "--trainer.callbacks", "null"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [line.split("  ")[0] for line in lines] == ["epoch 2/3", "epoch 3/3"]
+
+
+@pytest.mark.parametrize("name", ["results.json", "environment.json", "metrics.csv"])
+def test_a_damaged_file_of_a_run_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    (run / name).write_bytes(b"\xff\xfe{")
+    code = main(["resume", str(run), "--trainer.max_epochs", "2"])
+    if name == "metrics.csv":  # whose rows are in the checkpoint's count, and what is no row is none
+        assert code == 0
+    else:
+        assert code == 2
+        assert f"{run / name} is damaged" in capsys.readouterr().err
+
+
+def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
+    first = fit("--trainer.max_epochs", "1")
+    newest = fit("--trainer.max_epochs", "1")
+    for where in ([], ["digits_mlp"], ["checkpoints/digits_mlp"]):
+        assert main(["resume", *where]) == 0
+        assert f"{newest} is finished" in capsys.readouterr().out
+    assert main(["resume", str(first)]) == 0
+    assert f"{first} is finished" in capsys.readouterr().out
+    assert main(["resume", "nowhere"]) == 2
+    assert "there is no folder nowhere" in capsys.readouterr().err
+    Path("empty").mkdir()
+    (Path("empty") / "config.yaml").write_text("trainer: {max_epochs: 1}")  # a person's, and no run's
+    assert main(["resume", "empty"]) == 2
+    assert "there is no run in empty" in capsys.readouterr().err
+    for options in (["--config", str(first / "config.yaml")], [f"--config={first / 'config.yaml'}"]):
+        assert main(["resume", *options]) == 2
+        assert "resume: give the run's folder" in capsys.readouterr().err
+    assert main(["resume", str(first), "--ckpt_path", str(first / "best.ckpt")]) == 2
+    assert "resume goes on from" in capsys.readouterr().err
+    (first / "config_backup.yaml").write_text("{}")
+    deep = fit("--trainer.max_epochs", "1", "--experiment", "paper/mlp")
+    for where in ([str(first)], []):
+        assert main(["resume", *where]) == 0
+        assert f"{first if where else deep} is finished" in capsys.readouterr().out
+
+
+def test_a_run_that_had_saved_nothing_starts_again(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    expected = (run / "metrics.csv").read_text()
+    for name in ("last.ckpt", "best.ckpt", "results.json"):
+        (run / name).unlink()
+    assert main(["resume", str(run)]) == 0
+    assert "going on from epoch 1, batch 1" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--model.hidden_layer_sizes", "[9]"], r"net.layers.1.weight is \(8, 64\) in the checkpoint, \(9, 64\)"),
+        (["--model.optimizer", "SGD"], "model.init_args.optimizer: a run cannot go on with SGD instead of AdamW"),
+        (["--data.split_seed", "1"], "it would be judged by what it has learnt from"),
+    ],
+)
+def test_a_change_that_cannot_work(change: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert main(["resume", str(run), "--trainer.max_epochs", "2", *change]) == 2
+    error = capsys.readouterr().err
+    assert message.replace("\\", "") in error
+    assert error.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_weights_of_another_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    best = str(run / "best.ckpt")
+    frozen = ["--trainer.max_epochs", "1", "--model.lr", "1e-12", "--model.lr_scheduler", "null"]
+    new = fit("--init_from", best, *frozen)
+    assert new != run
+    assert f"weights from {best}" in capsys.readouterr().out
+    weights = [torch.load(folder / "best.ckpt", weights_only=True)["state_dict"] for folder in (run, new)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value)
+    wider = ["--model.hidden_layer_sizes", "[8, 9]", "--init_from", best, "--trainer.max_epochs", "1"]
+    assert main(["fit", *MLP, *wider]) == 2
+    assert "does not fit MLPClassifier" in capsys.readouterr().err
+    assert main(["fit", *MLP, *wider, "--init_partial", "true"]) == 0
+    assert "; new: net.layers." in capsys.readouterr().out
+
+
+def test_a_run_that_began_with_weights_is_one_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+    best = str(fit("--trainer.max_epochs", "1") / "best.ckpt")
+    run = fit("--init_from", best, "--trainer.max_epochs", "1", "--experiment", "tuned")
+    capsys.readouterr()
+    for command in ("test", "predict", "validate"):
+        assert main([command, "--config", str(run / "config.yaml")]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "going on from epoch 2, batch 1" in said
+    assert "weights from" not in said
+    for command in (["resume", str(run)], ["test", "--config", str(run / "config.yaml")]):
+        assert main([*command, "--init_from", "another.ckpt"]) == 2
+        assert "--init_from starts a new run" in capsys.readouterr().err
+
+
+class Lists(BoringModel):
+    """Somebody's LightningModule, which gives its optimiser and schedule as lists and logs by names of its own."""
+
+    def __init__(self, learning_rate: float = 0.125) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        found = super().training_step(batch, batch_idx)
+        self.log("train_loss", found["loss"], on_step=False, on_epoch=True)
+        return found
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=self.learning_rate)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)]
+
+
+def test_a_module_of_ones_own_goes_on_with_what_is_given_now() -> None:
+    options = ["--monitor", "train_loss", "--trainer.max_epochs"]
+    assert main(["fit", "--model", "Lists", "--data", "BoringDataModule", *options, "2"]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_lists").iterdir()
+    results = json.loads((run / "results.json").read_text())
+    assert results["best"]["monitor"] == "train_loss"
+    assert main(["resume", str(run), "--model.learning_rate", "0.5", "--trainer.max_epochs", "3"]) == 0
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 3
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5 * 0.5**3
+
+
+class Counting(Lists):
+    """One with an attribute of a likely name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.update_train_metrics = 0
+
+
+def test_a_module_of_ones_own_has_any_attribute() -> None:
+    assert (
+        main(
+            [
+                "fit",
+                "--model",
+                "Counting",
+                "--data",
+                "BoringDataModule",
+                "--monitor",
+                "train_loss",
+                "--trainer.max_epochs",
+                "1",
+            ]
+        )
+        == 0
+    )
+
+
+def test_what_to_do_next_is_said_of_the_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert f"litnets test --config {run / 'config_2.yaml'}" in capsys.readouterr().out
+
+
+class NoisyData(Dataset[torch.Tensor]):
+    """Rows to which something is added each time that they are read."""
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.full((32,), index / 64) + torch.randn(32) + random.random()
+
+
+class NoisyDataModule(BoringDataModule):
+    """Somebody's DataModule, whose order is torch's; without a `start_at`."""
+
+    def __init__(self, workers: int = 0) -> None:
+        super().__init__()
+        self.workers = workers
+
+    def train_dataloader(self) -> DataLoader[torch.Tensor]:
+        return DataLoader(NoisyData(), batch_size=8, shuffle=True, num_workers=self.workers)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("batch", [4, 17, 21])  # of 8 an epoch: within the first, at the third's start, within it
+def test_data_of_ones_own_go_on_in_their_order(workers: str, batch: int) -> None:
+    options = ["--model", "Lists", "--data", "NoisyDataModule", "--data.workers", workers, "--monitor", "train_loss"]
+    options += ["--trainer.max_epochs", "4"]
+    assert main(["fit", *options, "--experiment", "whole"]) == 0
+    assert main(["fit", *options, "--experiment", "stopped", *at("on_train_batch_start", batch, signal.SIGTERM)]) == 143
+    assert main(["resume", "checkpoints/stopped", "--trainer.callbacks", "null"]) == 0
+    whole, stopped = (
+        torch.load(next(Path("checkpoints", name).glob("*/last.ckpt")), weights_only=True)["state_dict"]
+        for name in ("whole", "stopped")
+    )
+    for name, value in whole.items():
+        assert torch.equal(value, stopped[name])
+
+
+class Two(BoringModel):
+    """Somebody's LightningModule with two optimisers, each with its schedule."""
+
+    def __init__(self, rates: tuple[float, float] = (0.5, 0.25), name: str = "a") -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.rates, self.name = rates, name
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        loss = super().training_step(batch, batch_idx)["loss"]
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def on_train_epoch_end(self) -> None:
+        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+            schedule.step()
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("quality", 1.0)
+
+    def configure_optimizers(self) -> Any:
+        parts = ([self.layer.weight], [self.layer.bias])
+        optimizers = [torch.optim.SGD(part, lr=rate) for part, rate in zip(parts, self.rates, strict=True)]
+        return optimizers, [torch.optim.lr_scheduler.StepLR(one, 1, gamma=0.5) for one in optimizers]
+
+
+def test_two_optimisers_go_on_with_what_is_given_now() -> None:
+    options = ["--monitor", "quality", "--trainer.max_epochs"]
+    assert main(["fit", "--model", "Two", "--data", "BoringDataModule", *options, "1"]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_two").iterdir()
+    for epochs, changed in enumerate((["--model.name", "b"], ["--model.rates", "[0.125, 0.0625]"]), 2):
+        assert main(["resume", str(run), *changed, "--trainer.max_epochs", str(epochs)]) == 0
+        last = torch.load(run / "last.ckpt", weights_only=True)
+        rates = (0.5, 0.25) if epochs == 2 else (0.125, 0.0625)
+        found = [state["param_groups"][0]["lr"] for state in last["optimizer_states"]]
+        assert found == [rate * 0.5**epochs for rate in rates]
+
+
+def test_a_test_of_an_earlier_best_checkpoint_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+    assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "false"]) == 0
+    assert not {"test", "test_per_class"} & set(json.loads((run / "results.json").read_text()))
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "true"]) == 0
+    assert "test, best checkpoint" in capsys.readouterr().out
+    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+
+
+def test_a_star_marks_the_best_epoch_of_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null")
+    capsys.readouterr()
+    # At such a rate what was learnt is lost at once.
+    assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "100"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 3/3")]
+    assert not line.endswith("*")
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["resume", "--help"])
+    assert done.value.code == 0
+    assert "--trainer.max_epochs" in capsys.readouterr().out

@@ -1,0 +1,103 @@
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from litnets.training.checkpoints.saving import Checkpoint
+from litnets.training.progress import Bar, Lines, watched
+
+# The data are in memory: workers would only slow them down.
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+
+SCORES = (0.5, 0.7, 0.6, 0.9)
+
+
+class Scripted(LightningModule):
+    """Logs the scores of the list, whatever it learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 1)
+
+    def training_step(self, batch, batch_idx):
+        return self.net(batch[0]).mean()
+
+    def on_train_epoch_end(self):
+        self.log("train/loss", 10.0 + self.current_epoch)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/score", SCORES[self.current_epoch])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def fit(tmp_path, callbacks, epochs=4):
+    loader = DataLoader(TensorDataset(torch.ones(2, 2), torch.ones(2)))
+    trainer = Trainer(
+        accelerator="cpu", logger=False, max_epochs=epochs, enable_model_summary=False, callbacks=callbacks,
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks), default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(Scripted(), loader, loader)
+    return trainer
+
+
+def checkpoint(mode="max"):
+    return Checkpoint(monitor="val/score", mode=mode)
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", [0, 1, 3]), ("min", [0])])
+def test_a_line_an_epoch(tmp_path, capsys, mode, best):
+    fit(tmp_path, [Lines(), checkpoint(mode)])
+    lines = [re.sub(r"\d+\.\d s", "S s", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        f"epoch {i + 1}/4  train/loss {10 + i:.4f}  val/score {SCORES[i]:.4f}  S s{'  *' if i in best else ''}"
+        for i in range(4)
+    ]
+
+
+def test_a_line_without_checkpoints_has_no_star(tmp_path, capsys):
+    fit(tmp_path, [Lines()], epochs=2)
+    assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines()] == [
+        ["1/2", "train/loss", "10.0000"],
+        ["2/2", "train/loss", "11.0000"],
+    ]
+
+
+def test_epochs_are_aligned(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.SCORES", [0.5] * 10)
+    fit(tmp_path, [Lines()], epochs=10)
+    starts = [line[:11] for line in capsys.readouterr().out.splitlines()]
+    assert starts[0] == "epoch  1/10"
+    assert starts[9] == "epoch 10/10"
+
+
+def test_the_watched_metric(tmp_path):
+    assert watched(fit(tmp_path, [checkpoint(), Lines()], epochs=1)) == "val/score"
+    assert watched(fit(tmp_path, [Lines()], epochs=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ({}, {}),
+        (
+            {"train/loss": 2.0, "val/score": 0.5, "val/loss": 1.0, "val/f1": 0.1},
+            {"train/loss": "2.0000", "val/score": "0.5000", "val/loss": "1.0000"},
+        ),
+        ({"train/loss": 2.0, "train/loss_step": 0.12345}, {"train/loss_step": "0.1235"}),
+    ],
+)
+def test_what_the_bar_shows(tmp_path, known, shown):
+    metrics = {name: torch.tensor(value) for name, value in known.items()}
+    trainer = SimpleNamespace(callback_metrics=metrics, checkpoint_callbacks=[checkpoint()])
+    assert Bar().get_metrics(trainer, None) == shown
+
+
+def test_a_bar_draws(tmp_path, capsys):
+    fit(tmp_path, [Bar(refresh_rate=1), checkpoint()], epochs=2)
+    assert "Epoch 1/1" in capsys.readouterr().out
