@@ -18,7 +18,7 @@ from benchmarks.loader import measure_growth, measure_loader
 from benchmarks.pictures import provide
 from benchmarks.processes import measure_memory, measure_processes, measure_start
 from benchmarks.training import measure_step
-from litnets.cli.main import quieten
+from litnets.cli.main import silence_lightning
 from litnets.runs.environment import environment
 
 BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
@@ -46,7 +46,7 @@ def main(args: list[str] | None = None) -> int:
     names = given.only.split(",")
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"--only: no benchmark {', '.join(unknown)} (there are: {', '.join(BENCHMARKS)})")
-    quieten()
+    silence_lightning()
     warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="litnets-benchmarks-") as folder:

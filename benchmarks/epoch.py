@@ -18,7 +18,7 @@ from torchmetrics.classification import Accuracy
 from benchmarks.figure import Figure, Settings, divided, take_turns
 from benchmarks.loader import BATCH, item_by_item
 from benchmarks.training import fit_options
-from litnets.cli.app import Command
+from litnets.cli.app import LitnetsCLI
 from litnets.data import MNIST
 from litnets.training.signals import Signals
 
@@ -80,7 +80,7 @@ class Stopwatch(Callback):
         self.seconds = time.perf_counter() - self._start
 
 
-class WatchedFit(Command):
+class WatchedFit(LitnetsCLI):
     """`litnets fit` with all that it hangs on a training, and a stopwatch."""
 
     def before_fit(self) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.figure import Figure, Settings, divided
-from litnets.cli.app import Command
+from litnets.cli.app import LitnetsCLI
 from litnets.tasks import Task
 from litnets.training.signals import Signals
 
@@ -109,7 +109,7 @@ class Turns(Callback):
             self.seconds["litnets"].append((time.perf_counter() - self._start) / batch_idx)
 
 
-class TimedFit(Command):
+class TimedFit(LitnetsCLI):
     """`litnets fit` with all that it hangs on a training, and the turns of others."""
 
     def before_fit(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from litnets.__main__ import main
-from litnets.cli.app import FACTS
+from litnets.cli.app import LINKED_ATTRIBUTES
 from tests.conftest import CONFIGS
 from tests.helpers.tiny import write_mnist
 from tests.helpers.tiny_images import write_cifar10
@@ -69,4 +69,4 @@ def test_is_one_experiment_with_its_header(config: Path) -> None:
     text = " ".join(header)
     assert re.search(rf"test {metric(config)} \d.*3 seeds", text) or "not measured yet" in text
     init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
-    assert not set(FACTS) & init_args.keys(), "sizes come from the data"
+    assert not set(LINKED_ATTRIBUTES) & init_args.keys(), "sizes come from the data"

@@ -15,7 +15,7 @@ from torch import distributed
 
 from litnets.runs.folder import Run
 from litnets.training.resume import save_on_interrupt
-from litnets.training.resume.save_on_interrupt import Interruption
+from litnets.training.resume.save_on_interrupt import SaveOnInterrupt
 from litnets.training.signals import Signals
 from tests.conftest import CONFIGS, ROOT
 from tests.stress.interruptions import batches_done, difference, in_process, outcome
@@ -54,11 +54,11 @@ def end_together(places: list[tuple[int, int] | None], answers: bool) -> int:
     rank = int(os.environ["LOCAL_RANK"])
     said: list[str] = []
     distributed.init_process_group("gloo", rank=rank, world_size=2)
-    checkpoint: Any = SimpleNamespace(where_it_stands=lambda _: places[rank])
-    checkpoint.save_where_it_stands = lambda _: said.append("saved") is None
+    checkpoint: Any = SimpleNamespace(resume_point=lambda _: places[rank])
+    checkpoint.save_mid_epoch = lambda _: said.append("saved") is None
     trainer: Any = SimpleNamespace(world_size=2, is_global_zero=rank == 0, global_step=0, current_epoch=0)
     module: Any = SimpleNamespace(automatic_optimization=True)
-    callback = Interruption(Run(Path("run")), Signals(), checkpoint)
+    callback = SaveOnInterrupt(Run(Path("run")), Signals(), checkpoint)
     callback.on_train_start(trainer, module)
     trainer.global_step = 1
     callback.on_train_batch_start(trainer, module, None, 0)
@@ -91,7 +91,7 @@ def test_who_stands_together_saves(
     first, second = (Path(f"{rank}.txt").read_text() for rank in range(2))
     assert second == ("saved " if saved else "") + "RuntimeError crash"
     if answers:
-        assert first == ("saved " if saved else "") + "OtherCrashedError process 1 crashed: RuntimeError: crash"
+        assert first == ("saved " if saved else "") + "PeerProcessError process 1 crashed: RuntimeError: crash"
     else:
         assert first.startswith("RuntimeError ")
 
@@ -102,7 +102,7 @@ def test_a_signal_that_comes_while_the_others_are_asked_is_kept(monkeypatch: pyt
     monkeypatch.setattr(distributed, "new_group", lambda **_: "all")
     with Signals() as signals:
         monkeypatch.setattr(distributed, "all_reduce", lambda *_: setattr(signals, "received", signal.SIGTERM))
-        callback = Interruption(Run(Path("run")), signals, None)
+        callback = SaveOnInterrupt(Run(Path("run")), signals, None)
         callback.on_train_start(trainer, module)
         callback.on_train_batch_start(trainer, module, None, 0)
         assert signals.received == signal.SIGTERM

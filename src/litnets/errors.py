@@ -8,7 +8,7 @@ class InputError(ValueError):
     """Something that the person at the keyboard can mend: it names the thing, what was expected and what to do."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known name that is nearest to `name`, or an empty string."""
     by_lower = {k.lower(): k for k in known}
     # An abbreviation is nearer to what it begins than to another word of its length: acc is accuracy, not auc.
@@ -16,7 +16,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""
 
 
-def repeated(names: Iterable[str]) -> str | None:
+def first_duplicate(names: Iterable[str]) -> str | None:
     """The first name that is there for the second time."""
     seen: set[str] = set()
     for name in names:

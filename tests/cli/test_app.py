@@ -476,3 +476,14 @@ def test_two_processes_test_every_sample_once(strategy: str) -> None:
     targets = digits.splits["test"][torch.arange(359)][1]
     predicted = [int(r.split(",")[1]) for r in (run / "predictions.csv").read_text().splitlines()[1:]]
     assert two["accuracy"] == pytest.approx((torch.tensor(predicted) == targets).float().mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("callback", ["EMA", "Lookahead"])
+def test_callbacks_are_known_by_their_bare_names(callback: str) -> None:
+    # In a process of its own: a test that imports litnets.callbacks would make the name known here.
+    command = [sys.executable, "-m", "litnets", "fit", "--model", "MLPClassifier", "--data", "Digits"]
+    done = subprocess.run(
+        [*command, "--trainer.callbacks", callback, "--print_config"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"class_path: litnets.callbacks.{callback}" in done.stdout

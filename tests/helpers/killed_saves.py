@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from litnets.training.checkpoints.atomic_io import WholeCheckpointIO
+from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 from litnets.training.checkpoints.loading import load_checkpoint
 
 SIZE = 200_000
@@ -22,7 +22,7 @@ SIZE = 200_000
 
 def save_for_ever(path: Path, step: int, said: int) -> None:
     """Runs in the child."""
-    io = WholeCheckpointIO()
+    io = AtomicCheckpointIO()
     while True:
         step += 1
         os.write(said, f"begin {step}\n".encode())
@@ -62,7 +62,7 @@ def main(folder: Path, kills: int) -> None:
     chance = random.Random(0)
     start = time.monotonic()
     state = {"state_dict": {name: torch.zeros(SIZE, dtype=torch.int32) for name in "ab"}, "global_step": 0}
-    WholeCheckpointIO().save_checkpoint(state, folder / "last.ckpt")
+    AtomicCheckpointIO().save_checkpoint(state, folder / "last.ckpt")
     took = time.monotonic() - start  # differs by the disk and by what else the machine does
     step = cut = 0
     for _ in range(kills):

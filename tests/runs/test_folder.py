@@ -71,15 +71,15 @@ def test_a_folder_that_may_not_be_made(tmp_path, monkeypatch):
 
 def test_the_run_of_a_file(run):
     run.write_json(run.environment, {})
-    assert Run.of_config(run.config).folder == run.folder
-    assert Run.of_checkpoint(run.best).folder == run.folder
-    assert Run.of_checkpoint(run.folder / "epoch=3.ckpt").folder == run.folder
-    assert Run.of_config(run.folder / "other.yaml") is None
+    assert Run.from_config(run.config).folder == run.folder
+    assert Run.from_checkpoint(run.best).folder == run.folder
+    assert Run.from_checkpoint(run.folder / "epoch=3.ckpt").folder == run.folder
+    assert Run.from_config(run.folder / "other.yaml") is None
 
 
 def test_a_file_that_is_in_no_run(run):
-    assert Run.of_config(run.config) is None
-    assert Run.of_checkpoint(run.best) is None
+    assert Run.from_config(run.config) is None
+    assert Run.from_checkpoint(run.best) is None
 
 
 def test_a_file_is_whole_at_any_time(run, monkeypatch):

@@ -221,11 +221,11 @@ def test_known_monitors():
 
 
 @pytest.mark.parametrize(
-    ("monitor", "nearest"), [("val/acc", "val/accuracy"), ("val_loss", "val/loss"), ("val/f1_score", "val/f1")]
+    ("monitor", "suggestion"), [("val/acc", "val/accuracy"), ("val_loss", "val/loss"), ("val/f1_score", "val/f1")]
 )
-def test_an_unknown_monitor_is_named(monitor, nearest):
+def test_an_unknown_monitor_is_named(monitor, suggestion):
     model = Classifier(nn.Linear(3, 3), 3)
-    with pytest.raises(InputError, match=f"no metric '{monitor}'; did you mean '{nearest}'"):
+    with pytest.raises(InputError, match=f"no metric '{monitor}'; did you mean '{suggestion}'"):
         model.check_monitor(monitor)
 
 

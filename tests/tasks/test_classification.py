@@ -128,7 +128,7 @@ def test_a_prior_moves_the_logits_in_training_alone(prior, expected):
     logits, targets = logits_and_targets()
     given = {"class_counts": COUNTS, "class_shares": SHARES, "label_smoothing": 0.2}
     model = Classifier(nn.Identity(), 5, class_prior=prior, **given)
-    outputs, loss = model.learn(torch.from_numpy(logits), torch.from_numpy(targets))
+    outputs, loss = model.training_forward(torch.from_numpy(logits), torch.from_numpy(targets))
     moved = logits + np.log(np.array(COUNTS) / sum(COUNTS)) - np.log(np.array(expected) / sum(expected))
     assert loss.item() == pytest.approx(cross_entropy(moved, targets, 0.2), abs=1e-5)
     np.testing.assert_array_equal(outputs, logits)
@@ -147,7 +147,7 @@ def test_what_cannot_tell_the_classes_apart_learns_the_prior():
 
     def step():
         optimizer.zero_grad()
-        _, loss = model.learn(logits.expand(100, 5), targets)
+        _, loss = model.training_forward(logits.expand(100, 5), targets)
         loss.backward()
         return loss
 
@@ -165,7 +165,7 @@ def test_a_prior_goes_with_blended_inputs():
     mixed, others, share = model.mixing(x)
     random.seed(1)
     torch.manual_seed(1)
-    outputs, loss = model.learn(x, targets)
+    outputs, loss = model.training_forward(x, targets)
     moved = model(mixed) + torch.tensor(COUNTS).div(100).log() - torch.tensor(SHARES).log()
     losses = [nn.functional.cross_entropy(moved, classes) for classes in (targets, targets[others])]
     torch.testing.assert_close(loss, share * losses[0] + (1 - share) * losses[1])

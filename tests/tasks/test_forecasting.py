@@ -15,7 +15,7 @@ from litnets.tasks import CNNForecaster, Forecaster, LinearForecaster, MLPForeca
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 NAMES = ["load", "OT"]
-FACTS = {"channel_names": NAMES, "channel_mean": [3.0, -20.0], "channel_std": [0.5, 8.0]}
+LINKED_ATTRIBUTES = {"channel_names": NAMES, "channel_mean": [3.0, -20.0], "channel_std": [0.5, 8.0]}
 QUIET = {
     "accelerator": "cpu",
     "logger": False,
@@ -36,7 +36,9 @@ def evaluate(how="test", flat=False, **given):
     """The metrics of a forecaster whose network gives what it gets, in batches of ten, ten and three."""
     forecasts, targets = map(torch.from_numpy, forecasts_and_targets())
     loader = DataLoader(TensorDataset(forecasts.flatten(1) if flat else forecasts, targets), batch_size=10)
-    (metrics,) = getattr(Trainer(**QUIET), how)(Forecaster(nn.Identity(), 4, **FACTS, **given), loader, verbose=False)
+    (metrics,) = getattr(Trainer(**QUIET), how)(
+        Forecaster(nn.Identity(), 4, **LINKED_ATTRIBUTES, **given), loader, verbose=False
+    )
     return metrics
 
 
@@ -51,7 +53,9 @@ def test_metrics_of_the_scaled_values_equal_scikit_learns(how, split, flat):
 
 
 def test_metrics_of_each_channel_are_in_the_units_of_the_data():
-    forecasts, targets = (a * FACTS["channel_std"] + FACTS["channel_mean"] for a in forecasts_and_targets())
+    forecasts, targets = (
+        a * LINKED_ATTRIBUTES["channel_std"] + LINKED_ATTRIBUTES["channel_mean"] for a in forecasts_and_targets()
+    )
     metrics = evaluate()
     for i, name in enumerate(NAMES):
         mse = mean_squared_error(targets[..., i].ravel(), forecasts[..., i].ravel())
@@ -79,9 +83,11 @@ def test_losses_equal_numpy(name):
 
 def test_predictions_are_in_the_units_of_the_data():
     forecasts, targets = forecasts_and_targets()
-    model = Forecaster(nn.Identity(), 4, **FACTS)
+    model = Forecaster(nn.Identity(), 4, **LINKED_ATTRIBUTES)
     (column,) = model.predict_step((torch.from_numpy(forecasts), torch.from_numpy(targets)), 0).values()
-    np.testing.assert_allclose(column, forecasts * FACTS["channel_std"] + FACTS["channel_mean"], rtol=1e-5)
+    np.testing.assert_allclose(
+        column, forecasts * LINKED_ATTRIBUTES["channel_std"] + LINKED_ATTRIBUTES["channel_mean"], rtol=1e-5
+    )
 
 
 # The named ones
@@ -158,7 +164,7 @@ def expected_net(task, given):
 def test_arguments_reach_the_network(task, given, defaults):
     given = {} if defaults else given
     torch.manual_seed(0)
-    model = task(input_shape=(12, 2), horizon=42, **FACTS, **given)
+    model = task(input_shape=(12, 2), horizon=42, **LINKED_ATTRIBUTES, **given)
     torch.manual_seed(0)
     expected = expected_net(task, given)
     assert str(model.net) == str(expected)
@@ -169,7 +175,7 @@ def test_arguments_reach_the_network(task, given, defaults):
 
 @pytest.mark.parametrize(("task", "given"), NAMED)
 def test_a_checkpoint_gives_the_model_and_its_units_back(task, given, tmp_path):
-    model = task(input_shape=(12, 2), horizon=4, **FACTS, **given, loss="huber", optimizer="SGD", lr=0.1)
+    model = task(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES, **given, loss="huber", optimizer="SGD", lr=0.1)
     loader = DataLoader(TensorDataset(torch.randn(4, 12, 2), torch.randn(4, 4, 2)), batch_size=2)
     trainer = Trainer(max_epochs=1, **QUIET)
     trainer.fit(model, loader, loader)
@@ -189,7 +195,7 @@ def test_a_checkpoint_gives_the_model_and_its_units_back(task, given, tmp_path):
 
 def test_zeros_begin_with_the_forecast_that_nothing_changes():
     x = torch.randn(3, 12, 2)
-    model = LinearForecaster(input_shape=(12, 2), horizon=4, init="zeros", **FACTS)
+    model = LinearForecaster(input_shape=(12, 2), horizon=4, init="zeros", **LINKED_ATTRIBUTES)
     torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 4, -1))
 
 
@@ -210,7 +216,7 @@ def test_patches_must_fill_the_look_back(task, length):
     with pytest.raises(
         InputError, match=rf"patch_length: expected a divisor of the look-back of 12 steps, got {length}"
     ):
-        task(input_shape=(12, 2), horizon=4, patch_length=length, **FACTS)
+        task(input_shape=(12, 2), horizon=4, patch_length=length, **LINKED_ATTRIBUTES)
 
 
 def test_a_network_of_ones_own_needs_a_horizon_too():
@@ -219,7 +225,7 @@ def test_a_network_of_ones_own_needs_a_horizon_too():
 
 
 def test_what_may_be_watched():
-    model = LinearForecaster(input_shape=(12, 2), horizon=4, **FACTS)
+    model = LinearForecaster(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES)
     for name in (model.monitor, "val/mae", "val/loss"):
         model.check_monitor(name)
     with pytest.raises(InputError, match=r"no metric 'val/accuracy' \(there are: train/loss, val/loss, train/mse"):

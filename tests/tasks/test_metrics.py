@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MultilabelAUROC
 
-from litnets.tasks.metrics import ClassAUROC, FlagAUROC, HitRate, MeanLoss
+from litnets.tasks.metrics import ClassAUROC, FastAccuracy, FlagAUROC, MeanLoss
 
 
 def test_a_mean_is_weighted_as_by_torchmetrics():
@@ -28,7 +28,7 @@ def test_a_loss_that_is_not_a_number_makes_the_mean_none():
 
 
 def test_hits_are_those_of_torchmetrics_accuracy():
-    mine, theirs = HitRate(), MulticlassAccuracy(num_classes=42, average="micro")
+    mine, theirs = FastAccuracy(), MulticlassAccuracy(num_classes=42, average="micro")
     for size in (7, 1, 32):
         logits, targets = torch.randn(size, 42), torch.randint(0, 42, (size,))
         logits[torch.arange(size // 2), targets[: size // 2]] += 9

@@ -76,7 +76,7 @@ def test_the_loss_is_mixed_as_the_inputs_are(given: dict[str, object], monkeypat
     x, targets = torch.randn(8, 3), torch.arange(8) % 2
     others = torch.tensor([1, 2, 3, 4, 5, 6, 7, 0])
     monkeypatch.setattr(model, "mixing", lambda x: (0.7 * x + 0.3 * x[others], others, 0.7))
-    outputs, loss = model.learn(x, targets)
+    outputs, loss = model.training_forward(x, targets)
     torch.testing.assert_close(outputs, model(0.7 * x + 0.3 * x[others]))
     torch.testing.assert_close(loss, 0.7 * model.loss(outputs, targets) + 0.3 * model.loss(outputs, targets[others]))
 
@@ -88,7 +88,7 @@ def test_cross_entropy_of_a_mixture_is_that_of_soft_targets() -> None:
     seed_everything(1, verbose=False)
     _, others, share = model.mixing(x)
     seed_everything(1, verbose=False)
-    outputs, loss = model.learn(x, targets)
+    outputs, loss = model.training_forward(x, targets)
     hot = nn.functional.one_hot(targets, 4).float()
     torch.testing.assert_close(loss, nn.functional.cross_entropy(outputs, share * hot + (1 - share) * hot[others]))
 
@@ -96,7 +96,7 @@ def test_cross_entropy_of_a_mixture_is_that_of_soft_targets() -> None:
 def test_nothing_is_mixed_unless_told() -> None:
     model = MLPClassifier(input_shape=(3,), num_classes=2)
     x, targets = torch.randn(8, 3), torch.arange(8) % 2
-    outputs, loss = model.learn(x, targets)
+    outputs, loss = model.training_forward(x, targets)
     assert torch.equal(outputs, model(x))
     assert torch.equal(loss, model.loss(outputs, targets))
 

@@ -14,7 +14,7 @@ from litnets.tasks.regression import Score
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 MEAN, STD = [2000.0, -3.0], [2.0, 0.5]
-FACTS = {"target_mean": MEAN, "target_std": STD, "target_names": ["year", "depth"]}
+LINKED_ATTRIBUTES = {"target_mean": MEAN, "target_std": STD, "target_names": ["year", "depth"]}
 
 
 def outputs_and_targets(size=53):
@@ -48,12 +48,14 @@ def test_metrics_equal_scikit_learns_in_their_own_units(how, split):
     answers = outputs.astype(float) * STD + MEAN
     expected = scores(targets, answers)
     assert 0.5 < expected["r2"] < 0.9
-    (metrics,) = getattr(trainer(), how)(Regressor(nn.Identity(), 2, **FACTS), loader(outputs, targets), verbose=False)
+    (metrics,) = getattr(trainer(), how)(
+        Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES), loader(outputs, targets), verbose=False
+    )
     for name, value in expected.items():
         assert metrics[f"{split}/{name}"] == pytest.approx(value, rel=2e-4), name
     each = scores(targets, answers, "raw_values")
     for name, values in each.items():
-        for target, value in zip(FACTS["target_names"], values, strict=True):
+        for target, value in zip(LINKED_ATTRIBUTES["target_names"], values, strict=True):
             if how == "test":
                 assert metrics[f"test/{name}/{target}"] == pytest.approx(value, rel=2e-4)
     assert len(metrics) == (10 if how == "test" else 4)
@@ -102,14 +104,16 @@ def test_r2_of_equal_targets_is_scikit_learns(answers):
 )
 def test_losses_compare_scaled_values(given, expected):
     outputs, targets = outputs_and_targets()
-    loss = Regressor(nn.Identity(), 2, **FACTS, **given).loss(torch.from_numpy(outputs), torch.from_numpy(targets))
+    loss = Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES, **given).loss(
+        torch.from_numpy(outputs), torch.from_numpy(targets)
+    )
     error = outputs - (targets.astype(float) - MEAN) / STD
     assert loss.item() == pytest.approx(expected(error), rel=1e-4)
 
 
 def test_predictions_are_in_their_own_units():
     outputs, targets = outputs_and_targets(7)
-    model = Regressor(nn.Identity(), 2, **FACTS)
+    model = Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES)
     columns = model.predict_step((torch.from_numpy(outputs), torch.from_numpy(targets)), 0)
     np.testing.assert_allclose(columns["prediction"], outputs * STD + MEAN, rtol=1e-6)
     one = Regressor(nn.Identity(), 1, target_mean=[5.0], target_std=[2.0])
@@ -119,7 +123,9 @@ def test_predictions_are_in_their_own_units():
 
 def test_the_scale_is_in_the_checkpoint(tmp_path):
     """The command builds a model from the facts of the data, which may have changed since the training."""
-    model = MLPRegressor(input_shape=(3,), num_targets=2, **FACTS, loss="HuberLoss", loss_args={"delta": 2.0})
+    model = MLPRegressor(
+        input_shape=(3,), num_targets=2, **LINKED_ATTRIBUTES, loss="HuberLoss", loss_args={"delta": 2.0}
+    )
     data = DataLoader(TensorDataset(torch.randn(4, 3), torch.randn(4, 2)), batch_size=2)
     run = trainer()
     run.fit(model, data, data)

@@ -7,7 +7,7 @@ import torch
 from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.tasks import CNNClassifier, MLPClassifier, RNNClassifier
-from litnets.tasks.test_time_augmentation import mean_over_views
+from litnets.tasks.test_time_augmentation import forward_tta
 
 
 def by_hand(model: CNNClassifier, image: np.ndarray, views: str) -> np.ndarray:
@@ -30,7 +30,7 @@ def test_logits_are_averaged(views: str) -> None:
     model = CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), test_views=views).eval()
     images = torch.randn(5, 2, 8, 9)
     expected = torch.from_numpy(np.stack([by_hand(model, image, views) for image in images.numpy()])).float()
-    torch.testing.assert_close(mean_over_views(model, images, views), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(forward_tta(model, images, views), expected, rtol=1e-4, atol=1e-5)
     predicted = model.predict_step((images, torch.zeros(5)), 0)
     torch.testing.assert_close(predicted["probability"], expected.softmax(1), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.test_step((images, torch.zeros(5, dtype=torch.long)), 0), predicted["probability"])

@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import multiclass_auroc
 from litnets.__main__ import main
 from litnets.cli import app
 from litnets.tasks import Classifier
-from litnets.tracking.figures import Figures, Mistake, confusion, curves, worst
+from litnets.tracking.figures import Figures, Mistake, confusion, curves, top_losses
 from litnets.tracking.tensorboard import Graph, Histograms
 
 pytestmark = [
@@ -71,8 +71,8 @@ def test_many_classes_have_the_most_frequent_ones_curves():
 
 def test_the_worst_come_first():
     mistakes = [Mistake(i, "a", "b", float(i % 50), torch.zeros(1)) for i in range(100)]
-    assert [mistake.loss for mistake in worst(mistakes)[:3]] == [49, 49, 48]
-    assert len(worst(mistakes)) == 32
+    assert [mistake.loss for mistake in top_losses(mistakes)[:3]] == [49, 49, 48]
+    assert len(top_losses(mistakes)) == 32
 
 
 def trained(folder, net, inputs, targets, **options):

@@ -27,7 +27,7 @@ from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.tasks import Task
-from litnets.tracking.wandb_logger import WandbRun, logged_in, settle, tells_wandb
+from litnets.tracking.wandb_logger import WandbRun, finish_wandb_on_exit, logged_in, resolve_wandb_mode
 from tests.conftest import CONFIGS
 from tests.helpers.wandb_stub import service
 
@@ -203,7 +203,7 @@ def test_one_folder_is_one_wandb_run(tmp_path: Path) -> None:
         logger = begin(folder)
         for step in range(2):
             logger.log_metrics({"x": attempt}, 10 * attempt + step)
-        tells_wandb(lambda _: 0)([])
+        finish_wandb_on_exit(lambda _: 0)([])
     other = begin(tmp_path / "experiment" / "other")
     assert other.experiment.id != logger.experiment.id
     wandb.finish()
@@ -229,7 +229,7 @@ def test_online(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         last = there.history[name][-1]["_step"]
         logger = begin(run, "online")
         logger.log_metrics({"x": 1}, 99)
-        tells_wandb(lambda _: 143)([])
+        finish_wandb_on_exit(lambda _: 143)([])
         assert set(there.runs) == {name}
         assert there.history[name][-1]["trainer/global_step"] == 99
         assert there.history[name][-1]["_step"] > last
@@ -277,8 +277,8 @@ def test_a_stopped_run_goes_on_in_its_wandb_run(mode: str, monkeypatch: pytest.M
 def test_a_service_that_is_not_there_means_offline(
     how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(litnets.tracking.wandb_logger, "_ASK", 0.5)
-    monkeypatch.setattr(litnets.tracking.wandb_logger, "_START", 3)
+    monkeypatch.setattr(litnets.tracking.wandb_logger, "_CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(litnets.tracking.wandb_logger, "_INIT_TIMEOUT", 3)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with service() as there, socket.create_server(("127.0.0.1", 0)) as silent:
         there.refuse = True
@@ -288,7 +288,7 @@ def test_a_service_that_is_not_there_means_offline(
         logger = begin(tmp_path / "experiment" / "run", "online")
         logger.log_metrics({"x": 1}, 0)
         assert time.monotonic() - start < 10
-        tells_wandb(lambda _: 0)([])
+        finish_wandb_on_exit(lambda _: 0)([])
     assert "; going on offline\n" in capsys.readouterr().out
     assert inspect(tmp_path / "experiment" / "run")["exit_code"] == 0
     assert list(tmp_path.glob("experiment/run/wandb/offline-run-*"))
@@ -339,17 +339,17 @@ def test_login_is_found_where_wandb_finds_it(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settle("auto", []) is None
-    assert settle("offline", []) == "offline"
+    assert resolve_wandb_mode("auto", []) is None
+    assert resolve_wandb_mode("offline", []) == "offline"
     with pytest.raises(InputError, match="wandb login"):
-        settle("online", [])
+        resolve_wandb_mode("online", [])
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert settle("auto", []) == settle("online", []) == "online"
-    assert settle("off", []) is None
+    assert resolve_wandb_mode("auto", []) == resolve_wandb_mode("online", []) == "online"
+    assert resolve_wandb_mode("off", []) is None
     for given, mode in (("offline", "offline"), ("disabled", None)):
         monkeypatch.setenv("WANDB_MODE", given)
-        assert settle("auto", []) == mode
-        assert settle("online", []) == "online"
+        assert resolve_wandb_mode("auto", []) == mode
+        assert resolve_wandb_mode("online", []) == "online"
 
 
 def test_mistakes_get_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -392,7 +392,7 @@ def test_the_exit_code_is_told(end: Any, code: int, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setitem(sys.modules, "wandb", Fake)
 
-    @tells_wandb
+    @finish_wandb_on_exit
     def command(args: list[str]) -> int:
         if isinstance(end, BaseException):
             raise end

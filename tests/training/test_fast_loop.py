@@ -8,8 +8,8 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from litnets.cli.app import Command
-from litnets.training.fast_loop import LeanEpochLoop, stop_looking_for_gpus
+from litnets.cli.app import LitnetsCLI
+from litnets.training.fast_loop import FastEpochLoop, disable_nvml_check
 from litnets.training.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings(
@@ -187,7 +187,7 @@ def fit(lean, model, datamodule=Moving, more=(), start=None, **options):
         **{"max_epochs": 2, "num_sanity_val_steps": 0, **quiet, **options},
     )
     if lean:
-        trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
+        trainer.fit_loop.epoch_loop = FastEpochLoop(trainer)
     trainer.fit(model, datamodule(), ckpt_path=start, weights_only=True)
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
     weights = [p.tolist() for p in model.parameters()]
@@ -323,7 +323,7 @@ def test_a_training_of_the_command_is_lean_unless_it_is_profiled(tmp_path):
     def command(*options):
         with Signals() as signals:
             args = [*FIT, "--trainer.enable_progress_bar", "false", "--runs_dir", str(tmp_path), *options]
-            return Command(args, signals).trainer
+            return LitnetsCLI(args, signals).trainer
 
     assert command().fit_loop.epoch_loop._step is not None
     asked = command("--trainer.profiler", "simple")
@@ -334,8 +334,8 @@ def test_a_training_of_the_command_is_lean_unless_it_is_profiled(tmp_path):
 def test_optimizers_ask_the_short_way_for_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    stop_looking_for_gpus()
+    disable_nvml_check()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    stop_looking_for_gpus()
+    disable_nvml_check()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"

@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from litnets import MLPClassifier
 from litnets.__main__ import main
 from litnets.runs.folder import Run
-from litnets.training.non_finite import Finite, NotFiniteError
+from litnets.training.non_finite import NotFiniteError, StopOnNonFinite
 from tests.helpers.interrupting import spoil
 from tests.training.resume.test_save_on_interrupt import TWO_EPOCHS, the_run
 
@@ -72,7 +72,7 @@ def test_large_weights_are_finite(tmp_path: Path) -> None:
     model = MLPClassifier(input_shape=(2,), num_classes=2)
     with torch.no_grad():
         next(iter(model.parameters())).fill_(3e38)  # the sum of their squares is infinite
-    finite = Finite(Run(tmp_path))
+    finite = StopOnNonFinite(Run(tmp_path))
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
     finite._check(trainer, model)
     with torch.no_grad():

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.training.checkpoints.saving import Checkpoint
-from litnets.training.progress import Bar, Lines, watched
+from litnets.training.progress import Bar, EpochSummary, monitored_metric
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -52,7 +52,7 @@ def checkpoint(mode="max"):
 
 @pytest.mark.parametrize(("mode", "best"), [("max", [0, 1, 3]), ("min", [0])])
 def test_a_line_an_epoch(tmp_path, capsys, mode, best):
-    fit(tmp_path, [Lines(), checkpoint(mode)])
+    fit(tmp_path, [EpochSummary(), checkpoint(mode)])
     lines = [re.sub(r"\d+\.\d s", "S s", line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         f"epoch {i + 1}/4  train/loss {10 + i:.4f}  val/score {SCORES[i]:.4f}  S s{'  *' if i in best else ''}"
@@ -61,7 +61,7 @@ def test_a_line_an_epoch(tmp_path, capsys, mode, best):
 
 
 def test_a_line_without_checkpoints_has_no_star(tmp_path, capsys):
-    fit(tmp_path, [Lines()], epochs=2)
+    fit(tmp_path, [EpochSummary()], epochs=2)
     assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines()] == [
         ["1/2", "train/loss", "10.0000"],
         ["2/2", "train/loss", "11.0000"],
@@ -70,15 +70,15 @@ def test_a_line_without_checkpoints_has_no_star(tmp_path, capsys):
 
 def test_epochs_are_aligned(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(f"{__name__}.SCORES", [0.5] * 10)
-    fit(tmp_path, [Lines()], epochs=10)
+    fit(tmp_path, [EpochSummary()], epochs=10)
     starts = [line[:11] for line in capsys.readouterr().out.splitlines()]
     assert starts[0] == "epoch  1/10"
     assert starts[9] == "epoch 10/10"
 
 
 def test_the_watched_metric(tmp_path):
-    assert watched(fit(tmp_path, [checkpoint(), Lines()], epochs=1)) == "val/score"
-    assert watched(fit(tmp_path, [Lines()], epochs=1)) is None
+    assert monitored_metric(fit(tmp_path, [checkpoint(), EpochSummary()], epochs=1)) == "val/score"
+    assert monitored_metric(fit(tmp_path, [EpochSummary()], epochs=1)) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from litnets.runs.folder import Run
 from litnets.tasks import Classifier
 from litnets.training.checkpoints.saving import Checkpoint
-from litnets.training.results_writer import Record
+from litnets.training.results_writer import WriteResults
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -29,7 +29,7 @@ def fit(tmp_path, **given):
         enable_checkpointing=keeps,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Record(run), *([checkpoint] if keeps else [])],
+        callbacks=[WriteResults(run), *([checkpoint] if keeps else [])],
         **given,
     )
     trainer.fit(Classifier(nn.Linear(3, 2), 2), loader, loader)

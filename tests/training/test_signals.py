@@ -35,7 +35,7 @@ def test_while_patient_the_first_is_noted_and_the_second_ends_at_once(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(os, "_exit", codes.append)
     with Signals() as signals:
-        signals.patient = True
+        signals.deferred = True
         send(signal.SIGTERM)
         assert signals.received == signal.SIGTERM
         now[0] += 0.5

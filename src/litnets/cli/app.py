@@ -15,9 +15,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-from litnets import data, tasks  # noqa: F401  (data: so that its classes are known by their bare names)
+from litnets import data, tasks  # noqa: F401  (imported so that their classes are known by their bare names)
+from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.defaults import default_experiment, default_monitor, default_monitor_mode
-from litnets.cli.error_messages import shorten
+from litnets.cli.error_messages import format_parser_error
 from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, has_test
 from litnets.errors import InputError
 from litnets.runs.environment import environment
@@ -29,14 +30,14 @@ from litnets.tracking.tensorboard import Graph, Histograms
 from litnets.tracking.wandb_logger import (
     Gradients,
     WandbOptions,
-    conclude,
     directions,
-    settle,
-    what_next,
+    log_final_results,
+    resolve_wandb_mode,
+    sync_commands,
     with_wandb,
     without_wandb,
 )
-from litnets.training.checkpoints.atomic_io import WholeCheckpointIO
+from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 from litnets.training.checkpoints.loading import (
     check_fits,
     find_checkpoint,
@@ -45,27 +46,27 @@ from litnets.training.checkpoints.loading import (
     usable_checkpoint,
 )
 from litnets.training.checkpoints.saving import Checkpoint
-from litnets.training.fast_loop import LeanEpochLoop, stop_looking_for_gpus
-from litnets.training.non_finite import Finite
+from litnets.training.fast_loop import FastEpochLoop, disable_nvml_check
+from litnets.training.non_finite import StopOnNonFinite
 from litnets.training.predictions import PredictionsCSV
-from litnets.training.progress import Bar, Lines
-from litnets.training.results_writer import Record
+from litnets.training.progress import Bar, EpochSummary
+from litnets.training.results_writer import WriteResults
 from litnets.training.resume import loop_state
 from litnets.training.resume.config_diff import (
-    changes,
     changes_optimization,
+    changes_steps_per_epoch,
     check_changes,
     check_unfinished,
-    cuts_anew,
+    diff_configs,
     stopped_early,
 )
-from litnets.training.resume.restore import Resumption
-from litnets.training.resume.save_on_interrupt import Interruption
+from litnets.training.resume.restore import RestoreTrainingState
+from litnets.training.resume.save_on_interrupt import SaveOnInterrupt
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer, fastest_precision
 
 # What data may state about themselves. Each is linked into the model's argument of the same name, if it has one.
-FACTS = (
+LINKED_ATTRIBUTES = (
     "input_shape",
     "vocab_size",
     "num_classes",
@@ -84,13 +85,13 @@ FACTS = (
 )
 
 
-class Command(LightningCLI):
+class LitnetsCLI(LightningCLI):
     """`litnets fit|validate|test|predict`: Lightning's CLI with a run's folder, default callbacks and linked facts."""
 
     def __init__(self, args: ArgsType, signals: Signals, resume: Run | None = None) -> None:
         self.signals = signals
         self.run: Run | None = resume
-        self._going_on = resume is not None
+        self._resuming = resume is not None
         self._changed: dict[str, tuple[Any, Any]] = {}
         self._state: dict[str, Any] | None = None  # where the run stands that is gone on with
         self._stopped: str | None = None  # why early stopping has ended it
@@ -151,7 +152,7 @@ class Command(LightningCLI):
         for callback in ("checkpoint", "early_stopping"):
             parser.link_arguments(("monitor", "model"), f"{callback}.monitor", default_monitor)
             parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", default_monitor_mode)
-        for fact in FACTS:
+        for fact in LINKED_ATTRIBUTES:
             parser.link_arguments(
                 "data", f"model.init_args.{fact}", lambda source, fact=fact: self._fact(source, fact), "instantiate"
             )
@@ -180,7 +181,7 @@ class Command(LightningCLI):
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise InputError(
-                shorten(str(error), self._parser(min(self.subcommands())).get_defaults().keys())
+                format_parser_error(str(error), self._parser(min(self.subcommands())).get_defaults().keys())
             ) from error
         except (UnicodeDecodeError, OSError) as error:
             raise InputError(f"config: cannot be read: {error}") from error
@@ -200,15 +201,15 @@ class Command(LightningCLI):
         if config.trainer.precision == "auto":
             config.trainer.precision = fastest_precision(config.trainer.accelerator)
         self._dry = bool(config.trainer.fast_dev_run)
-        given = _listed(config.trainer.logger)
+        given = _as_list(config.trainer.logger)
         wandb_used = self.command == "fit" and not self._dry and given != [False]
-        self._wandb_mode = settle(config.wandb.mode, given) if wandb_used else None
+        self._wandb_mode = resolve_wandb_mode(config.wandb.mode, given) if wandb_used else None
         self.dump = self._parser(self.command).dump(config, skip_unset=False)
-        own = next((run for path in configs if (run := Run.of_config(path)) is not None), None)
+        own = next((run for path in configs if (run := Run.from_config(path)) is not None), None)
         if self.command == "fit" and self.run is None and self._given_checkpoint is None:
             self.run = Run.requeued(Path(config.runs_dir), config.experiment)
-            self._going_on = self.run is not None
-        if self._going_on:
+            self._resuming = self.run is not None
+        if self._resuming:
             assert self.run is not None
             if self._given_checkpoint not in (None, "last"):
                 raise InputError(
@@ -220,9 +221,9 @@ class Command(LightningCLI):
             self.checkpoint = find_checkpoint(self._given_checkpoint, own, self.command, self._dry)
         config.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
         if self.command != "fit":
-            self.run = own or (None if self.checkpoint is None else Run.of_checkpoint(self.checkpoint))
-        elif self._going_on or self._given_checkpoint == "last":
-            self.run, self._going_on = self.run or own, True
+            self.run = own or (None if self.checkpoint is None else Run.from_checkpoint(self.checkpoint))
+        elif self._resuming or self._given_checkpoint == "last":
+            self.run, self._resuming = self.run or own, True
             config.experiment = None if self.run is None else self.run.folder.parent.name
         if config.init_from is not None and (self.command != "fit" or self.checkpoint is not None):
             # A run's configuration may say where its weights began; its checkpoints hold what has become of them.
@@ -233,8 +234,8 @@ class Command(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build data, model and trainer. What cannot be built is an error of the configuration, not of the code."""
         content = self._content = None if self.checkpoint is None else load_checkpoint(self.checkpoint)
-        if self._going_on and self.run is not None:
-            self._prepare_to_go_on(self.run, content)
+        if self._resuming and self.run is not None:
+            self._prepare_resume(self.run, content)
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
@@ -248,7 +249,7 @@ class Command(LightningCLI):
         if (start := self._get(self.config, "init_from")) is not None:
             print(load_weights(Path(start), self.model, self._get(self.config, "init_partial")))
 
-    def _prepare_to_go_on(self, run: Run, content: dict[str, Any] | None) -> None:
+    def _prepare_resume(self, run: Run, content: dict[str, Any] | None) -> None:
         """Find what has changed since, and whether anything is left to do."""
         if content is None:
             run.metrics.unlink(missing_ok=True)  # nothing was saved: the run starts from its beginning
@@ -258,7 +259,7 @@ class Command(LightningCLI):
             raise InputError(
                 f"{self.checkpoint} does not say where its run stood; --init_from starts a new run with its weights"
             )
-        self._changed = changes(yaml.safe_load(state["config"]), yaml.safe_load(self.dump))
+        self._changed = diff_configs(yaml.safe_load(state["config"]), yaml.safe_load(self.dump))
         check_changes(self._changed, state)
         settings = self.config[self.command]
         self._stopped = stopped_early(content, self._changed, settings.early_stopping)
@@ -268,7 +269,7 @@ class Command(LightningCLI):
         """Lightning's, with the run's folder and what writes into it."""
         settings = self.config[self.command]
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        callbacks, loggers = _listed(config["callbacks"]), _listed(config["logger"])
+        callbacks, loggers = _as_list(config["callbacks"]), _as_list(config["logger"])
         if self.command == "fit":
             monitor = self._get(self.config, "checkpoint").monitor
             check_saved_arguments(self.model, self.datamodule)
@@ -279,25 +280,29 @@ class Command(LightningCLI):
             loggers = without_wandb(loggers)
             check_split(self.datamodule, "val" if self.command == "validate" else "test")
         if self.run is None and self.command in ("fit", "predict"):
-            # The first process makes the folder; the others learn its name from it (see Record).
+            # The first process makes the folder; the others learn its name from it (see WriteResults).
             claim = getattr(rank_zero_only, "rank", 0) == 0 and not self._dry
             self.run = Run.new(Path(settings.runs_dir), settings.experiment, claim)
         if self.command == "fit" and self.run is not None:
             loggers = self._loggers(loggers, self.run)
             callbacks = [
-                Resumption(changes_optimization(self._changed), cuts_anew(self._changed), self._stopped is not None),
-                Record(self.run),
+                RestoreTrainingState(
+                    changes_optimization(self._changed),
+                    changes_steps_per_epoch(self._changed),
+                    self._stopped is not None,
+                ),
+                WriteResults(self.run),
                 *callbacks,
                 *self._default_callbacks(self.run, config, loggers),
             ]
             config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
         elif self.command == "predict" and self.run is not None:
-            callbacks = [Record(self.run), *callbacks, *([] if self._dry else [PredictionsCSV(self.run)])]
+            callbacks = [WriteResults(self.run), *callbacks, *([] if self._dry else [PredictionsCSV(self.run)])]
         if config["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            callbacks.append(Bar() if sys.stdout.isatty() else Lines())
-        config["plugins"] = _listed(config["plugins"])
+            callbacks.append(Bar() if sys.stdout.isatty() else EpochSummary())
+        config["plugins"] = _as_list(config["plugins"])
         if not any(isinstance(plugin, CheckpointIO) for plugin in config["plugins"]):
-            config["plugins"].append(WholeCheckpointIO())
+            config["plugins"].append(AtomicCheckpointIO())
         if getattr(self.datamodule, "shards_itself", False):
             config["use_distributed_sampler"] = False
         try:
@@ -305,8 +310,8 @@ class Command(LightningCLI):
                 **{**config, "callbacks": callbacks, "logger": [one for one in loggers if one is not False] or False}
             )
             goes_on = hasattr(self.datamodule, "start_at")
-            trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, seeded=not goes_on)
-            stop_looking_for_gpus()
+            trainer.fit_loop.epoch_loop = FastEpochLoop(trainer, seeded=not goes_on)
+            disable_nvml_check()
             return trainer
         except BaseException as error:
             if self.run is not None:
@@ -321,7 +326,7 @@ class Command(LightningCLI):
             self.trainer.fit(**kwargs)
         except (InputError, MisconfigurationException):
             begun = self.trainer.fit_loop.epoch_loop.total_batch_idx >= 0
-            if self.run is not None and self.trainer.is_global_zero and not (begun or self._going_on):
+            if self.run is not None and self.trainer.is_global_zero and not (begun or self._resuming):
                 self.run.discard()
             raise
         except RuntimeError as error:
@@ -346,7 +351,7 @@ class Command(LightningCLI):
             seed = self._get(self.config, "seed_everything")
             self.run.add_attempt(self.dump, environment(seed))
             where = f" -> {self.run.folder}"
-            if self._going_on:
+            if self._resuming:
                 state = self._state or {"epoch": 0, "batch": 0}
                 print(f"going on from epoch {state['epoch'] + 1}, batch {state['batch'] + 1}")
                 for key, (before, now) in self._changed.items():
@@ -376,8 +381,8 @@ class Command(LightningCLI):
             whole, classes = summarize(metrics)
             results = run.update_results(test=whole, test_per_class=classes)
             print_results("test, best checkpoint" if best else "test", metrics)
-        conclude(trainer.loggers, settings.wandb, results, best)
-        print_end(results, run.folder, run.configs[-1], what_next(trainer.loggers))
+        log_final_results(trainer.loggers, settings.wandb, results, best)
+        print_end(results, run.folder, run.configs[-1], sync_commands(trainer.loggers))
 
     def after_test(self) -> None:
         self._report()
@@ -402,8 +407,8 @@ class Command(LightningCLI):
         keep = config["enable_checkpointing"] is not False
         callbacks: list[Any] = [
             self._get(self.config_init, "early_stopping"),
-            Finite(run),
-            Interruption(run, self.signals, checkpoint if keep else None),
+            StopOnNonFinite(run),
+            SaveOnInterrupt(run, self.signals, checkpoint if keep else None),
             *([checkpoint] if keep else []),
         ]
         if loggers:
@@ -430,11 +435,11 @@ class Command(LightningCLI):
         checkpoint = self._get(self.config_init, "checkpoint")
         shown = {**yaml.safe_load(self.dump), "environment": environment(self._get(self.config, "seed_everything"))}
         best = directions(self.model, checkpoint.monitor, checkpoint.mode)
-        named = _listed(settings.trainer.logger)
+        named = _as_list(settings.trainer.logger)
         return with_wandb(loggers, named, settings.wandb, self._wandb_mode, run, shown, best)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.loggers import Logger
 
 from litnets.data import Augmentation
-from litnets.errors import nearest
+from litnets.errors import did_you_mean
 
 _KINDS = {
     "int": "a whole number",
@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-def shorten(message: str, options: Iterable[str] = ()) -> str:
+def format_parser_error(message: str, options: Iterable[str] = ()) -> str:
     """One or two lines for an error of the parser.
 
     Args:
@@ -38,7 +38,7 @@ def shorten(message: str, options: Iterable[str] = ()) -> str:
         return _no_option((match[1] or match[2]).lstrip("-").partition("=")[0], known)
     if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
         commands = [*re.findall(r"'?(\w+)'?", match[2]), "resume", "sync"]
-        return f"no command '{match[1]}'{nearest(match[1], commands)} (there are: {', '.join(commands)})"
+        return f"no command '{match[1]}'{did_you_mean(match[1], commands)} (there are: {', '.join(commands)})"
     if match := re.search(r"is not accepted before subcommand '(\w+)'", message):
         return f"the command comes first: litnets {match[1]} --config FILE"
     if match := re.search(r"arguments are required: (.+)", message):
@@ -56,7 +56,7 @@ def shorten(message: str, options: Iterable[str] = ()) -> str:
     if match := re.search(r"File does not exist: '([^']+)'", message):
         path = Path(match[1])
         files = [file.name for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        return f"config: no file {path}{nearest(path.name, files)}"
+        return f"config: no file {path}{did_you_mean(path.name, files)}"
     return _bad_value(message) or " ".join(message.split())
 
 
@@ -65,10 +65,10 @@ def _no_option(name: str, known: list[str]) -> str:
     head = name.partition(".")[0]
     tops = {option.partition(".")[0] for option in known}
     if head not in tops:
-        return f"no option '{head}'{nearest(head, tops)}"
+        return f"no option '{head}'{did_you_mean(head, tops)}"
     if head in ("model", "data"):
         return f"{head}: expected a class first, such as --{head} {'MLPClassifier' if head == 'model' else 'Digits'}"
-    return f"no option '{name}'{nearest(name, known)}"
+    return f"no option '{name}'{did_you_mean(name, known)}"
 
 
 def _bad_value(message: str) -> str | None:
@@ -77,12 +77,12 @@ def _bad_value(message: str) -> str | None:
         classes = re.findall(r"class_path '([^']+)'", message)
         options = _init_arguments(resolve_name(classes[-1])) if classes else []
         owner = classes[-1].rpartition(".")[2] if classes else key
-        return f"{key}: {owner} has no option '{match[1]}'{nearest(match[1], options)}"
+        return f"{key}: {owner} has no option '{match[1]}'{did_you_mean(match[1], options)}"
     path = re.search(r"Expected a dot import path string: (.+)|class_path '([^']+)'", message)
     missing = re.search(r"No module named '([^']+)'", message)
     if path and (path[1] or (missing and f"{path[2]}.".startswith(f"{missing[1]}."))):
         name = path[1] or path[2]
-        return f"{key}: no class '{name}'{nearest(name, _class_names())}"
+        return f"{key}: no class '{name}'{did_you_mean(name, _class_names())}"
     given = re.search(r"(?:Given value|Got value): (.*)", message)
     expected = re.findall(r"Expected (?:an? )?(<class '[^']+'>|typing\.Literal\[[^]]*\]|[\w.]+\[[^\n]*\])", message)
     choices = [choice for literal in expected for choice in re.findall(r"'([^']+)'", literal) if "Literal" in literal]
@@ -92,7 +92,7 @@ def _bad_value(message: str) -> str | None:
     if nested := re.search(r"NestedArg\(key='([^']+)', val='?(.*?)'?\)$", value):
         value = nested[2]
     if choices:
-        return f"{key}: no '{value}'{nearest(value, choices)} (there are: {', '.join(dict.fromkeys(choices))})"
+        return f"{key}: no '{value}'{did_you_mean(value, choices)} (there are: {', '.join(dict.fromkeys(choices))})"
     kinds = dict.fromkeys(_kind(name) for name in expected if "NoneType" not in name)
     if not kinds and (said := re.search(r"Errors:\s*- (?:Problem with given class_path '[^']+':\s*)?(.+)", message)):
         # The module of a class of one's own cannot be imported, or does not have it.

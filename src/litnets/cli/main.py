@@ -13,12 +13,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from litnets.cli.app import Command
+from litnets.cli.app import LitnetsCLI
 from litnets.cli.commands.resume import resume
 from litnets.errors import InputError
-from litnets.tracking.wandb_logger import tells_wandb
+from litnets.tracking.wandb_logger import finish_wandb_on_exit
 from litnets.training.resume.config_diff import NothingToDo
-from litnets.training.signals import OtherCrashedError, Signals, Stop, exit_code
+from litnets.training.signals import PeerProcessError, Signals, Stop, exit_code
 
 # Warnings about which a newcomer can do nothing, or that are wrong here; all others are shown.
 _QUIET_WARNINGS = (
@@ -36,7 +36,7 @@ _QUIET_WARNINGS = (
 _NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def quieten() -> None:
+def silence_lightning() -> None:
     """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -44,12 +44,12 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-@tells_wandb
+@finish_wandb_on_exit
 def run(args: list[str]) -> int:
     """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
     a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
     debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
-    quieten()
+    silence_lightning()
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # so that `--model mine.Net` finds mine.py; last, so that it hides no package
     args = [arg for arg in args if arg != "--debug"]
@@ -58,7 +58,7 @@ def run(args: list[str]) -> int:
             if args[:1] == ["resume"]:
                 resume(args[1:], signals)
             else:
-                Command(args, signals)
+                LitnetsCLI(args, signals)
         except NothingToDo as done:
             print(done)
         except (InputError, MisconfigurationException) as error:
@@ -74,7 +74,7 @@ def run(args: list[str]) -> int:
             return 2
         except (Stop, SIGTERMException):
             return exit_code(signals.received or signal.SIGTERM)  # which says so
-        except OtherCrashedError as error:  # which has said all of it
+        except PeerProcessError as error:  # which has said all of it
             if getattr(rank_zero_only, "rank", 0) != 0:
                 return 0  # Lightning kills the first process when another one seems to have failed
             print(f"litnets: {error}", file=sys.stderr)

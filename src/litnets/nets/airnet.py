@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, gelu, unfold
 
-from litnets.nets.cnn import Halve
+from litnets.nets.cnn import Downsample
 
 # Added to the variance along each direction before it is made 1, so that those that are all noise stay small.
 _WHITENING_EPS = 5e-4
@@ -50,7 +50,7 @@ class AirNet(nn.Module):
             stages.append(
                 nn.Sequential(
                     _convolution(fan_in, width),
-                    Halve("max"),
+                    Downsample("max"),
                     _Norm(width),
                     nn.GELU(),
                     _convolution(width, width),

@@ -69,7 +69,7 @@ class CNN(nn.Module):
                     _Block(fan_in if block == 0 else width, width, kernel_size, stride, activation, norm, residual)
                 )
             if pool != "stride":
-                blocks.append(Halve(pool))
+                blocks.append(Downsample(pool))
             if dropout:
                 blocks.append(nn.Dropout2d(dropout))
             stages.append(nn.Sequential(*blocks))
@@ -110,7 +110,7 @@ class _Block(nn.Module):
         return activated
 
 
-class Halve(nn.Module):
+class Downsample(nn.Module):
     """Pools 2x2; an image that is one pixel high or wide already stays as it is."""
 
     def __init__(self, kind: Literal["max", "avg"]) -> None:

@@ -9,7 +9,7 @@ from torch.nn.functional import max_pool1d
 
 from litnets.nets.layers.activation import ACTIVATIONS, Activation
 from litnets.nets.layers.initialization import Init, initialize
-from litnets.nets.layers.masking import as_steps, inside, pool_steps
+from litnets.nets.layers.masking import as_steps, masked_pool, sequence_mask
 from litnets.nets.layers.normalization import BatchNorm1d
 
 Norm = Literal["layer", "batch", "none"]
@@ -79,7 +79,7 @@ class CNN1d(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
         x = as_steps(x)
-        mask = inside(x, lengths)  # (N, T)
+        mask = sequence_mask(x, lengths)  # (N, T)
         x = x.transpose(1, 2)  # (N, F, T)
         for i, stage in enumerate(self.stages):
             if i:
@@ -88,7 +88,7 @@ class CNN1d(nn.Module):
                 x = self.drop_channels(x.masked_fill(~mask.unsqueeze(1), 0))
             for block in stage:  # type: ignore[attr-defined]
                 x = block(x, mask)
-        out: Tensor = self.head(self.dropout(pool_steps(x.transpose(1, 2), mask, self.pooling)))
+        out: Tensor = self.head(self.dropout(masked_pool(x.transpose(1, 2), mask, self.pooling)))
         return out
 
 

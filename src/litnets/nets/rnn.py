@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from litnets.nets.layers.initialization import Init, initialize
-from litnets.nets.layers.masking import inside
+from litnets.nets.layers.masking import sequence_mask
 
 Cell = Literal["rnn", "gru", "lstm"]
 Pooling = Literal["last", "mean", "max", "attention"]
@@ -112,12 +112,12 @@ class RNN(nn.Module):
             return []
         # A step of zeros at each end shows where a sequence begins and ends; more where all are shorter than a pattern.
         behind = max(1, max(self.conv_widths) - 1 - x.shape[1])
-        x = pad(x.masked_fill(~inside(x, lengths).unsqueeze(2), 0).transpose(1, 2), (1, behind))  # (N, F, T + 2)
+        x = pad(x.masked_fill(~sequence_mask(x, lengths).unsqueeze(2), 0).transpose(1, 2), (1, behind))  # (N, F, T + 2)
         found = []
         for conv, width in zip(self.convs, self.conv_widths, strict=True):
             out = conv(x)  # (N, channels, places)
             places = (lengths + 3 - width).clamp(min=1)  # where the pattern lies between the two ends
-            outside = ~inside(out.transpose(1, 2), places)
+            outside = ~sequence_mask(out.transpose(1, 2), places)
             found.append(out.masked_fill(outside.unsqueeze(1), -torch.inf).amax(2).relu())
         return found
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from litnets.nets.layers.initialization import Init, initialize
-from litnets.nets.layers.masking import as_steps, inside, pool_steps
+from litnets.nets.layers.masking import as_steps, masked_pool, sequence_mask
 
 Pooling = Literal["mean", "max", "first"]
 
@@ -66,7 +66,7 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
         x = as_steps(x)
-        mask = inside(x, lengths)  # (N, T)
+        mask = sequence_mask(x, lengths)  # (N, T)
         # Attention gives padding no weight, but no weight times infinity would still be NaN.
         x = self.project(x.masked_fill(~mask.unsqueeze(2), 0))  # (N, T, H)
         x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
@@ -77,7 +77,7 @@ class Transformer(nn.Module):
         attended = None if lengths is None else mask[:, None, None]  # (N, 1, 1, T): for all heads and queries
         for layer in self.layers:
             x = layer(x, attended)
-        out: Tensor = self.head(self.dropout(pool_steps(self.norm(x), mask, self.pooling)))
+        out: Tensor = self.head(self.dropout(masked_pool(self.norm(x), mask, self.pooling)))
         return out
 
 

@@ -20,7 +20,7 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
     own = Run(root)
     if own.config.exists() and (own.environment.exists() or own.last.exists()):
         return own
-    runs = [run for config in root.rglob("config.yaml") if (run := Run.of_config(config)) is not None]
+    runs = [run for config in root.rglob("config.yaml") if (run := Run.from_config(config)) is not None]
     if not runs:
         raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` makes one")
     return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)

@@ -81,14 +81,14 @@ class Run:
         return None
 
     @classmethod
-    def of_config(cls, config: Path) -> "Run | None":
+    def from_config(cls, config: Path) -> "Run | None":
         """The run that this config.yaml belongs to, if it lies in a run's folder."""
         run = cls(config.parent)
         named = config.name.startswith("config") and config.suffix == ".yaml"
         return run if named and run.environment.exists() else None
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Path) -> "Run | None":
+    def from_checkpoint(cls, checkpoint: Path) -> "Run | None":
         """The run that this checkpoint belongs to, if it lies in a run's folder."""
         run = cls(checkpoint.parent)
         return run if run.environment.exists() else None

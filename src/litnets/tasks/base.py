@@ -12,8 +12,8 @@ from lightning.pytorch.plugins import Precision
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from litnets.errors import InputError, nearest
-from litnets.tasks.metrics import MeanLoss, start_anew
+from litnets.errors import InputError, did_you_mean
+from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
 
 # What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
@@ -21,8 +21,8 @@ Inputs = Tensor | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor]
 
 # Steps that are counted together, unless the outputs of one are as large as this.
-_UNCOUNTED = 16
-_UNCOUNTED_BYTES = 2**20
+_MAX_PENDING = 16
+_MAX_PENDING_BYTES = 2**20
 
 
 class Task(LightningModule):
@@ -74,7 +74,7 @@ class Task(LightningModule):
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
         self.net = net
         # Loss, predictions and targets of the steps that are not yet in the training's metrics.
-        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._pending_updates: list[tuple[Tensor, Tensor, Tensor]] = []
         if compile:
             _check_compiler()
             net.compile()  # in its place: `torch.compile(net)` would be another module, and rename the weights
@@ -115,8 +115,8 @@ class Task(LightningModule):
 
     def on_fit_start(self) -> None:
         # An earlier training may have ended within an epoch.
-        self._uncounted.clear()
-        start_anew(self.train_loss, self.train_metrics)
+        self._pending_updates.clear()
+        reset_metrics(self.train_loss, self.train_metrics)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar."""
@@ -142,13 +142,13 @@ class Task(LightningModule):
         out: Tensor = self.net(first, *rest)
         return out.float()
 
-    def learn(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def training_forward(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The network's outputs for a training batch, and their loss."""
         outputs: Tensor = self(inputs)
         return outputs, self.loss(outputs, targets)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        outputs, loss = self.learn(*batch)
+        outputs, loss = self.training_forward(*batch)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.trainer.global_step + 1) % every == 0:
             self.log("train/loss_step", loss, prog_bar=True)
@@ -159,11 +159,11 @@ class Task(LightningModule):
         # Here, not in the step: a batch whose optimiser step did not come about is not counted.
         _, targets = batch
         predictions = self.train_metric_inputs(outputs["outputs"]).detach()
-        self._uncounted.append((outputs["batch_loss"], predictions, targets))
+        self._pending_updates.append((outputs["batch_loss"], predictions, targets))
         trainer: Any = self.trainer
         if (
-            len(self._uncounted) == _UNCOUNTED
-            or predictions.nbytes > _UNCOUNTED_BYTES
+            len(self._pending_updates) == _MAX_PENDING
+            or predictions.nbytes > _MAX_PENDING_BYTES
             or trainer.is_last_batch
             or trainer.should_stop
             or trainer.global_step == trainer.max_steps
@@ -173,12 +173,12 @@ class Task(LightningModule):
     def update_train_metrics(self) -> None:
         """Add the steps that are not yet in the training's metrics to them. Whoever reads these within an epoch calls
         it before; at an epoch's end they are whole."""
-        for loss, predictions, targets in self._uncounted:
+        for loss, predictions, targets in self._pending_updates:
             self.train_loss.update(loss, self.loss_weight(targets))
             # One by one: the collection takes as long again to find out which of them share a state.
             for metric in self.train_metrics.values(copy_state=False):
                 metric.update(predictions, targets)
-        self._uncounted.clear()
+        self._pending_updates.clear()
 
     def on_validation_start(self) -> None:
         self.update_train_metrics()  # what is found in a validation may end the epoch
@@ -235,7 +235,9 @@ class Task(LightningModule):
         logged = ["train/loss", "val/loss", *self.train_metrics, *self.val_metrics]
         for name in filter(None, (monitor, self.optimization.monitor)):
             if name not in logged:
-                raise InputError(f"monitor: no metric '{name}'{nearest(name, logged)} (there are: {', '.join(logged)})")
+                raise InputError(
+                    f"monitor: no metric '{name}'{did_you_mean(name, logged)} (there are: {', '.join(logged)})"
+                )
 
     def _evaluation_step(
         self,
@@ -255,7 +257,7 @@ class Task(LightningModule):
         # torchmetrics gathers the state of all processes by itself, so that no mean of means is taken.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)
-        start_anew(loss, metrics)
+        reset_metrics(loss, metrics)
 
 
 def _check_compiler() -> None:

@@ -21,14 +21,14 @@ from torchmetrics.classification import (
 from litnets.errors import InputError
 from litnets.tasks.base import Batch, Inputs, Task
 from litnets.tasks.losses import build_loss
-from litnets.tasks.metrics import ClassAUROC, FlagAUROC, HitRate, start_anew
+from litnets.tasks.metrics import ClassAUROC, FastAccuracy, FlagAUROC, reset_metrics
 from litnets.tasks.mixup import Mixing
-from litnets.tasks.test_time_augmentation import Views, check_views, mean_over_views
+from litnets.tasks.test_time_augmentation import Views, check_views, forward_tta
 
 # Which losses of torch.nn fit logits and classes, and which fit logits and flags.
 _FOR_CLASSES = ("CrossEntropyLoss", "MultiMarginLoss")
 _FOR_FLAGS = ("BCEWithLogitsLoss", "MultiLabelSoftMarginLoss")
-_ONE_LOGIT = "BCEWithLogitsLoss"
+_BINARY_LOGIT_LOSS = "BCEWithLogitsLoss"
 
 
 class Classifier(Task):
@@ -96,7 +96,7 @@ class Classifier(Task):
         count = _check_classes(num_classes, type(self).__name__)
         self.class_names = class_names or [str(i) for i in range(count)]
         self.multilabel = bool(multilabel)
-        self.one_logit = _one_logit(count, loss, self.multilabel)
+        self.binary_logit = _binary_logit(count, loss, self.multilabel)
         shape = self.hparams.get("input_shape")  # of the named task
         self.mixing = Mixing(mixup, cutmix, shape) if mixup or cutmix else None
         check_views(test_views, shape)
@@ -121,7 +121,7 @@ class Classifier(Task):
         accuracy = {"average": "macro" if self.multilabel else "micro"}
         self.set_metrics(
             train=MetricCollection(
-                {"accuracy": HitRate() if self._by_logits else kinds["accuracy"](**accuracy, **fast)}
+                {"accuracy": FastAccuracy() if self._by_logits else kinds["accuracy"](**accuracy, **fast)}
             ),
             evaluation=MetricCollection(
                 {
@@ -135,12 +135,12 @@ class Classifier(Task):
         )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if self.one_logit:
+        if self.binary_logit:
             outputs = outputs.squeeze(1)
-        loss: Tensor = self.criterion(outputs, targets.float() if self.one_logit or self.multilabel else targets)
+        loss: Tensor = self.criterion(outputs, targets.float() if self.binary_logit or self.multilabel else targets)
         return loss
 
-    def learn(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def training_forward(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self.mixing is None:
             outputs: Tensor = self(inputs)
             return outputs, self.loss(self._adjust(outputs), targets)
@@ -158,7 +158,7 @@ class Classifier(Task):
         """Probability of each class, or of each flag, `(N, num_classes)`."""
         if self.multilabel:
             return outputs.sigmoid()
-        if self.one_logit:
+        if self.binary_logit:
             return torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
         return outputs.softmax(1)
 
@@ -168,11 +168,11 @@ class Classifier(Task):
     @property
     def _by_logits(self) -> bool:
         """Whether the highest output is the predicted class."""
-        return not self.multilabel and not self.one_logit
+        return not self.multilabel and not self.binary_logit
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:  # type: ignore[override]
         """Probabilities `(N, num_classes)`, for what draws figures of a test."""
-        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self._see)
+        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self._forward_tta)
         self.per_class.update(predictions, batch[1])
         return predictions
 
@@ -180,16 +180,16 @@ class Classifier(Task):
         super().on_test_epoch_end()
         for name, values in self.per_class.compute().items():
             self.log_dict({f"{name}/{c}": value for c, value in zip(self.class_names, values, strict=True)})
-        start_anew(self.per_class)
+        reset_metrics(self.per_class)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         inputs = self.inputs_of(batch)
-        probabilities = self.metric_inputs(self._see(inputs))
+        probabilities = self.metric_inputs(self._forward_tta(inputs))
         predictions = (probabilities > 0.5).long() if self.multilabel else probabilities.argmax(1)
         return {"prediction": predictions, "probability": probabilities}
 
-    def _see(self, inputs: Inputs) -> Tensor:
-        return mean_over_views(self, inputs, self.test_views)
+    def _forward_tta(self, inputs: Inputs) -> Tensor:
+        return forward_tta(self, inputs, self.test_views)
 
     def _adjust(self, outputs: Tensor) -> Tensor:
         """What is likely by `class_prior` as it is likely among the training samples."""
@@ -199,16 +199,16 @@ class Classifier(Task):
         self, count: int, loss: str | None, arguments: dict[str, Any], loss_args: dict[str, Any]
     ) -> nn.Module:
         name = loss or (_FOR_FLAGS if self.multilabel else _FOR_CLASSES)[0]
-        if self.one_logit and (taken := [key for key in arguments if key != "weight"] or list(arguments)):
+        if self.binary_logit and (taken := [key for key in arguments if key != "weight"] or list(arguments)):
             option = "class_weights" if taken == ["weight"] else taken[0]
             raise InputError(f"{option}: {name} takes none; for weights there is loss_args {{pos_weight: [w]}}")
-        if name == _ONE_LOGIT and not self.multilabel and not self.one_logit:
+        if name == _BINARY_LOGIT_LOSS and not self.multilabel and not self.binary_logit:
             raise InputError(f"loss: {name} tells two classes apart; these data have {count}: CrossEntropyLoss fits")
         size = count + 1  # another number than that of the classes, so that shapes are not taken for one another
         if self.multilabel:
             return build_loss(name, _FOR_FLAGS, arguments | loss_args, (size, count), torch.ones(size, count))
-        if self.one_logit:
-            return build_loss(name, (_ONE_LOGIT,), loss_args, (size,), torch.ones(size))
+        if self.binary_logit:
+            return build_loss(name, (_BINARY_LOGIT_LOSS,), loss_args, (size,), torch.ones(size))
         targets = torch.arange(size) % count
         return build_loss(name, _FOR_CLASSES, arguments | loss_args, (size, count), targets)
 
@@ -242,7 +242,7 @@ def num_logits(num_classes: int | None, task: str, arguments: Mapping[str, Any])
         InputError: The data have no classes.
     """
     count = _check_classes(num_classes, task)
-    return 1 if _one_logit(count, arguments.get("loss"), bool(arguments.get("multilabel"))) else count
+    return 1 if _binary_logit(count, arguments.get("loss"), bool(arguments.get("multilabel"))) else count
 
 
 def _check_classes(num_classes: int | None, task: str) -> int:
@@ -255,8 +255,8 @@ def _check_classes(num_classes: int | None, task: str) -> int:
     return num_classes
 
 
-def _one_logit(num_classes: int, loss: str | None, multilabel: bool) -> bool:
-    return num_classes == 2 and loss == _ONE_LOGIT and not multilabel
+def _binary_logit(num_classes: int, loss: str | None, multilabel: bool) -> bool:
+    return num_classes == 2 and loss == _BINARY_LOGIT_LOSS and not multilabel
 
 
 def _class_weights(

@@ -17,7 +17,7 @@ from litnets.nets.layers.initialization import Init
 from litnets.nets.layers.windowing import Window, WindowNorm
 from litnets.nets.rnn import Cell, Pooling
 from litnets.tasks.base import Batch, Inputs, Task
-from litnets.tasks.metrics import start_anew
+from litnets.tasks.metrics import reset_metrics
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
 
@@ -91,7 +91,7 @@ class Forecaster(Task):
         for name, values in self.per_channel.compute().items():
             in_units = values * self.channel_std
             self.log_dict({f"{name}/{c}": v for c, v in zip(self.channel_names, in_units.view(-1), strict=True)})
-        start_anew(self.per_channel)
+        reset_metrics(self.per_channel)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """`prediction`, `(N, horizon, channels)`, in the units of the data."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, did_you_mean
 from litnets.tasks.registry import check_arguments, find_class
 
 
@@ -28,8 +28,8 @@ def build_loss(
     """
     if name not in fits and "." not in name:
         raise InputError(
-            f"loss: '{name}' does not fit here{nearest(name, fits)} (what fits: {', '.join(fits)}, or your own by its "
-            f"dotted path)"
+            f"loss: '{name}' does not fit here{did_you_mean(name, fits)} (what fits: "
+            f"{', '.join(fits)}, or your own class by its dotted path)"
         )
     cls = find_class("loss", name, {fit: getattr(nn, fit) for fit in fits})
     check_arguments("loss_args", cls, arguments)

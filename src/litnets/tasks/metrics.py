@@ -24,7 +24,7 @@ class MeanLoss(MeanMetric):
         self.weight.add_(weight)
 
 
-def start_anew(*metrics: Metric | MetricCollection) -> None:
+def reset_metrics(*metrics: Metric | MetricCollection) -> None:
     """Reset metrics so that they may be updated anywhere: a tensor that is made in Lightning's inference mode could not
     be added to in a training."""
     with torch.inference_mode(False):
@@ -32,7 +32,7 @@ def start_anew(*metrics: Metric | MetricCollection) -> None:
             metric.reset()
 
 
-class HitRate(Metric):
+class FastAccuracy(Metric):
     """Share of the samples whose class has the highest number: the accuracy, over all processes."""
 
     full_state_update = False
@@ -54,7 +54,7 @@ class HitRate(Metric):
         return self.hits / self.samples
 
 
-class _InBlocks(Metric):
+class _ConsolidatedState(Metric):
     """Keeps what it has seen of all batches in few pieces, each at least twice as long as the next, instead of one a
     batch: a few bytes kept of each batch would lie where large ones are to come, which then do not fit there."""
 
@@ -80,9 +80,9 @@ class _InBlocks(Metric):
         return torch.stack(areas).mean() if areas else preds.new_tensor(torch.nan)
 
 
-class ClassAUROC(_InBlocks, MulticlassAUROC):  # type: ignore[misc]  # which types `compute` as what it refines
+class ClassAUROC(_ConsolidatedState, MulticlassAUROC):  # type: ignore[misc]  # which types `compute` as what it refines
     """Area under the ROC curve of each class against the rest, exact."""
 
 
-class FlagAUROC(_InBlocks, MultilabelAUROC):  # type: ignore[misc]
+class FlagAUROC(_ConsolidatedState, MultilabelAUROC):  # type: ignore[misc]
     """Area under the ROC curve of each flag, exact."""

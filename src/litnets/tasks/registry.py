@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pkgutil import resolve_name
 from typing import Any
 
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, did_you_mean
 
 
 def public_classes(module: Any, base: type) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def find_class(argument: str, name: str, known: dict[str, Any]) -> Any:
             return resolve_name(name)
         except (ImportError, AttributeError) as error:
             raise InputError(f"{argument}: cannot import '{name}': {error}") from error
-    raise InputError(f"{argument}: no class '{name}'{nearest(name, known)} (known: {', '.join(sorted(known))})")
+    raise InputError(f"{argument}: no class '{name}'{did_you_mean(name, known)} (known: {', '.join(sorted(known))})")
 
 
 def check_arguments(argument: str, cls: Callable[..., Any], names: Iterable[str], given: int = 0) -> None:
@@ -42,4 +42,4 @@ def check_arguments(argument: str, cls: Callable[..., Any], names: Iterable[str]
     known = list(parameters)[given:]
     for name in names:
         if name not in known:
-            raise InputError(f"{argument}: {cls.__name__} takes no '{name}'{nearest(name, known)}")
+            raise InputError(f"{argument}: {cls.__name__} takes no '{name}'{did_you_mean(name, known)}")

@@ -9,7 +9,7 @@ from torchmetrics import Metric, MetricCollection
 from litnets.errors import InputError
 from litnets.tasks.base import Batch, Inputs, Task
 from litnets.tasks.losses import build_loss
-from litnets.tasks.metrics import start_anew
+from litnets.tasks.metrics import reset_metrics
 
 # Which losses of torch.nn fit numbers of mean 0 and standard deviation 1.
 _FOR_NUMBERS = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
@@ -88,7 +88,7 @@ class Regressor(Task):
         if len(self.target_names) > 1:
             for name, values in self.per_target.compute().items():
                 self.log_dict({f"{name}/{t}": value for t, value in zip(self.target_names, values, strict=True)})
-            start_anew(self.per_target)
+            reset_metrics(self.per_target)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         inputs = self.inputs_of(batch)

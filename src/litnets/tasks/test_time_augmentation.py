@@ -20,7 +20,7 @@ def check_views(views: Views, input_shape: Sequence[int | None] | None) -> None:
         )
 
 
-def mean_over_views(forward: Callable[..., Tensor], inputs: Tensor | tuple[Tensor, ...], views: Views) -> Tensor:
+def forward_tta(forward: Callable[..., Tensor], inputs: Tensor | tuple[Tensor, ...], views: Views) -> Tensor:
     """Mean of the network's outputs `(N, ...)` over the views of each image, `(N, channels, height, width)`."""
     if views == "one":
         return forward(inputs)

@@ -70,7 +70,7 @@ class Figures(Callback):
         self._probabilities.append(outputs)
         self._targets.append(targets)
         order = self._order[batch_idx] if batch_idx < len(self._order) else None
-        self._mistakes = worst(self._mistakes + _mistakes(outputs, targets, inputs, order, names))
+        self._mistakes = top_losses(self._mistakes + _mistakes(outputs, targets, inputs, order, names))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Every process has its own part, and all take the same way here.
@@ -88,7 +88,7 @@ class Figures(Callback):
         if not trainer.is_global_zero or not found:
             return
         probabilities, targets = (torch.cat([part[i] for part in found]) for i in (0, 1))
-        mistakes = worst([mistake for part in found for mistake in part[2]])
+        mistakes = top_losses([mistake for part in found for mistake in part[2]])
         names = list(pl_module.class_names)  # type: ignore[arg-type]
         matrix = None if targets.ndim > 1 else confusion(probabilities.argmax(1), targets, len(names))
         roc, pr = curves(probabilities, targets, names)
@@ -128,7 +128,7 @@ def curves(probabilities: Tensor, targets: Tensor, names: Sequence[str]) -> tupl
     return roc, pr
 
 
-def worst(mistakes: list[Mistake]) -> list[Mistake]:
+def top_losses(mistakes: list[Mistake]) -> list[Mistake]:
     """Those with the largest losses."""
     return sorted(mistakes, key=lambda mistake: -mistake.loss)[:WORST]
 

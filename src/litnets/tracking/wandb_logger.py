@@ -26,15 +26,17 @@ from litnets.runs.folder import Run, read_json
 
 Mode = Literal["online", "offline"]
 
-_ASK = 5  # seconds that the service has to answer at all
-_START = 30  # seconds that it has to begin a run
-_END = 60  # seconds that the last values have to arrive; what is missing then can be sent with `litnets sync`
+_CONNECT_TIMEOUT = 5  # seconds that the service has to answer at all
+_INIT_TIMEOUT = 30  # seconds that it has to begin a run
+_FINISH_TIMEOUT = (
+    60  # seconds that the last values have to arrive; what is missing then can be sent with `litnets sync`
+)
 _END_WITH_MODEL = 600
 
 # What wandb would put outside the run's folder, and where in it that goes: copies of artifacts, its own logs, and what
 # spawned processes write.
 _PLACES = {"WANDB_DATA_DIR": "wandb/files", "WANDB_CACHE_DIR": "wandb/files", "WANDB_DIR": "."}
-_placed: list[str] = []  # those of them that were set here
+_env_vars_set: list[str] = []  # those of them that were set here
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,10 @@ class WandbRun(WandbLogger):
         # `_experiment` and `_attach_id` (a run begun before processes were spawned) are WandbLogger's: its own way to
         # begin a run cannot fall back to offline.
         if self._experiment is None and getattr(self, "_attach_id", None) is None:
-            self._experiment = self._begin()
+            self._experiment = self._init_run()
         return super().experiment
 
-    def _begin(self) -> Any:
+    def _init_run(self) -> Any:
         import wandb
 
         folder = self.run.folder / "wandb"
@@ -112,7 +114,7 @@ class WandbRun(WandbLogger):
         for place, within in _PLACES.items():
             if place not in os.environ:
                 os.environ[place] = str((self.run.folder / within).absolute())
-                _placed.append(place)
+                _env_vars_set.append(place)
         # Going on, W&B's own count of rows must go on as well. Each row takes more than a byte of the files so far.
         first = sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
         own = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version", "save_dir")
@@ -120,13 +122,13 @@ class WandbRun(WandbLogger):
         given = self.options.get("id") or self.options.get("version")
         init |= {"dir": str(self.run.folder.absolute()), "id": self._id_of_folder(given), "resume": "allow"}
         init["name"] = init.get("name") or f"{self.run.folder.parent.name}/{self.run.folder.name}"
-        end = _END_WITH_MODEL if self.options.get("log_model") else _END
-        settings = wandb.Settings(quiet=True, show_info=False, init_timeout=_START, finish_timeout=end)
+        end = _END_WITH_MODEL if self.options.get("log_model") else _FINISH_TIMEOUT
+        settings = wandb.Settings(quiet=True, show_info=False, init_timeout=_INIT_TIMEOUT, finish_timeout=end)
         init = {"settings": settings, **init}
         begun = None
         if self.mode == "online":
             try:
-                _ask(service())
+                _ping(service())
                 begun = wandb.init(**init, mode="online")
             except (OSError, HTTPException, wandb.Error) as error:
                 said = " ".join(str(error).split())[:200]
@@ -169,7 +171,7 @@ class Gradients(Callback):
                 logger.watch(pl_module, log="gradients", log_freq=every, log_graph=False)
 
 
-def settle(mode: str, given: Sequence[Any]) -> Mode | None:
+def resolve_wandb_mode(mode: str, given: Sequence[Any]) -> Mode | None:
     """What `--wandb.mode` comes to, None for off; `auto` says in a line why it is off.
 
     Args:
@@ -225,10 +227,10 @@ def logged_in() -> bool:
     return False
 
 
-def _ask(address: str) -> None:
+def _ping(address: str) -> None:
     """Raises OSError if nobody answers; any answer will do."""
     try:
-        urlopen(address, timeout=_ASK).close()
+        urlopen(address, timeout=_CONNECT_TIMEOUT).close()
     except HTTPError:
         return
 
@@ -285,7 +287,9 @@ def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[s
     return known | ({monitor: mode} if monitor is not None else {})
 
 
-def conclude(loggers: Sequence[Logger], options: WandbOptions, results: Mapping[str, Any], best: Path | None) -> None:
+def log_final_results(
+    loggers: Sequence[Logger], options: WandbOptions, results: Mapping[str, Any], best: Path | None
+) -> None:
     """Put the best score and its epoch into the summary, and the best checkpoint among the artifacts, if wished."""
     for logger in loggers:
         if not isinstance(logger, WandbRun):
@@ -302,7 +306,7 @@ def conclude(loggers: Sequence[Logger], options: WandbOptions, results: Mapping[
             logger.experiment.log_artifact(artifact, aliases=["best", "latest"])
 
 
-def what_next(loggers: Sequence[Logger]) -> list[str]:
+def sync_commands(loggers: Sequence[Logger]) -> list[str]:
     """The command that sends an offline run."""
     kept = [one.run.folder for one in loggers if isinstance(one, WandbRun) and one.mode == "offline"]
     return [f"litnets sync {shlex.quote(str(folder))}" for folder in kept]
@@ -315,7 +319,7 @@ def _finish(wandb: Any, code: int) -> None:
         print(f"W&B: the run could not be ended there: {type(error).__name__} {error}", file=sys.stderr)
 
 
-def tells_wandb(command: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+def finish_wandb_on_exit(command: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
     """Decorates what runs a command: its W&B run, if there is one, ends with the exit code that it returns or raises,
     1 for an exception and 130 for an interrupt."""
 
@@ -333,8 +337,8 @@ def tells_wandb(command: Callable[[list[str]], int]) -> Callable[[list[str]], in
         finally:
             if (wandb := sys.modules.get("wandb")) is not None and getattr(wandb, "run", None) is not None:
                 _finish(wandb, code)
-            while _placed:
-                os.environ.pop(_placed.pop(), None)
+            while _env_vars_set:
+                os.environ.pop(_env_vars_set.pop(), None)
         return code
 
     return told

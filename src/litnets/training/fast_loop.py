@@ -32,7 +32,7 @@ _HOOKS = (
 _OWN_STEP = ("on_train_batch_start", "optimizer_step", "optimizer_zero_grad", "backward", "configure_gradient_clipping")
 
 
-class LeanEpochLoop(_TrainingEpochLoop):
+class FastEpochLoop(_TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, whose step looks up once an epoch what does not change within it:
     which hooks there are, where a batch is moved by whom, how it is computed. One process, one optimiser, one optimiser
     step a batch and no profiler; all else is left to Lightning's step, which does the same more slowly.
@@ -178,7 +178,7 @@ class _Step:
     def call(self, name: str, *args: Any) -> None:
         """Call a hook of all that have it."""
         if hooks := self.hooks[name]:
-            with _Inside(self.module, name):
+            with _CurrentHook(self.module, name):
                 for hook in hooks:
                     hook(*args)
 
@@ -211,7 +211,7 @@ class _Step:
 
     @torch.enable_grad()
     def _backward(self, batch: Any, batch_idx: int, progress: Any, outputs: dict[str, Any]) -> None:
-        with _Inside(self.module, "training_step"), self.precision.forward_context():
+        with _CurrentHook(self.module, "training_step"), self.precision.forward_context():
             found = self.module.training_step(batch, batch_idx)
         if isinstance(found, Mapping) and isinstance(loss := found.get("loss"), Tensor):
             outputs.update(found, loss=loss.detach())
@@ -233,7 +233,7 @@ class _Step:
             self.call("on_after_backward")
 
 
-class _Inside:
+class _CurrentHook:
     """Says which hook runs, as `self.log` asks. A class, as a generator takes longer."""
 
     def __init__(self, module: LightningModule, hook: str) -> None:
@@ -247,7 +247,7 @@ class _Inside:
         self.attributes["_current_fx_name"] = self.before
 
 
-def stop_looking_for_gpus() -> None:
+def disable_nvml_check() -> None:
     """Where there is no GPU, let torch's optimisers, which ask for one in every step, do so the short way. Lightning
     chooses the long one (NVML, 40 us), which leaves a GPU alone until processes have been forked."""
     if not torch.cuda.is_available():

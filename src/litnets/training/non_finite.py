@@ -1,4 +1,4 @@
-"""Finite: a loss or a weight that is not a number stops the run."""
+"""Stop a run whose loss or weights are not finite."""
 
 import math
 from typing import Any
@@ -10,14 +10,14 @@ from torch.nn.utils import get_total_norm
 
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from litnets.training.progress import watched
+from litnets.training.progress import monitored_metric
 
 
 class NotFiniteError(InputError):
     """A loss or a weight that is not finite."""
 
 
-class Finite(Callback):
+class StopOnNonFinite(Callback):
     """Looks at the losses and the weights every `trainer.log_every_n_steps` steps and before each checkpoint, and
     stops the run with NotFiniteError when one is infinite or not a number. Losses are gathered on the device until
     then, so that a step neither waits nor copies.
@@ -56,7 +56,7 @@ class Finite(Callback):
         if trainer.sanity_checking:
             return
         known = trainer.callback_metrics
-        for name in dict.fromkeys((watched(trainer), *(n for n in known if n.rpartition("/")[2] == "loss"))):
+        for name in dict.fromkeys((monitored_metric(trainer), *(n for n in known if n.rpartition("/")[2] == "loss"))):
             if name in known and not math.isfinite(value := known[name].item()):
                 self._check(trainer, pl_module)  # the training is the likelier cause
                 raise NotFiniteError(

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from litnets.training.checkpoints.saving import checkpoint_of
 
 
-def watched(trainer: Trainer) -> str | None:
+def monitored_metric(trainer: Trainer) -> str | None:
     """The metric by which the best checkpoint is chosen."""
     checkpoint = checkpoint_of(trainer)
     return None if checkpoint is None else checkpoint.monitor
@@ -28,11 +28,11 @@ class Bar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         known = trainer.callback_metrics
         loss = "train/loss_step" if "train/loss_step" in known else "train/loss"
-        names = (loss, watched(trainer), "val/loss")
+        names = (loss, monitored_metric(trainer), "val/loss")
         return {name: f"{known[name]:.4f}" for name in dict.fromkeys(names) if name is not None and name in known}
 
 
-class Lines(ProgressBar):
+class EpochSummary(ProgressBar):
     """One line an epoch, for files and pipes; a star marks the best epoch so far."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Lines(ProgressBar):
         self._start = 0.0
 
     def _line(self, trainer: Trainer, epochs: int) -> None:
-        known, name = trainer.callback_metrics, watched(trainer)
+        known, name = trainer.callback_metrics, monitored_metric(trainer)
         if not self._start or not trainer.is_global_zero:
             return
         own = getattr(trainer.lightning_module, "monitor", None)  # that of the task, which tells more than a loss

@@ -1,4 +1,4 @@
-"""Record: what a run's results.json says of its training."""
+"""Write the results of a training into the run's results.json."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from litnets.runs.folder import Run
 from litnets.training.checkpoints.saving import checkpoint_of
 
 
-class Record(Callback):
+class WriteResults(Callback):
     """Writes the best validation score, epochs, seconds, samples a second and parameters when training ends.
 
     Args:
@@ -24,6 +24,10 @@ class Record(Callback):
         self._batch_start = 0.0
         self._start = 0.0
         self._earlier = 0.0  # seconds before the run was gone on with
+
+    @property
+    def state_key(self) -> str:
+        return "Record"  # its name until 0.1; checkpoints of that time resume
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self._batch_start - self._start

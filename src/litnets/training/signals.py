@@ -28,20 +28,20 @@ class Stop(BaseException):
         self.signum = signum
 
 
-class OtherCrashedError(RuntimeError):
+class PeerProcessError(RuntimeError):
     """Ends this process because another one of the same training has crashed; the message says which and how."""
 
 
 class Signals:
     """Listens to the signals that end a command, as a context manager.
 
-    A signal raises Stop wherever the program stands; while `patient`, it is only noted in `received`, and whoever is
-    patient ends when it suits. A second one ends the process at once.
+    A signal raises Stop wherever the program stands; while `deferred`, it is only noted in `received`, and whoever is
+    deferred ends when it suits. A second one ends the process at once.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.patient = False
+        self.deferred = False
         self._when = 0.0
         self._pid = os.getpid()
         self._former: dict[int, Any] = {}
@@ -77,7 +77,7 @@ class Signals:
         name = signal.Signals(signum).name
         if self.received is None:
             self.received, self._when = signum, time.monotonic()
-            if not self.patient:
+            if not self.deferred:
                 raise Stop(signum)
             _say(f"{name}: stopping after this batch; once more: at once")
         elif time.monotonic() - self._when > 1:  # sooner, it is the same one, sent on by a launcher

@@ -187,7 +187,7 @@ def test_files_of_the_training_are_fetched_unless_new_ones_are_predicted(
     command: str, path: str | None, fetched: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(Colours, "fetch", lambda self: calls.append("fetch"))
+    monkeypatch.setattr(Colours, "download", lambda self: calls.append("download"))
     data = Colours(predict_path=path)
     data.trainer = SimpleNamespace(predicting=command == "predict")  # type: ignore[assignment]
     data.prepare_data()

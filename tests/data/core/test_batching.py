@@ -11,7 +11,7 @@ from litnets.data.core.batching import (
     EpochSampler,
     RaggedDataset,
     TensorBatchSampler,
-    whole_batch,
+    identity_collate,
 )
 
 
@@ -53,7 +53,7 @@ def test_a_plain_dataloader_reads_whole_batches(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         ArrayDataset, "__getitems__", lambda self, i: (calls.append(i), (self.inputs[i], self.targets[i]))[1]
     )
-    batches = list(DataLoader(dataset(), batch_size=4, collate_fn=whole_batch))
+    batches = list(DataLoader(dataset(), batch_size=4, collate_fn=identity_collate))
     assert calls == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert torch.equal(torch.cat([x for x, _ in batches]), dataset().inputs)
 
@@ -205,8 +205,8 @@ def test_batches_that_are_cut_together_are_those_that_are_cut_alone(
     inputs = torch.randint(0, 256, (40, 3, 4), dtype=torch.uint8, generator=generator)
     split = ArrayDataset(inputs, torch.arange(40), torch.randperm(40, generator=generator)[:23])
     batches = TensorBatchSampler(EpochSampler(23, True), 4, drop_last=False, start=start)
-    alone = list(DataLoader(split, batch_sampler=batches, collate_fn=whole_batch))
-    together = BatchLoader(split, batch_sampler=batches, collate_fn=whole_batch)
+    alone = list(DataLoader(split, batch_sampler=batches, collate_fn=identity_collate))
+    together = BatchLoader(split, batch_sampler=batches, collate_fn=identity_collate)
     assert [len(targets) for _, targets in alone] == [4, 4, 4, 4, 4, 3][start[1] :]
     for _ in range(2):  # an epoch and the same again
         for (inputs_alone, targets_alone), (inputs_together, targets_together) in zip(alone, together, strict=True):

@@ -15,8 +15,8 @@ def touch(root: Path, *paths: str) -> None:
         (root / path).write_text("")
 
 
-def listed(root: Path) -> ClassFolders:
-    return ClassFolders.listed(root, {".txt"}, "poem")
+def scan(root: Path) -> ClassFolders:
+    return ClassFolders.scan(root, {".txt"}, "poem")
 
 
 def many(root: Path, **counts: int) -> None:
@@ -28,7 +28,7 @@ def test_one_folder_of_classes(tmp_path: Path) -> None:
     touch(
         tmp_path, "b/2.txt", "b/1.TXT", "a/x/y/3.txt", "a/no.md", "a/.4.txt", ".hidden/5.txt", "a/.git/6.txt", "r.txt"
     )
-    folders = listed(tmp_path)
+    folders = scan(tmp_path)
     assert folders.class_names == ["a", "b"]
     assert [str(path.relative_to(tmp_path)) for path in folders.files] == ["a/x/y/3.txt", "b/1.TXT", "b/2.txt"]
     assert folders.targets.tolist() == [0, 1, 1]
@@ -37,7 +37,7 @@ def test_one_folder_of_classes(tmp_path: Path) -> None:
 
 def test_a_folder_for_each_split(tmp_path: Path) -> None:
     many(tmp_path, train__a=3, train__b=2, val__a=1, val__b=1, test__b=2)
-    folders = listed(tmp_path)
+    folders = scan(tmp_path)
     assert folders.class_names == ["a", "b"]
     assert {part: folders.targets[i].tolist() for part, i in folders.parts.items()} == {
         "train": [0, 0, 0, 1, 1],
@@ -52,7 +52,7 @@ def test_a_folder_for_each_split(tmp_path: Path) -> None:
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     many(tmp_path, car=2, train=2)
-    assert listed(tmp_path).class_names == ["car", "train"]
+    assert scan(tmp_path).class_names == ["car", "train"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_has_no_folder_is_cut_from_the_rest(
     for part, size in (parts or {".": 40}).items():
         for name in ("a", "b"):
             touch(tmp_path, *(f"{part}/{name}/{i:02}.txt" for i in range(size // 2)))
-    folders = listed(tmp_path)
+    folders = scan(tmp_path)
     splits = folders.split(0.2, 0.2, 0, None, 0)
     assert tuple(len(splits[part]) for part in ("train", "val", "test")) == sizes
     assert sorted(torch.cat(list(splits.values())).tolist()) == list(range(len(folders.files)))
@@ -85,7 +85,7 @@ def test_what_has_no_folder_is_cut_from_the_rest(
 def test_folds(tmp_path: Path) -> None:
     many(tmp_path / "one", a=15, b=15)
     many(tmp_path / "two", train__a=10, train__b=10, val__a=5, val__b=5, test__a=2, test__b=2)
-    one, two = listed(tmp_path / "one"), listed(tmp_path / "two")
+    one, two = scan(tmp_path / "one"), scan(tmp_path / "two")
     assert sorted(torch.cat([one.split(0.1, 0.2, 0, 5, fold)["test"] for fold in range(5)]).tolist()) == list(range(30))
     folds = [two.split(0.1, 0.2, 0, 5, fold) for fold in range(5)]
     assert sorted(torch.cat([splits["val"] for splits in folds]).tolist()) == list(range(30))
@@ -109,45 +109,45 @@ def test_folds(tmp_path: Path) -> None:
 def test_folders_that_are_of_no_use(tmp_path: Path, paths: tuple[str, ...], message: str) -> None:
     touch(tmp_path, *paths)
     with pytest.raises(InputError, match=message):
-        listed(tmp_path)
+        scan(tmp_path)
 
 
 def test_no_folder(tmp_path: Path) -> None:
     touch(tmp_path, "file")
     with pytest.raises(InputError, match=r"nowhere is not there; give --data.root"):
-        listed(tmp_path / "nowhere")
+        scan(tmp_path / "nowhere")
     with pytest.raises(InputError, match="file is a file, not a folder"):
-        listed(tmp_path / "file")
+        scan(tmp_path / "file")
 
 
 @pytest.mark.parametrize("function", ["os.scandir", "os.walk"])
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     many(tmp_path, a=2, b=2)
-    scan, secret = os.scandir, tmp_path / "b"
+    scandir, secret = os.scandir, tmp_path / "b"
 
     def refused(path: Any) -> Any:
         if Path(path) in ((tmp_path,) if function == "os.scandir" else (secret,)):
             raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
+        return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refused)  # os.walk calls it too; for root no folder is unreadable
     with pytest.raises(InputError, match=r"the folder cannot be read: .*Permission denied"):
-        listed(tmp_path)
+        scan(tmp_path)
 
 
 def test_one_file_in_a_class_cannot_be_split(tmp_path: Path) -> None:
     many(tmp_path / "one", a=9, b=1)
     with pytest.raises(InputError, match="class 'b' has a single file"):
-        listed(tmp_path / "one").split(0.2, 0.2, 0, None, 0)
+        scan(tmp_path / "one").split(0.2, 0.2, 0, None, 0)
     with pytest.raises(InputError, match="class 'b' has a single file"):
-        listed(tmp_path / "one").split(0.2, 0.2, 0, 3, 0)
+        scan(tmp_path / "one").split(0.2, 0.2, 0, 3, 0)
     many(tmp_path / "two", train__a=9, train__b=1, val__a=1, test__a=1)
-    assert len(listed(tmp_path / "two").split(0.2, 0.2, 0, None, 0)["train"]) == 10
+    assert len(scan(tmp_path / "two").split(0.2, 0.2, 0, None, 0)["train"]) == 10
 
 
 def test_a_class_with_nothing_left_to_train_on_is_named(tmp_path: Path) -> None:
     many(tmp_path, a=9, b=3)
-    folders = listed(tmp_path)
+    folders = scan(tmp_path)
     splits = {"train": torch.tensor([0, 1, 9]), "val": torch.tensor([2, 10]), "test": torch.tensor([11])}
     broken = torch.zeros(12, dtype=torch.bool)
     broken[[1, 10]] = True

@@ -6,7 +6,7 @@ import torch
 from sklearn.model_selection import TimeSeriesSplit
 from torch import Tensor
 
-from litnets.data.core.splits import forward_chaining_ends, split_indices
+from litnets.data.core.splits import expanding_window_split, split_indices
 from litnets.errors import InputError
 
 # Samples of each class: even, uneven, many classes, one rare, several rare, a single class.
@@ -144,22 +144,22 @@ def test_impossible_sizes_of_groups(sizes: tuple[float, float]) -> None:
 def test_forward_chaining_tests_the_blocks_of_scikit_learn(size: int, num_folds: int) -> None:
     splitter = TimeSeriesSplit(num_folds)
     for fold, (train, test) in enumerate(splitter.split(np.zeros(size))):
-        ends = forward_chaining_ends(size, 0, num_folds, fold)
+        ends = expanding_window_split(size, 0, num_folds, fold)
         assert ends == (len(train), test[0], test[-1] + 1)
 
 
 def test_forward_chaining_validates_on_the_last_part_before_the_test_block() -> None:
-    assert forward_chaining_ends(100, 0.25, 4, 0) == (15, 20, 40)
-    assert forward_chaining_ends(100, 0.25, 4, 3) == (60, 80, 100)
-    assert forward_chaining_ends(100, 5, 4, 3) == (75, 80, 100)
+    assert expanding_window_split(100, 0.25, 4, 0) == (15, 20, 40)
+    assert expanding_window_split(100, 0.25, 4, 3) == (60, 80, 100)
+    assert expanding_window_split(100, 5, 4, 3) == (75, 80, 100)
 
 
 @pytest.mark.parametrize(("num_folds", "fold"), [(0, 0), (1, 0), (20, 0), (5, 5), (5, -1)])
 def test_impossible_folds_of_time_are_refused(num_folds: int, fold: int) -> None:
     with pytest.raises(InputError, match="num_folds: expected 2 to 19 folds"):
-        forward_chaining_ends(20, 0.1, num_folds, fold)
+        expanding_window_split(20, 0.1, num_folds, fold)
 
 
 def test_a_validation_split_that_leaves_nothing_before_the_test_block() -> None:
     with pytest.raises(InputError, match="val_size: 20 of the 20 steps before the test block"):
-        forward_chaining_ends(100, 20, 4, 0)
+        expanding_window_split(100, 20, 4, 0)

@@ -1,6 +1,6 @@
 import torch
 
-from litnets.nets.layers.masking import as_steps, inside, pool_steps
+from litnets.nets.layers.masking import as_steps, masked_pool, sequence_mask
 
 LENGTHS = torch.tensor([5, 1, 7, 3])
 
@@ -16,13 +16,13 @@ def test_an_image_is_read_row_by_row():
 
 def test_which_steps_are_there():
     x = torch.zeros(4, 7, 2)
-    assert inside(x, LENGTHS).tolist() == [[t < n for t in range(7)] for n in (5, 1, 7, 3)]
-    assert inside(x, None).all()
+    assert sequence_mask(x, LENGTHS).tolist() == [[t < n for t in range(7)] for n in (5, 1, 7, 3)]
+    assert sequence_mask(x, None).all()
 
 
 def test_pooling_of_each_sequence_alone():
     x = torch.randn(4, 7, 2) - 5  # so that a zero in the padding would be the maximum
-    mask = inside(x, LENGTHS)
+    mask = sequence_mask(x, LENGTHS)
     x[~mask] = torch.nan
     for how, alone in {
         "mean": lambda s: s.mean(0),
@@ -31,4 +31,4 @@ def test_pooling_of_each_sequence_alone():
         "last": lambda s: s[-1],
     }.items():
         expected = torch.stack([alone(row[:n]) for row, n in zip(x, LENGTHS, strict=True)])
-        torch.testing.assert_close(pool_steps(x, mask, how), expected)
+        torch.testing.assert_close(masked_pool(x, mask, how), expected)

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from litnets.__main__ import main
 from litnets.errors import InputError
-from litnets.training.checkpoints.atomic_io import SaveError, WholeCheckpointIO
+from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO, SaveError
 from litnets.training.checkpoints.loading import load_checkpoint
 from tests.conftest import ROOT
 from tests.helpers.killed_saves import main as kill_saves
@@ -47,7 +47,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def refused(path: Path) -> str:
     """What is said when NEW cannot replace OLD; OLD is still there and nothing else."""
     with pytest.raises(SaveError) as error:
-        WholeCheckpointIO().save_checkpoint(NEW, path)
+        AtomicCheckpointIO().save_checkpoint(NEW, path)
     assert load_checkpoint(path)["global_step"] == 1
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert "\n" not in str(error.value)
@@ -59,12 +59,12 @@ def refused(path: Path) -> str:
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     path = tmp_path / "run" / "last.ckpt"
-    WholeCheckpointIO().save_checkpoint(OLD, path)
+    AtomicCheckpointIO().save_checkpoint(OLD, path)
     return path
 
 
 def test_a_save_and_a_load(old: Path) -> None:
-    io = WholeCheckpointIO()
+    io = AtomicCheckpointIO()
     io.save_checkpoint(NEW, str(old))
     content = io.load_checkpoint(str(old))
     assert content["global_step"] == 2
@@ -83,12 +83,12 @@ def test_it_is_synced_before_it_gets_its_name(old: Path, monkeypatch: pytest.Mon
         os, "fsync", lambda file: (order.append(str(Path(f"/proc/self/fd/{file}").readlink())), sync(file))
     )
     monkeypatch.setattr(Path, "replace", lambda self, target: (order.append("name"), replace(self, target)))
-    WholeCheckpointIO().save_checkpoint(NEW, old)
+    AtomicCheckpointIO().save_checkpoint(NEW, old)
     assert order == [f"{old.parent}/.last.ckpt.{os.getpid()}.part", "name", str(old.parent)]
 
 
 def test_a_full_disk(small_disk: Path) -> None:
-    WholeCheckpointIO().save_checkpoint(OLD, small_disk / "last.ckpt")
+    AtomicCheckpointIO().save_checkpoint(OLD, small_disk / "last.ckpt")
     assert os.strerror(errno.ENOSPC) in refused(small_disk / "last.ckpt")
 
 
@@ -111,7 +111,7 @@ def test_a_file_that_grows_too_large(old: Path) -> None:
 
 def test_a_folder_that_is_read_only(small_disk: Path) -> None:
     path = small_disk / "last.ckpt"
-    WholeCheckpointIO().save_checkpoint(OLD, path)
+    AtomicCheckpointIO().save_checkpoint(OLD, path)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert os.strerror(errno.EROFS) in refused(path)
 
@@ -127,7 +127,7 @@ def test_a_folder_that_may_not_be_written(old: Path) -> None:
 
 def test_what_cannot_be_saved_is_no_matter_of_the_disk(old: Path) -> None:
     with pytest.raises((AttributeError, TypeError, RuntimeError), match=r"pickle|local"):
-        WholeCheckpointIO().save_checkpoint({"state_dict": lambda: 0}, old)
+        AtomicCheckpointIO().save_checkpoint({"state_dict": lambda: 0}, old)
     assert load_checkpoint(old)["global_step"] == 1
     assert [p.name for p in old.parent.iterdir()] == ["last.ckpt"]
 
@@ -136,7 +136,7 @@ def test_leftovers_are_removed(old: Path) -> None:
     leftover, other = old.with_name(".best.ckpt.1.part"), old.with_name(".results.json.part")
     leftover.touch()
     other.touch()
-    WholeCheckpointIO().save_checkpoint(NEW, old)
+    AtomicCheckpointIO().save_checkpoint(NEW, old)
     assert not leftover.exists()
     assert other.exists()
 
@@ -145,7 +145,7 @@ def test_it_loads_nothing_but_plain_data(tmp_path: Path) -> None:
     path = tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "code": Path}, path)
     with pytest.raises(InputError, match="not a checkpoint that loads safely"):
-        WholeCheckpointIO().load_checkpoint(path, weights_only=False)
+        AtomicCheckpointIO().load_checkpoint(path, weights_only=False)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
@@ -194,8 +194,8 @@ class Seen(Callback):
 @pytest.mark.parametrize(
     ("plugins", "expected"),
     [
-        ([], WholeCheckpointIO),
-        (["--trainer.plugins", "lightning.pytorch.plugins.environments.LightningEnvironment"], WholeCheckpointIO),
+        ([], AtomicCheckpointIO),
+        (["--trainer.plugins", "lightning.pytorch.plugins.environments.LightningEnvironment"], AtomicCheckpointIO),
         (["--trainer.plugins", "tests.training.checkpoints.test_atomic_io.OwnIO"], OwnIO),
     ],
 )

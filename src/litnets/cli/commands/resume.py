@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
-from litnets.cli.app import Command
+from litnets.cli.app import LitnetsCLI
 from litnets.errors import InputError
 from litnets.runs.find import find_run
 from litnets.training.signals import Signals
@@ -17,7 +17,7 @@ def resume(args: list[str], signals: Signals) -> None:
         signals: Who listens to signals.
     """
     if not {"-h", "--help"}.isdisjoint(args):
-        Command(["fit", "--help"], signals)  # which ends here
+        LitnetsCLI(["fit", "--help"], signals)  # which ends here
     where = args[0] if args and not args[0].startswith("-") else None
     options = args if where is None else args[1:]
     parts = [part for option in options for part in (option.split("=", 1) if option.startswith("--") else [option])]
@@ -25,4 +25,4 @@ def resume(args: list[str], signals: Signals) -> None:
         raise InputError("resume: give the run's folder: `litnets resume RUN`; a --config may follow it")
     runs_dir = next((Path(value) for name, value in pairwise(parts) if name == "--runs_dir"), Path("checkpoints"))
     found = find_run(where, runs_dir)
-    Command(["fit", "--config", str(found.configs[-1]), *options], signals, resume=found)
+    LitnetsCLI(["fit", "--config", str(found.configs[-1]), *options], signals, resume=found)

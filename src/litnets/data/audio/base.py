@@ -75,9 +75,9 @@ class AudioDataModule(ArrayDataModule):
         if self.splits and not self.mean:
             self.mean, self.std = self._statistics()
 
-    def load_new(self, path: Path) -> RaggedDataset:
+    def load_predict(self, path: Path) -> RaggedDataset:
         if not self.mean:  # no checkpoint
-            self.be_ready()
+            self.ensure_setup()
         files = new_files(path, SUFFIXES, "recording")
         waveforms, broken = self.read_files(files)
         found = torch.nonzero(~broken).squeeze(1)

@@ -45,7 +45,7 @@ class AudioFolder(AudioDataModule):
     @cached_property
     def folders(self) -> ClassFolders:
         """What is there to learn from."""
-        return ClassFolders.listed(self.root, SUFFIXES, "recording")
+        return ClassFolders.scan(self.root, SUFFIXES, "recording")
 
     @property
     def class_names(self) -> list[str]:

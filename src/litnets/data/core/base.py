@@ -17,7 +17,7 @@ from litnets.data.core.batching import (
     Inputs,
     RaggedDataset,
     TensorBatchSampler,
-    whole_batch,
+    identity_collate,
 )
 from litnets.errors import InputError
 from litnets.seeding import global_seed, seed_batch
@@ -30,7 +30,7 @@ class ArrayDataModule(LightningDataModule):
     """Data that fit in memory: `load` gives the splits, the rest is done here.
 
     A subclass states the facts that a model may need, as attributes or properties; the command links each into the
-    model's argument of that name (`litnets.cli.app.FACTS`):
+    model's argument of that name (`litnets.cli.app.LINKED_ATTRIBUTES`):
 
     - `input_shape` of one input: `(channels, height, width)` of an image, `(steps, features)` of a sequence,
       `(features,)` of a row of a table; None for a size that differs from sample to sample, so `(None,)` are tokens.
@@ -42,7 +42,7 @@ class ArrayDataModule(LightningDataModule):
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
       channels)`, scaled by the training split's mean and standard deviation of each channel.
 
-    One that knows how to read new samples takes a `predict_path` and has a `load_new`: `predict` then reads them
+    One that knows how to read new samples takes a `predict_path` and has a `load_predict`: `predict` then reads them
     instead of the test split, scaled and encoded as in the training, whose files need not be there.
 
     Args:
@@ -87,17 +87,17 @@ class ArrayDataModule(LightningDataModule):
     def load(self) -> Mapping[str, Split]:
         """The splits `train`, `val` and `test`, disjoint; called once in each process, after `prepare_data`."""
 
-    def load_new(self, path: Path) -> Split:
+    def load_predict(self, path: Path) -> Split:
         """The new samples at `predict_path`, in their order; their targets are of no meaning."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
-    def fetch(self) -> None:
+    def download(self) -> None:
         """Download what `load` reads, if it is not there."""
 
     def prepare_data(self) -> None:
         predicting = self.trainer is not None and self.trainer.predicting
         if not (predicting and self.predict_path is not None):  # what is new needs no files of the training
-            self.fetch()
+            self.download()
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits and not (stage == "predict" and self.predict_path is not None):
@@ -109,7 +109,7 @@ class ArrayDataModule(LightningDataModule):
                 )
             self.splits = splits
 
-    def be_ready(self) -> None:
+    def ensure_setup(self) -> None:
         """Read the splits, if they have not been, for what is known only then."""
         if not self.splits:
             self.prepare_data()
@@ -120,7 +120,7 @@ class ArrayDataModule(LightningDataModule):
         """Training samples of each class, or of each flag that is set; None where there are no classes."""
         if self.num_classes is None:
             return None
-        self.be_ready()
+        self.ensure_setup()
         train = self.splits["train"]
         targets = train.targets[train.indices].long()
         counts = targets.sum(0) if targets.ndim > 1 else targets.bincount(minlength=self.num_classes)
@@ -151,14 +151,14 @@ class ArrayDataModule(LightningDataModule):
         else:
             # Lightning asks for the loader in inference mode, whose tensors a thread that reads files may not write to.
             with torch.inference_mode(False):
-                dataset = self.load_new(self.predict_path)
+                dataset = self.load_predict(self.predict_path)
         few = len(dataset) < self._process()[1]
         return DataLoader(
             dataset,
             batch_size=self.eval_batch_size,
             # Where not each process has a sample, all read all: one without a batch would leave the others waiting.
             sampler=EpochSampler(len(dataset), False) if few else self._sampler(dataset, shuffle=False),
-            collate_fn=whole_batch,
+            collate_fn=identity_collate,
             **self._workers(),
         )
 
@@ -196,7 +196,7 @@ class ArrayDataModule(LightningDataModule):
             lengths=dataset.split_lengths if grouped and isinstance(dataset, RaggedDataset) else None,
             start=self._start if training else (0, 0),
         )
-        return BatchLoader(dataset, batch_sampler=batches, collate_fn=whole_batch, **self._workers())
+        return BatchLoader(dataset, batch_sampler=batches, collate_fn=identity_collate, **self._workers())
 
     def _sampler(self, dataset: Split, shuffle: bool) -> EpochSampler:
         return EpochSampler(len(dataset), shuffle, global_seed(), *self._process())

@@ -186,7 +186,7 @@ class TensorBatchSampler(BatchSampler):
         return iter([batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()])
 
 
-def whole_batch(batch: Any) -> Any:
+def identity_collate(batch: Any) -> Any:
     """Collating leaves a batch as it is: it was cut whole."""
     return batch
 
@@ -200,14 +200,14 @@ class BatchLoader(DataLoader[tuple[Inputs, Tensor]]):
         dataset = self.dataset
         if self.num_workers or type(dataset) is not ArrayDataset or not isinstance(dataset.inputs, Tensor):
             return super().__iter__()
-        return _cut_together(dataset, iter(self.batch_sampler))  # type: ignore[arg-type]
+        return _iter_chunked(dataset, iter(self.batch_sampler))  # type: ignore[arg-type]
 
 
 # Bytes of inputs that are cut at once; they stay in a processor's cache until they are used.
 _AT_ONCE = 2**22
 
 
-def _cut_together(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
+def _iter_chunked(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
     assert isinstance(dataset.inputs, Tensor)
     size = dataset.inputs[:1].nbytes
     for first in batches:

@@ -36,7 +36,7 @@ class ClassFolders:
     parts: dict[str, Tensor]
 
     @classmethod
-    def listed(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
+    def scan(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
         """List a folder without opening a file. Hidden files and folders are left out, and so is what has another
         suffix. A class that is trained may be missing from val or test, but not the other way round.
 
@@ -50,12 +50,12 @@ class ClassFolders:
                 classes in val or test that train does not have, folders beside train, val and test.
         """
         try:
-            return cls._listed(root, suffixes, kind)
+            return cls._scan(root, suffixes, kind)
         except OSError as error:
             raise InputError(f"{root}: the folder cannot be read: {error}") from error
 
     @classmethod
-    def _listed(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
+    def _scan(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
         if not root.is_dir():
             what = "is a file, not a folder" if root.exists() else "is not there"
             raise InputError(f"{root} {what}; give --data.root, a folder with a folder of {kind}s for each class")

@@ -119,7 +119,7 @@ def chronological_ends(size: int, val_size: float, test_size: float) -> tuple[in
     return size - num_test - num_val, size - num_test, size
 
 
-def forward_chaining_ends(size: int, val_size: float, num_folds: int, fold: int) -> tuple[int, int, int]:
+def expanding_window_split(size: int, val_size: float, num_folds: int, fold: int) -> tuple[int, int, int]:
     """The steps at which training, validation and test end in one fold of a cross-validation that keeps the order of
     time: the last `num_folds` of `num_folds + 1` equal blocks are tested, one a fold, each with all before it to learn
     from, as in scikit-learn's TimeSeriesSplit (where the first block takes what the division leaves over, as here).

@@ -83,10 +83,10 @@ class MappedImages:
     def __getitem__(self, index: Tensor) -> Tensor:
         """A copy: one image for a single index, a batch for several."""
         chosen = index.flatten()
-        self._announce(chosen)
+        self._prefetch(chosen)
         return self.values.index_select(0, chosen).view(*index.shape, *self.shape[1:])
 
-    def _announce(self, chosen: Tensor) -> None:
+    def _prefetch(self, chosen: Tensor) -> None:
         """Tell the system which images come next, so that it reads them all at once. Otherwise it would read one after
         the other, each with all that stands around it, of which a shuffled batch needs nothing: a hundredth of the
         speed."""
@@ -227,9 +227,9 @@ class ImageArrays(ImageDataModule):
         }
         return splits | {part: ArrayDataset(cast(Tensor, inputs), labels) for part, (inputs, labels) in kept.items()}
 
-    def load_new(self, path: Path) -> ArrayDataset:
+    def load_predict(self, path: Path) -> ArrayDataset:
         if path.suffix != ".npy":
-            return super().load_new(path)
+            return super().load_predict(path)
         images = MappedImages(path)
         if images.shape[1:] != tuple(self.input_shape):
             raise InputError(

@@ -58,14 +58,14 @@ class ImageDataModule(ArrayDataModule):
     @cached_property
     def _statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel of the training split."""
-        self.be_ready()
+        self.ensure_setup()
         train = self.splits["train"]
         assert isinstance(train, ArrayDataset)
         return channel_statistics(train.inputs, train.indices)
 
-    def load_new(self, path: Path) -> ArrayDataset:
+    def load_predict(self, path: Path) -> ArrayDataset:
         if "mean" not in vars(self):  # no checkpoint
-            self.be_ready()
+            self.ensure_setup()
         files = new_files(path, SUFFIXES, "image")
         inputs, broken, _ = self.read_files(files)
         found = torch.nonzero(~broken).squeeze(1)

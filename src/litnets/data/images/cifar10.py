@@ -66,7 +66,7 @@ class CIFAR10(ImageDataModule):
         self.folder = Path(data_dir) / self.source.base_folder
         self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
-    def fetch(self) -> None:
+    def download(self) -> None:
         names = [name for name, _ in self.source.train_list + self.source.test_list]
         if all((self.folder / name).exists() for name in names):
             return

@@ -62,7 +62,7 @@ class ImageFolder(ImageDataModule):
     @cached_property
     def folders(self) -> ClassFolders:
         """What is there to learn from."""
-        return ClassFolders.listed(self.root, SUFFIXES, "image")
+        return ClassFolders.scan(self.root, SUFFIXES, "image")
 
     @property
     def class_names(self) -> list[str]:

@@ -53,7 +53,7 @@ class MNIST(ImageDataModule):
         self.raw = Path(data_dir) / type(self).__name__ / "raw"
         self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
-    def fetch(self) -> None:
+    def download(self) -> None:
         for name, md5 in self.source.resources:
             if not (self.raw / name).exists() and not (self.raw / name).with_suffix("").exists():
                 download([mirror + name for mirror in self.source.mirrors], self.raw / name, md5)

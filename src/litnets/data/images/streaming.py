@@ -77,7 +77,7 @@ class Chunks:
         # Else litdata 0.2.76 reads a whole chunk for each sample of it. What is mapped here is never deleted.
         loader.set_mmap_allowed_chunks(range(2**31))
         try:
-            with self._alone():
+            with self._exclusive_lock():
                 dataset = StreamingDataset(
                     self.address,
                     cache_dir=str(self.cache_dir),
@@ -96,7 +96,7 @@ class Chunks:
                 f"chunks ({type(error).__name__}: {first})"
             ) from error
 
-    def _alone(self) -> AbstractContextManager[Any]:
+    def _exclusive_lock(self) -> AbstractContextManager[Any]:
         """While a cache is made: several processes that start at once would delete each other's."""
         if not self.elsewhere:
             return nullcontext()
@@ -251,7 +251,7 @@ class StreamedImages(ImageDataModule):
         self.cache_dir, self.cache_gigabytes = cache_dir, cache_gigabytes
         self._shape: tuple[int, ...] | None = None
 
-    def fetch(self) -> None:
+    def download(self) -> None:
         """Fetch the lists of the chunks, by one process for all, and none of the images."""
         for part in PARTS:
             Chunks(f"{self.root}/{part}", self.cache_dir, self.cache_gigabytes)
@@ -259,7 +259,7 @@ class StreamedImages(ImageDataModule):
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         if self._shape is None:
-            self.be_ready()
+            self.ensure_setup()
         assert self._shape is not None
         return self._shape
 
@@ -280,7 +280,7 @@ class StreamedImages(ImageDataModule):
 
     @cached_property
     def _statistics(self) -> tuple[list[float], list[float]]:
-        self.be_ready()
+        self.ensure_setup()
         train: Any = self.splits["train"]
         images = torch.cat([train.__getitems__(indices)[0] for indices in statistics_sample(train.chunks)])
         train.close()

@@ -134,7 +134,7 @@ class SeriesDataModule(ArrayDataModule):
         self.scale.fit(values[slice(*stretches[0])], names)
         return splits
 
-    def load_new(self, path: Path) -> ArrayDataset:
+    def load_predict(self, path: Path) -> ArrayDataset:
         self._ready()
         values, names = read_series(path, self.time_column or 0, self.scale.names)
         if len(values) < self.look_back:
@@ -144,7 +144,7 @@ class SeriesDataModule(ArrayDataModule):
 
     def _ready(self) -> None:
         if not self.scale.names:
-            self.be_ready()
+            self.ensure_setup()
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.data.core.splits import chronological_ends, forward_chaining_ends
+from litnets.data.core.splits import chronological_ends, expanding_window_split
 from litnets.data.series.base import SeriesDataModule, Stretch
 from litnets.data.series.reading import read_series
 
@@ -54,5 +54,5 @@ class SeriesCSV(SeriesDataModule):
         if self.num_folds is None:
             ends = chronological_ends(len(values), self.val_size, self.test_size)
         else:
-            ends = forward_chaining_ends(len(values), self.val_size, self.num_folds, self.fold)
+            ends = expanding_window_split(len(values), self.val_size, self.num_folds, self.fold)
         return values, names, list(pairwise((0, *ends)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litnets.data.core.download import download, md5_of
-from litnets.data.core.splits import forward_chaining_ends
+from litnets.data.core.splits import expanding_window_split
 from litnets.data.series.base import SeriesDataModule, Stretch
 from litnets.data.series.reading import read_series
 from litnets.errors import InputError
@@ -53,7 +53,7 @@ class ETTh1(SeriesDataModule):
         self.num_folds, self.fold = num_folds, fold
         self.path = Path(data_dir) / "ETT-small" / f"{type(self).__name__}.csv"
 
-    def fetch(self) -> None:
+    def download(self) -> None:
         download([self.url + self.path.name], self.path, self.md5)
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
@@ -65,7 +65,7 @@ class ETTh1(SeriesDataModule):
         values, names = read_series(self.path, "date")
         train, val, test = pairwise((0, *self.ends))
         if self.num_folds is not None:
-            _, start, end = forward_chaining_ends(val[1], 0, self.num_folds, self.fold)
+            _, start, end = expanding_window_split(val[1], 0, self.num_folds, self.fold)
             train, val = (0, start), (start, end)
         return values[: test[1]], names, (train, val, test)
 

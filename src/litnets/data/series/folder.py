@@ -78,7 +78,7 @@ class SeriesFolder(ArrayDataModule):
             for name, indices in zip(("train", "val", "test"), split, strict=True)
         }
 
-    def load_new(self, path: Path) -> RaggedDataset:
+    def load_predict(self, path: Path) -> RaggedDataset:
         if not self.scale.names:  # no checkpoint
             self.setup()
         files = new_files(path, (".csv",), "CSV file")

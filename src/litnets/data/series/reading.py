@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.errors import InputError, nearest, repeated
+from litnets.errors import InputError, did_you_mean, first_duplicate
 
 
 def read_series(
@@ -38,7 +38,7 @@ def read_series(
     names = list(free if channels is None else channels)
     if not names:
         raise InputError(f"{path}: no channels: expected at least one column beside the time (there are: {header})")
-    if twice := repeated(names):
+    if twice := first_duplicate(names):
         raise InputError(f"channels: '{twice}' is named twice")
     columns = [_column(path, header, name) for name in names]
     cells = [[row[i] for i in columns] for row in rows]
@@ -85,7 +85,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     if len(header) == 1 and (other := next((sign for sign in ";\t" if sign in header[0]), None)):
         named = "tabs" if other == "\t" else f"'{other}'"
         raise InputError(f"{path}: expected commas between the columns, got {named}; save it with commas")
-    twice = repeated(header)
+    twice = first_duplicate(header)
     if twice is not None:
         raise InputError(f"{path}: two columns are called '{twice}'")
     for row, line in zip(rows, lines, strict=True):
@@ -97,7 +97,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
 def _column(path: Path, header: list[str], name: str) -> int:
     if name not in header:
         there = ", ".join(header)
-        raise InputError(f"{path}: no column '{name}'{nearest(name, header)} (there are: {there})")
+        raise InputError(f"{path}: no column '{name}'{did_you_mean(name, header)} (there are: {there})")
     return header.index(name)
 
 

@@ -78,9 +78,9 @@ class TableDataModule(ArrayDataModule):
         named = zip(("train", "val", "test"), split, strict=True)
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in named}
 
-    def load_new(self, path: Path) -> ArrayDataset:
+    def load_predict(self, path: Path) -> ArrayDataset:
         if not self.statistics:  # no checkpoint
-            self.be_ready()
+            self.ensure_setup()
         rows = TableFile(path, self.separator).read_new(self.columns, self.texts)
         return ArrayDataset(rows, torch.zeros(len(rows)))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from litnets.data.core.batching import smallest_type
 from litnets.data.tables.table import Table
-from litnets.errors import InputError, nearest, repeated
+from litnets.errors import InputError, did_you_mean, first_duplicate
 
 if TYPE_CHECKING:
     import polars
@@ -110,7 +110,7 @@ class TableFile:
                 there = ", ".join(frame.columns[:20])
                 hint = "; is it another --data.separator?" if len(frame.columns) == 1 else ""
                 raise InputError(
-                    f"{self.path}: no column '{name}'{nearest(name, frame.columns)} (there are: {there}){hint}"
+                    f"{self.path}: no column '{name}'{did_you_mean(name, frame.columns)} (there are: {there}){hint}"
                 )
 
     def _cells(self, series: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
@@ -251,7 +251,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     except OSError as error:
         if path.is_dir():
             raise InputError(f"{path} is a folder, not a file; give a CSV or a Parquet file") from error
-        near = nearest(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
+        near = did_you_mean(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise InputError(f"{path}: cannot be read: {error.strerror or error}{near}") from error
     except (pl.exceptions.PolarsError, csv.Error, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).strip().splitlines()[0]}") from error
@@ -263,7 +263,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
 def _header(path: Path, text: str, separator: str) -> list[str]:
     """Names of the columns, without the spaces around them; polars would rename those that are there twice."""
     names = [name.strip() for name in next(_rows(text, separator), [])]
-    if twice := repeated(names):
+    if twice := first_duplicate(names):
         raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
     return names
 

@@ -14,7 +14,7 @@ from litnets.data.core.batching import RaggedDataset, smallest_type
 from litnets.data.core.class_folders import names_in, new_files
 from litnets.data.text.reading import TABLES, Sample, read_samples, read_utf8
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, did_you_mean
 
 
 class TextDataModule(ArrayDataModule):
@@ -84,7 +84,7 @@ class TextDataModule(ArrayDataModule):
     @property
     def vocab_size(self) -> int:
         """Number of tokens, the padding (0) and the unknown one (1) among them."""
-        self.be_ready()
+        self.ensure_setup()
         assert self.vocabulary is not None
         return len(self.vocabulary)
 
@@ -96,13 +96,13 @@ class TextDataModule(ArrayDataModule):
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of their numbers."""
-        self.be_ready()
+        self.ensure_setup()
         return self.known_classes
 
     @property
     def class_shares(self) -> list[float]:
         """How often each class is met, as a share of the training split with all of its copies."""
-        self.be_ready()
+        self.ensure_setup()
         counts = self._train_targets.long().bincount(minlength=self.num_classes)
         return (counts / counts.sum()).tolist()
 
@@ -125,9 +125,9 @@ class TextDataModule(ArrayDataModule):
         parts = {"train": torch.tensor(train), "val": split[1], "test": split[2]}
         return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in parts.items()}
 
-    def load_new(self, path: Path) -> RaggedDataset:
+    def load_predict(self, path: Path) -> RaggedDataset:
         if self.vocabulary is None:  # no checkpoint
-            self.be_ready()
+            self.ensure_setup()
         if path.is_file() and path.suffix.lower() in TABLES:
             samples = read_samples(path, self.text_column)
         else:
@@ -181,13 +181,13 @@ class TextDataModule(ArrayDataModule):
             if sample.label not in number:
                 raise InputError(
                     f"{sample.where}: no training text has the class '{sample.label}'"
-                    f"{nearest(sample.label, number)} (they have: {_shortened(self.known_classes)}); "
+                    f"{did_you_mean(sample.label, number)} (they have: {_shortened(self.known_classes)}); "
                     "add some, or delete it"
                 )
         return torch.tensor([number[sample.label] for sample in samples], dtype=smallest_type(len(number)))
 
 
-def same_texts(samples: Sequence[Sample]) -> Tensor:
+def duplicate_groups(samples: Sequence[Sample]) -> Tensor:
     """A number for each sample `(samples,)`, the same for copies of a text (see `same_text_key`), so that a split can
     keep them together."""
     numbers: dict[str, int] = {}

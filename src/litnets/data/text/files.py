@@ -9,9 +9,9 @@ from torch import Tensor
 
 from litnets.data.core.class_folders import files_in
 from litnets.data.core.splits import split_indices
-from litnets.data.text.base import TextDataModule, label_numbers, same_texts
+from litnets.data.text.base import TextDataModule, duplicate_groups, label_numbers
 from litnets.data.text.reading import TABLES, Sample, read_samples, read_utf8
-from litnets.errors import InputError, nearest
+from litnets.errors import InputError, did_you_mean
 
 
 class TextFiles(TextDataModule):
@@ -85,7 +85,7 @@ class TextFiles(TextDataModule):
             self.split_seed,
             self.num_folds,
             self.fold,
-            same_texts(samples),
+            duplicate_groups(samples),
         )
 
     def _samples(self, path: Path) -> list[Sample]:
@@ -94,7 +94,7 @@ class TextFiles(TextDataModule):
             return list(_read_classes(path))
         if not path.exists():
             there = [other.name for other in path.parent.glob("*")]
-            raise InputError(f"path: {path}: no such file or folder{nearest(path.name, there)}")
+            raise InputError(f"path: {path}: no such file or folder{did_you_mean(path.name, there)}")
         if path.suffix.lower() not in TABLES:
             raise InputError(f"path: {path}: expected a .csv, .tsv or .jsonl file, or a folder")
         return read_samples(path, self.text_column, self.label_column)

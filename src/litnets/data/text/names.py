@@ -7,7 +7,7 @@ from torch import Tensor
 
 from litnets.data.core.download import download, md5_of
 from litnets.data.core.splits import split_indices
-from litnets.data.text.base import TextDataModule, label_numbers, same_texts
+from litnets.data.text.base import TextDataModule, duplicate_groups, label_numbers
 from litnets.data.text.reading import Sample, read_utf8
 from litnets.errors import InputError
 
@@ -79,7 +79,7 @@ class Names(TextDataModule):
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
         self.num_folds, self.fold = num_folds, fold
 
-    def fetch(self) -> None:
+    def download(self) -> None:
         for language, md5 in self.files.items():
             download([f"{self.source}{language}.txt"], self.folder / f"{language}.txt", md5)
 
@@ -107,6 +107,6 @@ class Names(TextDataModule):
             self.split_seed,
             self.num_folds,
             self.fold,
-            same_texts(samples),
+            duplicate_groups(samples),
         )
         return samples, split

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litnets.errors import InputError, nearest, repeated
+from litnets.errors import InputError, did_you_mean, first_duplicate
 
 TABLES = (".csv", ".tsv", ".jsonl")
 
@@ -64,7 +64,7 @@ def _sample(row: dict[str, Any], where: str, text_column: str, label_column: str
     """The sample in a row; without a label's column its class is not known."""
     for option, column in (("text_column", text_column), ("label_column", label_column)):
         if column is not None and column not in row:
-            found = f"{nearest(column, row)} (there are: {', '.join(row)})"
+            found = f"{did_you_mean(column, row)} (there are: {', '.join(row)})"
             raise InputError(f"{where}: no column '{column}'{found}; --data.{option} names another")
     text, label = row[text_column], "" if label_column is None else row[label_column]
     if not isinstance(text, str):
@@ -83,7 +83,7 @@ def _read_table(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     reader = csv.reader(io.StringIO(read_utf8(path), newline=""), dialect, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-        if twice := repeated(header):
+        if twice := first_duplicate(header):
             raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
         for row in reader:
             where = f"{path}, line {reader.line_num}"

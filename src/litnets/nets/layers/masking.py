@@ -9,14 +9,14 @@ def as_steps(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2) if x.ndim == 4 else x
 
 
-def inside(x: Tensor, lengths: Tensor | None) -> Tensor:
+def sequence_mask(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Whether a step of `x` `(N, T, ...)` is part of its sequence, `(N, T)`; without lengths all are."""
     if lengths is None:
         return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
     return torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
 
 
-def pool_steps(x: Tensor, mask: Tensor, how: str) -> Tensor:
+def masked_pool(x: Tensor, mask: Tensor, how: str) -> Tensor:
     """`(N, T, F)` -> `(N, F)`: the `mean`, `max`, `first` or `last` of the steps inside `mask` `(N, T)`.
 
     What stands outside has no part in it, be it NaN.

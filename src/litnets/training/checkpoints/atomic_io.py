@@ -8,14 +8,14 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from litnets.errors import InputError
-from litnets.training.checkpoints.loading import load_whole
+from litnets.training.checkpoints.loading import load_verified
 
 
 class SaveError(InputError):
     """A checkpoint that could not be written. The one that it was to replace is untouched."""
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its target, syncs it to the disk, and only then gives it the target's name, so that
     a kill, a power cut or a full disk in the middle of it leaves the former one. Reads with torch's safe loading.
 
@@ -39,7 +39,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._tidy(target.parent)
+            self._remove_stale_temp_files(target.parent)
             try:
                 with part.open("wb") as file:
                     torch.save(checkpoint, file)
@@ -66,10 +66,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
             return super().load_checkpoint(path, map_location or _to_cpu, weights_only=True)
         # Not mapped: training goes on with these tensors while the file is replaced. Lightning also hands weights from
         # process to process by this road, which are no checkpoint.
-        content: dict[str, Any] = load_whole(Path(path), mmap=False)
+        content: dict[str, Any] = load_verified(Path(path), mmap=False)
         return content
 
-    def _tidy(self, folder: Path) -> None:
+    def _remove_stale_temp_files(self, folder: Path) -> None:
         if folder not in self._tidied:
             for leftover in folder.glob(".*.ckpt.*.part"):
                 leftover.unlink(missing_ok=True)

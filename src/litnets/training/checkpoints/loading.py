@@ -27,13 +27,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: No file, or one that is no whole checkpoint.
     """
-    content = load_whole(path, mmap=True)
+    content = load_verified(path, mmap=True)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
     return content
 
 
-def load_whole(path: Path, mmap: bool) -> Any:
+def load_verified(path: Path, mmap: bool) -> Any:
     """What torch.save wrote, on the CPU, with torch's safe loading.
 
     Args:

@@ -17,7 +17,7 @@ from litnets.training.resume import loop_state
 
 # Saving at the ends of epochs may cost this share of the time; of short epochs not each is saved. As much again is left
 # for the saves at the end.
-SHARE = 0.005
+MAX_SAVE_OVERHEAD = 0.005
 
 # Seconds that a save is thought to take before there was one: that of a small network on a common disk.
 _FIRST_COST = 0.01
@@ -59,7 +59,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self.best_model_score: Tensor | None = None
         self.best_epoch: int | None = None
         # Whether the monitor is known when an epoch's training ends; one of one's own may turn out to be.
-        self._of_training = (monitor or "").startswith("train")
+        self._monitor_is_train_metric = (monitor or "").startswith("train")
         self._best_is_due = False
         self._pending: dict[str, Any] | None = None  # the best epoch's content, not yet on disk
         self._began = False
@@ -80,17 +80,19 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             "best_model_score": self.best_model_score,
             "best_epoch": self.best_epoch,
             "monitor": self.monitor,
-            "of_training": self._of_training,
+            "of_training": self._monitor_is_train_metric,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["monitor"] == self.monitor:  # the score of another metric says nothing
             self.best_model_score, self.best_epoch = state_dict["best_model_score"], state_dict["best_epoch"]
-            self._of_training = state_dict.get("of_training", self._of_training)  # which earlier ones lack
+            self._monitor_is_train_metric = state_dict.get(
+                "of_training", self._monitor_is_train_metric
+            )  # which earlier ones lack
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if (at := self._at(trainer)) is not None:
-            loop_state.capture(trainer, pl_module, at, checkpoint)
+            loop_state.save_loop_state(trainer, pl_module, at, checkpoint)
             checkpoint[loop_state.KEY]["config"] = self.config
 
     # When
@@ -102,13 +104,13 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = self._began_at = time.monotonic()
         self._start = trainer.current_epoch
-        self._of_training = self._of_training or not trainer.enable_validation
+        self._monitor_is_train_metric = self._monitor_is_train_metric or not trainer.enable_validation
         self._buffers = list(pl_module.buffers())
         self._began = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._stepping = False
-        self._save_what_is_due(trainer, batch_idx)
+        self._save_if_due(trainer, batch_idx)
         self._before = [buffer.clone() for buffer in self._buffers]
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
 
@@ -122,15 +124,15 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._stepping = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking or self._of_training:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or self._monitor_is_train_metric:
             return
         if str(self.monitor) in trainer.callback_metrics:
             self._compare(trainer)
         else:
-            self._of_training = True
+            self._monitor_is_train_metric = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._of_training:
+        if self._monitor_is_train_metric:
             self._compare(trainer)
 
     def on_train_batch_end(
@@ -142,10 +144,10 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._stepping = False
         self._save(trainer)
 
-    def save_where_it_stands(self, trainer: Trainer) -> bool:
+    def save_mid_epoch(self, trainer: Trainer) -> bool:
         """Save last.ckpt in the middle of training, for one that ends before its time. Whether it was saved: it is not
         inside an optimiser's step, nor inside a validation, which goes on from the last save."""
-        stands = self.where_it_stands(trainer) is not None
+        stands = self.resume_point(trainer) is not None
         if stands:
             # In the middle of a batch the statistics of batch normalisation have seen what is not done.
             for buffer, before in zip(self._buffers, self._before, strict=False):
@@ -153,8 +155,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             self._save(trainer)
         return stands
 
-    def where_it_stands(self, trainer: Trainer) -> loop_state.Position | None:
-        """The (epoch, batch) that `save_where_it_stands` would save, None where it would not."""
+    def resume_point(self, trainer: Trainer) -> loop_state.Position | None:
+        """The (epoch, batch) that `save_mid_epoch` would save, None where it would not."""
         return self._at(trainer) if self._began and trainer.training else None
 
     def _at(self, trainer: Trainer) -> loop_state.Position | None:
@@ -172,11 +174,11 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             self.best_model_score, self.best_epoch = score.detach().clone(), trainer.current_epoch
             self._best_is_due = True
 
-    def _save_what_is_due(self, trainer: Trainer, batch_idx: int) -> None:
+    def _save_if_due(self, trainer: Trainer, batch_idx: int) -> None:
         saved_steps = 0 if self._saved is None else self._saved[1]
         seconds = time.monotonic() - self._saved_at
         # The best and the last one, or one of them.
-        affordable = self._spent + 2 * self._cost <= SHARE * (time.monotonic() - self._began_at)
+        affordable = self._spent + 2 * self._cost <= MAX_SAVE_OVERHEAD * (time.monotonic() - self._began_at)
         epoch_begins = batch_idx == 0 and trainer.current_epoch != self._start
         told = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
         timed = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes

@@ -9,23 +9,23 @@ from litnets.errors import InputError
 from litnets.runs.folder import Run
 
 # What belongs to a place or to a command, not to the experiment.
-_NO_CHANGE = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
+_IGNORED_KEYS = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
-_CUT = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is cut into batches
-_LENGTH = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
+_BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is cut into batches
+_TRAINING_LENGTH_KEYS = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
 
 
 class NothingToDo(Exception):  # noqa: N818  (nothing is wrong)
     """A run that is finished; the message says how it could go on."""
 
 
-def changes(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
     """What differs between two configurations, old and new, by the dotted key."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found: dict[str, tuple[Any, Any]] = {}
         for name in dict.fromkeys([*old, *new]):
-            if key or name not in _NO_CHANGE:
-                found |= changes(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+            if key or name not in _IGNORED_KEYS:
+                found |= diff_configs(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
         return found
     return {} if old == new else {key: (old, new)}
 
@@ -39,7 +39,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
             reason = "the one knows nothing of the other"
         elif key.startswith("data.") and name in _SPLIT:
             reason = "it would be judged by what it has learnt from"
-        elif state["batch"] and (name in _CUT or key in ("trainer.devices", "trainer.num_nodes")):
+        elif state["batch"] and (name in _BATCHING_KEYS or key in ("trainer.devices", "trainer.num_nodes")):
             reason = f"it stands in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
         if reason:
             raise InputError(
@@ -53,16 +53,16 @@ def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
     be one of them."""
     return any(
         key.startswith("model.init_args.")
-        or key.removeprefix("trainer.") in _LENGTH
+        or key.removeprefix("trainer.") in _TRAINING_LENGTH_KEYS
         or key == "data.init_args.batch_size"
         for key in changed
     )
 
 
-def cuts_anew(changed: Mapping[str, tuple[Any, Any]]) -> bool:
+def changes_steps_per_epoch(changed: Mapping[str, tuple[Any, Any]]) -> bool:
     """Whether epochs may have another number of steps than they had."""
     names = {key.rpartition(".")[2] for key in changed}
-    return not names.isdisjoint(_CUT | {"accumulate_grad_batches", "devices", "num_nodes"})
+    return not names.isdisjoint(_BATCHING_KEYS | {"accumulate_grad_batches", "devices", "num_nodes"})
 
 
 def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]], now: Any) -> str | None:

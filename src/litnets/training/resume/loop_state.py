@@ -29,7 +29,7 @@ def position(trainer: Trainer) -> Position | None:
     return epochs.completed, batches.completed
 
 
-def capture(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
+def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
     """Add to a checkpoint's content what is needed to go on at `at`. Every process has to call it."""
     epoch, batch = at
     own = {
@@ -74,7 +74,7 @@ def capture(trainer: Trainer, module: LightningModule, at: Position, content: di
             steps.update(dict.fromkeys(steps, steps["completed"] - ahead[counter]))
 
 
-def restore(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
+def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
     """Put back what `capture` kept, when training starts: Lightning has restored its own part by then."""
     own = state["ranks"][trainer.global_rank] if trainer.global_rank < len(state["ranks"]) else {}
     _load_metric_states(module, own.get("metrics", {}))

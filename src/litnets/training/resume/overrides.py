@@ -24,21 +24,21 @@ def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: b
                 state |= {"stopped_epoch": 0, "stopping_reason": EarlyStoppingReason.NOT_STOPPED.value}
 
 
-def keep_first_rates(trainer: Trainer) -> None:
+def record_initial_lrs(trainer: Trainer) -> None:
     """Let each optimiser's state say with which learning rates it began, as most schedules do for themselves."""
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
 
-def take_schedules(checkpoint: dict[str, Any]) -> list[dict[str, Any]]:
+def pop_scheduler_states(checkpoint: dict[str, Any]) -> list[dict[str, Any]]:
     """Take the schedules' states out of a checkpoint, so that Lightning leaves the new schedules alone."""
     states: list[dict[str, Any]]
     states, checkpoint["lr_schedulers"] = checkpoint["lr_schedulers"], []
     return states
 
 
-def renew_optimization(
+def rebuild_optimizers(
     trainer: Trainer, module: LightningModule, old: list[dict[str, Any]], place: tuple[int, int], cut_anew: bool
 ) -> None:
     """Give the restored optimisers the settings that the configuration asks for now, and bring the new schedules to
@@ -47,7 +47,7 @@ def renew_optimization(
     Args:
         trainer: The trainer, whose optimisers and counters are restored.
         module: The model, as configured now.
-        old: What `take_schedules` took.
+        old: What `pop_scheduler_states` took.
         place: The epoch and the batch of it that come next, both from 0.
         cut_anew: Whether epochs have another number of steps than they had.
     """

@@ -1,4 +1,4 @@
-"""Resumption: puts back what a checkpoint of litnets holds, so that training goes on exactly."""
+"""Restore the training state that a checkpoint of litnets holds, so that training resumes exactly."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from litnets.tracking.loggers import MetricsCSV
 from litnets.training.resume import loop_state, overrides
 
 
-class Resumption(Callback):
+class RestoreTrainingState(Callback):
     """The other half of `Checkpoint`; without a checkpoint it does nothing. It has to be the first of the callbacks, so
     that the others find everything in its place.
 
@@ -32,7 +32,7 @@ class Resumption(Callback):
         self._state = state
         overrides.keep_patience(trainer, checkpoint, self.stays_stopped)
         if self.optimization_changed:
-            self._old = overrides.take_schedules(checkpoint)
+            self._old = overrides.pop_scheduler_states(checkpoint)
         if hasattr(trainer.datamodule, "start_at"):  # type: ignore[attr-defined]
             trainer.datamodule.start_at(state["epoch"], state["batch"])  # type: ignore[attr-defined]
         for logger in trainer.loggers:
@@ -41,11 +41,11 @@ class Resumption(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._state is not None:
-            loop_state.restore(trainer, pl_module, self._state)
+            loop_state.restore_loop_state(trainer, pl_module, self._state)
             if self.optimization_changed:
                 place = self._state["epoch"], self._state["batch"]
-                overrides.renew_optimization(trainer, pl_module, self._old, place, self.cut_anew)
-        overrides.keep_first_rates(trainer)
+                overrides.rebuild_optimizers(trainer, pl_module, self._old, place, self.cut_anew)
+        overrides.record_initial_lrs(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._state is not None:

@@ -1,4 +1,4 @@
-"""Interruption: a training that is stopped or crashes leaves a checkpoint to go on from."""
+"""Save a checkpoint to resume from when training is interrupted or crashes."""
 
 import shlex
 import signal
@@ -16,7 +16,7 @@ from litnets.runs.folder import Run
 from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.non_finite import NotFiniteError
-from litnets.training.signals import OtherCrashedError, Signals, Stop
+from litnets.training.signals import PeerProcessError, Signals, Stop
 
 _CRASH = 1000  # said to the other processes in place of a signal, and above all of them
 
@@ -25,7 +25,7 @@ _CRASH = 1000  # said to the other processes in place of a signal, and above all
 _PATIENCE = timedelta(seconds=30)
 
 
-class Interruption(Callback):
+class SaveOnInterrupt(Callback):
     """Saves last.ckpt when training ends before its time: by a signal after the running batch (of gradients that are
     accumulated, after the step; within a validation, after it), by an exception at once. What is saved is the state
     before the batch that was not done.
@@ -56,18 +56,18 @@ class Interruption(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.listen()
-        self.signals.patient = self._training = self._asking = True
+        self.signals.deferred = self._training = self._asking = True
         self._first_step = trainer.global_step
         if trainer.world_size > 1:
             self._group = distributed.new_group(backend="gloo")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._ask_others()
+        self._sync_stop_signal()
         self._asking = pl_module.automatic_optimization  # otherwise there may be no backward, or some
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
         if self._asking:  # once in a batch: an optimiser may call it more often
-            self._ask_others()
+            self._sync_stop_signal()
             self._asking = False
 
     def on_train_batch_end(
@@ -77,20 +77,20 @@ class Interruption(Callback):
         if self._group is None:
             self._stop = self.signals.received
         if _stepped(trainer, batch_idx):
-            self._end_soon(trainer)
+            self._request_stop(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._ask_others()
-        self._end_soon(trainer)
+        self._sync_stop_signal()
+        self._request_stop(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._training:
-            self._ask_others()
-            self._end_soon(trainer)
+            self._sync_stop_signal()
+            self._request_stop(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._ask_others()
-        self.signals.patient = False
+        self._sync_stop_signal()
+        self.signals.deferred = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
@@ -115,8 +115,10 @@ class Interruption(Callback):
             return
         saved = False
         try:
-            if trainer.global_step > self._first_step and (stopped or self._all_stand_together(trainer, exception)):
-                saved = self.checkpoint.save_where_it_stands(trainer)
+            if trainer.global_step > self._first_step and (
+                stopped or self._all_ranks_at_same_batch(trainer, exception)
+            ):
+                saved = self.checkpoint.save_mid_epoch(trainer)
         except (InputError, OSError) as error:  # the exception that brought us here is the one to reach the top
             _say(f"not saved: {error}")
         if not trainer.is_global_zero:
@@ -128,32 +130,32 @@ class Interruption(Callback):
         elif trainer.global_step <= self._first_step:
             _say("stopped before the first step; there is nothing to go on from")
 
-    def _end_soon(self, trainer: Trainer) -> None:
+    def _request_stop(self, trainer: Trainer) -> None:
         # The loops look at this when all of a batch or of an epoch is done, validation and logging included, which no
         # hook comes after; there is no public way to set it (lightning 2.6.6).
         if self._stop is not None:
             trainer._signal_connector.received_sigterm = True
 
-    def _ask_others(self) -> None:
+    def _sync_stop_signal(self) -> None:
         """Whether any process got a signal, or has crashed; all ask at the same places."""
         self._stop = self.signals.received
         if self._group is not None:
             said = torch.tensor(self._stop or 0)
             distributed.all_reduce(said, distributed.ReduceOp.MAX, self._group)
             if said == _CRASH:
-                raise OtherCrashedError("another process crashed")
+                raise PeerProcessError("another process crashed")
             self._stop = int(said) or None
         if self._stop is not None:  # otherwise one may have come since, which is told the next time
             self.signals.received = self._stop
 
-    def _all_stand_together(self, trainer: Trainer, exception: BaseException) -> bool:
+    def _all_ranks_at_same_batch(self, trainer: Trainer, exception: BaseException) -> bool:
         """Whether all processes, of which one has crashed, are before the same batch and can save."""
         if trainer.world_size == 1:
             return True
         assert self.checkpoint is not None
-        where = self.checkpoint.where_it_stands(trainer)
+        where = self.checkpoint.resume_point(trainer)
         every: list[Any] = [None] * trainer.world_size
-        crash = None if isinstance(exception, OtherCrashedError) else f"{type(exception).__name__}: {exception}"
+        crash = None if isinstance(exception, PeerProcessError) else f"{type(exception).__name__}: {exception}"
         if crash is not None and (where is None or not self._asking):
             return False
         try:
