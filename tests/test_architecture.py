@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 SOURCE = ROOT / "src" / "litnets"
 
-FOUNDATION = {"errors", "seeding"}
+FOUNDATION = {"errors", "seeding", "files"}
 # What a package, or a module at the top, may import from litnets beside itself and the foundation.
 MAY_IMPORT = {
     "nets": set[str](),

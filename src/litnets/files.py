@@ -1,0 +1,114 @@
+"""Open and replace files safely: regular files only, and no link followed where a run writes.
+
+    with replacing(run / "results.json") as file:
+        file.write(text.encode())
+
+A reader never waits on a FIFO or a device. A writer creates its temporary file exclusively, under a name that nobody
+can guess, and renames it, so that a link at the target is replaced and not followed.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from litnets.errors import InputError
+
+# Windows has neither flag; opening there does not wait, and making a link needs a privilege.
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+class NotRegularFileError(InputError):
+    """Something other than a regular file where one was expected."""
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether `path` is a regular file, or a link to one."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, in binary mode. Links to regular files are followed.
+
+    Raises:
+        NotRegularFileError: A FIFO, socket, device or folder. It is not read from, and nothing waits for it.
+        OSError: The file does not exist or cannot be read.
+    """
+    # Without waiting, or opening a FIFO that nobody writes to would hang. A socket cannot be opened at all.
+    _check_regular(path, path.stat())
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT | _BINARY)
+    try:
+        _check_regular(path, os.fstat(descriptor))  # it may have been swapped since
+        if _NO_WAIT:
+            os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        raise NotRegularFileError(f"{path} is {kind}; expected a regular file")
+
+
+def open_in_place(path: Path) -> BinaryIO:
+    """Open a regular file for reading and writing, without truncating it; create it if it does not exist.
+
+    Raises:
+        NotRegularFileError: A link, which is not followed, or a FIFO, socket, device or folder.
+        OSError: The file cannot be written.
+    """
+    if path.is_symlink():
+        raise NotRegularFileError(f"{path} is a link, which is not followed for writing; remove it")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW | _NO_WAIT | _BINARY, 0o666)
+    try:
+        _check_regular(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, "r+b")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file completely or not at all: into a temporary file beside it, which is renamed at the end.
+
+    If the block raises, the temporary file is removed and `path` stays as it was. The content is flushed but not synced
+    to the disk; call `os.fsync` on the file where a power cut matters.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file completely or not at all; see `replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
