@@ -1,10 +1,10 @@
-# make train | test | check | bench | interruptions | constraints: each sets up what it needs, the first time in .venv.
+# make train | test | check | docs | bench | interruptions | constraints: each sets up what it needs, in .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test check bench interruptions constraints
+.PHONY: train test check bench interruptions constraints docs
 
 train: $(VENV)/installed
 	@$(BIN)/litnets fit --config configs/digits_mlp.yaml
@@ -16,6 +16,11 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The site, into docs/_build/html; a warning is an error.
+docs: $(VENV)/installed-docs
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 # Ratios of speed and memory, in about ten minutes; BENCH="--only step --data-dir DATA" says which and where MNIST is.
 bench: $(VENV)/installed-dev
@@ -38,4 +43,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@$(PIP) --editable ".[docs]"
 	@touch $@

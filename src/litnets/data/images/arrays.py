@@ -111,7 +111,7 @@ class ImageArrays(ImageDataModule):
     Inputs are not read into memory but mapped: each batch reads its own images, and what the system keeps of the files
     gives way when memory is needed. Where it has no room for them, `num_workers` 1 reads batches while another one is
     trained on. All of the training split is read once before it, for its mean and standard deviation. Such a file is
-    written bit by bit:
+    written bit by bit::
 
         inputs = np.lib.format.open_memmap("root/inputs.npy", "w+", np.uint8, (1_000_000, 3, 64, 64))
         for start in range(0, len(inputs), 1000):
