@@ -190,7 +190,7 @@ def processes(args: list[str]) -> int:
 def outcome(run: Path) -> dict[str, Any]:
     """What must be equal: all of the last checkpoint but for times, metrics.csv, the best score and the test."""
     content = torch.load(run / "last.ckpt", weights_only=True)
-    del content["litnets"]["config"]  # names the folder
+    del content[loop_state.KEY]["config"]  # names the folder
     content["callbacks"] = {k: v for k, v in content["callbacks"].items() if k.startswith(("Checkpoint", "EarlyStop"))}
     results = json.loads((run / "results.json").read_text())
     figures = {name: results[name] for name in ("best", "epochs", "steps", "test", "test_per_class")}

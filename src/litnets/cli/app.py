@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
@@ -21,6 +21,7 @@ from litnets.cli.defaults import default_experiment, default_monitor, default_mo
 from litnets.cli.error_messages import format_parser_error
 from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, has_test
 from litnets.errors import InputError
+from litnets.former_names import update_class_paths
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
 from litnets.runs.results import print_end, print_results, summarize
@@ -83,6 +84,10 @@ LINKED_ATTRIBUTES = (
     "channel_mean",
     "channel_std",
 )
+
+_load_yaml = get_loader("yaml")
+# Every configuration passes through here, also those of runs that were made before the package was renamed.
+set_loader("yaml", lambda text: _load_yaml(update_class_paths(text)), (yaml.YAMLError,))
 
 
 class LitnetsCLI(LightningCLI):
@@ -254,12 +259,12 @@ class LitnetsCLI(LightningCLI):
         if content is None:
             run.metrics.unlink(missing_ok=True)  # nothing was saved: the run starts from its beginning
             return
-        state = self._state = content.get(loop_state.KEY)
+        state = self._state = loop_state.find_loop_state(content)
         if state is None:
             raise InputError(
                 f"{self.checkpoint} does not say where its run stood; --init_from starts a new run with its weights"
             )
-        self._changed = diff_configs(yaml.safe_load(state["config"]), yaml.safe_load(self.dump))
+        self._changed = diff_configs(yaml.safe_load(update_class_paths(state["config"])), yaml.safe_load(self.dump))
         check_changes(self._changed, state)
         settings = self.config[self.command]
         self._stopped = stopped_early(content, self._changed, settings.early_stopping)

@@ -5,15 +5,17 @@ data stood, what the training metrics had counted, gradients in the middle of an
 values, and the logging step (Lightning 2.6.6; issues #21938, #21857). All of it is plain data here.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torchmetrics import Metric, MetricCollection
 
+from litnets import former_names
 from litnets.tracking.loggers import MetricsCSV
 
-KEY = "litnets"  # of a checkpoint's content
+KEY = "training_state"  # in a checkpoint
 
 Position = tuple[int, int]
 
@@ -27,6 +29,13 @@ def position(trainer: Trainer) -> Position | None:
     if epochs.processed != epochs.completed or batches.processed != batches.completed:
         return None
     return epochs.completed, batches.completed
+
+
+def find_loop_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what `save_loop_state` added to a checkpoint, or None if it added nothing."""
+    # Up to version 0.1 the key was the name of the package, which `make rename` changes.
+    keys = (KEY, "litnets", *former_names.FORMER_NAMES)
+    return next((checkpoint[key] for key in keys if key in checkpoint), None)
 
 
 def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ class RestoreTrainingState(Callback):
         self._old: list[dict[str, Any]] = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint.get(loop_state.KEY)
+        state = loop_state.find_loop_state(checkpoint)
         if trainer.state.fn != "fit" or state is None:
             return
         self._state = state
