@@ -1,42 +1,51 @@
-# make train | test | check | docs | bench | interruptions | constraints: each sets up what it needs, in .venv.
+# `make` lists the targets. Each one installs what it needs into .venv the first time.
 PYTHON ?= python3
 VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
 BIN := $(VENV)/bin
+endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test check bench interruptions constraints docs
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow check docs bench interruptions constraints
 
-train: $(VENV)/installed
+help: ## List the targets.
+	@echo "usage: make TARGET"
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | \
+		while IFS='|' read -r target text; do printf '  %-15s %s\n' "$$target" "$$text"; done
+
+train: $(VENV)/installed ## Train and test an MLP on 1,797 handwritten digits.
 	@$(BIN)/litnets fit --config configs/digits_mlp.yaml
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev ## Run the tests, except the slow ones.
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/installed-dev
+test-slow: $(VENV)/installed-dev ## Run the slow tests; LITNETS_TEST_DATA names the folder of the real data sets.
+	@$(BIN)/python -m pytest -m slow -n 1 --durations 10
+
+check: $(VENV)/installed-dev ## Lint, check the format and the types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# The site, into docs/_build/html; a warning is an error.
-docs: $(VENV)/installed-docs
+docs: $(VENV)/installed-docs ## Build the documentation site in docs/_build/html; a warning is an error.
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-# Ratios of speed and memory, in about ten minutes; BENCH="--only step --data-dir DATA" says which and where MNIST is.
-bench: $(VENV)/installed-dev
+bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (10 minutes); BENCH="--only step" selects.
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-# 240 trainings that are stopped and gone on with, held against those that were not: docs/resume.md
-interruptions: $(VENV)/installed-dev
+interruptions: $(VENV)/installed-dev ## Interrupt and resume 240 trainings and compare the results bit by bit.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.stress.interruptions
 
-# Pins for every platform and Python that pyproject.toml admits; commit them when the tests have passed with them.
-constraints: $(VENV)/installed-dev
+constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints.txt; commit it when the tests pass.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
 		--custom-compile-command "make constraints" pyproject.toml --output-file constraints.txt
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@echo "setting up $(VENV): on Linux about 2.7 GB of packages, mostly PyTorch with CUDA (README.md says how to do without)"
+	@echo "installing into $(VENV): on Linux about 2.7 GB, mostly PyTorch with CUDA (README.md: how to do without)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .
 	@touch $@

@@ -12,16 +12,25 @@ CONFIGS = ROOT / "configs"
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test in a folder of its own, so that what it writes lies there, and without what another one left behind."""
+    """Run each test in its temporary folder, without the settings of the user who runs the tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LITNETS_DEBUG", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # nobody's account gets the tests' runs
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # no test may log to a real account
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    monkeypatch.setattr(app, "find_spec", lambda name: None)  # figures, half a second of each test, are to be asked for
+    monkeypatch.setattr(app, "find_spec", lambda name: None)  # no figures unless asked for: they take half a second
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real data sets, for slow tests; without LITNETS_TEST_DATA the test is skipped."""
+    folder = os.environ.get("LITNETS_TEST_DATA")
+    if not folder:
+        pytest.skip("needs the real data sets; set LITNETS_TEST_DATA to their folder")
+    return Path(folder)
+
+
 def pytest_configure() -> None:
-    """One thread a test process: the tests are tiny, and two of them run at once."""
+    """Use one thread per test process: the tests are tiny, and two processes run at once."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ import pytest
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
+from tests.test_configs import SHIPPED
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -50,7 +51,7 @@ def test_files_that_it_names_exist() -> None:
 
 
 def test_table_is_that_of_the_headers() -> None:
-    for config in sorted(CONFIGS.glob("*.yaml")):
+    for config in SHIPPED:
         if "not measured yet" in config.read_text():
             assert f"`{config.stem}`" not in README
             continue

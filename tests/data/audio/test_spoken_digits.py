@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +109,13 @@ def test_a_checkpoint_that_does_not_say_its_shape_is_taken(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_real_data() -> None:
-    folder = os.environ.get("LITNETS_TEST_DATA")
-    if folder is None:
-        pytest.skip("LITNETS_TEST_DATA, the folder of the real files, is not set")
-    data = ready(Path(folder))
+def test_the_real_data(real_data: Path) -> None:
+    data = ready(real_data)
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 2430, "val": 270, "test": 300}
     assert [abs(count - 243) <= 1 for count in data.class_counts or []] == [True] * 10
     test = data.splits["test"]
     assert test.targets[test.indices].bincount().tolist() == [30] * 10
     assert test.lengths.sum().item() / 8000 / 60 == pytest.approx(21.9, abs=0.1)
     assert (test.lengths.min().item() / 8000, test.lengths.max().item() / 8000) == pytest.approx((0.14, 2.28), abs=0.01)
-    theo = ready(Path(folder), test_speaker="theo").splits
+    theo = ready(real_data, test_speaker="theo").splits
     assert {name: len(split) for name, split in theo.items()} == {"train": 2250, "val": 250, "test": 500}

@@ -1,5 +1,4 @@
 import hashlib
-import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -182,11 +181,10 @@ def test_the_classes_are_torchvisions(files: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
-def test_the_real_data() -> None:
-    folder = os.environ.get("LITNETS_TEST_DATA")
-    if folder is None or not (Path(folder) / FOLDER).exists():
-        pytest.skip("LITNETS_TEST_DATA, the folder of the real files, is not set or has no CIFAR-10")
-    data = ready(Path(folder))
+def test_the_real_data(real_data: Path) -> None:
+    if not (real_data / FOLDER).exists():
+        pytest.skip(f"LITNETS_TEST_DATA={real_data} has no {FOLDER}")
+    data = ready(real_data)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [45000, 5000, 10000]
     # As known from many a tutorial, of the 50,000.
     assert [mean / 255 for mean in data.mean] == pytest.approx([0.4914, 0.4822, 0.4465], abs=2e-3)

@@ -1,4 +1,3 @@
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -264,11 +263,8 @@ def test_it_keeps_the_statistics_and_refuses_other_classes(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_real_data(tmp_path: Path) -> None:
-    folder = os.environ.get("LITNETS_TEST_DATA")
-    if folder is None:
-        pytest.skip("LITNETS_TEST_DATA, the folder of the real files, is not set")
-    with tarfile.open(Path(folder) / "cifar10_jpg_imagefolder.tar.gz") as tar:
+def test_the_real_data(real_data: Path, tmp_path: Path) -> None:
+    with tarfile.open(real_data / "cifar10_jpg_imagefolder.tar.gz") as tar:
         tar.extractall(tmp_path, filter="data")
     data = ready(tmp_path / "cifar10_jpg", size=32, val_size=0.1)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [45000, 5000, 10000]

@@ -1,5 +1,4 @@
 import gzip
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -252,16 +251,13 @@ def test_only_what_is_missing_is_fetched(cls: type[MNIST], tmp_path: Path, monke
     # Mean and standard deviation of the 60,000, as known from many a tutorial; those of 90 % of them are near.
     [(MNIST, 0.1307, 0.3081), (FashionMNIST, 0.2860, 0.3530)],
 )
-def test_the_real_data(real: type[MNIST], mean: float, std: float) -> None:
-    folder = os.environ.get("LITNETS_TEST_DATA")
-    if folder is None:
-        pytest.skip("LITNETS_TEST_DATA, the folder of the real files, is not set")
-    data = ready(real, Path(folder))
+def test_the_real_data(real: type[MNIST], mean: float, std: float, real_data: Path) -> None:
+    data = ready(real, real_data)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [54000, 6000, 10000]
     assert data.mean[0] / 255 == pytest.approx(mean, abs=1e-3)
     assert data.std[0] / 255 == pytest.approx(std, abs=1e-3)
     test = data.splits["test"]
-    assert test.inputs.numpy().tobytes() == values(raw(real, Path(folder)) / "t10k-images-idx3-ubyte.gz", 16)
+    assert test.inputs.numpy().tobytes() == values(raw(real, real_data) / "t10k-images-idx3-ubyte.gz", 16)
     assert test.targets.bincount().tolist() == (
         [1000] * 10 if real is FashionMNIST else [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     )

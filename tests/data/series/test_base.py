@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -311,11 +310,8 @@ def test_a_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-def test_the_real_data() -> None:
-    folder = os.environ.get("LITNETS_TEST_DATA")
-    if folder is None:
-        pytest.skip("LITNETS_TEST_DATA, the folder of the real files, is not set")
-    module = ready(ETTh1(folder))
+def test_the_real_data(real_data: Path) -> None:
+    module = ready(ETTh1(str(real_data)))
     # 8640 - 336 - 96 + 1, and 2880 - 96 + 1 as in the papers' code.
     assert {n: len(s) for n, s in module.splits.items()} == {"train": 8209, "val": 2785, "test": 2785}
     assert module.channel_names == list(ETT_CHANNELS)

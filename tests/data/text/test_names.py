@@ -1,4 +1,3 @@
-import os
 import re
 import threading
 from collections import Counter
@@ -183,8 +182,8 @@ def test_a_checkpoint_brings_its_vocabulary(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_files() -> None:
-    data = ready(Path(os.environ["LITNETS_TEST_DATA"]))
+def test_the_real_files(real_data: Path) -> None:
+    data = ready(real_data)
     sizes = {name: len(split) for name, split in data.splits.items()}
     assert sum(sizes.values()) == 20_050
     assert abs(sizes["val"] - 2005) < 60
