@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from litnets.__main__ import main
-from litnets.cli.app import LINKED_ATTRIBUTES
 from litnets.data import ETTh1, ETTh2
+from litnets.data.core.base import LINKED_ATTRIBUTES
 from tests.conftest import CONFIGS, ROOT
 from tests.helpers.tiny import write_mnist
 from tests.helpers.tiny_images import write_cifar10

@@ -1,20 +1,20 @@
-"""The command `litnets`, also `python -m litnets`. What needs no torch is answered here, the rest by `cli.main`."""
+"""The command `litnets`, also `python -m litnets`. Torch is imported only by the commands that need it."""
 
 import gc
 import sys
+from collections.abc import Callable
 
-HELP = """\
+from litnets.cli.commands import COMMANDS, check_command, import_command
+from litnets.errors import InputError
+
+_SUMMARIES = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
+HELP = f"""\
 usage: litnets COMMAND [--config FILE] [--key value ...]
 
 Train, test and use neural networks with PyTorch Lightning.
 
 commands:
-  fit         train a network, then test the best checkpoint
-  validate    evaluate a checkpoint on the validation split
-  test        evaluate a checkpoint on the test split
-  predict     write a checkpoint's predictions for the test split, or for new data
-  resume      go on with a run that was stopped: resume [RUN] [--key value ...]
-  sync        send what runs kept for Weights & Biases while offline
+{_SUMMARIES}
 
 examples:
   litnets fit --config configs/digits_mlp.yaml
@@ -24,44 +24,59 @@ examples:
   litnets resume checkpoints/digits_mlp/<run>
   litnets predict --config checkpoints/my_table/<run>/config.yaml --data.predict_path new.csv
 
-  litnets fit --help                        every option of a command
-  litnets fit --model.help MLPClassifier    every option of a network (--data.help Digits: of a data set)
-  litnets fit --config FILE --print_config  the whole configuration, nothing run
-  --debug (or LITNETS_DEBUG=1)              a full traceback where an error is one line
+  litnets fit --help                        all options of a command
+  litnets fit --model.help MLPClassifier    all options of a model (--data.help Digits: of a data set)
+  litnets fit --config FILE --print_config  print the complete configuration and exit
+  --debug (or LITNETS_DEBUG=1)              show the traceback of an error
 """
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command; `args` are those of the command line unless given. Returns the exit code."""
-    given = sys.argv[1:] if args is None else args
-    if not given or given[0] in ("-h", "--help", "help"):
+    """Run a command and return its exit code.
+
+    Args:
+        args: The command and its arguments (default: those of the command line).
+
+    Example:
+        >>> main(["fit", "--model", "MLPClassifier", "--data", "Digits"])  # doctest: +SKIP
+        0
+    """
+    is_process = args is None
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
-    if given[0] in ("-V", "--version"):
+    if args[0] in ("-V", "--version"):
         from litnets import __version__
 
         print(f"litnets {__version__}")
         return 0
-    if given[0] == "sync":
-        from litnets.cli.commands.sync import sync
-
-        return sync(given[1:])
-    own = args is None  # a process of its own, not a call from Python
     try:
-        # What is imported stays: looking through it for garbage, again and again, is a fifth of the start.
-        if own:
-            gc.disable()
-        from litnets.cli.main import run
-
-        if own:
-            gc.enable()
-            gc.freeze()
-        return run(given)
-    except KeyboardInterrupt:  # before `run` listens to signals
+        check_command(args)
+        command = _import_without_garbage_collection(args[0]) if is_process else import_command(args[0])
+        return command(args[1:])
+    except InputError as error:
+        print(f"litnets: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # during the imports, before the command handles signals
         return 130
     finally:
-        if own:
-            gc.unfreeze()  # what is not collected at the end is taken for leaks, and said to be, by triton
+        if is_process:
+            gc.unfreeze()  # triton reports objects that are never collected as leaks
+
+
+def _import_without_garbage_collection(name: str) -> Callable[[list[str]], int]:
+    """Import a command without garbage collection, and exclude what was imported from later collections.
+
+    What is imported stays. To search it for garbage again and again takes a fifth of the start-up time.
+    """
+    gc.disable()
+    try:
+        command = import_command(name)
+    finally:
+        gc.enable()
+    gc.freeze()
+    return command
 
 
 if __name__ == "__main__":

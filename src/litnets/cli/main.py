@@ -7,14 +7,13 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from litnets.cli.app import LitnetsCLI
-from litnets.cli.commands.resume import resume
 from litnets.errors import InputError
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
 from litnets.training.resume.config_diff import NothingToDo
@@ -45,9 +44,15 @@ def silence_lightning() -> None:
 
 
 @finish_wandb_on_exit
-def run(args: list[str]) -> int:
-    """Run a command with the arguments of the command line; the exit code. An error that a person can mend is said in
-    a line or two; `--debug` or LITNETS_DEBUG=1 shows where it came from."""
+def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int:
+    """Run a command that needs the Trainer, and return the exit code.
+
+    User errors are reported in one or two lines; `--debug` or LITNETS_DEBUG=1 shows the traceback.
+
+    Args:
+        command: Called with `args` and the signal handlers.
+        args: The arguments of the command line.
+    """
     debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
     silence_lightning()
     if (here := str(Path.cwd())) not in sys.path:
@@ -55,10 +60,7 @@ def run(args: list[str]) -> int:
     args = [arg for arg in args if arg != "--debug"]
     with Signals() as signals:
         try:
-            if args[:1] == ["resume"]:
-                resume(args[1:], signals)
-            else:
-                LitnetsCLI(args, signals)
+            command(args, signals)
         except NothingToDo as done:
             print(done)
         except (InputError, MisconfigurationException) as error:

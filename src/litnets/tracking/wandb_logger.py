@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -25,6 +25,7 @@ from litnets.errors import InputError
 from litnets.runs.folder import Run, read_json
 
 Mode = Literal["online", "offline"]
+P = ParamSpec("P")
 
 _CONNECT_TIMEOUT = 5  # seconds that the service has to answer at all
 _INIT_TIMEOUT = 30  # seconds that it has to begin a run
@@ -235,43 +236,47 @@ def _ping(address: str) -> None:
         return
 
 
-def build(
-    options: WandbOptions,
-    mode: Mode,
-    run: Run,
-    shown: Mapping[str, Any],
-    directions: Mapping[str, str],
-    given: Any = None,
-) -> WandbRun:
-    """The logger of `--wandb.*`, or of the WandbLogger in the configuration whose arguments are `given`; what it does
-    not say comes from `--wandb.*`."""
-    own: dict[str, Any] = {"log_model": False, "save_dir": None}
-    if given is not None:
-        own = {**given.get("init_args", {}), **given.get("dict_kwargs", {})}
-        own = {name: value for name, value in own.items() if value is not None}
-    rest = ("project", "entity", "name", "tags", "group", "notes")
-    return WandbRun(run, mode, shown, directions, **own | {n: own.get(n) or getattr(options, n) for n in rest})
+@dataclass(frozen=True)
+class WandbSetup:
+    """What the W&B loggers of a run are made from.
+
+    Args:
+        mode: Online or offline.
+        options: `--wandb.*`.
+        logger_specs: The entries of `trainer.logger` in the configuration.
+        shown_config: Shown on W&B as the run's configuration.
+        directions: `min` or `max` for each metric whose best value the summary shows.
+    """
+
+    mode: Mode
+    options: WandbOptions
+    logger_specs: Sequence[Any]
+    shown_config: Mapping[str, Any]
+    directions: Mapping[str, str]
+
+
+def build_wandb_loggers(run: Run, setup: WandbSetup) -> list[WandbRun]:
+    """Build a logger for each WandbLogger in the configuration, or one from `--wandb.*` if there is none.
+
+    What a WandbLogger in the configuration leaves open comes from `--wandb.*`.
+    """
+    specs: list[Any] = [spec.as_dict() for spec in setup.logger_specs if _names_wandb(spec)]
+    return [_build_wandb_logger(run, setup, spec) for spec in specs or [None]]
+
+
+def _build_wandb_logger(run: Run, setup: WandbSetup, spec: Any) -> WandbRun:
+    arguments: dict[str, Any] = {"log_model": False, "save_dir": None}
+    if spec is not None:
+        arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
+        arguments = {name: value for name, value in arguments.items() if value is not None}
+    for name in ("project", "entity", "name", "tags", "group", "notes"):
+        arguments[name] = arguments.get(name) or getattr(setup.options, name)
+    return WandbRun(run, setup.mode, setup.shown_config, setup.directions, **arguments)
 
 
 def without_wandb(loggers: Sequence[Logger]) -> list[Logger]:
-    """The loggers but those of W&B that the configuration made."""
+    """Return the loggers without the WandbLoggers that the configuration made."""
     return [logger for logger in loggers if type(logger) is not WandbLogger]
-
-
-def with_wandb(
-    loggers: Sequence[Logger],
-    given: Sequence[Any],
-    options: WandbOptions,
-    mode: Mode,
-    run: Run,
-    shown: Mapping[str, Any],
-    directions: Mapping[str, str],
-) -> list[Logger]:
-    """The loggers, with those of W&B made the run's own, or else the one of `--wandb.mode`. `given` are the loggers as
-    the configuration names them."""
-    specs: list[Any] = [spec.as_dict() for spec in given if _names_wandb(spec)]
-    own = [build(options, mode, run, shown, directions, spec) for spec in specs or [None]]
-    return [*without_wandb(loggers), *own]
 
 
 def _names_wandb(spec: Any) -> bool:
@@ -319,15 +324,15 @@ def _finish(wandb: Any, code: int) -> None:
         print(f"W&B: the run could not be ended there: {type(error).__name__} {error}", file=sys.stderr)
 
 
-def finish_wandb_on_exit(command: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
-    """Decorates what runs a command: its W&B run, if there is one, ends with the exit code that it returns or raises,
-    1 for an exception and 130 for an interrupt."""
+def finish_wandb_on_exit(command: Callable[P, int]) -> Callable[P, int]:
+    """Decorate a function that runs a command: finish its W&B run, if any, with the exit code that it returns or
+    raises, 1 for an exception and 130 for an interrupt."""
 
     @functools.wraps(command)
-    def told(args: list[str]) -> int:
+    def run_and_finish(*args: P.args, **kwargs: P.kwargs) -> int:
         code = 1
         try:
-            code = command(args)
+            code = command(*args, **kwargs)
         except KeyboardInterrupt:
             code = 130
             raise
@@ -341,4 +346,4 @@ def finish_wandb_on_exit(command: Callable[[list[str]], int]) -> Callable[[list[
                 os.environ.pop(_env_vars_set.pop(), None)
         return code
 
-    return told
+    return run_and_finish

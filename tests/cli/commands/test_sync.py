@@ -27,8 +27,8 @@ def test_sync_gives_wandb_the_attempts_in_their_order(monkeypatch: pytest.Monkey
 
 def test_a_folder_without_an_offline_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["sync", "nowhere"]) == 2
-    assert capsys.readouterr().err.startswith("litnets: sync nowhere: no such folder; expected a run's folder")
-    with pytest.raises(InputError, match="no W&B run was kept offline"):
+    assert capsys.readouterr().err.startswith("litnets: sync nowhere: no such folder; expected the folder of a run")
+    with pytest.raises(InputError, match="holds no offline W&B run"):
         offline_runs(tmp_path)
 
 

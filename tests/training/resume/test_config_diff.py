@@ -202,7 +202,7 @@ def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["resume", *options]) == 2
         assert "resume: give the run's folder" in capsys.readouterr().err
     assert main(["resume", str(first), "--ckpt_path", str(first / "best.ckpt")]) == 2
-    assert "resume goes on from" in capsys.readouterr().err
+    assert "resume continues from" in capsys.readouterr().err
     (first / "config_backup.yaml").write_text("{}")
     deep = fit("--trainer.max_epochs", "1", "--experiment", "paper/mlp")
     for where in ([str(first)], []):

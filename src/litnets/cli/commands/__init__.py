@@ -1,1 +1,53 @@
-"""Commands of their own, one module each."""
+"""The commands.
+
+To add a command, write a module in this package with a function of the command's name, which takes the arguments that
+follow the name and returns the exit code, and add a line to `COMMANDS`:
+
+    # litnets/cli/commands/report.py
+    def report(args: list[str]) -> int: ...
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple
+
+from litnets.errors import InputError, did_you_mean
+
+
+class Command(NamedTuple):
+    """A command's module in this package and its line in `litnets --help`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "fit": Command("trainer", "train a network, then test the best checkpoint"),
+    "validate": Command("trainer", "evaluate a checkpoint on the validation split"),
+    "test": Command("trainer", "evaluate a checkpoint on the test split"),
+    "predict": Command("trainer", "write a checkpoint's predictions for the test split or for new data"),
+    "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
+    "sync": Command("sync", "upload the W&B runs that were recorded offline"),
+}
+
+
+def check_command(args: list[str]) -> None:
+    """Check that the arguments of the command line begin with a command.
+
+    Raises:
+        InputError: They do not.
+    """
+    name = args[0]
+    if name in COMMANDS:
+        return
+    if name.startswith("-"):
+        command = next((arg for arg in args if arg in COMMANDS), "COMMAND")
+        raise InputError(f"the command comes first: litnets {command} --config FILE")
+    raise InputError(f"no command '{name}'{did_you_mean(name, COMMANDS)} (there are: {', '.join(COMMANDS)})")
+
+
+def import_command(name: str) -> Callable[[list[str]], int]:
+    """Import a command's module and return its function."""
+    module = import_module(f"{__name__}.{COMMANDS[name].module}")
+    command: Callable[[list[str]], int] = getattr(module, name)
+    return command

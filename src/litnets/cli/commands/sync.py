@@ -1,4 +1,7 @@
-"""`litnets sync RUN...`: send the offline W&B runs of runs' folders, by wandb's own command. Imports no torch."""
+"""`litnets sync`: upload the offline W&B runs in run folders with wandb's own command. Imports no torch.
+
+litnets sync checkpoints/digits_mlp/<run>
+"""
 
 import os
 import subprocess
@@ -10,35 +13,39 @@ from litnets.errors import InputError
 HELP = """\
 usage: litnets sync RUN...
 
-Send what runs kept for Weights & Biases while offline. RUN is a run's folder, such as checkpoints/digits_mlp/<run>.
-What was sent before is not sent again.
+Upload the Weights & Biases runs that were recorded offline. RUN is a run folder, such as checkpoints/digits_mlp/<run>.
+Runs that were uploaded before are skipped.
 """
 
 
 def sync(args: list[str]) -> int:
-    """Run the command; the exit code is that of `wandb sync`."""
+    """Upload offline runs and return the exit code of `wandb sync`.
+
+    Args:
+        args: Run folders.
+
+    Raises:
+        InputError: A folder holds no offline run.
+    """
     if not args or args[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0 if args else 2
-    try:
-        kept = [folder for run in args for folder in offline_runs(Path(run))]
-    except InputError as error:
-        print(f"litnets: {error}", file=sys.stderr)
-        return 2
-    # The runs of one folder have one id; wandb sends them one after the other, in the order of their start.
-    places = {"WANDB_DATA_DIR": str(kept[0].parent / "files"), "WANDB_CACHE_DIR": str(kept[0].parent / "files")}
-    command = [sys.executable, "-m", "wandb", "sync", *map(str, kept)]
-    return subprocess.run(command, env=places | dict(os.environ), check=False).returncode
+    folders = [folder for run in args for folder in offline_runs(Path(run))]
+    # All attempts of a run share one id, so wandb has to upload them in the order in which they started.
+    cache = str(folders[0].parent / "files")
+    environment = {"WANDB_DATA_DIR": cache, "WANDB_CACHE_DIR": cache} | dict(os.environ)
+    command = [sys.executable, "-m", "wandb", "sync", *map(str, folders)]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def offline_runs(run: Path) -> list[Path]:
-    """wandb's folders of the offline attempts of a run, the first one first.
+    """Return wandb's folders of a run's offline attempts, the earliest first.
 
     Raises:
-        InputError: There are none.
+        InputError: The run has none.
     """
-    kept = sorted((run / "wandb").glob("offline-run-*"))
-    if not kept:
-        what = "no W&B run was kept offline in it" if run.is_dir() else "no such folder"
-        raise InputError(f"sync {run}: {what}; expected a run's folder that `--wandb.mode offline` wrote into")
-    return kept
+    folders = sorted((run / "wandb").glob("offline-run-*"))
+    if not folders:
+        problem = "it holds no offline W&B run" if run.is_dir() else "no such folder"
+        raise InputError(f"sync {run}: {problem}; expected the folder of a run with `--wandb.mode offline`")
+    return folders

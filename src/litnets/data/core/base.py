@@ -22,6 +22,25 @@ from litnets.data.core.batching import (
 from litnets.errors import InputError
 from litnets.seeding import global_seed, seed_batch
 
+# Attributes of a DataModule that are linked into the model's argument of the same name, if it has one.
+LINKED_ATTRIBUTES = (
+    "input_shape",
+    "vocab_size",
+    "num_classes",
+    "class_names",
+    "class_counts",
+    "class_shares",
+    "multilabel",
+    "num_targets",
+    "target_names",
+    "target_mean",
+    "target_std",
+    "horizon",
+    "channel_names",
+    "channel_mean",
+    "channel_std",
+)
+
 Split = ArrayDataset | RaggedDataset
 Loader = DataLoader[tuple[Inputs, Tensor]]
 
@@ -30,7 +49,7 @@ class ArrayDataModule(LightningDataModule):
     """Data that fit in memory: `load` gives the splits, the rest is done here.
 
     A subclass states the facts that a model may need, as attributes or properties; the command links each into the
-    model's argument of that name (`litnets.cli.app.LINKED_ATTRIBUTES`):
+    model's argument of that name (`LINKED_ATTRIBUTES`):
 
     - `input_shape` of one input: `(channels, height, width)` of an image, `(steps, features)` of a sequence,
       `(features,)` of a row of a table; None for a size that differs from sample to sample, so `(None,)` are tokens.

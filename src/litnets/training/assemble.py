@@ -1,0 +1,113 @@
+"""Assemble the callbacks and loggers of a run."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import CheckpointIO
+
+from litnets.runs.folder import Run
+from litnets.tracking.figures import Figures
+from litnets.tracking.loggers import default_loggers
+from litnets.tracking.tensorboard import Graph, Histograms
+from litnets.tracking.wandb_logger import Gradients, WandbSetup, build_wandb_loggers, without_wandb
+from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
+from litnets.training.checkpoints.saving import Checkpoint
+from litnets.training.non_finite import StopOnNonFinite
+from litnets.training.predictions import PredictionsCSV
+from litnets.training.results_writer import WriteResults
+from litnets.training.resume.config_diff import changes_optimization, changes_steps_per_epoch
+from litnets.training.resume.plan import ResumePlan
+from litnets.training.resume.restore import RestoreTrainingState
+from litnets.training.resume.save_on_interrupt import SaveOnInterrupt
+from litnets.training.signals import Signals
+
+
+def build_callbacks(
+    run: Run,
+    signals: Signals,
+    resume: ResumePlan | None,
+    *,
+    checkpoint: Checkpoint | None,
+    early_stopping: EarlyStopping,
+    lr_monitor: LearningRateMonitor,
+    user_callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    histograms: bool,
+    figures: bool,
+    gradients: bool,
+) -> list[Callback]:
+    """Build the callbacks of a training run, in the order in which they are called.
+
+    Args:
+        run: The run.
+        signals: The signal handlers of the process.
+        resume: What a resumed run continues from.
+        checkpoint: Saves best.ckpt and last.ckpt; None saves nothing.
+        early_stopping: Ends the training when the monitored metric stops improving.
+        lr_monitor: Logs the learning rate.
+        user_callbacks: The callbacks of the configuration.
+        loggers: What the run logs to; without any, nothing is added that logs.
+        histograms: Log histograms of weights and gradients to TensorBoard.
+        figures: Log figures of the test results.
+        gradients: Log histograms of gradients to W&B.
+    """
+    plan = resume or ResumePlan()
+    restore = RestoreTrainingState(
+        changes_optimization(plan.changes), changes_steps_per_epoch(plan.changes), plan.stopped_early is not None
+    )
+    callbacks: list[Callback] = [restore, WriteResults(run), *user_callbacks, early_stopping, StopOnNonFinite(run)]
+    callbacks.append(SaveOnInterrupt(run, signals, checkpoint))
+    if checkpoint is not None:
+        callbacks.append(checkpoint)
+    if loggers:
+        callbacks += [lr_monitor, Graph()]
+    if loggers and histograms:
+        callbacks.append(Histograms())
+    if loggers and figures:
+        callbacks.append(Figures())
+    if gradients:
+        callbacks.append(Gradients())
+    return callbacks
+
+
+def build_prediction_callbacks(run: Run, user_callbacks: Sequence[Callback], write: bool) -> list[Callback]:
+    """Build the callbacks of `predict`; `write` writes predictions.csv."""
+    callbacks: list[Callback] = [WriteResults(run), *user_callbacks]
+    return [*callbacks, PredictionsCSV(run)] if write else callbacks
+
+
+def build_loggers(
+    user_loggers: Sequence[Any], run: Run, resume: ResumePlan | None, wandb: WandbSetup | None
+) -> list[Logger]:
+    """Build the loggers of a training run.
+
+    Args:
+        user_loggers: The loggers of the configuration: `[False]` turns logging off, none at all means TensorBoard.
+        run: The run.
+        resume: What a resumed run continues from: TensorBoard forgets what was logged after it.
+        wandb: How W&B is set up; None logs nothing there.
+    """
+    if list(user_loggers) == [False]:
+        return []
+    state = None if resume is None else resume.state
+    resume_step = None if state is None else state["logged_step"]
+    loggers = default_loggers([one for one in user_loggers if isinstance(one, Logger)], run, resume_step)
+    loggers_without_wandb = without_wandb(loggers)
+    return loggers_without_wandb if wandb is None else [*loggers_without_wandb, *build_wandb_loggers(run, wandb)]
+
+
+def build_plugins(user_plugins: Sequence[Any]) -> list[Any]:
+    """Add atomic checkpoint writes to the plugins of the configuration, unless one of them is a CheckpointIO."""
+    plugins = list(user_plugins)
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(AtomicCheckpointIO())
+    return plugins
+
+
+def figures_are_available(uses_wandb: bool) -> bool:
+    """Whether figures can be drawn: by W&B, or by matplotlib for TensorBoard."""
+    return uses_wandb or find_spec("matplotlib") is not None

@@ -1,0 +1,64 @@
+"""What a resumed run continues from, and what has changed since it was interrupted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from litnets.errors import InputError
+from litnets.former_names import update_class_paths
+from litnets.runs.folder import Run
+from litnets.training.resume import loop_state
+from litnets.training.resume.config_diff import check_changes, check_unfinished, diff_configs, stopped_early
+
+
+@dataclass(frozen=True)
+class ResumePlan:
+    """What a resumed run continues from.
+
+    Args:
+        state: The training state in the checkpoint; None without a checkpoint, which restarts the run.
+        changes: The options that differ from the checkpoint's configuration: (old, new) by dotted key.
+        stopped_early: Why early stopping has ended the run for good; None if it has not.
+    """
+
+    state: Mapping[str, Any] | None = None
+    changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    stopped_early: str | None = None
+
+    @property
+    def position(self) -> loop_state.Position:
+        """The (epoch, batch) to continue at, counted from 0."""
+        return (0, 0) if self.state is None else (self.state["epoch"], self.state["batch"])
+
+
+def plan_resume(
+    run: Run, checkpoint: Path | None, content: Mapping[str, Any] | None, config: Any, config_yaml: str
+) -> ResumePlan:
+    """Compare the configuration with the checkpoint's; check that the run can continue and is not finished.
+
+    Args:
+        run: The run to resume.
+        checkpoint: Its last checkpoint; None if none was saved.
+        content: What the checkpoint holds.
+        config: The parsed options of `fit`.
+        config_yaml: The same as YAML, complete.
+
+    Raises:
+        InputError: The checkpoint holds no training state, or resuming is impossible with what has changed.
+        NothingToDo: The run is finished.
+    """
+    if content is None:
+        return ResumePlan()
+    state = loop_state.find_loop_state(content)
+    if state is None:
+        raise InputError(
+            f"{checkpoint} holds no training state to resume from; --init_from starts a new run with its weights"
+        )
+    changes = diff_configs(yaml.safe_load(update_class_paths(state["config"])), yaml.safe_load(config_yaml))
+    check_changes(changes, state)
+    stopped = stopped_early(content, changes, config.early_stopping)
+    check_unfinished(run, content, state, config, stopped)
+    return ResumePlan(state, changes, stopped)
