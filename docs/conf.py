@@ -14,7 +14,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_static", "_templates"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -32,6 +32,8 @@ autodoc_typehints_description_target = "documented"
 
 html_theme = "furo"
 html_title = "litnets"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_copy_source = False
 # A copied shell command has no prompt and no output.

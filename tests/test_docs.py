@@ -1,0 +1,169 @@
+"""The documentation is executed: its commands are parsed, its Python is run, and what it names exists.
+
+Python blocks of a page run in their order. A block that begins with `# mine.py` is that file instead. A block after
+`<!-- not run: REASON -->` is skipped.
+"""
+
+import importlib
+import json
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from litnets.__main__ import main
+from tests.conftest import CONFIGS, ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")] if not {"_build", "generated"} & set(path.parts)
+)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = re.sub(r"<!-- not run: [^\n]+ -->\n+```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The commands in the shell blocks, and those in running text."""
+    for block in blocks(page, "sh"):
+        yield from (line for line in block.splitlines() if line.startswith("litnets "))
+    yield from re.findall(r"`(litnets (?:fit|validate|test|predict|resume) --[^`]+)`", page.read_text())
+
+
+# `sync` has no options, and needs a run that was logged offline: tests/cli/commands/test_sync.py.
+ALL_COMMANDS = sorted({c for page in PAGES for c in commands(page) if not c.startswith("litnets sync ")})
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as after a clone, with a finished run of digits_cnn and of digits_mlp."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "configs").symlink_to(CONFIGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_MODE", "disabled")
+        for name in ("digits_cnn", "digits_mlp"):
+            command = ["fit", "--config", f"configs/{name}.yaml", "--trainer.max_epochs", "1", "--figures", "false"]
+            assert main(command) == 0
+    return folder
+
+
+def with_run(text: str, project: Path) -> str:
+    """Put the name of a run where the documentation writes <run>, and a run folder where it writes RUN."""
+    for experiment in (project / "checkpoints").iterdir():
+        run = sorted(experiment.iterdir())[0].name
+        text = text.replace(f"checkpoints/{experiment.name}/<run>", f"checkpoints/{experiment.name}/{run}")
+    any_run = next((project / "checkpoints/digits_cnn").iterdir())
+    return re.sub(r"\bRUN\b", str(any_run.relative_to(project)), text)
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the code of docs/extending.md importable, all blocks of `mine.py` as one file."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    parts = [block for block in blocks(DOCS / "extending.md", "python") if block.startswith("# mine.py")]
+    (folder / "mine.py").write_text("\n".join(parts))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # that of another test
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def parse(command: str) -> int:
+    """Run a command as far as its arguments being parsed; those that only print are run."""
+    args = shlex.split(command)[1:]
+    if args[0] in ("fit", "validate", "test", "predict", "resume") and not re.search(r"--(\w+\.)?help", command):
+        args.append("--print_config")
+    try:
+        return main(args)
+    except SystemExit as end:  # after it has printed
+        return int(end.code or 0)
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_command_parses(
+    command: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    code = parse(with_run(command, project).replace("FILE", "checkpoints/x.ckpt"))
+    output = capsys.readouterr()
+    assert code == 0, f"{command}: {output.err}"
+    assert output.err == "", f"{command}: {output.err}"
+
+
+@pytest.mark.usefixtures("mine")
+def test_commands_of_extending_run() -> None:
+    """The code of that page trains."""
+    page = DOCS / "extending.md"
+    Path("configs").symlink_to(CONFIGS)
+    trained = [command for command in commands(page) if "mine." in command and "help" not in command]
+    assert len(trained) >= 4
+    for command in trained:
+        assert main([*shlex.split(command)[1:], "--trainer.max_epochs", "1"]) == 0, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_runs(page: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        if not block.startswith("# mine.py"):
+            exec(with_run(block, project), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    for name in re.findall(r"`((?:src|configs|tests|docs|examples|benchmarks)/[\w/.]+\.\w+)`", text):
+        assert (ROOT / name).exists() or name == "benchmarks/results.json", name
+    for link in re.findall(r"\]\(([\w./-]+)\)", text):
+        assert (page.parent / link).exists() or "generated" in link, f"{page}: {link}"
+
+
+def test_example_plots_a_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    (run,) = Path("checkpoints/digits_mlp").iterdir()
+    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
+    example = runpy.run_path(str(ROOT / "examples/plot_digits.py"))
+    counts = example["confusion_matrix"](run)
+    assert counts.sum() == 359
+    test_accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
+    assert (counts.trace() / counts.sum()).item() == pytest.approx(test_accuracy)
+    example["plot"](run).savefig("figure.png")
+    assert Path("figure.png").stat().st_size > 0
+
+
+def test_ten_files_are_short() -> None:
+    files = re.findall(r"^\d+\. `([^`]+)`", (DOCS / "reading-order.md").read_text(), re.MULTILINE)
+    assert len(files) == 10
+    assert sum(len((ROOT / name).read_text().splitlines()) for name in files) < 2300
+
+
+def test_glossary_is_sorted() -> None:
+    (glossary,) = blocks(DOCS / "glossary.md", r"\{glossary\}")
+    terms = re.findall(r"^(\S.*)\n  ", glossary, re.MULTILINE)
+    assert len(terms) >= 30
+    assert terms == sorted(terms, key=str.lower)
+
+
+@pytest.mark.parametrize("package", ["nets", "tasks", "data", "callbacks"])
+def test_api_pages_list_all_public_names(package: str) -> None:
+    text = (DOCS / "api" / f"{package}.md").read_text()
+    listed = re.findall(r"^   (\w+)$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(importlib.import_module(f"litnets.{package}").__all__)
+
+
+# The word that is used instead stands in docs/glossary.md.
+NOT_USED = ("going on", "go on with", "gone on", "picture of", "share of", "anew", "watched metric", "mend")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_words_of_the_glossary_are_used(page: Path) -> None:
+    found = [word for word in NOT_USED if re.search(rf"\b{word}\b", page.read_text())]
+    assert not found
