@@ -30,7 +30,7 @@ class Foreign(BoringModel):
 
 
 def fit(*options: str) -> Path:
-    """Train for two epochs; the run's folder."""
+    """Train for two epochs; the run folder."""
     before = set(Path("checkpoints").glob("*/*"))
     assert main(["fit", "--config", DIGITS, *SHORT, *options]) == 0
     (run,) = set(Path("checkpoints").glob("*/*")) - before
@@ -86,7 +86,7 @@ def test_a_run_is_one_folder() -> None:
         "tensorboard",
     ]
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
-    assert [str(p) for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run's folder"
+    assert [str(p) for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run folder"
     results = json.loads((run / "results.json").read_text())
     assert results["best"]["monitor"] == "val/accuracy"
     assert results["best"]["epoch"] in (1, 2)
@@ -262,7 +262,7 @@ MISTAKES = {
     "fit --model lacks.Net --data Digits": "model: lacks.Net: No module named 'notthere'",
     "fit --model right.Nope --data Digits": "model: right.Nope: module 'right' has no attribute 'Nope'",
     "fit --model nomod.Net --data Digits": "model: no class 'nomod.Net'",
-    "fit --config {c} --runs_dir a_file": "the run's folder",
+    "fit --config {c} --runs_dir a_file": "the run folder",
     "fit --model MLPClasifier --data Digits": "model: no class 'MLPClasifier'; did you mean 'MLPClassifier'?",
     "fit --model MLPClassifier --data Digit": "data: no class 'Digit'; did you mean 'Digits'?",
     "fit --model MLPClassifier --data TableCSV": "--data.path and --data.target not given, which TableCSV needs",

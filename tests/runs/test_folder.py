@@ -55,7 +55,7 @@ def test_a_file_in_the_way(tmp_path, taken):
     path = tmp_path / taken
     path.parent.mkdir(exist_ok=True)
     path.write_text("here already")
-    with pytest.raises(InputError, match=r"the run's folder .* cannot be made"):
+    with pytest.raises(InputError, match=r"the run folder .* cannot be created"):
         Run.new(tmp_path / "root", "digits")
     assert path.read_text() == "here already"
 
@@ -65,7 +65,7 @@ def test_a_folder_that_may_not_be_made(tmp_path, monkeypatch):
         raise PermissionError("no")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(InputError, match="cannot be made: no"):
+    with pytest.raises(InputError, match="cannot be created: no"):
         Run.new(tmp_path, "digits")
 
 
@@ -174,3 +174,128 @@ def test_environment_without_git(monkeypatch):
 def test_versions_of_what_is_not_installed(monkeypatch):
     monkeypatch.setattr("litnets.runs.environment.PACKAGES", ("torch", "no-such-package"))
     assert environment(seed=0)["versions"]["no-such-package"] is None
+
+
+# Attacks: names and links that would make a run write elsewhere
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/tmp/x", "", ".", "a\0b", "a\nb", "\x1b[31m"])
+@pytest.mark.parametrize("claim", [True, False])
+def test_an_experiment_is_a_folder_in_the_folder_of_the_experiments(name, claim):
+    with pytest.raises(InputError, match="experiment: expected a folder name, got "):
+        Run.new(Path("checkpoints"), name, claim)
+    assert not any(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" + "b" * 300])
+def test_a_name_that_is_too_long(name):
+    with pytest.raises(InputError, match="cannot be created"):
+        Run.new(Path("checkpoints"), name)
+
+
+def test_experiments_may_be_nested_and_have_any_printable_name():
+    assert Run.new(Path("checkpoints"), "group/größe 3").folder.is_dir()
+
+
+def test_a_null_byte_in_the_path():
+    with pytest.raises(InputError, match="cannot be created"):
+        Run.new(Path("a\0b"), "digits")
+
+
+@pytest.mark.parametrize("name", ["../digits", "/tmp"])
+def test_a_requeued_job_looks_for_its_run_nowhere_else(name, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with pytest.raises(InputError, match="experiment: expected a folder name"):
+        Run.requeued(Path("checkpoints"), name)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "results.json", "environment.json", "predictions.csv"])
+@pytest.mark.parametrize("planted", ["{}", ".{}.part", ".{}.00000000.part"])
+def test_a_planted_link_is_not_written_through(run, name, planted):
+    victim = Path("victim")
+    victim.write_text("mine")
+    (run.folder / planted.format(name)).symlink_to(victim.absolute())
+    run.lock()
+    run.write(run.folder / name, "new")
+    run.unlock()
+    assert (victim.read_text(), (run.folder / name).read_text()) == ("mine", "new")
+    assert not (run.folder / name).is_symlink()
+
+
+LINKS = ["metrics.csv", "tensorboard", "tensorboard/hparams.yaml", "wandb", "wandb/run.json", "wandb/files"]
+
+
+@pytest.mark.parametrize("name", [*LINKS, "wandb/files/artifacts", "tensorboard/a/b"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_run_with_a_link_where_loggers_write_is_refused(run, name, dangling):
+    victim = Path("victim").absolute()
+    if not dangling:
+        victim.mkdir()
+    link = run.folder / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(victim)
+    with pytest.raises(InputError) as error:
+        run.lock()
+    assert str(error.value) == f"{link} is a link, which is not followed for writing; remove it"
+    assert not dangling or not victim.exists()
+
+
+def test_links_that_stay_inside_are_no_attack(run):
+    """wandb makes them."""
+    attempt = run.folder / "wandb" / "offline-run-20260102_120000-abc"
+    attempt.mkdir(parents=True)
+    (attempt.parent / "latest-run").symlink_to(attempt.name)
+    (attempt / "saved-by-the-user").symlink_to("/etc/passwd")  # of an earlier attempt, which is not written again
+    run.lock()
+
+
+def test_a_run_folder_and_an_experiment_may_be_links_themselves(run):
+    Path("link").symlink_to(run.folder.parent.absolute())
+    linked = Run(Path("link") / run.folder.name)
+    linked.lock()
+    linked.write(linked.config, "x")
+    assert run.config.read_text() == "x"
+
+
+def test_leftovers_of_killed_processes_are_removed(run):
+    Path("victim").write_text("mine")
+    (run.folder / ".results.json.0123abcd.part").write_text("half")
+    (run.folder / ".last.ckpt.0123abcd.part").symlink_to(Path("victim").absolute())
+    (run.folder / ".a.0123abcd.part").mkdir()
+    (run.folder / ".mine.part").write_text("not ours")
+    run.lock()
+    assert Path("victim").read_text() == "mine"
+    assert {path.name for path in run.folder.iterdir()} == {".a.0123abcd.part", ".mine.part", ".lock", ".owner.json"}
+
+
+def test_only_a_folder_that_was_created_here_is_discarded(run):
+    run.write(run.config, "x")
+    run.discard()
+    assert run.config.exists()
+    new = Run.new(run.folder.parent.parent, "digits")
+    new.write(new.config, "x")
+    new.discard()
+    assert not new.folder.parent.exists()
+
+
+# Attempts
+
+
+def test_a_withdrawn_attempt_leaves_the_run_as_it_was(run):
+    run.add_attempt("first", {"seed": 1})
+    before = {path.name: path.read_text() for path in run.folder.iterdir()}
+    run.add_attempt("second", {"seed": 2})
+    assert [path.name for path in run.configs] == ["config.yaml", "config_2.yaml"]
+    run.withdraw_attempt()
+    run.withdraw_attempt()
+    assert {path.name: path.read_text() for path in run.folder.iterdir()} == before
+
+
+def test_no_configuration_is_overwritten(run):
+    """One that environment.json does not list, and names that are no numbers."""
+    run.add_attempt("first", {})
+    for name in ("config_7.yaml", "config_².yaml", "config_99999999999999999999.yaml"):
+        (run.folder / name).write_text("mine")
+    run.add_attempt("second", {})
+    assert [path.name for path in run.configs] == ["config.yaml", "config_7.yaml", "config_8.yaml"]

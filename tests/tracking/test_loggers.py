@@ -1,4 +1,6 @@
 import csv
+import os
+import shutil
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from litnets.errors import InputError
 from litnets.tasks import Classifier
 from litnets.tracking.loggers import MetricsCSV
 
@@ -130,3 +133,103 @@ def test_a_training(path):
         assert [bool(row[name]) for row in rows] == [False, False, False, True, False, False, True]
     assert float(rows[-1]["val/loss"]) == pytest.approx(trainer.callback_metrics["val/loss"].item())
     assert [row["lr-AdamW/pg1"] for row in rows] == ["0.5", "0.5", "0.5", "", "0.5", "0.5", "0.5"]
+
+
+DAMAGE = {
+    "no step": b"epoch,loss\n0,1\n",
+    "null bytes": b"\0" * 50,
+    "a row without step": b"epoch,step\n0,1\n0,\n0,2\n",
+    "a step that is text": b"epoch,step\n0,one\n0,2\n",
+    "a step in other digits": "epoch,step\n0,²\n0,2\n".encode(),
+    "a negative step": b"epoch,step\n0,-1\n0,2\n",
+    "a step of 5,000 digits": b"epoch,step\n0," + b"9" * 5000 + b"\n0,2\n",
+    "a field that is too long": b"epoch,step\n" + b"a" * 200_000 + b",1\n",
+    "a short row": b"epoch,step\n0\n0,2\n",
+    "not UTF-8": b"\xff\xfe,\xff\n\xff,\xff\n",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_reported_and_kept(path, content):
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        MetricsCSV(path).log_metrics({"a": 1}, 3)
+    assert str(error.value).startswith(f"{path} is damaged (")
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("last", [b"0,", b"0", b"0,5", b'0,"5'])
+def test_a_last_row_that_was_cut_off(path, last):
+    path.write_bytes(b"epoch,step\n0,1\n" + last)
+    log(path, (9, {"epoch": 1}))
+    assert [row["step"] for row in read(path)] in (["1", "9"], ["1", "5", "9"])
+
+
+def test_extra_columns_of_a_row_are_dropped(path):
+    path.write_bytes(b"epoch,step\n0,1,2,3\n")
+    log(path, (2, {"a": 1}))
+    assert path.read_text() == "epoch,step,a\n0,1,\n,2,1\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "FIFO", "folder"])
+def test_only_a_regular_file_is_written(path, kind):
+    victim = path.parent / "victim"
+    victim.write_text("epoch,step\n")
+    logger = MetricsCSV(path)
+    logger.log_metrics({"a": 1}, 0)
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(InputError, match=r"metrics\.csv "):
+        logger.save()
+    assert victim.read_text() == "epoch,step\n"
+
+
+def test_a_fifo_is_not_read(path):
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is a FIFO; expected a regular file"):
+        MetricsCSV(path).log_metrics({"a": 1}, 0)
+
+
+def test_a_run_folder_that_is_deleted(path):
+    logger = log(path, (0, {"a": 1}))
+    shutil.rmtree(path.parent)
+    logger.log_metrics({"a": 2}, 1)
+    with pytest.raises(InputError, match=r"metrics\.csv cannot be written: the folder is gone$"):
+        logger.save()
+
+
+@pytest.mark.parametrize("content", [None, "epoch"])
+def test_a_file_that_somebody_removes_or_truncates_is_written_again(path, content):
+    logger = log(path, (0, {"a": 1}), (1, {"a": 2}))
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    logger.log_metrics({"a": 3}, 2)
+    logger.save()
+    assert path.read_text() == "epoch,step,a\n,0,1\n,1,2\n,2,3\n"
+
+
+def test_a_resumed_run_that_logs_nothing_keeps_the_file(path):
+    """One that is refused before its first batch loses no row."""
+    state = log(path, (0, {"a": 1})).state_dict()
+    log(path, (1, {"a": 2}))
+    resumed = MetricsCSV(path)
+    resumed.load_state_dict(state)
+    resumed.finalize("failed")
+    assert [row["step"] for row in read(path)] == ["0", "1"]
+    resumed.log_metrics({"a": 3}, 2)
+    resumed.finalize("success")
+    assert [row["step"] for row in read(path)] == ["0", "2"]
+
+
+def test_a_checkpoint_of_a_run_that_logged_to_no_table(path):
+    logger = MetricsCSV(path)
+    logger.load_state_dict({})
+    logger.log_metrics({"a": 1}, 0)
+    logger.save()
+    assert [row["step"] for row in read(path)] == ["0"]

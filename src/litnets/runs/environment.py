@@ -1,4 +1,4 @@
-"""What a run depends on beside its configuration: versions, code, hardware, command line, seed."""
+"""Describe what a run depends on besides its configuration: versions, code, hardware, command line, seed."""
 
 import os
 import platform
@@ -24,8 +24,12 @@ PACKAGES = (
 
 
 def environment(seed: int | None) -> dict[str, Any]:
-    """What a run depends on beside its configuration: versions, code, hardware, command line, seed."""
-    import torch  # here, so that finding a run's files does not wait for torch
+    """Return what a run depends on besides its configuration, as plain values for environment.json.
+
+    Args:
+        seed: The seed of the run.
+    """
+    import torch  # here, because it is slow: this module is also imported by commands that need no torch
 
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -53,14 +57,14 @@ def _version(package: str) -> str | None:
 
 
 def _git(*args: str) -> str | None:
-    """What git says of the code that is run, None where it is in no repository."""
+    """Return the output of a git command in the folder of this package; None if that is not in a repository."""
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             ["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return done.stdout.strip()
 
 
 def _processor() -> str:

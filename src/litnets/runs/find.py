@@ -1,4 +1,4 @@
-"""Find a run: by its folder, its experiment, or the newest."""
+"""Find a run: by its folder, by its experiment, or the newest one."""
 
 from pathlib import Path
 
@@ -7,20 +7,24 @@ from litnets.runs.folder import Run
 
 
 def find_run(where: str | None, runs_dir: Path) -> Run:
-    """The run of a folder: a run's own, the newest of an experiment's, or without one the newest of all.
+    """Return the run in a folder.
+
+    Args:
+        where: A run folder; an experiment's folder or name, for its newest run; None for the newest run of all.
+        runs_dir: The folder of the experiments.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such folder, or no run in it.
     """
     root = runs_dir if where is None else Path(where)
     if where is not None and not root.is_dir() and (runs_dir / where).is_dir():
-        root = runs_dir / where  # an experiment by its name
+        root = runs_dir / where
     if not root.is_dir():
-        raise InputError(f"resume: there is no folder {root}; give a run's folder, or that of an experiment")
-    own = Run(root)
-    if own.config.exists() and (own.environment.exists() or own.last.exists()):
-        return own
-    runs = [run for config in root.rglob("config.yaml") if (run := Run.from_config(config)) is not None]
+        raise InputError(f"resume: there is no folder {root}; expected the folder of a run or of an experiment")
+    run = Run(root)
+    if run.config.exists() and (run.environment.exists() or run.last.exists()):
+        return run
+    runs = [found for config in root.rglob("config.yaml") if (found := Run.from_config(config)) is not None]
     if not runs:
-        raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` makes one")
+        raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` starts one")
     return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)

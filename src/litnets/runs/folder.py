@@ -1,97 +1,122 @@
-"""The folder of a run: where everything of it is, and nothing else knows.
+"""The run folder: the single source of truth for file names.
 
 checkpoints/<experiment>/<run>/
-    config.yaml         the resolved configuration; `litnets fit --config` on it repeats the run
-    config_2.yaml ...   that of each time the run was gone on with
-    environment.json    versions, code, hardware, command line, seed; of each attempt
-    best.ckpt           the checkpoint with the best watched metric
-    last.ckpt           the newest one
-    metrics.csv         what was logged, one row a step
-    tensorboard/        the same as TensorBoard's events
-    results.json        the figures to report
+    config.yaml         the complete configuration; `litnets fit --config` on it repeats the run
+    config_2.yaml ...   the configuration of each time the run was resumed
+    environment.json    versions, code, hardware, command line and seed, of each attempt
+    best.ckpt           the checkpoint with the best monitored metric
+    last.ckpt           the newest checkpoint
+    metrics.csv         the logged metrics, one row per step
+    tensorboard/        the same as TensorBoard events
+    results.json        the final results
     predictions.csv     after `litnets predict`
+
+A command locks the folder while it writes into it (`Run.lock`). Links inside the folder are not followed for writing.
 """
 
-import json
-import math
 import os
+import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from litnets.errors import InputError
+from litnets.files import is_regular
+from litnets.runs.lock import RunLock
+from litnets.runs.storage import damaged, read_json, write_json, write_text
+
+# Loggers write into these; wandb's own links, such as `latest-run`, stay inside the run folder.
+_LOG_FOLDERS = ("tensorboard", "wandb")
 
 
 class Run:
-    """One run's folder and the names of the files in it.
+    """A run folder and the names of the files in it.
 
     Args:
-        folder: The run's folder, there or not yet.
+        folder: The run folder, which need not exist yet.
+
+    Example:
+        >>> Run(Path("checkpoints/digits_mlp/2026-01-02_12-00-00")).best.name
+        'best.ckpt'
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made: list[Path] = []  # folders that were made for it, the innermost first
+        self._created_folders: list[Path] = []  # the innermost first
+        self._lock: RunLock | None = None
+        self._attempt: Path | None = None  # the configuration that `add_attempt` wrote
 
     @classmethod
     def new(cls, root: Path, experiment: str, claim: bool = True) -> "Run":
-        """The next run of `experiment`, named by the time. `claim` makes its folder; of several processes that start
-        in the same second each gets its own.
+        """Return the next run of an experiment, which is named after the current time.
+
+        Args:
+            root: The folder of the experiments.
+            experiment: The name of the experiment, a folder inside `root`.
+            claim: Whether to create the run folder. Processes that start in the same second get different folders.
 
         Raises:
-            InputError: The folder cannot be made.
+            InputError: The experiment's name is not allowed, or the folder cannot be created.
         """
+        check_experiment(experiment)
         start = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         for attempt in range(1000):
-            folder = root / experiment / (f"{start}_{attempt}" if attempt else start)
-            if not claim:
-                return cls(folder)
-            run = cls(folder)
-            run._made = [path for path in (folder, folder.parent, folder.parent.parent) if not path.exists()]
-            try:
-                folder.mkdir(parents=True)
+            run = cls(root / experiment / (f"{start}_{attempt}" if attempt else start))
+            if not claim or run._create_folder():
                 return run
-            except FileExistsError as error:
-                if not folder.is_dir():  # a part of the path is a file
-                    raise InputError(f"the run's folder {folder} cannot be made: {error}") from error
-            except OSError as error:
-                raise InputError(f"the run's folder {folder} cannot be made: {error}") from error
-        raise InputError(f"{root / experiment} has a thousand runs of this second")
+        raise InputError(f"{root / experiment} holds a thousand runs of this second")
+
+    def _create_folder(self) -> bool:
+        """Create the folder; return False if there already is one of this name."""
+        folder = self.folder
+        try:
+            created = [path for path in (folder, folder.parent, folder.parent.parent) if not path.exists()]
+            folder.mkdir(parents=True)
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                return False
+            raise InputError(f"the run folder {folder} cannot be created: {error}") from error
+        self._created_folders = created
+        return True
 
     @classmethod
     def requeued(cls, root: Path, experiment: str) -> "Run | None":
-        """The run that this job of SLURM has made before it was queued again, if it is such a job and has made one.
+        """Return the run that this SLURM job created before it was requeued; None for any other job, or if it created
+        none.
 
-        A job queued again starts with the same command line, number (`SLURM_JOB_ID`) and `SLURM_RESTART_COUNT`. The
-        command line is compared as well, because one job may train several networks one after the other.
+        A requeued job starts with the same command line, the same `SLURM_JOB_ID` and a `SLURM_RESTART_COUNT`. The
+        command line is compared too, because one job may train several networks in turn.
         """
         job = os.environ.get("SLURM_JOB_ID")
-        if job is None or int(os.environ.get("SLURM_RESTART_COUNT") or 0) == 0:
+        if job is None or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
             return None
+        check_experiment(experiment)
         for folder in sorted((root / experiment).glob("*/"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
             run = cls(folder)
-            if run.environment.exists():
-                known = read_json(run.environment)
-                if known.get("slurm_job_id") == job and known.get("command") == shlex.join(sys.argv):
+            if is_regular(run.environment):
+                environment = read_json(run.environment)
+                if environment.get("slurm_job_id") == job and environment.get("command") == shlex.join(sys.argv):
                     return run
         return None
 
     @classmethod
     def from_config(cls, config: Path) -> "Run | None":
-        """The run that this config.yaml belongs to, if it lies in a run's folder."""
+        """Return the run that a config.yaml belongs to, or None if it is not in a run folder."""
         run = cls(config.parent)
-        named = config.name.startswith("config") and config.suffix == ".yaml"
-        return run if named and run.environment.exists() else None
+        is_config = config.name.startswith("config") and config.suffix == ".yaml"
+        return run if is_config and run.environment.exists() else None
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Path) -> "Run | None":
-        """The run that this checkpoint belongs to, if it lies in a run's folder."""
+        """Return the run that a checkpoint belongs to, or None if it is not in a run folder."""
         run = cls(checkpoint.parent)
         return run if run.environment.exists() else None
+
+    # Files
 
     @property
     def config(self) -> Path:
@@ -99,21 +124,13 @@ class Run:
 
     @property
     def configs(self) -> list[Path]:
-        """The configuration of each attempt, in their order."""
-        later = {path.stem.removeprefix("config_"): path for path in self.folder.glob("config_*.yaml")}
-        return [self.config, *(later[number] for number in sorted(filter(str.isdigit, later), key=int))]
+        """The configuration of each attempt, the first attempt first."""
+        later = self._later_configs()
+        return [self.config, *(later[number] for number in sorted(later))]
 
-    def add_attempt(self, config: str, environment: dict[str, Any]) -> None:
-        """Write down what is about to be run: config.yaml, or config_2.yaml ... where the run is gone on with, and
-        environment.json, which is that of the first attempt and lists them all."""
-        attempts = []
-        path = self.config
-        if self.environment.exists():
-            attempts = read_json(self.environment)["attempts"]
-            path = self.folder / f"config_{len(attempts) + 1}.yaml"
-        attempts.append(environment | {"config": path.name})
-        self.write(path, config)
-        self.write_json(self.environment, attempts[0] | {"attempts": attempts})
+    def _later_configs(self) -> dict[int, Path]:
+        matches = {path: re.fullmatch(r"config_([0-9]{1,9})\.yaml", path.name) for path in self.folder.glob("config_*")}
+        return {int(match[1]): path for path, match in matches.items() if match}
 
     @property
     def environment(self) -> Path:
@@ -128,7 +145,7 @@ class Run:
         return self.folder / "last.ckpt"
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints in the folder, the newest first."""
+        """Return all checkpoints in the folder, the newest first."""
         return sorted(self.folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     @property
@@ -143,37 +160,111 @@ class Run:
     def predictions(self) -> Path:
         return self.folder / "predictions.csv"
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a file of this run whole or not at all."""
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    # Writing
 
-    def write_json(self, path: Path, content: dict[str, Any]) -> None:
-        self.write(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    def lock(self) -> None:
+        """Make this process the only one that writes into the folder, until `unlock` or its end.
+
+        Raises:
+            InputError: Another process holds the lock, or a link in the folder leads out of it.
+        """
+        if self._lock is None:
+            for link in self._refused_links():
+                raise InputError(f"{link} is a link, which is not followed for writing; remove it")
+            lock = RunLock(self.folder)
+            lock.acquire()
+            self._lock = lock
+            for path in self.folder.glob(".*.part"):  # the temporary files of killed processes
+                if re.search(r"\.[0-9a-f]{8}\.part$", path.name) and (path.is_symlink() or not path.is_dir()):
+                    path.unlink(missing_ok=True)
+
+    def unlock(self) -> None:
+        """Release the lock; do nothing if this process does not hold it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _refused_links(self) -> Iterator[Path]:
+        """Yield the links through which loggers would write. All other files are replaced, which follows no link."""
+        if self.metrics.is_symlink():
+            yield self.metrics
+        inside = self.folder.resolve()
+        for name in _LOG_FOLDERS:
+            top = self.folder / name
+            if top.is_symlink():
+                yield top
+            for folder, folders, names in os.walk(top):
+                # The folder of an earlier attempt (`run-<time>-<id>`), in which wandb may have linked the user's files,
+                # is not written again.
+                folders[:] = [name for name in folders if not re.match(r"(offline-)?run-", name)]
+                paths = (Path(folder, name) for name in (*folders, *names))
+                yield from (path for path in paths if path.is_symlink() and not _resolves_into(path, inside))
+
+    def add_attempt(self, config: str, environment: Mapping[str, Any]) -> None:
+        """Record that the run is started or resumed.
+
+        Args:
+            config: The configuration as YAML; becomes config.yaml, or config_2.yaml ... for a resumed run.
+            environment: What the attempt depends on. environment.json describes the first attempt and lists them all.
+        """
+        attempts = []
+        path = self.config
+        if self.environment.exists():
+            attempts = self._attempts()
+            number = 1 + max(len(attempts), *self._later_configs(), 1)
+            path = self.folder / f"config_{number}.yaml"
+        attempts.append({**environment, "config": path.name})
+        write_text(path, config)
+        self._attempt = path
+        write_json(self.environment, {**attempts[0], "attempts": attempts})
+
+    def withdraw_attempt(self) -> None:
+        """Undo `add_attempt` for a resumed run that failed before it trained."""
+        if self._attempt is None:
+            return
+        attempts = self._attempts()
+        if attempts[-1]["config"] == self._attempt.name:
+            attempts.pop()
+            write_json(self.environment, {**attempts[0], "attempts": attempts})
+        self._attempt.unlink(missing_ok=True)
+        self._attempt = None
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        attempts = read_json(self.environment).get("attempts")
+        if not isinstance(attempts, list) or not attempts or not all(isinstance(one, dict) for one in attempts):
+            raise damaged(self.environment, "expected `attempts` to be a list of objects")
+        return attempts
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of this run completely or not at all."""
+        write_text(path, text)
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write an object into a JSON file of this run, completely or not at all."""
+        write_json(path, content)
 
     def read_results(self) -> dict[str, Any]:
-        """results.json, or nothing if it is not there yet."""
+        """Return results.json, or an empty dict if it does not exist yet."""
         return read_json(self.results) if self.results.exists() else {}
 
     def update_results(self, forget: Sequence[str] = (), **content: Any) -> dict[str, Any]:
-        """Add to results.json, without the entries to forget; the whole of it."""
+        """Add entries to results.json, remove the entries to `forget`, and return the result."""
         results = {name: value for name, value in self.read_results().items() if name not in forget} | content
-        self.write_json(self.results, results)
+        write_json(self.results, results)
         return results
 
+    # Removal
+
     def discard(self) -> None:
-        """Remove the folder with all that is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.discard_if_empty()
+        """Remove a folder that `new` has created, with everything in it."""
+        if self.folder in self._created_folders:
+            shutil.rmtree(self.folder, ignore_errors=True)  # which follows no link
+            self.discard_if_empty()
 
     def discard_if_empty(self) -> None:
-        """Remove the folder that `new` has made if nothing was written into it, and those above it that were made for
-        it if nothing else is in them."""
-        for folder in self._made:
+        """Remove the folders that `new` has created, from the innermost on, as long as they are empty."""
+        self.unlock()
+        for folder in self._created_folders:
             if not folder.is_dir():
                 continue
             if any(folder.iterdir()):
@@ -181,22 +272,15 @@ class Run:
             folder.rmdir()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file of a run.
+def check_experiment(name: str) -> None:
+    """Raise InputError if the name of an experiment is not a folder inside the folder of the experiments."""
+    path = Path(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
+        raise InputError(f"experiment: expected a folder name, got {name!r}; --runs_dir is where experiments are kept")
 
-    Raises:
-        InputError: The file is damaged.
-    """
+
+def _resolves_into(link: Path, folder: Path) -> bool:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:  # also one of its encoding
-        raise InputError(f"{path} is damaged ({error}); put a good copy there, or delete it") from error
-
-
-def _finite(value: Any) -> Any:
-    """What JSON can say: it has no number for NaN and infinity, which become null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return link.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links (Python 3.11 and 3.12)
+        return False

@@ -1,4 +1,4 @@
-"""The figures of a run, as results.json keeps them and as a person reads them."""
+"""Summarize and print the results of a run."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -11,57 +11,73 @@ from rich.table import Table
 
 
 def summarize(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Metrics of a split by their bare names, and those of each class (`test/f1/shirt`) by class and name."""
-    whole: dict[str, float] = {}
-    classes: dict[str, dict[str, float]] = {}
+    """Split logged metrics into overall and per-class metrics, without the name of the split.
+
+    Args:
+        metrics: Values by logged name, such as `test/f1` or, for a class, `test/f1/shirt`.
+
+    Returns:
+        The overall metrics by name, and the per-class metrics by class and name.
+
+    Example:
+        >>> summarize({"test/f1": 0.5, "test/f1/shirt": 0.75})
+        ({'f1': 0.5}, {'shirt': {'f1': 0.75}})
+    """
+    overall: dict[str, float] = {}
+    per_class: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
         _, _, rest = name.partition("/")
         metric, _, label = (rest or name).partition("/")
         if label:
-            classes.setdefault(label, {})[metric] = float(value)
+            per_class.setdefault(label, {})[metric] = float(value)
         else:
-            whole[metric] = float(value)
-    return whole, classes
+            overall[metric] = float(value)
+    return overall, per_class
 
 
 def print_results(title: str, metrics: Mapping[str, float]) -> None:
-    """A small table: the metrics of a split, one a line."""
-    whole, classes = summarize(metrics)
+    """Print the metrics of a split as a table, one per line, and those of each class if there are at most 20."""
+    overall, per_class = summarize(metrics)
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("metric")
     table.add_column("value", justify="right")
-    for name, value in whole.items():
+    for name, value in overall.items():
         table.add_row(name, f"{value:.4f}")
     console = Console(markup=False)  # a class may be called [unk]
     console.print(title, style="bold", soft_wrap=True, highlight=False)
     console.print(table)
-    if 0 < len(classes) <= 20:
-        names: list[str] = list(next(iter(classes.values())))
-        per_class = Table("class", *names, box=box.SIMPLE_HEAD)
-        for column in per_class.columns[1:]:
+    if 0 < len(per_class) <= 20:
+        names: list[str] = list(next(iter(per_class.values())))
+        class_table = Table("class", *names, box=box.SIMPLE_HEAD)
+        for column in class_table.columns[1:]:
             column.justify = "right"
-        for label, values in classes.items():
-            per_class.add_row(label, *(f"{values[name]:.4f}" for name in names))
-        console.print(per_class)
+        for label, values in per_class.items():
+            class_table.add_row(label, *(f"{values[name]:.4f}" for name in names))
+        console.print(class_table)
 
 
 def best_of(results: Mapping[str, Any]) -> str:
-    """One line: the best validation score, its epoch, how long it took."""
+    """Return one line with the best validation score, its epoch, and how long the training took."""
     best = results.get("best") or {}
     score = f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "no validation score"
+    line = f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s"
     rate = results.get("samples_per_second")
-    return f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s" + (
-        f", {rate:,} samples/s" if rate else ""
-    )
+    return f"{line}, {rate:,} samples/s" if rate else line
 
 
 def print_end(results: Mapping[str, Any], folder: Path, config: Path, commands: Iterable[str]) -> None:
-    """What a training ends with: its best score, the run's folder and configuration, and what a person may want next;
-    `commands` are further ones."""
+    """Print the end of a training: its best score, the run folder, and the next steps.
+
+    Args:
+        results: results.json.
+        folder: The run folder.
+        config: The run's configuration.
+        commands: Further commands to suggest.
+    """
     print(best_of(results))
     print(f"\nrun folder: {folder}")
-    print("what next:")
-    given, beside = shlex.quote(str(config)), shlex.quote(str(folder.parent))
-    own = (f"litnets test --config {given}", f"litnets predict --config {given}")
-    for command in (*own, f"tensorboard --logdir {beside}", *commands):
+    print("Next steps:")
+    config_path, experiment = shlex.quote(str(config)), shlex.quote(str(folder.parent))
+    next_steps = (f"litnets test --config {config_path}", f"litnets predict --config {config_path}")
+    for command in (*next_steps, f"tensorboard --logdir {experiment}", *commands):
         print(f"  {command}")

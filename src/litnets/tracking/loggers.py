@@ -1,6 +1,8 @@
-"""What every run logs to: metrics.csv, one row a step, and TensorBoard."""
+"""What every run logs to: metrics.csv, one row per step, and TensorBoard."""
 
 import csv
+import os
+import re
 from argparse import Namespace
 from io import StringIO
 from pathlib import Path
@@ -9,15 +11,17 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from litnets.files import open_in_place, open_regular
 from litnets.runs.folder import Run
+from litnets.runs.storage import damaged, not_written
 
 
 class MetricsCSV(Logger):
-    """Writes every logged value into one table: a row for each step at which something was logged, a column for each
-    name. (Lightning's CSVLogger writes a row for each call, and deletes the rows of the run that it goes on with.)
+    """Log all metrics into one table: a row for each step at which something was logged, a column for each metric.
+    (Lightning's CSVLogger writes a row for each call, and deletes the rows of the run that it resumes.)
 
-    The file on disk is complete after each call. A row costs one write; a new column rewrites the file. What the file
-    holds already is kept and gone on with.
+    The file is complete after each call of `save`. Appending a row is one write; a new column rewrites the file. Rows
+    that the file already holds are kept.
 
     Args:
         path: The file.
@@ -28,8 +32,9 @@ class MetricsCSV(Logger):
         self.path = path
         self._columns: list[str] = []
         self._rows: list[dict[str, Any]] = []
-        self._written = 0  # rows that are in the file for good
-        self._end = 0  # where they end, in bytes; 0: the file is to be written anew
+        self._has_new_values = False
+        self._written = 0  # rows in the file that will not change any more
+        self._end = 0  # where they end, in bytes; 0: rewrite the file
 
     @property
     def name(self) -> str:
@@ -41,7 +46,7 @@ class MetricsCSV(Logger):
 
     @property
     def log_dir(self) -> str:
-        """The run's folder; Lightning's `trainer.log_dir`."""
+        """The run folder; Lightning's `trainer.log_dir`."""
         return str(self.path.parent)
 
     @property
@@ -50,7 +55,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """They are in config.yaml and in the checkpoint."""
+        """Do nothing: the hyperparameters are in config.yaml and in the checkpoint."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -60,19 +65,34 @@ class MetricsCSV(Logger):
             self._rows[-1].update(metrics)
         else:
             self._rows.append({"step": step, **metrics})
+        self._has_new_values = True
         if new := [name for name in metrics if name not in self._columns]:
             self._columns += sorted(new)
             self._written = self._end = 0
 
     @rank_zero_only
     def save(self) -> None:
-        if not self._rows:
+        """Write the rows that were logged since the last call.
+
+        Raises:
+            InputError: The file cannot be written, or the run folder is gone.
+        """
+        if not self._has_new_values:
             return
-        with self.path.open("r+" if self._end else "w", newline="") as file:
+        try:
+            self._write()
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        self._has_new_values = False
+
+    def _write(self) -> None:
+        with open_in_place(self.path) as file:
+            if file.seek(0, os.SEEK_END) < self._end:  # somebody has removed or truncated it
+                self._written = self._end = 0
             file.seek(self._end)
             if not self._end:
                 file.write(self._line(self._columns))
-            # The last row may still grow, so it is written but not counted.
+            # The last row may still get more values, so it is written but not counted.
             file.writelines(
                 self._line([row.get(name, "") for name in self._columns]) for row in self._rows[self._written : -1]
             )
@@ -81,14 +101,17 @@ class MetricsCSV(Logger):
             file.truncate()
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the table goes: its rows, and the last one as it is."""
+        """Return how far the table goes: its columns, the number of rows, and the last row so far."""
         last = self._rows[-1] if self._rows else {}
         return {"columns": list(self._columns), "rows": len(self._rows), "last": dict(last)}
 
     @rank_zero_only
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what was logged after `state`: it will be logged again."""
+        """Drop the rows that were logged after `state`, because they will be logged again. The file keeps them until
+        the next row is written."""
         self._read()
+        if not state:  # nothing was logged to this table before
+            return
         self._columns = list(state["columns"]) or self._columns[:2]
         self._rows = [
             {name: value for name, value in row.items() if name in self._columns} for row in self._rows[: state["rows"]]
@@ -102,31 +125,47 @@ class MetricsCSV(Logger):
         self.save()
 
     def _read(self) -> None:
-        self._columns = ["epoch", "step"]
-        if self.path.exists():
-            with self.path.open(newline="", errors="replace") as file:
-                reader = csv.DictReader(file)
-                # A last row that was cut off when its process was killed has no step, or not all of its values.
-                self._rows = [{**row, "step": int(row["step"])} for row in reader if (row["step"] or "").isdigit()]
-                self._columns = list(reader.fieldnames or self._columns)
+        self._columns, self._rows = ["epoch", "step"], []
+        try:
+            with open_regular(self.path) as file:
+                text = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        try:
+            lines = list(csv.reader(StringIO(text, newline="")))
+        except csv.Error as error:
+            raise damaged(self.path, str(error)) from error
+        if not lines:
+            return
+        self._columns, *rows = lines
+        if "step" not in self._columns:
+            raise damaged(self.path, "no column `step`")
+        for number, row in enumerate(rows, start=2):
+            values: dict[str, Any] = dict(zip(self._columns, row, strict=False))
+            if re.fullmatch("[0-9]{1,18}", values.get("step", "")):
+                self._rows.append(values | {"step": int(values["step"])})
+            elif number < len(lines):  # the last row may be incomplete, if its process was killed
+                raise damaged(self.path, f"row {number} has no step")
 
     @staticmethod
-    def _line(values: list[Any]) -> str:
+    def _line(values: list[Any]) -> bytes:
         text = StringIO()
         csv.writer(text, lineterminator="\n").writerow(values)
-        return text.getvalue()
+        return text.getvalue().encode()
 
 
-def default_loggers(chosen: list[Logger], run: Run, again_from: int | None = None) -> list[Logger]:
-    """metrics.csv always, and TensorBoard unless others were chosen.
+def default_loggers(user_loggers: list[Logger], run: Run, purge_step: int | None = None) -> list[Logger]:
+    """Return the loggers of a run: metrics.csv always, and TensorBoard unless the user configured loggers.
 
     Args:
-        chosen: Loggers of the configuration.
-        run: Where they write.
-        again_from: The step from which on TensorBoard's events are forgotten; None keeps all.
+        user_loggers: The loggers of the configuration.
+        run: The run to log to.
+        purge_step: The step from which on a resumed run logs again; TensorBoard hides what was logged there before.
+            None keeps everything.
     """
-    if not chosen:
-        purge: dict[str, Any] = {} if again_from is None else {"purge_step": again_from}
-        folder = str(run.folder)
-        chosen = [TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False, **purge)]
-    return [MetricsCSV(run.metrics), *chosen]
+    if not user_loggers:
+        tensorboard = TensorBoardLogger(
+            str(run.folder), name="", version="tensorboard", default_hp_metric=False, purge_step=purge_step
+        )
+        user_loggers = [tensorboard]
+    return [MetricsCSV(run.metrics), *user_loggers]

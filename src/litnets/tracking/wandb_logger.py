@@ -22,7 +22,8 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.errors import InputError
-from litnets.runs.folder import Run, read_json
+from litnets.runs.folder import Run
+from litnets.runs.storage import read_json
 
 Mode = Literal["online", "offline"]
 P = ParamSpec("P")

@@ -84,7 +84,9 @@ def test_it_is_synced_before_it_gets_its_name(old: Path, monkeypatch: pytest.Mon
     )
     monkeypatch.setattr(Path, "replace", lambda self, target: (order.append("name"), replace(self, target)))
     AtomicCheckpointIO().save_checkpoint(NEW, old)
-    assert order == [f"{old.parent}/.last.ckpt.{os.getpid()}.part", "name", str(old.parent)]
+    temporary, *rest = order
+    assert re.fullmatch(rf"{old.parent}/\.last\.ckpt\.[0-9a-f]{{8}}\.part", temporary)
+    assert rest == ["name", str(old.parent)]
 
 
 def test_a_full_disk(small_disk: Path) -> None:
@@ -233,3 +235,44 @@ def test_a_run_that_logs_on_a_full_disk(small_disk: Path, capsys: pytest.Capture
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "No space left on device" in said[0]
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", ".last.ckpt.part", ".last.ckpt.{}.part", ".last.ckpt.00000000.part"])
+def test_a_planted_link_is_not_written_through(old: Path, name: str, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    link = old.with_name(name.format(os.getpid()))
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)
+    AtomicCheckpointIO().save_checkpoint(NEW, old)
+    assert victim.read_text() == "mine"
+    assert load_checkpoint(old)["global_step"] == 2
+    assert not old.is_symlink()
+
+
+def test_a_folder_named_like_a_temporary_file_is_no_obstacle(old: Path) -> None:
+    old.with_name(".last.ckpt.0123abcd.part").mkdir()
+    AtomicCheckpointIO().save_checkpoint(NEW, old)
+    assert load_checkpoint(old)["global_step"] == 2
+
+
+@pytest.mark.parametrize("name", ["victim", "victim/notes.txt", "run/../victim/x.ckpt", "run/x.ckpt"])
+def test_only_checkpoint_files_are_removed(old: Path, tmp_path: Path, name: str) -> None:
+    """The path may come from a checkpoint: a ModelCheckpoint removes the paths that it finds there."""
+    for folder in ("victim/x.ckpt", "run/x.ckpt"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "victim" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"not removed, because it is not a checkpoint file"):
+        AtomicCheckpointIO().remove_checkpoint(tmp_path / name)
+    assert (tmp_path / name).exists()
+
+
+def test_a_checkpoint_is_removed_and_not_what_it_links_to(old: Path) -> None:
+    link = old.with_name("link.ckpt")
+    link.symlink_to(old)
+    io = AtomicCheckpointIO()
+    io.remove_checkpoint(link)
+    assert old.exists()
+    io.remove_checkpoint(str(old))
+    io.remove_checkpoint(old)
+    assert not list(old.parent.iterdir())

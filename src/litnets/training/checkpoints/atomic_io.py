@@ -1,4 +1,4 @@
-"""Checkpoints on disk: each is there whole or not at all."""
+"""Atomic checkpoint writes."""
 
 import os
 from pathlib import Path
@@ -8,72 +8,94 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from litnets.errors import InputError
+from litnets.files import replacing
 from litnets.training.checkpoints.loading import load_verified
 
 
 class SaveError(InputError):
-    """A checkpoint that could not be written. The one that it was to replace is untouched."""
+    """A checkpoint could not be written. The checkpoint that it was to replace is unchanged."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, syncs it to the disk, and only then gives it the target's name, so that
-    a kill, a power cut or a full disk in the middle of it leaves the former one. Reads with torch's safe loading.
+    """Write a checkpoint beside its target, sync it to disk, and only then give it the target's name, so that a kill, a
+    power cut or a full disk leaves the previous checkpoint intact. Load with torch's safe loading.
 
-    (Lightning's own writes to `$TMPDIR` and moves: with the target's disk full that put a truncated file in place of
-    the good one, and in a read-only folder it saved nothing and said nothing.)
+    (Lightning writes to `$TMPDIR` and moves the file: on a full disk that replaced the good checkpoint by a truncated
+    one, and in a read-only folder it saved nothing without an error.)
 
-    What a killed process left half written is removed before the first checkpoint that is saved into the same folder.
-    A path with a protocol (`s3://`) takes Lightning's road.
+    The temporary files of killed processes are removed before the first checkpoint is saved into a folder. Paths with a
+    protocol (`s3://`) are handled by Lightning.
+
+    Example:
+        >>> Trainer(plugins=[AtomicCheckpointIO()])  # doctest: +SKIP
     """
 
     def __init__(self) -> None:
-        self._tidied: set[Path] = set()
+        self._cleaned_folders: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Raises SaveError if the file cannot be written; nothing is left of it then."""
+        """Save a checkpoint completely or not at all. A link at `path` is replaced, not followed.
+
+        Raises:
+            SaveError: The file cannot be written.
+        """
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         target = Path(path)
-        # Numbered, so that two processes that save the same file by mistake do not write into each other's.
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._remove_stale_temp_files(target.parent)
-            try:
-                with part.open("wb") as file:
-                    torch.save(checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(target)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+            with replacing(target) as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
             _sync_folder(target.parent)
         except (OSError, RuntimeError) as error:
             reason = _os_error(error)
             if reason is None:
-                raise  # it was not the disk: something in the checkpoint that cannot be saved
-            kept = f"the former {target.name} is untouched" if target.exists() else "there is no earlier one"
-            raise SaveError(f"checkpoint {target}: could not be saved: {reason.strerror or reason}; {kept}") from error
+                raise  # not the disk: the checkpoint holds something that cannot be saved
+            former = f"the former {target.name} is untouched" if target.exists() else "there is no earlier one"
+            raise SaveError(
+                f"checkpoint {target}: could not be saved: {reason.strerror or reason}; {former}"
+            ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Raises InputError if it is no whole checkpoint of plain data. Whatever `weights_only` says, nothing in the
-        file is run."""
+        """Load a checkpoint onto the CPU. Whatever `weights_only` says, no code in the file is run.
+
+        Raises:
+            InputError: The file is damaged, or holds more than plain data.
+        """
         if "://" in str(path):
             return super().load_checkpoint(path, map_location or _to_cpu, weights_only=True)
-        # Not mapped: training goes on with these tensors while the file is replaced. Lightning also hands weights from
-        # process to process by this road, which are no checkpoint.
+        # Not memory-mapped: training goes on with these tensors while the file is replaced. The content need not be a
+        # checkpoint: Lightning also passes weights between processes through files.
         content: dict[str, Any] = load_verified(Path(path), mmap=False)
         return content
 
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint file. (Lightning removes whatever is at `path`, whole folders included; a ModelCheckpoint
+        takes the path from the checkpoint that it resumes from, where a stranger may have written it.)
+
+        Raises:
+            InputError: `path` is not a checkpoint file.
+        """
+        if "://" in str(path):
+            super().remove_checkpoint(path)
+            return
+        target = Path(path)
+        if target.suffix != ".ckpt" or ".." in target.parts or target.is_dir():
+            raise InputError(f"checkpoint {target}: not removed, because it is not a checkpoint file (*.ckpt)")
+        target.unlink(missing_ok=True)
+
     def _remove_stale_temp_files(self, folder: Path) -> None:
-        if folder not in self._tidied:
-            for leftover in folder.glob(".*.ckpt.*.part"):
-                leftover.unlink(missing_ok=True)
-            self._tidied.add(folder)
+        if folder not in self._cleaned_folders:
+            for temp_file in folder.glob(".*.ckpt.*.part"):
+                if temp_file.is_symlink() or not temp_file.is_dir():
+                    temp_file.unlink(missing_ok=True)
+            self._cleaned_folders.add(folder)
 
 
 def _to_cpu(storage: Any, location: str) -> Any:
@@ -81,7 +103,7 @@ def _to_cpu(storage: Any, location: str) -> Any:
 
 
 def _os_error(error: BaseException) -> OSError | None:
-    """What the system said; torch's writer, which runs in C++, raises a RuntimeError on top of it."""
+    """Return the operating system's error. torch's writer, which runs in C++, raises a RuntimeError on top of it."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -89,9 +111,9 @@ def _os_error(error: BaseException) -> OSError | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name, too, is to survive a power cut."""
+    """Make the new name, too, survive a power cut."""
     if os.name == "nt":
-        return  # has no such thing
+        return  # Windows cannot open a folder
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

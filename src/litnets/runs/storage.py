@@ -1,0 +1,86 @@
+"""Read and write the files of a run. A file that is damaged or cannot be written is reported by name, in one line."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from litnets import files
+from litnets.errors import InputError
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a UTF-8 text file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is not a regular file, cannot be read, or is not UTF-8.
+    """
+    try:
+        with files.open_regular(path) as file:
+            return file.read().decode("utf-8")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise damaged(path, str(error)) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It cannot be read, or it holds something other than a JSON object.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number with thousands of digits
+        raise damaged(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise damaged(path, f"expected an object, got {type(content).__name__}")
+    return content
+
+
+def damaged(path: Path, problem: str) -> InputError:
+    """Return the error for a file of a run whose content is not what litnets wrote."""
+    return InputError(f"{path} is damaged ({problem}); restore a copy of it, or delete it")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file completely or not at all. A link at `path` is replaced, not followed.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    try:
+        files.write_text(path, text)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: OSError) -> InputError:
+    """Return the error for a file of a run that cannot be written."""
+    if not path.parent.is_dir():
+        return InputError(f"{path} cannot be written: the folder is gone")
+    return InputError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as JSON, completely or not at all. NaN and infinity, which JSON lacks, become null.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_text(path, json.dumps(_replace_non_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def _replace_non_finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replace_non_finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replace_non_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
