@@ -119,7 +119,7 @@ def test_a_crash_of_one_process_goes_on_from_the_very_batch() -> None:
         case = f"{hook}_{rank}"
         run, said = crash(case, hook, rank, batch + 1)
         assert f"litnets: saved {run / 'last.ckpt'} (epoch 3, step {batch})" in said
-        assert f"go on with: litnets resume {run}" in said
+        assert f"resume with: litnets resume {run}" in said
         assert batches_done(run) == batch
         assert (f"litnets: process {rank} crashed: RuntimeError: crash" in said) == (rank != 0), "the first says why"
         resumed = litnets("resume", str(run))
@@ -137,4 +137,4 @@ def test_a_crash_where_the_others_wait_goes_on_from_the_last_save(hook: str, cou
     run, said = crash("runs", hook, 1, count)
     assert "litnets: saved" not in said
     assert batches_done(run) == batch
-    assert f"go on with: litnets resume {run}" in said
+    assert f"resume with: litnets resume {run}" in said

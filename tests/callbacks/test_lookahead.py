@@ -60,7 +60,7 @@ def test_statistics_are_drawn_back_too_and_less_so_at_first(power: float) -> Non
 def test_an_endless_training_has_no_course() -> None:
     loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8) % 2), batch_size=2)
     trainer = Trainer(max_epochs=-1, callbacks=[Lookahead(power=1)], accelerator="cpu", **QUIET)
-    with pytest.raises(InputError, match="Lookahead: power needs to know how long training is"):
+    with pytest.raises(InputError, match="Lookahead: power needs a training of known length"):
         trainer.fit(Classifier(nn.Linear(3, 2), 2), loader, loader)
 
 

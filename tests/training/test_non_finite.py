@@ -30,7 +30,7 @@ def test_it_stops_within_the_logging_interval(what: str, capsys: pytest.CaptureF
     assert said.startswith(
         "litnets: step 2: the loss is nan; step 4: net.layers.1.weight and 3 more parameters are not"
     )
-    assert "no checkpoint was saved before" in said
+    assert "no checkpoint was saved yet" in said
     assert not the_run().checkpoints()
     rows = csv.DictReader(the_run().metrics.read_text().splitlines())
     assert max(int(row["step"]) for row in rows) < 4

@@ -45,8 +45,8 @@ def test_while_patient_the_first_is_noted_and_the_second_ends_at_once(
         send(signal.SIGINT)
         assert codes == [130]
     assert capfd.readouterr().err.splitlines() == [
-        "litnets: SIGTERM: stopping after this batch; once more: at once",
-        "litnets: SIGINT again: ended without saving",
+        "litnets: SIGTERM: stopping after this batch (press Ctrl-C again to quit immediately)",
+        "litnets: SIGINT again: quitting without saving",
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_training_that_is_stopped(signum: int, code: int, workers: str) -> Non
     step = torch.load(last, weights_only=True)["global_step"]
     assert said[1].startswith(f"litnets: saved {last} (epoch ")
     assert said[1].endswith(f"step {step})")
-    assert said[2] == f"litnets: go on with: litnets resume {last.parent}"
+    assert said[2] == f"litnets: resume with: litnets resume {last.parent}"
     assert step >= 17
 
 

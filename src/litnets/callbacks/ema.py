@@ -1,4 +1,4 @@
-"""EMA: an average of the weights over the last steps, which is what is validated, kept as the best, and tested."""
+"""EMA: an exponential moving average of the weights, which is validated, tested and kept as the best checkpoint."""
 
 from typing import Any
 
@@ -10,19 +10,22 @@ from litnets.errors import InputError
 
 
 class EMA(WeightAveraging):
-    """Averages the weights while they are trained, `average = decay * average + (1 - decay) * weights`, the statistics
-    of batch normalisation as well. Validation and test see the average; a checkpoint's weights are the average, with
-    those that training goes on from beside them.
+    """Keep an exponential moving average of the weights, `average = decay * average + (1 - decay) * weights`.
 
-    After few updates the decay is (1 + updates) / (10 + updates) if that is less, so that the average is not held back
-    by the weights that training began with.
+        litnets fit --config configs/digits_cnn.yaml --trainer.callbacks EMA --trainer.callbacks.decay 0.99
+
+    The running statistics of batch normalization are averaged as well. Validation and test use the average. The weights
+    in a checkpoint are the average; the weights that training resumes from are stored beside them.
+
+    During the first updates the decay is (1 + updates) / (10 + updates) if that is smaller, so that the initial weights
+    do not dominate the average.
 
     Args:
-        decay: How much of the average is kept by an update, in [0, 1): 0.999 looks back on about 1000 updates.
-        every_n_steps: Steps of the optimiser from one update to the next.
+        decay: Fraction of the average that an update keeps, in [0, 1). 0.999 averages over about 1000 updates.
+        every_n_steps: Number of optimizer steps between two updates.
 
     Raises:
-        InputError: A decay that is no share, or an interval that is none.
+        InputError: `decay` is outside [0, 1), or `every_n_steps` is below 1.
     """
 
     def __init__(self, decay: float = 0.999, every_n_steps: int = 1) -> None:
@@ -35,17 +38,18 @@ class EMA(WeightAveraging):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            # Lightning copies the module here, before it moves it: the average of a GPU's weights would stay on the
-            # CPU, and each update would wait for a copy.
+            # Lightning copies the module here, before it moves it to the device. Without this line the average would
+            # stay on the CPU, and each update would wait for a copy.
             pl_module.to(trainer.strategy.root_device)
-            # Nor has it its precision yet. An average in float32 moves where one in bfloat16 would stand still; but it
-            # also keeps the weights while it is validated, and must not round them.
+            # The module does not have its final precision yet either. For bfloat16 that is welcome: an average in
+            # float32 still moves where one in bfloat16 stands still. Float64 weights, however, are swapped into the
+            # average during validation and must not be rounded.
             if trainer.precision == "64-true":
                 trainer.precision_plugin.convert_module(pl_module)
         super().setup(trainer, pl_module, stage)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        # Never at the end of an epoch: that comes after the validation, which would have seen another average.
+        # Never at the end of an epoch: validation, which comes before, would have used another average.
         return step_idx is not None and step_idx % self.every_n_steps == 0
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,7 +57,7 @@ class EMA(WeightAveraging):
             return
         super().on_validation_epoch_start(trainer, pl_module)
         if trainer.world_size > 1:
-            # Each process has statistics of its own; those of the first one are saved.
+            # Each rank has its own batch statistics; those of rank 0 are saved.
             buffers = list(pl_module.buffers())
             for buffer, first in zip(buffers, trainer.strategy.broadcast([b.cpu() for b in buffers]), strict=True):
                 buffer.copy_(first)
@@ -63,23 +67,23 @@ class EMA(WeightAveraging):
             super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pass  # Lightning puts the average in place of the weights here, and last.ckpt is still to be saved
+        pass  # Lightning would replace the weights by the average here, before last.ckpt is saved
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        # The best checkpoint is loaded to be tested, too: Lightning would test the weights beside the average.
+        # The best checkpoint is also loaded for testing, where Lightning would load the weights beside the average.
         if trainer.state.fn == "fit":
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def _average(self, averages: list[Any], weights: list[Any], updates: Any) -> None:
-        """Lightning's first update copies; this is for those after it."""
+        """Update the average in place. Lightning makes the first update itself, by copying."""
         count = int(updates)
         decay = min(self.decay, (1 + count) / (10 + count))
         average: Tensor
         for average, weight in zip(averages, weights, strict=True):
             if average.is_floating_point():
                 average.lerp_(weight.to(average.dtype), 1 - decay)
-            else:  # a count of batches, a flag
+            else:  # a counter of batches, or a flag
                 average.copy_(weight)

@@ -1,4 +1,4 @@
-"""Lookahead: weights that step ahead and are drawn back (Zhang et al. 2019, arXiv 1907.08610)."""
+"""Lookahead: k steps forward, one step back (Zhang et al. 2019, arXiv 1907.08610)."""
 
 import math
 from typing import Any
@@ -11,18 +11,22 @@ from litnets.errors import InputError
 
 
 class Lookahead(Callback):
-    """Keeps slow weights beside those that the optimiser moves. Every few steps the slow ones go part of the way to the
-    fast ones, `slow = slow + alpha * (fast - slow)`, and the fast ones begin from there anew; the statistics of batch
-    normalisation likewise.
+    """Keep slow weights beside the fast ones that the optimizer updates.
+
+        litnets fit --config configs/digits_cnn.yaml --trainer.callbacks Lookahead
+
+    Every few steps the slow weights move toward the fast ones, `slow = slow + alpha * (fast - slow)`, and the fast
+    weights continue from there. The running statistics of batch normalization are treated the same way.
 
     Args:
-        every_n_steps: Steps of the optimiser from one such meeting to the next.
-        alpha: Part of the way that the slow weights go, in (0, 1].
-        power: If above 0, they first go all of the way, and less and less of it in the course of the training: step t
-            of T goes `1 - (1 - alpha) * (t / T) ** power` (Jordan 2024, arXiv 2404.00498: 3, and an alpha of 0.226).
+        every_n_steps: Number of optimizer steps between two such updates.
+        alpha: Fraction of the distance that the slow weights move, in (0, 1].
+        power: If above 0, that fraction decays during training from 1 to `alpha`: at step t of T it is
+            `1 - (1 - alpha) * (t / T) ** power` (Jordan 2024, arXiv 2404.00498, with 3 and an alpha of 0.226).
 
     Raises:
-        InputError: An interval that is none, no part of a way, or a power for a training that has no known length.
+        InputError: `every_n_steps` is below 1, `alpha` is outside (0, 1], or `power` is negative, or is used in a
+            training without a known length.
     """
 
     def __init__(self, every_n_steps: int = 5, alpha: float = 0.5, power: float = 0.0) -> None:
@@ -34,8 +38,8 @@ class Lookahead(Callback):
             raise InputError(f"Lookahead: power: expected a number from 0 up, got {power}")
         self.every_n_steps, self.alpha, self.power = every_n_steps, alpha, power
         self._slow: list[Tensor] = []
-        self._step = 0  # the last step that was looked at: of accumulated batches not each makes one
-        self._steps = 1.0  # of the whole training
+        self._step = 0  # the last optimizer step seen; an accumulated batch does not make one
+        self._steps = 1.0  # of the training in total
         self._restored = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,7 +52,7 @@ class Lookahead(Callback):
         if self.power:
             self._steps = float(trainer.estimated_stepping_batches)
             if not math.isfinite(self._steps):
-                raise InputError("Lookahead: power needs to know how long training is; give --trainer.max_epochs")
+                raise InputError("Lookahead: power needs a training of known length; set --trainer.max_epochs")
         fast = _averaged(pl_module)
         beginnings = self._slow if self._restored else fast
         self._slow = [slow.detach().to(p.device, copy=True) for slow, p in zip(beginnings, fast, strict=True)]
@@ -68,6 +72,6 @@ class Lookahead(Callback):
 
 
 def _averaged(module: LightningModule) -> list[Tensor]:
-    """The weights, and the means and variances of batch normalisation, which are those of these weights."""
+    """Return the weights, and the running means and variances of batch normalization that belong to them."""
     statistics = (b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var")))
     return [*module.parameters(), *statistics]

@@ -14,27 +14,28 @@ from litnets.training.progress import monitored_metric
 
 
 class NotFiniteError(InputError):
-    """A loss or a weight that is not finite."""
+    """A loss, metric or weight is NaN or infinite."""
 
 
 class StopOnNonFinite(Callback):
-    """Looks at the losses and the weights every `trainer.log_every_n_steps` steps and before each checkpoint, and
-    stops the run with NotFiniteError when one is infinite or not a number. Losses are gathered on the device until
-    then, so that a step neither waits nor copies.
+    """Stop the run with NotFiniteError when a loss, the monitored metric or a weight is NaN or infinite.
+
+    Losses and weights are checked every `trainer.log_every_n_steps` steps and before each checkpoint. Until then the
+    losses stay on the device, so that a step neither waits nor copies.
 
     Args:
-        run: The run whose last good checkpoint is named.
+        run: The run. The error names its last good checkpoint.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._losses: list[Tensor] = []
-        self._steps: list[int] = []  # of each of the losses
+        self._steps: list[int] = []  # the step of each loss
         self._checked = 0
         self._every = 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A callback is not told of a checkpoint that holds weights only, so there each step is looked at.
+        # Callbacks are not called before a checkpoint with weights only, so then every step is checked.
         only = any(getattr(callback, "save_weights_only", False) for callback in trainer.checkpoint_callbacks)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._every = 1 if only else every or 50
@@ -58,21 +59,21 @@ class StopOnNonFinite(Callback):
         known = trainer.callback_metrics
         for name in dict.fromkeys((monitored_metric(trainer), *(n for n in known if n.rpartition("/")[2] == "loss"))):
             if name in known and not math.isfinite(value := known[name].item()):
-                self._check(trainer, pl_module)  # the training is the likelier cause
+                self._check(trainer, pl_module)  # a training loss is the likelier cause: report it first
                 raise NotFiniteError(
                     f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}: {name} is {value}, "
                     f"while all weights are finite{self._advice()}"
                 )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._losses or trainer.global_step != self._checked:  # best.ckpt and last.ckpt are saved after one look
+        if self._losses or trainer.global_step != self._checked:  # best.ckpt and last.ckpt share one check
             self._check(trainer, pl_module)
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         losses, steps = self._losses, self._steps
         self._losses, self._steps, self._checked = [], [], trainer.global_step
         weights = [p.detach() for p in pl_module.parameters() if p.is_floating_point()]
-        # One number for all weights and one for each loss, and one copy of one boolean to the host.
+        # One number for all weights and one per loss, so that only one boolean is copied to the host.
         numbers = [torch.stack(losses).float()] if losses else []
         if weights:
             numbers.append(get_total_norm(weights).float().reshape(1))
@@ -84,17 +85,17 @@ class StopOnNonFinite(Callback):
             parts: list[str | None] = [None] * trainer.world_size
             distributed.all_gather_object(parts, said)
             said = next((part for part in parts if part), None)
-        if said is not None:  # otherwise the weights are finite and only too large for their norm
+        if said is not None:  # otherwise the weights are finite, and only their norm overflows
             raise NotFiniteError(f"{said}{self._advice()}")
 
     def _advice(self) -> str:
         newest = next(iter(self.run.checkpoints()), None)
-        where = f"the last good checkpoint is {newest}" if newest else "no checkpoint was saved before"
+        where = f"the last good checkpoint is {newest}" if newest else "no checkpoint was saved yet"
         return f"\n{where}; a smaller --model.lr or --trainer.gradient_clip_val 1 may help"
 
 
 def _describe(losses: list[Tensor], steps: list[int], module: LightningModule, step: int) -> str | None:
-    """What is not finite, None if all is."""
+    """Name what is not finite, or return None if everything is finite."""
     parts = []
     at = next((i for i, loss in enumerate(losses) if not loss.isfinite()), None)
     if at is not None:

@@ -1,4 +1,4 @@
-"""predictions.csv: one row a sample, written when prediction is done."""
+"""Write predictions.csv: one row per sample, when prediction is done."""
 
 import csv
 import io
@@ -15,13 +15,12 @@ from litnets.runs.folder import Run
 
 
 class PredictionsCSV(BasePredictionWriter):
-    """Gathers the predictions of all processes and writes them in the order of the samples.
+    """Gather the predictions of all processes and write them in the order of the samples.
 
-    A task's `predict_step` gives named columns; the one called `prediction` is a class if the model has
-    `class_names`, and a column of several numbers becomes one column a class, or one a target if the model has
-    `target_names`. A forecast `(N, horizon, channels)` becomes the columns `OT+1`, `OT+2` ..., one a channel (by the
-    model's `channel_names`) and step ahead. If the data read the samples from a file each and say so (`sample_names`),
-    the file has a column too.
+    A task's `predict_step` returns named columns. The one called `prediction` is a class if the model has
+    `class_names`. A column `(N, k)` becomes one column per class, or per target if the model has `target_names`. A
+    forecast `(N, horizon, channels)` becomes the columns `OT+1`, `OT+2` ..., one per channel (named by the model's
+    `channel_names`) and step ahead. If the data have `sample_names`, such as file names, they make a column too.
 
     Args:
         run: The run whose predictions.csv is written, by the first process only.
@@ -39,9 +38,9 @@ class PredictionsCSV(BasePredictionWriter):
             named = [{"prediction": batch} if isinstance(batch, Tensor) else batch for batch in predictions]
             if not all(isinstance(batch, Mapping) for batch in named):
                 kind = type(predictions[0]).__name__
-                raise InputError(f"predict_step: expected a tensor, or a dict of named ones; got {kind}")
+                raise InputError(f"predict_step: expected a tensor or a dict of tensors, got {kind}")
             columns = {name: torch.cat([batch[name] for batch in named]).cpu() for name in named[0]}
-        # One loader, whose indices come batch by batch.
+        # There is one loader; its indices come batch by batch.
         indices = [int(i) for batch in batch_indices[0] for i in batch]
         parts: list[Any] = [(indices, columns)]
         if trainer.world_size > 1:
@@ -51,7 +50,7 @@ class PredictionsCSV(BasePredictionWriter):
             facts = ("class_names", "target_names", "channel_names")
             names = [getattr(pl_module, fact, None) for fact in facts]
             samples = getattr(trainer.datamodule, "sample_names", None)  # type: ignore[attr-defined]
-            each = {tuple(part[0]): part for part in parts if part[0]}  # once, where all processes have read all
+            each = {tuple(part[0]): part for part in parts if part[0]}  # once, if every process has read all samples
             text = table(list(each.values()), *names, sample_names=samples)
             self.run.write(self.run.predictions, text)
 
@@ -64,7 +63,7 @@ def table(
     *,
     sample_names: Sequence[str] | None = None,
 ) -> str:
-    """CSV of the parts' rows, ordered by sample index."""
+    """Return the CSV text of all rows, ordered by sample index."""
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
     text = io.StringIO()
@@ -81,7 +80,7 @@ def table(
             header += [f"{channel}+{step}" for channel in channels for step in range(1, values.shape[1] + 1)]
             cells += [[_number(v) for v in column.tolist()] for column in values.permute(2, 1, 0).flatten(0, 1)]
         elif values.ndim > 1:
-            # A name for each column, or else their numbers: a model of one's own may give columns of another kind.
+            # Name the columns by classes or targets, or number them: a user's model may return something else.
             named_by = (names for names in (class_names, target_names) if names and len(names) == values.shape[1])
             labels: Sequence[str | int] = next(named_by, range(values.shape[1]))
             header += [f"{name}_{label}" for label in labels]
@@ -96,5 +95,5 @@ def table(
 
 
 def _number(value: float) -> str:
-    """As many digits as a float32 has; whole numbers whole."""
+    """Format a float with the digits of a float32, and an integer as it is."""
     return f"{value:.7g}" if isinstance(value, float) else str(value)

@@ -11,10 +11,10 @@ from litnets.training.checkpoints.saving import checkpoint_of
 
 
 class WriteResults(Callback):
-    """Writes the best validation score, epochs, seconds, samples a second and parameters when training ends.
+    """Write best validation score, epochs, seconds, samples per second and parameter count when training ends.
 
     Args:
-        run: The run; every process takes over the folder of the first.
+        run: The run. Every process takes over the folder that the first one created.
     """
 
     def __init__(self, run: Run) -> None:
@@ -23,11 +23,11 @@ class WriteResults(Callback):
         self._batch_seconds = 0.0
         self._batch_start = 0.0
         self._start = 0.0
-        self._earlier = 0.0  # seconds before the run was gone on with
+        self._earlier = 0.0  # seconds of training before the run was resumed
 
     @property
     def state_key(self) -> str:
-        return "Record"  # its name until 0.1; checkpoints of that time resume
+        return "Record"  # the name of this class in version 0.1, whose checkpoints still resume
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self._batch_start - self._start
@@ -41,7 +41,7 @@ class WriteResults(Callback):
         self.run.folder = trainer.strategy.broadcast(self.run.folder)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # An epoch that is gone on with does not start again, so its first batch does here.
+        # A resumed epoch does not call on_train_epoch_start again, so its first batch is timed from here.
         self._batch_start = time.monotonic()
         self._start = self._batch_start - self._earlier
 
@@ -51,7 +51,7 @@ class WriteResults(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # A batch of this project is (inputs, targets); of another one, a tensor or whatever comes last.
+        # A batch of litnets is (inputs, targets). Of a user's own batch, count the last part if it is a tensor.
         last = batch[-1] if isinstance(batch, (tuple, list)) else batch
         self._samples += len(last) if isinstance(last, Tensor) and last.ndim else 0
         now = time.monotonic()
@@ -59,7 +59,7 @@ class WriteResults(Callback):
         self._batch_start = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._batch_start = time.monotonic()  # validation in the middle of an epoch is no training time
+        self._batch_start = time.monotonic()  # validation within an epoch is not training time
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ class WriteResults(Callback):
             best = {"monitor": checkpoint.monitor, "score": score, "epoch": checkpoint.best_epoch + 1}
         samples = self._samples * trainer.world_size
         self.run.update_results(
-            forget=("test", "test_per_class"),  # of what was the best checkpoint before
+            forget=("test", "test_per_class"),  # they belong to the previous best checkpoint
             best=best,
             epochs=trainer.current_epoch,
             steps=trainer.global_step,

@@ -1,7 +1,7 @@
-"""Signals: what ends a command from outside, and with which exit code.
+"""End a command on a signal, with the right exit code.
 
-SIGINT (Ctrl-C) and SIGTERM end a command with 130 and 143, as a shell would count them. In a job of SLURM, SIGUSR1
-(`#SBATCH --signal=USR1@90`) ends it and queues the job again.
+SIGINT (Ctrl-C) and SIGTERM end a command with exit codes 130 and 143, as in a shell. In a SLURM job, SIGUSR1
+(`#SBATCH --signal=USR1@90`) ends the command and requeues the job.
 """
 
 import os
@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class Stop(BaseException):
-    """Ends the command for a signal. No Exception, so that nothing on the way takes it for an error.
+    """Raised to end the command on a signal. Not an Exception, so that no handler on the way swallows it.
 
     Args:
         signum: The signal.
@@ -29,14 +29,14 @@ class Stop(BaseException):
 
 
 class PeerProcessError(RuntimeError):
-    """Ends this process because another one of the same training has crashed; the message says which and how."""
+    """Another process of the same training has crashed; the message says which one and how."""
 
 
 class Signals:
-    """Listens to the signals that end a command, as a context manager.
+    """A context manager that handles the signals which end a command.
 
-    A signal raises Stop wherever the program stands; while `deferred`, it is only noted in `received`, and whoever is
-    deferred ends when it suits. A second one ends the process at once.
+    A signal raises Stop wherever the program is. While `deferred` is set, the signal is only recorded in `received`,
+    and the code that set it stops at the next suitable point. A second signal ends the process immediately.
     """
 
     def __init__(self) -> None:
@@ -56,21 +56,21 @@ class Signals:
         self._former = {}
 
     def listen(self) -> None:
-        """Take the signals, again if need be: Lightning's Trainer, and each process that it forks, take them away."""
+        """Install the handlers. Call it again where Lightning's Trainer, or a forked process, has replaced them."""
         self._pid = os.getpid()
         if threading.current_thread() is not threading.main_thread():
-            return  # Python lets no other one
+            return  # Python allows handlers in the main thread only
         signals = [signal.SIGINT, signal.SIGTERM]
         if "SLURM_JOB_ID" in os.environ and hasattr(signal, "SIGUSR1"):
             signals.append(signal.SIGUSR1)
         for signum in signals:
-            if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup, or a job in the background
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # ignored under nohup, or in a background job
                 self._former.setdefault(signum, signal.signal(signum, self._handle))
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            # A DataLoader's worker, forked from here. A Ctrl-C reaches it, too, but its work is still wanted; by
-            # SIGTERM multiprocessing ends workers that are not.
+            # This is a forked DataLoader worker. Ctrl-C reaches it too, but its work is still needed. SIGTERM comes
+            # from multiprocessing, which ends workers that are no longer needed.
             if signum == signal.SIGTERM:
                 os._exit(128 + signum)
             return
@@ -79,16 +79,16 @@ class Signals:
             self.received, self._when = signum, time.monotonic()
             if not self.deferred:
                 raise Stop(signum)
-            _say(f"{name}: stopping after this batch; once more: at once")
-        elif time.monotonic() - self._when > 1:  # sooner, it is the same one, sent on by a launcher
-            _say(f"{name} again: ended without saving")
+            _say(f"{name}: stopping after this batch (press Ctrl-C again to quit immediately)")
+        elif time.monotonic() - self._when > 1:  # sooner, it is the same signal, forwarded by a launcher
+            _say(f"{name} again: quitting without saving")
             os._exit(128 + signum)
 
 
 def exit_code(signum: int) -> int:
-    """With which code the command ends that a signal has ended; for SIGUSR1 the job is queued again first."""
+    """Return the exit code of a command that a signal has ended. On SIGUSR1, requeue the SLURM job first."""
     if getattr(rank_zero_only, "rank", 0) != 0:
-        return 0  # Lightning kills the first process when another one seems to have failed
+        return 0  # otherwise Lightning takes this process for a failed one and kills rank 0
     _say(f"ended by {signal.Signals(signum).name}")
     if signum in (signal.SIGINT, signal.SIGTERM):
         return 128 + signum
@@ -99,13 +99,13 @@ def exit_code(signum: int) -> int:
     except OSError as error:
         problem = str(error)
     if problem is not None:
-        print(f"litnets: job {job} could not be queued again: scontrol: {problem}", file=sys.stderr)
+        print(f"litnets: job {job} could not be requeued: scontrol: {problem}", file=sys.stderr)
         return 128 + signum
-    print(f"litnets: job {job} is queued again", file=sys.stderr)
+    print(f"litnets: job {job} is requeued", file=sys.stderr)
     return 0
 
 
 def _say(text: str) -> None:
-    """To stderr, past Python's buffers: a handler may have interrupted a print."""
+    """Write to stderr without Python's buffers: the handler may have interrupted a print."""
     if getattr(rank_zero_only, "rank", 0) == 0:
         os.write(2, f"litnets: {text}\n".encode())

@@ -95,7 +95,7 @@ def test_a_run_that_stopped_early_stays_stopped(capsys: pytest.CaptureFixture[st
     run = fit(*early, "--model.lr_scheduler", "null")
     before = (run / "metrics.csv").read_text()
     assert main(["resume", str(run)]) == 0
-    assert "stopped early in epoch 2, after 1 without a better val/accuracy" in capsys.readouterr().out
+    assert "stopped early in epoch 2, after 1 check without a better val/accuracy" in capsys.readouterr().out
     assert (run / "metrics.csv").read_text() == before
     assert main(["resume", str(run), "--early_stopping.patience", "3"]) == 0
     assert json.loads((run / "results.json").read_text())["epochs"] == 4
@@ -220,8 +220,8 @@ def test_a_run_that_had_saved_nothing_starts_again(capsys: pytest.CaptureFixture
     ("change", "message"),
     [
         (["--model.hidden_layer_sizes", "[9]"], r"net.layers.1.weight is \(8, 64\) in the checkpoint, \(9, 64\)"),
-        (["--model.optimizer", "SGD"], "model.init_args.optimizer: a run cannot go on with SGD instead of AdamW"),
-        (["--data.split_seed", "1"], "it would be judged by what it has learnt from"),
+        (["--model.optimizer", "SGD"], "model.init_args.optimizer: cannot resume with SGD instead of AdamW"),
+        (["--data.split_seed", "1"], "training samples would leak into validation or test"),
     ],
 )
 def test_a_change_that_cannot_work(change: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

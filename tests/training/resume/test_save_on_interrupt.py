@@ -48,7 +48,7 @@ def test_a_signal_saves_after_the_running_batch(signum: int, code: int, capsys: 
     said = capsys.readouterr().err.splitlines()
     assert said == [
         f"litnets: saved {run.last} (epoch 1, step 3)",
-        f"litnets: go on with: litnets resume {run.folder}",
+        f"litnets: resume with: litnets resume {run.folder}",
     ]
     assert not run.best.exists(), "what was stopped is not the best"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the signals were not given back"
@@ -127,7 +127,7 @@ def test_a_job_of_slurm_is_queued_again(
     assert fit(*at("on_train_batch_start", 3, signal.SIGUSR1)) == 0
     assert said.read_text() == "requeue 4711\n"
     assert saved(the_run())["step"] == 3
-    assert "job 4711 is queued again" in capsys.readouterr().err
+    assert "job 4711 is requeued" in capsys.readouterr().err
     assert json.loads(the_run().environment.read_text())["slurm_job_id"] == "4711"
     run, experiment = the_run(), the_run().folder.parent.name
     assert Run.requeued(Path("checkpoints"), experiment) is None, "the first start is no restart"
@@ -144,5 +144,5 @@ def test_a_job_that_cannot_be_queued_again(
 ) -> None:
     requeue(tmp_path, monkeypatch, 1)
     assert fit(*at("on_train_batch_start", 3, signal.SIGUSR1)) == 128 + signal.SIGUSR1
-    assert "job 4711 could not be queued again: scontrol: no such job" in capsys.readouterr().err
+    assert "job 4711 could not be requeued: scontrol: no such job" in capsys.readouterr().err
     assert the_run().last.exists()

@@ -1,4 +1,4 @@
-"""Checkpoint: best.ckpt and last.ckpt, from which training goes on exactly."""
+"""Save best.ckpt and last.ckpt, from which training resumes exactly."""
 
 import copy
 import time
@@ -15,29 +15,29 @@ from litnets.runs.folder import Run
 from litnets.seeding import seed_batch
 from litnets.training.resume import loop_state
 
-# Saving at the ends of epochs may cost this share of the time; of short epochs not each is saved. As much again is left
-# for the saves at the end.
+# Fraction of the time that saving at the ends of epochs may take. Short epochs are therefore not all saved. The same
+# fraction again is left for the saves at the end of training.
 MAX_SAVE_OVERHEAD = 0.005
 
-# Seconds that a save is thought to take before there was one: that of a small network on a common disk.
+# Assumed duration of the first save, in seconds: that of a small network on an ordinary disk.
 _FIRST_COST = 0.01
 
 
 class Checkpoint(lightning_callbacks.Checkpoint):
-    """Keeps the best epoch by the watched metric in best.ckpt, and the newest state in last.ckpt: at the end of an
-    epoch (of short ones not of each, so that saving costs less than 1 % of the time), when training ends or is
-    stopped, and as often as told.
+    """Save the best epoch by the monitored metric in best.ckpt, and the newest state in last.ckpt.
 
-    A save is made where a batch is about to start, so that training goes on at that very batch.
+    last.ckpt is saved at the end of each epoch (of short epochs only as often as costs less than 1 % of the time), when
+    training ends or is interrupted, and at the intervals below. A save is made just before a batch starts, so that
+    training resumes at exactly that batch.
 
     Args:
-        monitor: Metric that says which epoch is best.
-        mode: Whether less (`min`) or more (`max`) of it is better.
-        every_n_steps: Save last.ckpt also after so many steps of the optimiser.
-        every_n_minutes: Save last.ckpt also after so many minutes.
+        monitor: Metric that decides which epoch is best.
+        mode: Whether a smaller (`min`) or larger (`max`) value is better.
+        every_n_steps: Also save last.ckpt after this many optimizer steps.
+        every_n_minutes: Also save last.ckpt after this many minutes.
 
     Raises:
-        InputError: An interval that is none, or a monitor that is not logged.
+        InputError: An interval is not positive, or the monitored metric is not logged.
     """
 
     def __init__(
@@ -52,28 +52,28 @@ class Checkpoint(lightning_callbacks.Checkpoint):
                 raise InputError(f"checkpoint.{name}: expected a number above 0, got {value}")
         self.monitor, self.mode = monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
-        # Set by the command: where to save, and the configuration, saved with it to be held against a later one.
+        # Set by the command line: where to save, and the configuration, which a resumed run compares with its own.
         self.run: Run | None = None
         self.config = ""
-        self.best_model_path = ""  # as `trainer.test(ckpt_path="best")` asks for it
+        self.best_model_path = ""  # read by `trainer.test(ckpt_path="best")`
         self.best_model_score: Tensor | None = None
         self.best_epoch: int | None = None
-        # Whether the monitor is known when an epoch's training ends; one of one's own may turn out to be.
+        # Whether the monitor is logged by training rather than validation. Of a user's metric this shows later.
         self._monitor_is_train_metric = (monitor or "").startswith("train")
         self._best_is_due = False
-        self._pending: dict[str, Any] | None = None  # the best epoch's content, not yet on disk
+        self._pending: dict[str, Any] | None = None  # the checkpoint of the best epoch, not yet on disk
         self._began = False
-        self._stepping = False  # weights, schedules or gradients are on their way to the next step
-        self._buffers: list[Tensor] = []  # the network's
-        self._before: list[Tensor] = []  # as they were when the last batch started
-        self._start = 0  # the epoch with which training began, or goes on
-        self._saved: tuple[loop_state.Position, int] | None = None  # what last.ckpt holds
+        self._stepping = False  # weights, schedules or gradients are partly updated
+        self._buffers: list[Tensor] = []  # buffers of the network
+        self._before: list[Tensor] = []  # their values when the current batch started
+        self._start = 0  # the epoch in which this process started or resumed training
+        self._saved: tuple[loop_state.Position, int] | None = None  # position and step of last.ckpt
         self._saved_at = 0.0
         self._began_at = 0.0
-        self._spent = 0.0  # seconds that all saves took
-        self._cost = _FIRST_COST  # seconds that the last one took
+        self._spent = 0.0  # seconds spent on all saves
+        self._cost = _FIRST_COST  # seconds spent on the last save
 
-    # What is kept and put back
+    # State
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -84,22 +84,22 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if state_dict["monitor"] == self.monitor:  # the score of another metric says nothing
-            self.best_model_score, self.best_epoch = state_dict["best_model_score"], state_dict["best_epoch"]
-            self._monitor_is_train_metric = state_dict.get(
-                "of_training", self._monitor_is_train_metric
-            )  # which earlier ones lack
+        if state_dict["monitor"] != self.monitor:
+            return  # the best score of another metric cannot be compared
+        self.best_model_score, self.best_epoch = state_dict["best_model_score"], state_dict["best_epoch"]
+        if "of_training" in state_dict:  # early checkpoints of 0.1 lack it
+            self._monitor_is_train_metric = state_dict["of_training"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if (at := self._at(trainer)) is not None:
             loop_state.save_loop_state(trainer, pl_module, at, checkpoint)
             checkpoint[loop_state.KEY]["config"] = self.config
 
-    # When
+    # When to save
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.run = None  # nothing is kept
+            self.run = None  # save nothing
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = self._began_at = time.monotonic()
@@ -115,7 +115,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        # Into gradients that hold earlier batches' already, which half a backward would spoil.
+        # This backward adds to gradients of earlier batches, which an interrupted one would spoil.
         self._stepping = bool(trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches)
 
     def on_before_optimizer_step(
@@ -145,29 +145,33 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self._save(trainer)
 
     def save_mid_epoch(self, trainer: Trainer) -> bool:
-        """Save last.ckpt in the middle of training, for one that ends before its time. Whether it was saved: it is not
-        inside an optimiser's step, nor inside a validation, which goes on from the last save."""
-        stands = self.resume_point(trainer) is not None
-        if stands:
-            # In the middle of a batch the statistics of batch normalisation have seen what is not done.
+        """Save last.ckpt within an epoch, when training is interrupted.
+
+        Returns:
+            Whether it was saved. Within an optimizer step or a validation it is not: such a run resumes from the
+            previous save.
+        """
+        can_save = self.resume_point(trainer) is not None
+        if can_save:
+            # Within a batch, the running statistics of batch normalization have already seen the unfinished batch.
             for buffer, before in zip(self._buffers, self._before, strict=False):
                 buffer.copy_(before)
             self._save(trainer)
-        return stands
+        return can_save
 
     def resume_point(self, trainer: Trainer) -> loop_state.Position | None:
-        """The (epoch, batch) that `save_mid_epoch` would save, None where it would not."""
+        """Return the (epoch, batch) that `save_mid_epoch` would save, or None if it would not save."""
         return self._at(trainer) if self._began and trainer.training else None
 
     def _at(self, trainer: Trainer) -> loop_state.Position | None:
-        """Where training stands, None where it cannot go on from."""
+        """Return the current position, or None if training could not resume from it."""
         return None if self._stepping and not _between_batches(trainer) else loop_state.position(trainer)
 
     def _compare(self, trainer: Trainer) -> None:
         score = trainer.callback_metrics.get(str(self.monitor))
         if score is None:
             known = ", ".join(trainer.callback_metrics)
-            raise InputError(f"checkpoint.monitor: no metric '{self.monitor}' was logged (there are: {known})")
+            raise InputError(f"checkpoint.monitor: no metric '{self.monitor}' was logged (logged: {known})")
         best = self.best_model_score
         better = score < best if self.mode == "min" and best is not None else best is None or score > best
         if bool(better) and bool(torch.isfinite(score)):
@@ -177,23 +181,23 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _save_if_due(self, trainer: Trainer, batch_idx: int) -> None:
         saved_steps = 0 if self._saved is None else self._saved[1]
         seconds = time.monotonic() - self._saved_at
-        # The best and the last one, or one of them.
+        # Allow for two saves, best.ckpt and last.ckpt.
         affordable = self._spent + 2 * self._cost <= MAX_SAVE_OVERHEAD * (time.monotonic() - self._began_at)
         epoch_begins = batch_idx == 0 and trainer.current_epoch != self._start
-        told = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
-        timed = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
+        steps_due = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
+        minutes_due = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
         if trainer.world_size > 1 and (epoch_begins or self._best_is_due or self.every_n_minutes is not None):
-            # Clocks differ; all processes have to do the same.
-            affordable, timed = trainer.strategy.broadcast((affordable, timed))
-        if told or timed or (epoch_begins and affordable):
+            # Clocks differ, and all processes have to decide the same.
+            affordable, minutes_due = trainer.strategy.broadcast((affordable, minutes_due))
+        if steps_due or minutes_due or (epoch_begins and affordable):
             self._save(trainer)
         elif self._best_is_due:
             self._save_best(trainer, now=affordable)
 
-    # How
+    # How to save
 
     def _save(self, trainer: Trainer) -> None:
-        """last.ckpt, and before it the best one, of which it speaks."""
+        """Write last.ckpt, after a pending best.ckpt, whose score it contains."""
         at = self._at(trainer)
         if at is None or self.run is None:
             return
@@ -203,7 +207,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             self._saved = at, trainer.global_step
 
     def _save_best(self, trainer: Trainer, now: bool) -> None:
-        """best.ckpt: now, or kept in memory until there is time."""
+        """Write best.ckpt now, or keep its content in memory until a save is affordable."""
         if self.run is None:
             return
         if self._best_is_due:
@@ -221,7 +225,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _write(self, trainer: Trainer, path: Path, content: dict[str, Any] | None = None) -> None:
         start = time.monotonic()
         for logger in trainer.loggers:
-            logger.save()  # so that the rows up to here are on disk, too
+            logger.save()  # so that the rows up to here are on disk too
         trainer.strategy.save_checkpoint(content or _content(trainer), path)
         trainer.strategy.barrier("Checkpoint")
         self._saved_at = time.monotonic()
@@ -230,16 +234,16 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
 
 def checkpoint_of(trainer: Trainer) -> Checkpoint | None:
-    """The trainer's own one, which may not be the first of its checkpoint callbacks."""
+    """Return the Checkpoint of litnets, which may not be the first of the trainer's checkpoint callbacks."""
     return next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoint)), None)
 
 
 def _content(trainer: Trainer) -> dict[str, Any]:
-    # Trainer.save_checkpoint writes at once; what it writes has no public name.
+    # Trainer.save_checkpoint writes immediately; the function that builds its content has no public name.
     content: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint()
     return content
 
 
 def _between_batches(trainer: Trainer) -> bool:
     progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-    return bool(progress.started == progress.completed)  # it is started when the hooks at its start have been called
+    return bool(progress.started == progress.completed)  # a batch counts as started after the hooks at its start

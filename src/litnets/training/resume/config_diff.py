@@ -1,4 +1,4 @@
-"""Going on with a run: which one, what has changed since, and whether there is anything left to do."""
+"""Resume a run: what has changed in its configuration, and whether anything is left to do."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 
-# What belongs to a place or to a command, not to the experiment.
+# Options that belong to a place or to a command, not to the experiment.
 _IGNORED_KEYS = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
-_BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is cut into batches
+_BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is split into batches
 _TRAINING_LENGTH_KEYS = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
 
 
 class NothingToDo(Exception):  # noqa: N818  (nothing is wrong)
-    """A run that is finished; the message says how it could go on."""
+    """The run is finished; the message says how to continue it."""
 
 
 def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
-    """What differs between two configurations, old and new, by the dotted key."""
+    """Return the differences between two configurations: dotted key -> (old value, new value)."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found: dict[str, tuple[Any, Any]] = {}
         for name in dict.fromkeys([*old, *new]):
@@ -31,26 +31,25 @@ def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]
 
 
 def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any]) -> None:
-    """Raises InputError for a change with which a run cannot go on; `state` is where it stands."""
+    """Raise InputError for a change with which a run cannot resume at the position in `state`."""
     for key, (old, new) in changed.items():
         name = key.rpartition(".")[2]
         reason = None
         if key in ("model.class_path", "data.class_path") or key == "model.init_args.optimizer":
-            reason = "the one knows nothing of the other"
+            reason = "the saved state does not fit it"
         elif key.startswith("data.") and name in _SPLIT:
-            reason = "it would be judged by what it has learnt from"
+            reason = "training samples would leak into validation or test"
         elif state["batch"] and (name in _BATCHING_KEYS or key in ("trainer.devices", "trainer.num_nodes")):
-            reason = f"it stands in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
+            reason = f"the run is in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
         if reason:
             raise InputError(
-                f"{key}: a run cannot go on with {new} instead of {old}: {reason}; "
+                f"{key}: cannot resume with {new} instead of {old}: {reason}; "
                 "--init_from RUN/last.ckpt starts a new run with its weights"
             )
 
 
 def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
-    """Whether the optimiser's settings or its schedule have to be made anew: any argument of a model of one's own may
-    be one of them."""
+    """Return whether optimizer or schedule have to be rebuilt. Any argument of a user's model may concern them."""
     return any(
         key.startswith("model.init_args.")
         or key.removeprefix("trainer.") in _TRAINING_LENGTH_KEYS
@@ -60,14 +59,19 @@ def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
 
 
 def changes_steps_per_epoch(changed: Mapping[str, tuple[Any, Any]]) -> bool:
-    """Whether epochs may have another number of steps than they had."""
+    """Return whether the number of steps per epoch may have changed."""
     names = {key.rpartition(".")[2] for key in changed}
     return not names.isdisjoint(_BATCHING_KEYS | {"accumulate_grad_batches", "devices", "num_nodes"})
 
 
 def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]], now: Any) -> str | None:
-    """Why early stopping ended the run whose checkpoint this is; None if it did not, or if it goes by other settings
-    `now`, the arguments of early stopping."""
+    """Return why early stopping ended the run, or None if it did not, or if its settings have changed.
+
+    Args:
+        content: The checkpoint.
+        changed: What has changed in the configuration.
+        now: The arguments of early stopping, as configured now.
+    """
     settings = {key for key in changed if key.startswith(("early_stopping.", "monitor", "trainer.callbacks"))}
     if settings - {"early_stopping.patience"}:
         return None
@@ -79,25 +83,27 @@ def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, A
             reason = str(state["stopping_reason_message"]).removesuffix(". Signaling Trainer to stop.")
             return f"in epoch {state['stopped_epoch'] + 1}: {reason}"
         if waited >= now.patience:
-            return f"in epoch {state['stopped_epoch'] + 1}, after {waited} without a better {now.monitor}"
+            checks = "check" if waited == 1 else "checks"
+            return f"in epoch {state['stopped_epoch'] + 1}, after {waited} {checks} without a better {now.monitor}"
     return None
 
 
 def check_unfinished(
     run: Run, content: Mapping[str, Any], state: Mapping[str, Any], config: Any, stopped: str | None
 ) -> None:
-    """Raises NothingToDo if the run has done what its configuration asks for, or was `stopped_early`."""
+    """Raise NothingToDo if the run has done what its configuration asks for, or was `stopped_early`."""
     if config.test_after_fit and "test" not in run.read_results():
         return
     epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
     if epochs is not None and 0 <= epochs <= state["epoch"]:
         raise NothingToDo(
-            f"{run.folder} is finished: {state['epoch']} of {epochs} epochs; --trainer.max_epochs N goes on"
+            f"{run.folder} is finished: {state['epoch']} of {epochs} epochs; train longer with --trainer.max_epochs N"
         )
     if steps is not None and 0 <= steps <= content["global_step"]:
         raise NothingToDo(
-            f"{run.folder} is finished: {content['global_step']} of {steps} steps; --trainer.max_steps N goes on"
+            f"{run.folder} is finished: {content['global_step']} of {steps} steps; train longer with "
+            "--trainer.max_steps N"
         )
     if stopped is not None:
-        more = "other settings go on, such as --early_stopping.patience N"
+        more = "to continue, change a setting, such as --early_stopping.patience N"
         raise NothingToDo(f"{run.folder} stopped early {stopped}; {more}")

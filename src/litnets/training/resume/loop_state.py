@@ -1,8 +1,8 @@
-"""What a checkpoint needs beside Lightning's content so that training goes on exactly, and how it is put back.
+"""The part of a checkpoint that Lightning leaves out, and that an exact resume needs.
 
-Lightning keeps weights, optimisers, schedules, callbacks and the counters of its loops. It loses where in the epoch the
-data stood, what the training metrics had counted, gradients in the middle of an accumulation, the last validation's
-values, and the logging step (Lightning 2.6.6; issues #21938, #21857). All of it is plain data here.
+Lightning saves weights, optimizers, schedules, callbacks and the counters of its loops. It loses the position of the
+data in the epoch, the state of the training metrics, gradients in the middle of an accumulation, the values of the last
+validation, and the logging step (Lightning 2.6.6; issues #21938, #21857). Here they are saved as plain data.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Position = tuple[int, int]
 
 
 def position(trainer: Trainer) -> Position | None:
-    """The (epoch, batch) that comes next, or None inside a batch or an epoch's end, where nothing can go on from."""
+    """Return the next (epoch, batch), or None within a batch or at an epoch's end, where no resume is possible."""
     epochs: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     if epochs.completed == epochs.started:
@@ -39,11 +39,11 @@ def find_loop_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
-    """Add to a checkpoint's content what is needed to go on at `at`. Every process has to call it."""
+    """Add to a checkpoint what is needed to resume at `at`. Every process has to call this."""
     epoch, batch = at
     own = {
         "metrics": _metric_states(module),
-        # Between two micro-batches of an accumulation; otherwise they are cleared before they are used.
+        # Needed between two micro-batches of an accumulation; otherwise they are cleared before use.
         "gradients": {
             name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
         }
@@ -62,11 +62,11 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
         "logged_step": _logged_step(trainer),
         "csv": next((logger.state_dict() for logger in trainer.loggers if isinstance(logger, MetricsCSV)), {}),
     }
-    # The counters as they are between two batches, wherever in the loop this is.
+    # Set the counters to their values between two batches, wherever in the loop this was called.
     loop = content["loops"]["fit_loop"]
     optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
     batches = loop["epoch_loop.batch_progress"]["current"]
-    # The batch that is not done may have cleared the gradients already.
+    # The unfinished batch may have cleared the gradients already.
     steps_begun = -(-batch // trainer.accumulate_grad_batches)
     inside = batches["started"] > batches["completed"]
     ahead = {"step": 0, "zero_grad": int(inside and optimizer["zero_grad"]["current"]["completed"] > steps_begun)}
@@ -84,21 +84,21 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
 
 
 def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
-    """Put back what `capture` kept, when training starts: Lightning has restored its own part by then."""
+    """Restore what `save_loop_state` saved. Call it when training starts, after Lightning has restored its part."""
     own = state["ranks"][trainer.global_rank] if trainer.global_rank < len(state["ranks"]) else {}
     _load_metric_states(module, own.get("metrics", {}))
     parameters = dict(module.named_parameters())
     for name, gradient in own.get("gradients", {}).items():
         parameters[name].grad = gradient.to(parameters[name].device)
     trainer.callback_metrics.update(state["callback_metrics"])
-    # As if the loops had not been restarted: a restarted one leaves out a plateau's step, or runs a validation twice.
+    # Pretend that the loops were not restarted: a restarted one skips a ReduceLROnPlateau step, or validates twice.
     loop = trainer.fit_loop
     loop.restarting = False
-    loop.epoch_loop.restarting = state["batch"] > 0  # otherwise it would count its batches from 0
+    loop.epoch_loop.restarting = state["batch"] > 0  # otherwise it counts its batches from 0
 
 
 def restore_logged_step(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Put back the step of the next log, when the first batch starts: a restarted loop counts it up."""
+    """Restore the logging step. Call it when the first batch starts: a restarted loop increments the step before."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = state["logged_step"]
 
 
@@ -112,12 +112,12 @@ def _metrics(module: LightningModule) -> dict[str, Metric]:
 
 
 def _metric_states(module: LightningModule) -> dict[str, Any]:
-    """State of each metric that has seen something."""
+    """Return the state of each metric that has been updated."""
     if callable(update := getattr(module, "update_train_metrics", None)):
-        update()  # with the steps that are not in them yet
+        update()  # add the steps that are still pending
     for part in module.modules():
         if isinstance(part, MetricCollection):
-            part.items(keep_base=True)  # lets the metrics of a group, of which one is updated, share its state
+            part.items(keep_base=True)  # of a compute group only one metric is updated; this shares its state
     return {
         name: {
             "count": metric.update_count,
@@ -138,5 +138,5 @@ def _load_metric_states(module: LightningModule, states: dict[str, Any]) -> None
         for key, value in content["state"].items():
             moved = [v.to(metric.device) for v in value] if isinstance(value, list) else value.to(metric.device)
             setattr(metric, key, moved)
-        # Without it, torchmetrics takes the metric for one that has seen nothing; there is no public way to set it.
+        # Without it, torchmetrics treats the metric as never updated. There is no public way to set it.
         metric._update_count = content["count"]

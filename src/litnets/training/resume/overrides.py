@@ -1,4 +1,4 @@
-"""What is given now wins over what the checkpoint says, in callbacks, optimiser and schedule."""
+"""Let the configuration of a resumed run override its checkpoint, in callbacks, optimizers and schedules."""
 
 import copy
 import warnings
@@ -13,8 +13,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 
 def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: bool) -> None:
-    """Let early stopping keep its own patience, and its training stay stopped (Lightning forgets that, #21857) or not
-    have been stopped."""
+    """Keep the configured patience of early stopping, and its decision to stop or not to stop.
+
+    Lightning forgets that a training was stopped early (Lightning-AI/pytorch-lightning#21857).
+    """
     trainer.should_stop = trainer.should_stop or stays_stopped
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         state = checkpoint["callbacks"].get(callback.state_key)
@@ -25,34 +27,39 @@ def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: b
 
 
 def record_initial_lrs(trainer: Trainer) -> None:
-    """Let each optimiser's state say with which learning rates it began, as most schedules do for themselves."""
+    """Record the initial learning rates in the optimizers, as most schedules do by themselves."""
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
 
 def pop_scheduler_states(checkpoint: dict[str, Any]) -> list[dict[str, Any]]:
-    """Take the schedules' states out of a checkpoint, so that Lightning leaves the new schedules alone."""
+    """Remove the schedules' states from a checkpoint and return them, so that Lightning does not restore them."""
     states: list[dict[str, Any]]
     states, checkpoint["lr_schedulers"] = checkpoint["lr_schedulers"], []
     return states
 
 
 def rebuild_optimizers(
-    trainer: Trainer, module: LightningModule, old: list[dict[str, Any]], place: tuple[int, int], cut_anew: bool
+    trainer: Trainer,
+    module: LightningModule,
+    old: list[dict[str, Any]],
+    position: tuple[int, int],
+    steps_per_epoch_changed: bool,
 ) -> None:
-    """Give the restored optimisers the settings that the configuration asks for now, and bring the new schedules to
-    where training stands. What the optimisers have gathered (momenta ...) stays.
+    """Apply the configured settings to the restored optimizers, and advance the new schedules to the position.
+
+    The optimizers keep their state, such as momenta.
 
     Args:
-        trainer: The trainer, whose optimisers and counters are restored.
+        trainer: The trainer, with restored optimizers and counters.
         module: The model, as configured now.
-        old: What `pop_scheduler_states` took.
-        place: The epoch and the batch of it that come next, both from 0.
-        cut_anew: Whether epochs have another number of steps than they had.
+        old: The states that `pop_scheduler_states` returned.
+        position: The next epoch, and the next batch in it, both from 0.
+        steps_per_epoch_changed: Whether the number of steps per epoch differs from the checkpoint's.
     """
-    epoch, batch = place
-    # By Lightning's own reading, which has no public name: a module may give a bare optimiser, a dict or lists.
+    epoch, batch = position
+    # Lightning's own parsing, which has no public name: a module may return an optimizer, a dict or lists.
     optimizers, schedules = _init_optimizers_and_lr_schedulers(module)
     for new, config, state in zip_longest(schedules, trainer.lr_scheduler_configs, old[: len(schedules)]):
         scheduler: Any = new.scheduler
@@ -64,16 +71,19 @@ def rebuild_optimizers(
                     scheduler.optimizer.param_groups, config.scheduler.optimizer.param_groups, strict=True
                 ):
                     group["initial_lr"] = group["lr"]
-                    group["lr"] *= now["lr"] / now.get("initial_lr", now["lr"])  # as far as it has come down
+                    group["lr"] *= now["lr"] / now.get("initial_lr", now["lr"])  # keep the reduction reached so far
         else:
             per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
             updates, most = epoch, float("inf")
             if config.interval == "step":
-                # Of epochs that ended before their last batch only the counter of steps knows.
+                # Epochs that ended before their last batch show only in the counter of steps.
                 steps = epoch * per_epoch + batch // trainer.accumulate_grad_batches
-                updates, most = steps if cut_anew else trainer.global_step, float(trainer.estimated_stepping_batches)
+                updates, most = (
+                    steps if steps_per_epoch_changed else trainer.global_step,
+                    float(trainer.estimated_stepping_batches),
+                )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that the optimiser has not stepped: this one never will
+                warnings.simplefilter("ignore")  # "step the optimizer first": this optimizer never steps
                 for _ in range(int(min(updates, most))):
                     scheduler.step()
         config.scheduler.load_state_dict(copy.deepcopy(scheduler.state_dict()))

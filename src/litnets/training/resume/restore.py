@@ -9,21 +9,26 @@ from litnets.training.resume import loop_state, overrides
 
 
 class RestoreTrainingState(Callback):
-    """The other half of `Checkpoint`; without a checkpoint it does nothing. It has to be the first of the callbacks, so
-    that the others find everything in its place.
+    """The counterpart of `Checkpoint`. It must be the first callback, so that the others find the state restored.
 
     Args:
-        optimization_changed: Whether the configuration asks for another optimisation (learning rate, schedule, length
-            ...) than the checkpoint's.
-        cut_anew: Whether it asks for epochs of another number of steps.
-        stays_stopped: Whether early stopping has ended the training for good.
+        optimization_changed: Whether the configuration asks for another optimizer setting, schedule or length of
+            training than the checkpoint has.
+        steps_per_epoch_changed: Whether the configuration changes the number of steps per epoch.
+        stays_stopped: Whether early stopping has ended this training for good.
     """
 
-    def __init__(self, optimization_changed: bool = False, cut_anew: bool = False, stays_stopped: bool = False) -> None:
-        self.optimization_changed, self.cut_anew = optimization_changed, cut_anew
+    def __init__(
+        self,
+        optimization_changed: bool = False,
+        steps_per_epoch_changed: bool = False,
+        stays_stopped: bool = False,
+    ) -> None:
+        self.optimization_changed = optimization_changed
+        self.steps_per_epoch_changed = steps_per_epoch_changed
         self.stays_stopped = stays_stopped
         self._state: dict[str, Any] | None = None
-        self._old: list[dict[str, Any]] = []
+        self._scheduler_states: list[dict[str, Any]] = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         state = loop_state.find_loop_state(checkpoint)
@@ -32,7 +37,7 @@ class RestoreTrainingState(Callback):
         self._state = state
         overrides.keep_patience(trainer, checkpoint, self.stays_stopped)
         if self.optimization_changed:
-            self._old = overrides.pop_scheduler_states(checkpoint)
+            self._scheduler_states = overrides.pop_scheduler_states(checkpoint)
         if hasattr(trainer.datamodule, "start_at"):  # type: ignore[attr-defined]
             trainer.datamodule.start_at(state["epoch"], state["batch"])  # type: ignore[attr-defined]
         for logger in trainer.loggers:
@@ -43,8 +48,10 @@ class RestoreTrainingState(Callback):
         if self._state is not None:
             loop_state.restore_loop_state(trainer, pl_module, self._state)
             if self.optimization_changed:
-                place = self._state["epoch"], self._state["batch"]
-                overrides.rebuild_optimizers(trainer, pl_module, self._old, place, self.cut_anew)
+                position = self._state["epoch"], self._state["batch"]
+                overrides.rebuild_optimizers(
+                    trainer, pl_module, self._scheduler_states, position, self.steps_per_epoch_changed
+                )
         overrides.record_initial_lrs(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

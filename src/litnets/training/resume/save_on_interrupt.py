@@ -18,27 +18,29 @@ from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.non_finite import NotFiniteError
 from litnets.training.signals import PeerProcessError, Signals, Stop
 
-_CRASH = 1000  # said to the other processes in place of a signal, and above all of them
+_CRASH = 1000  # sent to the other processes in place of a signal number; larger than any of them
 
-# How long a crashed process waits for the others to get where they ask. They may be a batch behind it; or they wait for
-# it elsewhere, and so for its end.
+# How long a crashed process waits until the others reach the next synchronization point. They may be a batch behind, or
+# blocked elsewhere, waiting for this very process.
 _PATIENCE = timedelta(seconds=30)
 
 
 class SaveOnInterrupt(Callback):
-    """Saves last.ckpt when training ends before its time: by a signal after the running batch (of gradients that are
-    accumulated, after the step; within a validation, after it), by an exception at once. What is saved is the state
-    before the batch that was not done.
+    """Save last.ckpt when training is interrupted by a signal or an exception.
 
-    Of several processes all stop after the same batch, whichever of them got the signal; and before the same one, if
-    one of them crashes in it: in each batch they ask one another when it starts and before its backward, and a crashed
-    process answers, too, before it ends. Nothing that they do together is half done there, so that they save as ever.
-    Where the others do not get so far (they wait for it within a backward, or in a SyncBatchNorm), nothing is saved.
+    A signal takes effect after the current batch; with gradient accumulation after the optimizer step, and within
+    validation after it. An exception takes effect immediately, and the state before the unfinished batch is saved.
+
+    Several processes stop after the same batch, whichever of them received the signal, and before the same batch if one
+    of them crashes in it. They synchronize twice per batch, at its start and before its backward pass, and a crashed
+    process takes part once more before it ends. At these two points no collective operation is half done, so that all
+    can save as usual. If the others do not get that far (because they wait for the crashed process within a backward
+    pass or in SyncBatchNorm), nothing is saved.
 
     Args:
         run: The run whose last.ckpt is written.
-        signals: Who listens to the signals.
-        checkpoint: What saves; None saves nothing.
+        signals: The handler of the signals.
+        checkpoint: The callback that saves; None saves nothing.
     """
 
     def __init__(self, run: Run, signals: Signals, checkpoint: Checkpoint | None) -> None:
@@ -47,9 +49,9 @@ class SaveOnInterrupt(Callback):
         self.checkpoint = checkpoint
         self._training = False
         self._first_step = 0
-        self._group: Any = None  # of processes, over gloo: asking one another costs no wait for the GPU
-        self._stop: int | None = None  # the signal that all know of
-        self._asking = False  # whether the others, too, ask before they do anything else together
+        self._group: Any = None  # of processes, over gloo: synchronizing does not wait for the GPU
+        self._stop: int | None = None  # the signal that all processes agree on
+        self._asking = False  # whether synchronizing is the next collective operation of every process
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.listen()
@@ -63,10 +65,10 @@ class SaveOnInterrupt(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._sync_stop_signal()
-        self._asking = pl_module.automatic_optimization  # otherwise there may be no backward, or some
+        self._asking = pl_module.automatic_optimization  # otherwise there may be none or several backward passes
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
-        if self._asking:  # once in a batch: an optimiser may call it more often
+        if self._asking:  # once per batch: an optimizer may call its closure repeatedly
             self._sync_stop_signal()
             self._asking = False
 
@@ -94,7 +96,7 @@ class SaveOnInterrupt(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
-        if self.signals.received is not None:  # after the last batch: there is nothing left to be saved
+        if self.signals.received is not None:  # it came after the last batch: nothing is left to save
             raise Stop(self.signals.received)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -119,25 +121,25 @@ class SaveOnInterrupt(Callback):
                 stopped or self._all_ranks_at_same_batch(trainer, exception)
             ):
                 saved = self.checkpoint.save_mid_epoch(trainer)
-        except (InputError, OSError) as error:  # the exception that brought us here is the one to reach the top
+        except (InputError, OSError) as error:  # report it, and let the original exception propagate
             _say(f"not saved: {error}")
         if not trainer.is_global_zero:
             return
         if saved:
             _say(f"saved {self.run.last} (epoch {trainer.current_epoch + 1}, step {trainer.global_step})")
         if self.run.last.exists():
-            _say(f"go on with: litnets resume {shlex.quote(str(self.run.folder))}")
+            _say(f"resume with: litnets resume {shlex.quote(str(self.run.folder))}")
         elif trainer.global_step <= self._first_step:
-            _say("stopped before the first step; there is nothing to go on from")
+            _say("stopped before the first step; there is nothing to resume")
 
     def _request_stop(self, trainer: Trainer) -> None:
-        # The loops look at this when all of a batch or of an epoch is done, validation and logging included, which no
-        # hook comes after; there is no public way to set it (lightning 2.6.6).
+        # Lightning's loops check this flag when a batch or an epoch is complete, validation and logging included. No
+        # hook runs that late, and there is no public way to set the flag (lightning 2.6.6).
         if self._stop is not None:
             trainer._signal_connector.received_sigterm = True
 
     def _sync_stop_signal(self) -> None:
-        """Whether any process got a signal, or has crashed; all ask at the same places."""
+        """Agree on a signal or crash with the other processes; all of them call this at the same points."""
         self._stop = self.signals.received
         if self._group is not None:
             said = torch.tensor(self._stop or 0)
@@ -145,11 +147,11 @@ class SaveOnInterrupt(Callback):
             if said == _CRASH:
                 raise PeerProcessError("another process crashed")
             self._stop = int(said) or None
-        if self._stop is not None:  # otherwise one may have come since, which is told the next time
+        if self._stop is not None:  # otherwise keep one that arrived meanwhile for the next time
             self.signals.received = self._stop
 
     def _all_ranks_at_same_batch(self, trainer: Trainer, exception: BaseException) -> bool:
-        """Whether all processes, of which one has crashed, are before the same batch and can save."""
+        """Return whether all processes, one of which has crashed, are before the same batch and can save."""
         if trainer.world_size == 1:
             return True
         assert self.checkpoint is not None
@@ -163,16 +165,16 @@ class SaveOnInterrupt(Callback):
                 answer = torch.tensor(_CRASH)
                 distributed.all_reduce(answer, distributed.ReduceOp.MAX, self._group, async_op=True).wait(_PATIENCE)
             distributed.all_gather_object(every, (where, crash), self._group)
-        except RuntimeError:  # from gloo: another process does not answer, or is gone
+        except RuntimeError:  # raised by gloo: another process does not answer, or is gone
             return False
         if crash is None:
             exception.args = (next(f"process {rank} crashed: {said}" for rank, (_, said) in enumerate(every) if said),)
-        # What they do together over NCCL is only queued, so that one may be ahead of another.
+        # NCCL only queues collective operations, so that one process may be ahead of another.
         return distributed.get_backend() == "gloo" and all(place == where for place, _ in every)
 
 
 def _stepped(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the optimiser has stepped after this batch."""
+    """Return whether the optimizer has stepped after this batch."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 
