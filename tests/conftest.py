@@ -17,7 +17,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITNETS_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_MODE", "disabled")  # no test may log to a real account
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    monkeypatch.setattr(assemble, "find_spec", lambda name: None)  # no figures unless asked for: they take half a second
+    monkeypatch.setattr(assemble, "find_spec", lambda name: None)  # figures take half a second
     torch.manual_seed(0)
 
 
