@@ -240,14 +240,14 @@ def test_samples_that_are_something_else(tmp_path: Path, samples: list[Any], mes
         StreamedDataset(chunks, num_classes=10).__getitems__(range(len(chunks)))
 
 
-def test_compressed_chunks_are_not_unpacked_into_a_folder(tmp_path: Path, written: Path) -> None:
+def test_compressed_chunks_are_refused(tmp_path: Path, written: Path) -> None:
     shutil.copytree(written, tmp_path / "packed")
     index = tmp_path / "packed" / "train" / "index.json"
     content = json.loads(index.read_text())
     content["config"]["compression"] = "zstd"
     content["chunks"][1]["filename"] = "chunk-0-1.zstd.bin"
     index.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="its chunks are compressed as a whole"):
+    with pytest.raises(InputError, match="compression: expected none, got 'zstd'"):
         ready(tmp_path / "packed")
 
 

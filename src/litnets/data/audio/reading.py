@@ -1,8 +1,10 @@
 """Read recordings: WAV and FLAC to int16 samples."""
 
 import math
+import os
 import wave
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -11,8 +13,16 @@ from torch import Tensor
 
 from litnets.data.core.class_folders import BrokenFileError
 from litnets.errors import InputError
+from litnets.files import open_regular
 
 SUFFIXES = frozenset({".wav", ".flac"})
+
+# Bounds for what a few bytes may claim. FLAC packs silence thousands of times, but recordings less than ten times.
+MAX_RATE = 1_000_000  # samples in a second
+MAX_UPSAMPLING = 16
+MIN_DECODED = 2**24  # samples of all channels that any file may have
+MAX_RATIO = 64  # of them for each byte of a larger one
+_BLOCK = 2**20
 
 
 def read_audio(path: Path, sample_rate: int) -> Tensor:
@@ -22,11 +32,23 @@ def read_audio(path: Path, sample_rate: int) -> Tensor:
         BrokenFileError: It cannot be decoded, is shorter than its header says, or has no samples.
         InputError: It is of a kind that needs soundfile, which is not installed.
     """
-    decoded = _read_wav(path) if path.suffix.lower() == ".wav" else None
-    samples, rate = _read_any(path) if decoded is None else decoded  # (samples, channels), in [-1, 1)
-    if not len(samples):
+    try:
+        with open_regular(path) as file:
+            decoded = _read_wav(file) if path.suffix.lower() == ".wav" else None
+            if decoded is None:
+                file.seek(0)
+                decoded = _read_any(path, file)
+    except OSError as error:
+        raise BrokenFileError(error.strerror or str(error)) from error
+    mono, rate = decoded
+    if not len(mono):
         raise BrokenFileError("no samples in it")
-    mono = samples.mean(1)
+    # Resampling takes memory in proportion to the ratio of the rates, whatever the length of the file.
+    if not sample_rate / MAX_UPSAMPLING <= rate <= MAX_RATE:
+        raise BrokenFileError(
+            f"{rate} samples in a second; expected {math.ceil(sample_rate / MAX_UPSAMPLING)} to {MAX_RATE:,} where "
+            f"--data.sample_rate is {sample_rate}"
+        )
     if not np.isfinite(mono).all():
         raise BrokenFileError(f"sample {int((~np.isfinite(mono)).argmax())} is not a number")
     if rate != sample_rate:
@@ -37,24 +59,32 @@ def read_audio(path: Path, sample_rate: int) -> Tensor:
     return torch.from_numpy(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16))
 
 
-def _read_wav(path: Path) -> tuple[NDArray[np.float64], int] | None:
-    """A WAV file of 16 bits by the standard library; None if it is of another kind, or none that it can read."""
+def _read_wav(file: BinaryIO) -> tuple[NDArray[np.float64], int] | None:
+    """Read a WAV file of 16 bits with the standard library; None if it is of another kind, or cannot be read so.
+
+    Returns:
+        The mean of its channels `(samples,)`, in [-1, 1), and its sample rate.
+    """
     try:
-        with wave.open(str(path)) as file:
-            channels, width, rate, length = file.getparams()[:4]
+        with wave.open(file) as recording:
+            channels, width, rate, length = recording.getparams()[:4]
             if width != 2:
                 return None
-            content = file.readframes(length)
+            size = channels * width
+            content = recording.readframes(min(length, _size(file) // size))  # the header may claim any length
     except (wave.Error, EOFError):
         return None
-    except OSError as error:
-        raise BrokenFileError(error.strerror or str(error)) from error
-    if len(content) != length * channels * width:
-        raise BrokenFileError(f"cut off: {len(content) // (channels * width)} of {length} samples are there")
-    return np.frombuffer(content, "<i2").reshape(-1, channels) / 32768, rate
+    if len(content) != length * size:
+        raise BrokenFileError(f"cut off: {len(content) // size} of {length} samples are there")
+    return (np.frombuffer(content, "<i2").reshape(-1, channels) / 32768).mean(1), rate
 
 
-def _read_any(path: Path) -> tuple[NDArray[np.float64], int]:
+def _read_any(path: Path, file: BinaryIO) -> tuple[NDArray[np.float64], int]:
+    """Read a recording of any kind with soundfile, in blocks, whatever length its header claims.
+
+    Returns:
+        The mean of its channels `(samples,)`, in [-1, 1), and its sample rate.
+    """
     try:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: the package is there, but not the library that it calls
@@ -62,7 +92,19 @@ def _read_any(path: Path) -> tuple[NDArray[np.float64], int]:
             f"{path} is no WAV file of 16 bits, and other kinds need soundfile: pip install -e '.[audio]' ({error})"
         ) from error
     try:
-        samples, rate = soundfile.read(path, always_2d=True)
+        with soundfile.SoundFile(file) as recording:
+            limit = max(MIN_DECODED, MAX_RATIO * _size(file))
+            blocks: list[NDArray[np.float64]] = []
+            length = 0
+            while len(block := recording.read(_BLOCK // recording.channels, always_2d=True)):
+                length += len(block)
+                if length * recording.channels > limit:
+                    raise BrokenFileError(f"more than {limit:,} samples in {_size(file):,} bytes")
+                blocks.append(block.mean(1))
+            return np.concatenate(blocks or [np.zeros(0)]), recording.samplerate
     except (soundfile.SoundFileError, OSError) as error:
         raise BrokenFileError(str(getattr(error, "error_string", error))) from error
-    return samples, rate
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from litnets.data.audio.base import AudioDataModule, ragged_splits
 from litnets.data.core.batching import RaggedDataset
+from litnets.data.core.class_folders import regular_files
 from litnets.data.core.splits import split_indices
 from litnets.errors import InputError
 
@@ -54,7 +55,7 @@ class SpokenDigits(AudioDataModule):
         self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
     def load(self) -> dict[str, RaggedDataset]:
-        files = sorted(self.recordings.glob("*.wav"))
+        files = regular_files(sorted(self.recordings.glob("*.wav")))
         if not files:
             raise InputError(
                 f"{self.recordings} has no recordings. Get them from {SOURCE} (its folder recordings), and point "

@@ -1,6 +1,7 @@
-"""Folders of files that have a folder for each class: what is in them, how they are split, and reading them all."""
+"""Folders of files with a folder for each class: what they hold, how they are split, and reading all of their files."""
 
 import os
+import stat
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ class ClassFolders:
         if not root.is_dir():
             what = "is a file, not a folder" if root.exists() else "is not there"
             raise InputError(f"{root} {what}; give --data.root, a folder with a folder of {kind}s for each class")
-        tops = _folders(root)
-        split = "train" in tops and bool(_folders(root / "train"))  # else "train" is a class, as it is of vehicles
+        tops = subfolders(root)
+        split = "train" in tops and bool(subfolders(root / "train"))  # else "train" is a class, as it is of vehicles
         if not split and tops and set(tops) <= set(PARTS):
             raise InputError(f"{root} has {', '.join(tops)}, but no train/ with a folder of {kind}s for each class")
         if split and (others := sorted(set(tops) - set(PARTS))):
@@ -68,7 +69,7 @@ class ClassFolders:
                 f"{root} has a folder train and beside it {', '.join(others)}: expected train, val and test only"
             )
         parts = [part for part in PARTS if part in tops] if split else [""]
-        class_names = _folders(root / parts[0])
+        class_names = subfolders(root / parts[0])
         if len(class_names) < 2:
             found = f"only {class_names[0]}" if class_names else "none"
             raise InputError(f"{root / parts[0]}: expected at least two folders, one a class, found {found}")
@@ -77,7 +78,7 @@ class ClassFolders:
         where: dict[str, Tensor] = {}
         for part in parts:
             start = len(files)
-            for name in _folders(root / part):
+            for name in subfolders(root / part):
                 if name not in class_names:
                     raise InputError(f"{root / part / name}: {root / parts[0]} has no class '{name}' to learn it from")
                 found_files = files_in(root / part / name, suffixes)
@@ -174,8 +175,10 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
     """The files of a folder, at any depth, or a single file.
 
     Raises:
-        InputError: None there, or a folder that cannot be read.
+        InputError: None there, a folder that cannot be read, or something else than a file or a folder.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"predict_path: {path} is neither a regular file nor a folder")
     try:
         files = [path] if path.is_file() else files_in(path, suffixes)
     except OSError as error:
@@ -187,14 +190,64 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """The files with one of these suffixes, in either case, at any depth, sorted; none that is hidden."""
+    """List the files with one of these suffixes, in either case, at any depth, sorted, without hidden ones.
+
+    Links are followed, but a folder that several of them lead to is listed once, so that links in a circle end. FIFOs,
+    sockets and devices are left out, and a line says how many.
+
+    Raises:
+        InputError: A name that is not UTF-8.
+        OSError: A folder that cannot be read.
+    """
     found: list[Path] = []
-    for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):  # rglob would pass over what it
-        folders[:] = [name for name in folders if not name.startswith(".")]  # cannot read, and say nothing
-        found += [
-            Path(here, name) for name in names if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-        ]
-    return sorted(found)
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        status = here.stat()
+        if (status.st_dev, status.st_ino) in seen and status.st_ino:  # some file systems number nothing
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        inner = []
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    inner.append(here / entry.name)
+                elif Path(entry.name).suffix.lower() in suffixes:
+                    found.append(here / entry.name)
+        waiting += sorted(inner, reverse=True)
+    for path in found:
+        check_name(path)
+    return regular_files(sorted(found))
+
+
+def regular_files(files: Sequence[Path]) -> list[Path]:
+    """Leave out FIFOs, sockets and devices, which might never end, and print one line about them.
+
+    A file that is missing stays: whoever reads it reports it.
+    """
+    special = [path for path in files if _is_special(path)]
+    if special:
+        named = ", ".join(map(str, special[:3])) + (", ..." if len(special) > 3 else "")
+        print(f"{len(special)} of {len(files)} files left out, no regular files: {named}", flush=True)
+    return [path for path in files if path not in set(special)] if special else list(files)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def check_name(path: Path) -> None:
+    """Raises InputError if a path is not UTF-8: results and checkpoints could not hold it as a name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: the name is not UTF-8; rename the file or folder") from error
 
 
 def names_in(path: Path, files: Sequence[Path]) -> list[str]:
@@ -210,9 +263,15 @@ def check_classes(known: list[str], class_names: list[str]) -> None:
         )
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+def subfolders(folder: Path) -> list[str]:
+    """List the names of the folders in a folder, sorted, without hidden ones.
 
-
-def _raise(error: OSError) -> None:
-    raise error
+    Raises:
+        InputError: A name that is not UTF-8.
+        OSError: The folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    for name in names:
+        check_name(folder / name)
+    return names

@@ -6,18 +6,20 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 from filelock import FileLock
 
 from litnets.errors import InputError
+from litnets.files import open_regular
 
 _TIMEOUT = 30.0  # seconds without an answer, so that a machine without a network is told so and does not hang
 
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, as hexadecimal digits. It guards against broken files, not against forged ones."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(cast(Any, file), lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def download(urls: Sequence[str], path: Path, md5: str) -> None:

@@ -16,6 +16,7 @@ from litnets.data.core.class_folders import PARTS, check_classes
 from litnets.data.core.splits import check_trained_on, split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
+from litnets.files import is_regular, open_regular
 
 
 def open_array(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
@@ -24,6 +25,8 @@ def open_array(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
     Raises:
         InputError: The file is missing, no .npy file, too short, in Fortran's order, or holds Python objects.
     """
+    if path.exists() and not is_regular(path):
+        raise InputError(f"{path} is no regular file")
     try:
         # A mapping that copies what is written to (mode "c") would count as memory from the start, and the system
         # refuses one that is larger than it has.
@@ -197,7 +200,8 @@ class ImageArrays(ImageDataModule):
         if not path.exists():
             return [str(label) for label in range(number)]
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            with open_regular(path) as file:
+                lines = file.read().decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read: {error}") from error
         names = [line.strip() for line in lines if line.strip()]
@@ -253,11 +257,12 @@ class ImageArrays(ImageDataModule):
 def _read_part(root: Path, prefix: str) -> tuple[MappedImages, Tensor]:
     """Inputs, mapped, and targets, read, in their smallest type."""
     images, path = MappedImages(root / f"{prefix}inputs.npy"), root / f"{prefix}targets.npy"
-    targets = np.array(open_array(path))
-    if targets.shape != (len(images),):
-        raise InputError(f"{path}: expected a class for each of the {len(images)} inputs, got shape {targets.shape}")
-    if targets.dtype.kind not in "iu":
-        raise InputError(f"{path}: expected whole numbers, the classes from 0, got {targets.dtype}; save them as uint8")
+    stored = open_array(path)
+    if stored.shape != (len(images),):
+        raise InputError(f"{path}: expected a class for each of the {len(images)} inputs, got shape {stored.shape}")
+    if stored.dtype.kind not in "iu":
+        raise InputError(f"{path}: expected whole numbers, the classes from 0, got {stored.dtype}; save them as uint8")
+    targets = np.array(stored)
     least, most = int(targets.min()), int(targets.max())
     if least < 0 or most >= 2**31:
         raise InputError(f"{path}: expected classes from 0, got {least if least < 0 else most}")

@@ -1,6 +1,9 @@
-"""Pictures read from files, each made as large and as colourful as the others."""
+"""Images read from files, each brought to the same size and number of channels."""
 
+import threading
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -9,8 +12,40 @@ from torch import Tensor
 
 from litnets.data.core.class_folders import BrokenFileError
 from litnets.errors import InputError
+from litnets.files import open_regular
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
+# Pillow's readers for these suffixes, tried by content and not by suffix. Among its others, EPS starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
+MAX_PIXELS = 89_478_485  # of an image in memory; Pillow warns of more
+
+_LARGE = 2**24  # pixels
+_large_image_lock = threading.Lock()
+
+
+def open_image(file: BinaryIO, formats: tuple[str, ...] = FORMATS, size: tuple[int, int] | None = None) -> Image.Image:
+    """Open an image without decoding it yet.
+
+    Args:
+        file: The file.
+        formats: Pillow's names of the formats to try.
+        size: Width and height that are enough. A JPEG is decoded at a half, a quarter or an eighth of its size where
+            that still has them, which is far faster for photographs.
+
+    Raises:
+        BrokenFileError: More pixels than an image in memory may have.
+    """
+    try:
+        image = Image.open(file, formats=formats)
+        if size is not None:
+            image.draft(None, size)
+        width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BrokenFileError(f"too many pixels; expected at most {MAX_PIXELS:,}") from error
+    if width * height > MAX_PIXELS:
+        raise BrokenFileError(f"{width} x {height} pixels; expected at most {MAX_PIXELS:,}")
+    return image
 
 
 class ImageFiles:
@@ -52,9 +87,12 @@ class ImageFiles:
         """
         _, channels, height, width = self.shape
         try:
-            with Image.open(self.files[index]) as opened:
-                # JPEG can be decoded at a half, a quarter ... of its size, which is far faster for photographs.
-                opened.draft(None, (2 * width, 2 * height))
+            with (
+                open_regular(self.files[index]) as file,
+                open_image(file, size=(2 * width, 2 * height)) as opened,
+                # Read by as many threads as there are processors, large images would fill the memory together.
+                _large_image_lock if opened.width * opened.height > _LARGE else nullcontext(),
+            ):
                 image = ImageOps.exif_transpose(opened)
                 # Greys of 16 bits, which `convert` would cut off at 255; those of a .pgm are put into 32.
                 if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):

@@ -3,9 +3,8 @@
 import gzip
 import math
 import zlib
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from litnets.data.core.download import download, md5_of
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
+from litnets.files import open_regular
 
 
 class MNIST(ImageDataModule):
@@ -108,7 +108,7 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
     try:
         if path == compressed and (found := md5_of(path)) != md5:
             raise InputError(f"{path} is broken: its MD5 is {found}, expected {md5}; {mend}")
-        with gzip.open(path) if path == compressed else path.open("rb") as file:
+        with open_regular(path) as raw, gzip.open(raw) if path == compressed else raw as file:
             # Header: two zero bytes, the type (8: uint8), the number of dimensions, each dimension in 32 bits.
             header = file.read(4)
             dimensions = file.read(4 * header[3]) if len(header) == 4 and header[:3] == b"\0\0\x08" else b""
@@ -125,9 +125,10 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
     return values.view(shape)
 
 
-def _read_into(file: BufferedIOBase, values: Tensor) -> int:
-    """Fill `values` with what comes next in the file; how much there was."""
+def _read_into(file: gzip.GzipFile | BinaryIO, values: Tensor) -> int:
+    """Fill `values` with what comes next in the file; return how many there were."""
     buffer, filled = values.numpy().data, 0
-    while filled < len(buffer) and (part := file.readinto(buffer[filled:])):
-        filled += part
+    while filled < len(buffer) and (part := file.read(min(1 << 20, len(buffer) - filled))):
+        buffer[filled : filled + len(part)] = part
+        filled += len(part)
     return filled

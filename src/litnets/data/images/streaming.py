@@ -1,6 +1,5 @@
 """StreamedImages: images in an object store, or in a folder, that are fetched while they are trained on."""
 
-import json
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -32,21 +31,17 @@ class Chunks:
             are not read in its own order while another process is about to read them (its pull request #846).
 
     Raises:
-        InputError: No litdata, nothing there that can be read, no chunks, too little room, or chunks that litdata would
-            unpack into the user's own folder.
+        InputError: No litdata, nothing there that can be read, no chunks, too little room, or an index that asks for
+            more than plain values (see `stream_format`).
     """
 
     def __init__(self, address: str, cache_dir: str, cache_gigabytes: float) -> None:
         self.address, self.cache_dir = address, Path(cache_dir)
         self.elsewhere = "://" in address or address.startswith("local:")
+        self.folder = None if "://" in address else Path(address.removeprefix("local:"))
         opened = self._open()
         self.version = Path(opened.input_dir.path).name
-        index = json.loads(Path(opened.input_dir.path, "index.json").read_text(encoding="utf-8"))
-        if not self.elsewhere and any(f".{index['config']['compression']}." in c["filename"] for c in index["chunks"]):
-            raise InputError(
-                f"{address}: its chunks are compressed as a whole, and would be unpacked into that folder; give "
-                "local:FOLDER instead of the folder, and they are unpacked into --data.cache_dir"
-            )
+        index = self._read_index(Path(opened.input_dir.path))
         size = sum(int(chunk["chunk_bytes"]) for chunk in index["chunks"]) / 1e9
         if self.elsewhere and size > cache_gigabytes:
             raise InputError(
@@ -69,15 +64,18 @@ class Chunks:
     def _open(self, read: bool = False) -> Any:
         try:
             from litdata import StreamingDataset
-            from litdata.streaming.item_loader import PyTreeLoader
         except ModuleNotFoundError as error:
             raise InputError("StreamedImages needs litdata: pip install -e '.[streaming]'") from error
+        from litnets.data.images.stream_format import PyTreeLoader, checked_indices
+
         logging.getLogger("litdata").setLevel(logging.ERROR)  # it warns of every cache of less than 25 GB
         loader = PyTreeLoader()
         # Else litdata 0.2.76 reads a whole chunk for each sample of it. What is mapped here is never deleted.
         loader.set_mmap_allowed_chunks(range(2**31))
         try:
-            with self._exclusive_lock():
+            if self.folder is not None:
+                self._read_index(self.folder)  # litdata would make an index where there is none
+            with self._exclusive_lock(), checked_indices(self.address):
                 dataset = StreamingDataset(
                     self.address,
                     cache_dir=str(self.cache_dir),
@@ -86,15 +84,26 @@ class Chunks:
                     batch_decode=0,  # else 256 neighbours of each sample, which are not the ones that come next
                 )
             if read:
-                dataset[0]  # makes the reader, whose setting is:
+                with checked_indices(self.address):
+                    dataset[0]  # makes the reader, whose setting is:
                 dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
             return dataset
+        except InputError:
+            raise
         except Exception as error:  # of each store's own library: no such bucket, no credentials, no network ...
             first = str(error).partition("\n")[0]
             raise InputError(
                 f"{self.address} cannot be opened; expected what litdata.optimize has written, an index.json and its "
                 f"chunks ({type(error).__name__}: {first})"
             ) from error
+
+    def _read_index(self, folder: Path) -> dict[str, Any]:
+        from litnets.data.images.stream_format import check_chunk_files, read_index
+
+        index = read_index(folder, self.address)
+        if self.folder is not None:
+            check_chunk_files(self.folder, index)
+        return index
 
     def _exclusive_lock(self) -> AbstractContextManager[Any]:
         """While a cache is made: several processes that start at once would delete each other's."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
-from litnets.data.core.class_folders import check_classes, files_in, names_in, new_files
+from litnets.data.core.class_folders import check_classes, files_in, names_in, new_files, subfolders
 from litnets.data.core.splits import check_trained_on, split_indices
 from litnets.data.series.base import ChannelScale
 from litnets.data.series.reading import read_series
@@ -93,7 +93,7 @@ class SeriesFolder(ArrayDataModule):
             if not self.root.is_dir():
                 what = "a file, not a folder" if self.root.exists() else "no such folder"
                 raise InputError(f"{self.root}: {what}; expected one folder a class in it, of CSV files")
-            folders = sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
+            folders = [self.root / name for name in subfolders(self.root)]
             if len(folders) < 2:
                 raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")
             for folder in folders:

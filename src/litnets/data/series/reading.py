@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.files import open_regular
 
 
 def read_series(
@@ -59,8 +60,11 @@ def read_series(
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Header, rows, and the line of the file in which each row ends."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a file; give a CSV file")
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         rows, lines = [], []
         for row in reader:
@@ -68,8 +72,6 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
                 rows.append(row)
                 lines.append(reader.line_num)
     except OSError as error:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder, not a file; give a CSV file") from error
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1

@@ -14,6 +14,7 @@ from torch import Tensor
 from litnets.data.core.batching import smallest_type
 from litnets.data.tables.table import Table
 from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.files import open_regular
 
 if TYPE_CHECKING:
     import polars
@@ -222,8 +223,11 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
         import polars as pl
     except ImportError as error:
         raise InputError("tables in files need polars: pip install -e '.[tables]'") from error
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a file; give a CSV or a Parquet file")
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(content)
         else:
@@ -249,8 +253,6 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path}: the file is empty") from error
     except OSError as error:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder, not a file; give a CSV or a Parquet file") from error
         near = did_you_mean(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise InputError(f"{path}: cannot be read: {error.strerror or error}{near}") from error
     except (pl.exceptions.PolarsError, csv.Error, ValueError, TypeError) as error:

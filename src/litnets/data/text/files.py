@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from litnets.data.core.class_folders import files_in
+from litnets.data.core.class_folders import files_in, subfolders
 from litnets.data.core.splits import split_indices
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_numbers
 from litnets.data.text.reading import TABLES, Sample, read_samples, read_utf8
@@ -102,7 +102,7 @@ class TextFiles(TextDataModule):
 
 def _read_classes(folder: Path) -> Iterator[Sample]:
     """A sample for each `.txt` file, at any depth, of each folder in `folder`, whose name is the class."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = [folder / name for name in subfolders(folder)]
     if not classes:
         raise InputError(f"{folder}: expected a folder for each class in it, found none")
     for path in classes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.files import open_regular
 
 TABLES = (".csv", ".tsv", ".jsonl")
 
@@ -46,7 +47,8 @@ def read_utf8(path: Path) -> str:
         InputError: A file that is missing, empty or not UTF-8.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1

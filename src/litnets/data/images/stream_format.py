@@ -1,0 +1,186 @@
+"""What is read of litdata's format: plain values only, from chunks that lie beside their index.
+
+A data set of litdata can do more than hold images. Its fields may be pickles, its index may name any module to import,
+and its file names may point anywhere. An index that asks for one of these is refused whenever litdata reads it, so that
+nothing changes if it is swapped in between. litdata gets no decoder for such fields either.
+
+Imported only where litdata is installed.
+"""
+
+import io
+import json
+import math
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from litdata.streaming import config as litdata_config
+from litdata.streaming import item_loader as litdata_item_loader
+from litdata.streaming import serializers as litdata_serializers
+from litdata.utilities import dataset_utilities as litdata_utilities
+from torch import Tensor
+
+from litnets.data.images.decoding import open_image
+from litnets.errors import InputError
+from litnets.files import open_regular
+
+
+class ImageField(litdata_serializers.JPEGSerializer):  # type: ignore[misc]
+    """An encoded image, of which litdata decodes JPEG, PNG and WebP, if it is not too large."""
+
+    def deserialize(self, data: bytes) -> Tensor:
+        open_image(io.BytesIO(data), ("JPEG", "PNG", "WEBP")).close()
+        image: Tensor = super().deserialize(data)
+        return image
+
+
+class TensorField(litdata_serializers.TensorSerializer):  # type: ignore[misc]
+    """A tensor that takes as many bytes as its shape says: litdata allocates one that claims a shape and has none."""
+
+    def deserialize(self, data: bytes) -> Tensor:
+        view = memoryview(data)
+        _, dimensions = struct.unpack_from(">II", view)
+        shape = struct.unpack_from(f">{dimensions}I", view, 8)
+        if math.prod(shape) and len(view) == 8 + 4 * dimensions:
+            raise ValueError(f"a tensor of shape {shape} without values")
+        tensor: Tensor = super().deserialize(data)
+        return tensor
+
+
+# Every decoder that litdata is given. None of them can make a Python object of any other class.
+DECODERS: dict[str, litdata_serializers.Serializer] = {
+    "bool": litdata_serializers.BooleanSerializer(),
+    "int": litdata_serializers.IntegerSerializer(),
+    "float": litdata_serializers.FloatSerializer(),
+    "str": litdata_serializers.StringSerializer(),
+    "text": litdata_serializers.TextSerializer(),
+    "bytes": litdata_serializers.BytesSerializer(),
+    "numpy": litdata_serializers.NumpySerializer(),
+    "no_header_numpy": litdata_serializers.NoHeaderNumpySerializer(),
+    "tensor": TensorField(),
+    "no_header_tensor": litdata_serializers.NoHeaderTensorSerializer(),
+    "jpeg": ImageField(),
+    "image": ImageField(),
+}
+
+# The part behind the colon is a dtype's number or the suffix of an image. litdata would take it for a decoder's name.
+_FORMAT = re.compile(rf"({'|'.join(DECODERS)})(:(\d+|jpg|jpeg|png|webp))?", re.ASCII)
+_FILE_NAME = re.compile(r"\w[\w.-]{0,200}", re.ASCII)
+_TIME = re.compile(r"\w[\w.:+-]{0,100}", re.ASCII)  # becomes a folder of the cache
+
+
+class PyTreeLoader(litdata_item_loader.PyTreeLoader):  # type: ignore[misc]
+    """litdata's loader of samples with the decoders above and no other. (It compares the name of the class.)"""
+
+    def setup(self, config: dict[str, Any], chunks: list[Any], serializers: Any, *further: Any, **named: Any) -> None:
+        _check_formats(config, "index.json")
+        super().setup(config, chunks, DECODERS, *further, **named)
+
+    def _load_batched_item(self, chunk_index: int, chunk_filepath: str, table_idx: int) -> Any:
+        # A chunk may say itself that it holds compressed frames or an Arrow table, which the decoders would not see.
+        return litdata_item_loader._BATCH_SKIP
+
+
+@contextmanager
+def checked_indices(address: str) -> Iterator[None]:
+    """Inside the block, litdata checks each index that it reads, as `read_index` does."""
+
+    def load(folder: str) -> dict[str, Any]:
+        return read_index(Path(folder), address)
+
+    modules: tuple[Any, ...] = (litdata_config, litdata_utilities)
+    originals: list[Callable[[str], dict[str, Any]]] = [module.load_index_file for module in modules]
+    for module in modules:
+        module.load_index_file = load
+    try:
+        yield
+    finally:
+        for module, original in zip(modules, originals, strict=True):
+            module.load_index_file = original
+
+
+def read_index(folder: Path, address: str) -> dict[str, Any]:
+    """Read and check the index of a split.
+
+    Args:
+        folder: Where it lies.
+        address: What messages call it.
+
+    Raises:
+        InputError: It asks for more than plain values from chunks in the same folder.
+        OSError, ValueError: It cannot be read.
+    """
+    with open_regular(folder / "index.json") as file:
+        index = json.load(file)
+    _check_index(index, f"{address}/index.json")
+    checked: dict[str, Any] = index
+    return checked
+
+
+def _check_index(index: Any, name: str) -> None:
+    if not isinstance(index, dict) or not isinstance(index.get("config"), dict) or "shards" in index:
+        raise InputError(f"{name}: expected config and chunks, as litdata.optimize writes them")
+    config = index["config"]
+    _check_formats(config, name)
+    for key in ("compression", "encryption", "format"):
+        if config.get(key) is not None:
+            raise InputError(
+                f"{name}: {key}: expected none, got {str(config[key])[:50]!r}; write the chunks without it (images "
+                "may be stored as JPEG or PNG)"
+            )
+    if not _is_dictionary_of_leaves(config.get("data_spec")):
+        raise InputError(f"{name}: expected samples that are a dictionary of values, got another structure")
+    if not (_TIME.fullmatch(str(index.get("updated_at", "0")))):
+        raise InputError(f"{name}: updated_at: expected a time, got {str(index['updated_at'])[:50]!r}")
+    chunks = index.get("chunks")
+    if not isinstance(chunks, list) or not chunks or not all(isinstance(chunk, dict) for chunk in chunks):
+        raise InputError(f"{name}: expected a list of chunks")
+    for chunk in chunks:
+        _check_chunk(chunk, name)
+
+
+def _check_formats(config: Mapping[str, Any], name: str) -> None:
+    formats = config.get("data_format")
+    if not isinstance(formats, list) or not formats:
+        raise InputError(f"{name}: data_format: expected a list of formats")
+    for text in formats:
+        if not isinstance(text, str) or not _FORMAT.fullmatch(text):
+            raise InputError(
+                f"{name}: the format {str(text)[:50]!r} is not read, since it may hold Python objects or other media; "
+                f"expected one of {', '.join(DECODERS)}"
+            )
+
+
+def _is_dictionary_of_leaves(text: Any) -> bool:
+    """Whether litdata's description of a sample is a flat dictionary, the only structure whose class it never looks up
+    by a name that stands in the file."""
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    try:
+        protocol, tree = json.loads(text)
+        keys = json.loads(tree["context"])
+        plain = protocol == 1 and tree["type"] == "builtins.dict" and all(isinstance(key, str) for key in keys)
+        return plain and tree["children_spec"] == [leaf] * len(keys)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _check_chunk(chunk: dict[str, Any], name: str) -> None:
+    file_name, size, samples = (chunk.get(key) for key in ("filename", "chunk_bytes", "chunk_size"))
+    if not isinstance(file_name, str) or not _FILE_NAME.fullmatch(file_name):
+        raise InputError(f"{name}: expected the name of a file beside it, got {str(file_name)[:100]!r}")
+    # A sample takes at least the four bytes of its place in the chunk.
+    if not isinstance(size, int) or not isinstance(samples, int) or not 0 <= 4 * samples <= size:
+        raise InputError(f"{name}: {file_name} cannot hold {str(samples)[:20]} samples in {str(size)[:20]} bytes")
+
+
+def check_chunk_files(folder: Path, index: Mapping[str, Any]) -> None:
+    """Raises InputError if a chunk in a folder is no regular file, or shorter than the index says."""
+    for chunk in index["chunks"]:
+        path = folder / chunk["filename"]
+        with open_regular(path) as file:
+            size = file.seek(0, io.SEEK_END)
+        if size < chunk["chunk_bytes"]:
+            raise InputError(f"{path} is cut off: {size} of {chunk['chunk_bytes']} bytes are there")
