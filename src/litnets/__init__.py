@@ -6,9 +6,10 @@
 What is named here is imported when it is first used, so that `litnets --help` does not wait for torch.
 """
 
-import importlib
 from importlib.metadata import version
 from typing import Any
+
+from litnets.resolving import import_object
 
 __version__ = version("litnets")
 
@@ -67,7 +68,7 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'litnets' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    return import_object(f"{_WHERE[name]}.{name}")
 
 
 def __dir__() -> list[str]:

@@ -1,9 +1,10 @@
 """What a configuration leaves open: the experiment's name, the metric to watch and its direction."""
 
-from pkgutil import resolve_name
 from typing import Any
 
 from jsonargparse import Namespace
+
+from litnets.resolving import import_object
 
 
 def default_experiment(config: Namespace) -> str:
@@ -28,4 +29,4 @@ def default_monitor_mode(monitor: str | None, mode: str | None, model: Namespace
 
 
 def _class_of(model: Namespace | None) -> Any:
-    return None if model is None else resolve_name(str(model.class_path))
+    return None if model is None else import_object(str(model.class_path), "model")

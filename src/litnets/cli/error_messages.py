@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
@@ -15,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from litnets.data import Augmentation
 from litnets.errors import did_you_mean
+from litnets.resolving import import_object
 
 _KINDS = {
     "int": "a whole number",
@@ -75,7 +75,7 @@ def _bad_value(message: str) -> str | None:
     key = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         classes = re.findall(r"class_path '([^']+)'", message)
-        options = _init_arguments(resolve_name(classes[-1])) if classes else []
+        options = _init_arguments(import_object(classes[-1])) if classes else []
         owner = classes[-1].rpartition(".")[2] if classes else key
         return f"{key}: {owner} has no option '{match[1]}'{did_you_mean(match[1], options)}"
     path = re.search(r"Expected a dot import path string: (.+)|class_path '([^']+)'", message)

@@ -3,16 +3,19 @@
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError, did_you_mean
+from litnets.tasks.loading import load_task
 from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
 
@@ -81,6 +84,44 @@ class Task(LightningModule):
         self.optimization = Optimization(
             optimizer, lr, weight_decay, optimizer_args, lr_scheduler, lr_scheduler_args, lr_scheduler_interval
         )
+
+    @_restricted_classmethod  # Lightning's, which raises an error where it is called on a model instead of a class
+    def load_from_checkpoint(
+        cls,  # noqa: N805
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        trust: Iterable[str] = (),
+        **kwargs: Any,
+    ) -> Self:
+        """Return the model of a checkpoint. Nothing that the checkpoint holds or names is run.
+
+            model = MLPClassifier.load_from_checkpoint("best.ckpt", trust=["mine"])
+
+        A checkpoint may name classes of `torch.nn`, `torch.optim` and litnets, and those in modules that the program
+        has imported already. `trust` adds more.
+
+        Args:
+            checkpoint_path: The checkpoint: a path, a URL or an open file.
+            map_location: Where the weights go, as in torch.load; by default to the device that they were on.
+            hparams_file: A YAML file whose hyperparameters replace those of the checkpoint.
+            strict: Whether the names of all weights must match.
+            weights_only: True or None. False, which lets a checkpoint run code, is refused.
+            trust: Modules, with their submodules, whose classes the checkpoint may name; they are imported.
+            **kwargs: Hyperparameters that replace those of the checkpoint.
+
+        Raises:
+            InputError: No complete checkpoint, one that does not fit this class, or one that names a class that it may
+                not name.
+        """
+        if weights_only is False:
+            raise InputError(
+                "weights_only=False would let the checkpoint run any code; leave it out: what litnets saves loads "
+                "without. If you trust the file, torch.load(path, weights_only=False) reads it"
+            )
+        return load_task(cls, checkpoint_path, map_location, hparams_file, strict, trust, kwargs)
 
     def set_metrics(self, train: MetricCollection, evaluation: MetricCollection) -> None:
         """Give each split its own metrics: `train` is kept small, because it is updated in every step."""

@@ -1,24 +1,14 @@
 """Checkpoints read safely: what is not one, or does not fit, is said in a line."""
 
-import pickle
-import struct
 import sys
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from litnets.checkpoint_file import check_model_part, load_verified
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-
-# What torch.load raises on files with random bytes in them.
-_BROKEN = (
-    RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
-    struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -28,35 +18,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: No file, or one that is no whole checkpoint.
     """
     content = load_verified(path, mmap=True)
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
-    return content
-
-
-def load_verified(path: Path, mmap: bool) -> Any:
-    """What torch.save wrote, on the CPU, with torch's safe loading.
-
-    Args:
-        path: The file.
-        mmap: Whether its tensors are left on disk until they are used.
-
-    Raises:
-        InputError: No file, or one that is not whole: every byte of it is held against its checksums.
-    """
-    if not path.is_file():
-        raise InputError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-    try:
-        if zipfile.is_zipfile(path):  # torch itself compares no checksums, so that it would load changed weights
-            with zipfile.ZipFile(path) as archive:
-                if (part := archive.testzip()) is not None:
-                    raise zipfile.BadZipFile(part)
-        return torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
-    except PermissionError as error:
-        raise InputError(f"checkpoint {path}: cannot be read: {error}") from error
-    except _BROKEN as error:
-        raise InputError(
-            f"checkpoint {path}: not a checkpoint that loads safely; it is truncated, garbled, or another file"
-        ) from error
+    check_model_part(path, content)
+    return dict(content)
 
 
 def usable_checkpoint(run: Run, path: Path) -> Path:

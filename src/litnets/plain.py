@@ -1,0 +1,141 @@
+"""Plain values: what a checkpoint or a configuration may consist of, in a size that can be copied and printed.
+
+A file of a few hundred bytes can describe a list with more elements than there are atoms, if each of a hundred levels
+refers twice to the one below. Values are therefore counted as often as they are referred to, before anything copies
+them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import yaml
+
+from litnets.errors import InputError
+
+MAX_VALUES = 10_000_000
+MAX_DEPTH = 100
+
+_SCALARS = (type(None), bool, int, float, complex, str, bytes)
+_CHARACTERS_PER_VALUE = 64  # a long text counts as several values
+
+
+class TooLargeError(InputError, yaml.YAMLError):  # type: ignore[misc]  # PyYAML has no types
+    """A value that could not be copied or printed, as it has too many elements or levels, or holds itself."""
+
+
+def check_plain(what: str, value: Any, others: tuple[type, ...] = ()) -> None:
+    """Check that a value consists of numbers, texts and None, and of lists, tuples, sets and dicts of them.
+
+    Args:
+        what: What the value is, for the error.
+        value: The value.
+        others: Further types of single values, such as tensors.
+
+    Raises:
+        InputError: It holds something else, such as a function, or is too large.
+    """
+
+    def parts_or_refuse(part: Any) -> Sequence[Any] | None:
+        parts = _parts_of_value(part)
+        if parts is None and (isinstance(part, type) or not isinstance(part, (*_SCALARS, *others))):
+            raise InputError(f"{what}: expected numbers, texts, and lists and dicts of them, got {_describe(part)}")
+        return parts
+
+    _measure(what, value, parts_or_refuse, 0, {})
+
+
+def check_size(what: str, value: Any) -> None:
+    """Check that a value can be copied and printed, whatever it holds.
+
+    Raises:
+        TooLargeError: It has too many elements or levels, or holds itself.
+    """
+    _measure(what, value, _parts_of_value, 0, {})
+
+
+# Written in C where PyYAML has been built with libyaml.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class BoundedYaml:
+    """Mixin for a YAML loader: check the size of a document, with its aliases expanded, before it is constructed."""
+
+    def __init__(self, stream: str) -> None:
+        # Read as events first: the loader written in C overflows the stack on tens of thousands of levels.
+        depth = 0
+        for event in yaml.parse(stream, Loader=_SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise TooLargeError(f"more than {MAX_DEPTH} levels of lists and dicts")
+        super().__init__(stream)  # type: ignore[call-arg]
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the document's root node.
+
+        Raises:
+            TooLargeError: It has too many nodes or levels, or holds itself.
+        """
+        root: yaml.Node | None = super().get_single_node()  # type: ignore[misc]
+        if root is not None:
+            _measure("YAML", root, _parts_of_node, 0, {})
+        return root
+
+
+class _Loader(BoundedYaml, _SafeLoader):  # type: ignore[misc]
+    """PyYAML's safe loader, for documents of bounded size."""
+
+
+def load_yaml(what: str, text: Any) -> Any:
+    """Return the plain values of a YAML text.
+
+    Raises:
+        InputError: It is not a text, not valid YAML, or too large.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{what}: expected a text, got {_describe(text)}")
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{what}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _measure(
+    what: str,
+    value: Any,
+    parts_of: Callable[[Any], Sequence[Any] | None],
+    depth: int,
+    measured: dict[int, tuple[int, int]],
+) -> tuple[int, int]:
+    """Number of values and height of the tree below `value`; `measured` holds those of the containers met before."""
+    parts = parts_of(value)
+    if parts is None:
+        text = value.value if isinstance(value, yaml.ScalarNode) else value
+        return 1 + (len(text) // _CHARACTERS_PER_VALUE if isinstance(text, (str, bytes)) else 0), 0
+    if id(value) not in measured:
+        if depth >= MAX_DEPTH:
+            raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts, or holds itself")
+        sizes = [_measure(what, part, parts_of, depth + 1, measured) for part in parts]
+        measured[id(value)] = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
+    size, height = measured[id(value)]
+    if size > MAX_VALUES:
+        raise TooLargeError(f"{what}: has more than {MAX_VALUES:,} values, counted as often as they are referred to")
+    if depth + height > MAX_DEPTH:
+        raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts")
+    return size, height
+
+
+def _parts_of_value(value: Any) -> Sequence[Any] | None:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else None
+
+
+def _parts_of_node(node: yaml.Node) -> Sequence[Any] | None:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else None
+
+
+def _describe(value: Any) -> str:
+    kind = "class" if isinstance(value, type) else type(value).__name__
+    return f"the {kind} {getattr(value, '__name__', '')}".strip()
