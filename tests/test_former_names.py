@@ -9,6 +9,8 @@ import torch
 from litnets import former_names
 from litnets.__main__ import main
 from litnets.former_names import update_class_paths
+from litnets.runs.folder import Run
+from litnets.tracking.wandb_logger import default_project
 from litnets.training.resume.loop_state import KEY
 from tests.training.resume.test_save_on_interrupt import TWO_EPOCHS, fit, the_run
 
@@ -97,3 +99,16 @@ def test_a_checkpoint_with_the_key_of_earlier_versions_is_resumed() -> None:
     edit_checkpoint(the_run().last, edit)
     assert main(["resume", str(the_run().folder), "--trainer.max_epochs", "2"]) == 0
     assert torch.load(the_run().last, weights_only=True)["global_step"] == 10
+
+
+@pytest.mark.parametrize(
+    ("saved", "expected"),
+    [(None, PACKAGE), ({"id": "a1"}, FORMER), ({"id": "a1", "project": "digits"}, "digits")],
+    ids=["new run", "saved without a project", "saved with a project"],
+)
+def test_a_run_stays_in_its_wandb_project(renamed: None, saved: dict[str, str] | None, expected: str) -> None:
+    run = Run(Path("run"))
+    if saved is not None:
+        (run.folder / "wandb").mkdir(parents=True)
+        run.write_json(run.folder / "wandb" / "run.json", saved)
+    assert default_project(run) == expected

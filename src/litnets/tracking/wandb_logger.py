@@ -21,6 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from litnets import former_names
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_json
@@ -92,7 +93,7 @@ class WandbRun(WandbLogger):
     ) -> None:
         if options.get("offline") or options.pop("mode", None) in ("offline", "dryrun"):
             mode = "offline"
-        project = options.get("project") or os.environ.get("WANDB_PROJECT") or __name__.partition(".")[0]
+        project = options.get("project") or os.environ.get("WANDB_PROJECT") or default_project(run)
         self.options = options | {"project": project, "save_dir": run.folder, "offline": False}
         super().__init__(**self.options)
         self.run, self.mode, self._directions = run, mode, dict(directions)
@@ -159,8 +160,18 @@ class WandbRun(WandbLogger):
         if path.exists() and (known := read_json(path).get("id")):
             return str(known)
         new = given or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
-        self.run.write_json(path, {"id": new})
+        self.run.write_json(path, {"id": new, "project": self.options["project"]})
         return new
+
+
+def default_project(run: Run) -> str:
+    """Return the project that a run was logged to, or the name of the package for a new run."""
+    package = __name__.partition(".")[0]
+    path = run.folder / "wandb" / "run.json"
+    if not path.exists():
+        return package
+    # Up to version 0.1 the project was not saved; it was the name of the package, which `make rename` changes.
+    return str(read_json(path).get("project") or (*former_names.FORMER_NAMES, package)[0])
 
 
 class Gradients(Callback):
