@@ -9,7 +9,7 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow check docs bench interruptions constraints
+.PHONY: help train test test-slow check docs bench interruptions constraints rename
 
 help: ## List the targets.
 	@echo "usage: make TARGET"
@@ -43,6 +43,10 @@ interruptions: $(VENV)/installed-dev ## Interrupt and resume 240 trainings and c
 constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints.txt; commit it when the tests pass.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
 		--custom-compile-command "make constraints" pyproject.toml --output-file constraints.txt
+
+rename: $(VENV)/installed-dev ## Rename the package, its command and all that names them: make rename NAME=petvision
+	@$(BIN)/python tools/rename.py $(NAME)
+	@$(BIN)/python -m pip uninstall --quiet --yes litnets
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV): on Linux about 2.7 GB, mostly PyTorch with CUDA (README.md: how to do without)"

@@ -61,8 +61,9 @@ def find_problem(root: Path, old: str, new: str) -> str | None:
 def rename(root: Path, old: str, new: str) -> int:
     """Rename everything; returns the number of files changed."""
     spellings = {old: new, old.upper(): new.upper(), camel_case(old): camel_case(new)}
-    # A name inside another word stays (`vision` in torchvision); LITNETS_DEBUG and LitnetsCLI are replaced.
-    pattern = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(map(re.escape, spellings))})(?![a-z0-9])")
+    # A name inside another word stays (`vision` in torchvision). Replaced are LITNETS_DEBUG, LitnetsCLI, and the name
+    # behind an escaped line end.
+    pattern = re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=\\[nt]))({'|'.join(map(re.escape, spellings))})(?![a-z0-9])")
     files = (git(root, "ls-files", "-z") or "").split("\0")
     changed = 0
     for path in (root / name for name in files if name):
