@@ -9,7 +9,7 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow check docs bench interruptions constraints rename
+.PHONY: help train test test-slow check docs bench interruptions constraints upgrade rename
 
 help: ## List the targets.
 	@echo "usage: make TARGET"
@@ -25,10 +25,13 @@ test: $(VENV)/installed-dev ## Run the tests, except the slow ones.
 test-slow: $(VENV)/installed-dev ## Run the slow tests; LITNETS_TEST_DATA names the folder of the real data sets.
 	@$(BIN)/python -m pytest -m slow -n 1 --durations 10
 
-check: $(VENV)/installed-dev ## Lint, check the format and the types.
+check: $(VENV)/installed-dev ## Lint, check format and types, validate the GitHub workflows.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 docs: $(VENV)/installed-docs ## Build the documentation site in docs/_build/html; a warning is an error.
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -43,6 +46,9 @@ interruptions: $(VENV)/installed-dev ## Interrupt and resume 240 trainings and c
 constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints.txt; commit it when the tests pass.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
 		--custom-compile-command "make constraints" pyproject.toml --output-file constraints.txt
+
+upgrade: $(VENV)/installed-dev ## Install the newest version of every dependency, without constraints.txt.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --upgrade --editable ".[dev]"
 
 rename: $(VENV)/installed-dev ## Rename the package, its command and all that names them: make rename NAME=petvision
 	@$(BIN)/python tools/rename.py $(NAME)
