@@ -43,8 +43,9 @@ _PUBLIC = {
     "litnets.tasks": (
         "AirNetClassifier",
         "CNN1dClassifier",
-        "CNNForecaster",
+        "CNN1dRegressor",
         "CNNClassifier",
+        "CNNForecaster",
         "CNNRegressor",
         "Classifier",
         "Forecaster",
@@ -57,8 +58,11 @@ _PUBLIC = {
         "RNNRegressor",
         "Regressor",
         "ResNetClassifier",
+        "ResNetRegressor",
         "Task",
         "TransformerClassifier",
+        "TransformerForecaster",
+        "TransformerRegressor",
     ),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}

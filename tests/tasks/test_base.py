@@ -247,8 +247,8 @@ def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean() -> None:
 
 
 def test_compiling_keeps_the_names_of_the_weights():
-    plain = MLPClassifier((3,), 3, hidden_layer_sizes=[4])
-    compiled = MLPClassifier((3,), 3, hidden_layer_sizes=[4], compile=True)
+    plain = MLPClassifier(input_shape=(3,), num_classes=3, hidden_layer_sizes=[4])
+    compiled = MLPClassifier(input_shape=(3,), num_classes=3, hidden_layer_sizes=[4], compile=True)
     assert list(compiled.state_dict()) == list(plain.state_dict())
     assert compiled.hparams["compile"] is True
 
@@ -256,7 +256,7 @@ def test_compiling_keeps_the_names_of_the_weights():
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="compile: expected a C\\+\\+ compiler, and no-such-compiler is not there"):
-        MLPClassifier((3,), 3, compile=True)
+        MLPClassifier(input_shape=(3,), num_classes=3, compile=True)
 
 
 class OnlyCompiled(nn.Linear):

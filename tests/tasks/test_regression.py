@@ -147,7 +147,7 @@ def test_a_training_learns_and_watches_its_loss():
     y = 1000 + 50 * (x @ torch.tensor([[1.0], [2.0], [-1.0]]))
     data = DataLoader(TensorDataset(x, y), batch_size=10)
     scale = {"target_mean": [y.mean().item()], "target_std": [y.std().item()]}
-    model = MLPRegressor((3,), 1, hidden_layer_sizes=[16], lr=0.02, **scale)
+    model = MLPRegressor(input_shape=(3,), num_targets=1, hidden_layer_sizes=[16], lr=0.02, **scale)
     run = trainer(max_epochs=8)
     run.fit(model, data, data)
     assert run.callback_metrics["val/r2"] > 0.95

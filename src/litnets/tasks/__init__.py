@@ -1,20 +1,34 @@
-"""LightningModules: a task owns the loss, the metrics, the steps and the optimiser; a named one adds its network."""
+"""LightningModules: a task owns the loss, the metrics, the steps and the optimizer; a named one adds its network."""
 
-from litnets.tasks.airnet import AirNetClassifier
 from litnets.tasks.base import Task
 from litnets.tasks.classification import Classifier
-from litnets.tasks.cnn import CNNClassifier, CNNRegressor
-from litnets.tasks.cnn1d import CNN1dClassifier
-from litnets.tasks.forecasting import CNNForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
-from litnets.tasks.mlp import MLPClassifier, MLPRegressor
+from litnets.tasks.forecasting import Forecaster
+from litnets.tasks.networks import (
+    AirNetClassifier,
+    CNN1dClassifier,
+    CNN1dRegressor,
+    CNNClassifier,
+    CNNForecaster,
+    CNNRegressor,
+    LinearForecaster,
+    MLPClassifier,
+    MLPForecaster,
+    MLPRegressor,
+    ResNetClassifier,
+    ResNetRegressor,
+    RNNClassifier,
+    RNNForecaster,
+    RNNRegressor,
+    TransformerClassifier,
+    TransformerForecaster,
+    TransformerRegressor,
+)
 from litnets.tasks.regression import Regressor
-from litnets.tasks.resnet import ResNetClassifier
-from litnets.tasks.rnn import RNNClassifier, RNNRegressor
-from litnets.tasks.transformer import TransformerClassifier
 
 __all__ = [
     "AirNetClassifier",
     "CNN1dClassifier",
+    "CNN1dRegressor",
     "CNNClassifier",
     "CNNForecaster",
     "CNNRegressor",
@@ -29,6 +43,9 @@ __all__ = [
     "RNNRegressor",
     "Regressor",
     "ResNetClassifier",
+    "ResNetRegressor",
     "Task",
     "TransformerClassifier",
+    "TransformerForecaster",
+    "TransformerRegressor",
 ]

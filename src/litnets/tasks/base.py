@@ -3,7 +3,8 @@
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError, did_you_mean
+from litnets.nets.layers.initialization import Init
 from litnets.tasks.loading import load_task
 from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
@@ -22,6 +24,27 @@ from litnets.tasks.optimization import Optimization
 # What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
 Inputs = Tensor | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor]
+
+Shape = Sequence[int | None]  # of one input, as the data report it; None where inputs differ in size
+
+
+@dataclass(frozen=True)
+class NetFactory:
+    """A network that waits for its number of outputs, which the task knows.
+
+    Args:
+        input_shape: Shape of one input.
+        build: Returns the network for the shape of one input and the number of outputs.
+        init: Weight initialization of layers that are put in front of the network, such as an embedding.
+    """
+
+    input_shape: Shape
+    build: Callable[[Shape, int], nn.Module]
+    init: Init = "default"
+
+    def __call__(self, out_features: int) -> nn.Module:
+        return self.build(self.input_shape, out_features)
+
 
 # Steps that are counted together, unless the outputs of one are as large as this.
 _MAX_PENDING = 16
@@ -61,7 +84,7 @@ class Task(LightningModule):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: nn.Module | NetFactory,
         optimizer: str = "AdamW",
         lr: float | None = None,
         weight_decay: float | None = None,
@@ -72,6 +95,9 @@ class Task(LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        if isinstance(net, NetFactory):
+            tasks = [subclass.__name__ for subclass in type(self).__subclasses__()]
+            raise InputError(f"{type(self).__name__} is a network without a task; there are {', '.join(tasks)}")
         # Collects the arguments of the subclass too; only plain numbers, strings, lists and dicts, so that the
         # checkpoint loads with weights_only=True.
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])

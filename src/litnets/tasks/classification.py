@@ -1,7 +1,6 @@
 """Classifier: the task of naming the class of a sample."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -19,7 +18,7 @@ from torchmetrics.classification import (
 )
 
 from litnets.errors import InputError
-from litnets.tasks.base import Batch, Inputs, Task
+from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_loss
 from litnets.tasks.metrics import ClassAUROC, FastAccuracy, FlagAUROC, reset_metrics
 from litnets.tasks.mixup import Mixing
@@ -76,7 +75,7 @@ class Classifier(Task):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: nn.Module | NetFactory,
         num_classes: int | None,
         class_names: list[str] | None = None,
         class_counts: list[int] | None = None,
@@ -92,11 +91,11 @@ class Classifier(Task):
         test_views: Views = "one",
         **task: Any,
     ) -> None:
-        super().__init__(net, **task)
         count = _check_classes(num_classes, type(self).__name__)
+        binary_logit = count == 2 and loss == _BINARY_LOGIT_LOSS and not multilabel
+        super().__init__(net(1 if binary_logit else count) if isinstance(net, NetFactory) else net, **task)
         self.class_names = class_names or [str(i) for i in range(count)]
-        self.multilabel = bool(multilabel)
-        self.binary_logit = _binary_logit(count, loss, self.multilabel)
+        self.multilabel, self.binary_logit = bool(multilabel), binary_logit
         shape = self.hparams.get("input_shape")  # of the named task
         self.mixing = Mixing(mixup, cutmix, shape) if mixup or cutmix else None
         check_views(test_views, shape)
@@ -230,21 +229,6 @@ _FLAG_METRICS: dict[str, Any] = {
 }
 
 
-def num_logits(num_classes: int | None, task: str, arguments: Mapping[str, Any]) -> int:
-    """How many numbers a network gives for so many classes.
-
-    Args:
-        num_classes: As the data state it, None where they have none.
-        task: Name of the task, for the error.
-        arguments: The other arguments of its `Classifier`.
-
-    Raises:
-        InputError: The data have no classes.
-    """
-    count = _check_classes(num_classes, task)
-    return 1 if _binary_logit(count, arguments.get("loss"), bool(arguments.get("multilabel"))) else count
-
-
 def _check_classes(num_classes: int | None, task: str) -> int:
     if num_classes is None:
         kind = next((kind for kind in ("CNN", "RNN") if task == f"{kind}Classifier"), "MLP")  # not each has all three
@@ -253,10 +237,6 @@ def _check_classes(num_classes: int | None, task: str) -> int:
             f"that goes on {kind}Forecaster"
         )
     return num_classes
-
-
-def _binary_logit(num_classes: int, loss: str | None, multilabel: bool) -> bool:
-    return num_classes == 2 and loss == _BINARY_LOGIT_LOSS and not multilabel
 
 
 def _class_weights(

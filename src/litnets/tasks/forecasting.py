@@ -1,6 +1,7 @@
 """Forecaster: the task of saying what comes next in a series. The named ones are below, each a few lines."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -9,14 +10,8 @@ from torch.nn.functional import huber_loss, l1_loss, mse_loss
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from litnets.errors import InputError
-from litnets.nets import MLP, RNN, CNN1d
-from litnets.nets.cnn1d import Norm
-from litnets.nets.cnn1d import Pooling as Pooling1d
-from litnets.nets.layers.activation import Activation
-from litnets.nets.layers.initialization import Init
 from litnets.nets.layers.windowing import Window, WindowNorm
-from litnets.nets.rnn import Cell, Pooling
-from litnets.tasks.base import Batch, Inputs, Task
+from litnets.tasks.base import Batch, Inputs, NetFactory, Shape, Task
 from litnets.tasks.metrics import reset_metrics
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
@@ -99,175 +94,59 @@ class Forecaster(Task):
         return {"prediction": self(inputs) * self.channel_std + self.channel_mean}
 
 
-class LinearForecaster(Forecaster):
-    """A linear map from the look-back to the horizon, the same for every channel: the baseline that others must beat.
-    With `window_norm` `last` it is the NLinear of Zeng et al. 2023, with `none` their Linear.
+class WindowForecaster(Forecaster):
+    """A forecaster that normalizes each window of the series, and may forecast the channels one by one.
 
     Args:
-        input_shape: Shape of one input, (look_back, channels); linked from the data.
+        net: The network.
         horizon: Steps to forecast; linked from the data.
-        window_norm: What each window is freed of: its `last` value, `standard` (mean and deviation), or `none`.
-        init: How the weights start; `zeros` is right here, and begins with the forecast that nothing changes.
+        window_norm: Normalization of each window, undone in the forecast: subtract its `last` value, `standard`
+            (subtract the mean and divide by the standard deviation), or `none`.
+        share_channels: Whether one network forecasts each channel from that channel alone; otherwise it forecasts all
+            channels from all.
         **task: Arguments of `Forecaster` and `Task`.
     """
 
-    def __init__(
-        self,
-        input_shape: Sequence[int | None],
-        horizon: int | None,
-        window_norm: WindowNorm = "last",
-        init: Init = "default",
-        **task: Any,
-    ) -> None:
-        look_back, _, steps = _sizes(input_shape, horizon, type(self).__name__)
-        net = MLP(look_back, steps, hidden_layer_sizes=(), init=init)
-        super().__init__(Window(net, window_norm), horizon=horizon, **task)
-
-
-class MLPForecaster(Forecaster):
-    """A multi-layer perceptron that forecasts.
-
-    Args:
-        input_shape: Shape of one input, (look_back, channels); linked from the data.
-        horizon: Steps to forecast; linked from the data.
-        hidden_layer_sizes: Width of each hidden layer; an empty list makes a linear model.
-        activation: Name of the activation, one for all hidden layers or a list of one a layer.
-        dropout: Probability that a hidden unit is dropped, one or a list.
-        batch_norm: Whether a hidden layer normalises over the batch before its activation, one or a list.
-        init: How the weights start.
-        window_norm: What each window is freed of: its `last` value, `standard` (mean and deviation), or `none`.
-        share_channels: Whether each channel is forecast from itself, all by one network; otherwise all from all.
-        **task: Arguments of `Forecaster` and `Task`.
-    """
+    net: Window
 
     def __init__(
         self,
-        input_shape: Sequence[int | None],
+        net: NetFactory,
         horizon: int | None,
-        hidden_layer_sizes: Sequence[int] = (128, 128),
-        activation: Activation | list[Activation] = "relu",
-        dropout: float | list[float] = 0.0,
-        batch_norm: bool | list[bool] = False,
-        init: Init = "default",
+        *,
         window_norm: WindowNorm = "last",
         share_channels: bool = True,
         **task: Any,
     ) -> None:
-        look_back, channels, steps = _sizes(input_shape, horizon, type(self).__name__)
+        look_back, channels, steps = _sizes(net.input_shape, horizon, type(self).__name__)
         features = 1 if share_channels else channels
-        net = MLP(look_back * features, steps * features, hidden_layer_sizes, activation, dropout, batch_norm, init)
-        super().__init__(Window(net, window_norm, share_channels), horizon=horizon, **task)
+        window = Window(net.build((look_back, features), steps * features), window_norm, share_channels)
+        super().__init__(window, horizon=horizon, **task)
 
 
-class CNNForecaster(Forecaster):
-    """A convolutional network along the time that forecasts.
+class PatchForecaster(WindowForecaster):
+    """A forecaster whose network reads several steps of the window at once.
 
     Args:
-        input_shape: Shape of one input, (look_back, channels); linked from the data.
-        horizon: Steps to forecast; linked from the data.
-        widths: Channels of each stage; the steps are halved between stages.
-        blocks_per_stage: Convolution blocks in each stage.
-        kernel_size: Odd number of steps that a convolution sees.
-        activation: Name of the activation.
-        norm: `layer`, `batch` or `none`.
-        dropout: Probability that a channel (between stages) or a feature (before the last layer) is dropped.
-        residual: Add each block's input to its output.
-        pooling: How the steps become one vector: `mean`, `max` or `last`.
-        init: How the weights start.
-        window_norm: What each window is freed of: its `last` value, `standard` (mean and deviation), or `none`.
-        share_channels: Whether each channel is forecast from itself, all by one network; otherwise all from all.
-        patch_length: Consecutive steps that are read as one; a divisor of look_back.
-        **task: Arguments of `Forecaster` and `Task`.
+        net: The network, which reads a sequence.
+        patch_length: Consecutive steps that the network reads as one, a divisor of the look-back; longer patches are
+            faster, and let a recurrent network remember more.
+        **task: Arguments of `WindowForecaster`, `Forecaster` and `Task`.
     """
 
-    def __init__(
-        self,
-        input_shape: Sequence[int | None],
-        horizon: int | None,
-        widths: Sequence[int] = (64, 128),
-        blocks_per_stage: int = 2,
-        kernel_size: int = 5,
-        activation: Activation = "relu",
-        norm: Norm = "layer",
-        dropout: float = 0.0,
-        residual: bool = False,
-        pooling: Pooling1d = "last",
-        init: Init = "default",
-        window_norm: WindowNorm = "last",
-        share_channels: bool = True,
-        patch_length: int = 1,
-        **task: Any,
-    ) -> None:
-        look_back, channels, steps = _sizes(input_shape, horizon, type(self).__name__)
-        _check_patches(look_back, patch_length)
-        features = 1 if share_channels else channels
-        net = CNN1d(
-            patch_length * features,
-            steps * features,
-            widths,
-            blocks_per_stage,
-            kernel_size,
-            activation,
-            norm,
-            dropout,
-            residual,
-            pooling,
-            init,
-        )
-        super().__init__(Window(net, window_norm, share_channels, patch_length), horizon=horizon, **task)
+    def __init__(self, net: NetFactory, *, patch_length: int = 1, **task: Any) -> None:
+        def build(shape: Shape, out_features: int) -> nn.Module:
+            look_back, features = shape
+            assert look_back is not None
+            assert features is not None
+            if patch_length < 1 or look_back % patch_length:
+                raise InputError(
+                    f"patch_length: expected a divisor of the look-back of {look_back} steps, got {patch_length}"
+                )
+            return net.build((look_back // patch_length, features * patch_length), out_features)
 
-
-class RNNForecaster(Forecaster):
-    """A recurrent network that reads the look-back and forecasts all of the horizon from its state.
-
-    Args:
-        input_shape: Shape of one input, (look_back, channels); linked from the data.
-        horizon: Steps to forecast; linked from the data.
-        hidden_size: Units of each layer and direction.
-        num_layers: Layers.
-        cell: `lstm`, `gru` or `rnn`.
-        bidirectional: Read the window from both ends.
-        dropout: Probability that a unit is dropped between layers and before the last layer.
-        pooling: How the steps become one vector: `last`, `mean`, `max` or `attention`.
-        init: How the weights start.
-        window_norm: What each window is freed of: its `last` value, `standard` (mean and deviation), or `none`.
-        share_channels: Whether each channel is forecast from itself, all by one network; otherwise all from all.
-        patch_length: Consecutive steps that are read as one; more make it faster, and its memory reach further. A
-            divisor of look_back.
-        **task: Arguments of `Forecaster` and `Task`.
-    """
-
-    def __init__(
-        self,
-        input_shape: Sequence[int | None],
-        horizon: int | None,
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        cell: Cell = "lstm",
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        pooling: Pooling = "last",
-        init: Init = "default",
-        window_norm: WindowNorm = "last",
-        share_channels: bool = True,
-        patch_length: int = 1,
-        **task: Any,
-    ) -> None:
-        look_back, channels, steps = _sizes(input_shape, horizon, type(self).__name__)
-        _check_patches(look_back, patch_length)
-        features = 1 if share_channels else channels
-        net = RNN(
-            patch_length * features,
-            steps * features,
-            hidden_size,
-            num_layers,
-            cell,
-            bidirectional,
-            dropout,
-            pooling,
-            init,
-        )
-        super().__init__(Window(net, window_norm, share_channels, patch_length), horizon=horizon, **task)
+        super().__init__(replace(net, build=build), **task)
+        self.net.patch_length = patch_length
 
 
 def _sizes(input_shape: Sequence[int | None], horizon: int | None, task: str) -> tuple[int, int, int]:
@@ -279,11 +158,6 @@ def _sizes(input_shape: Sequence[int | None], horizon: int | None, task: str) ->
     if horizon is None or len(input_shape) != 2 or input_shape[0] is None or input_shape[1] is None:
         raise _refusal(task, input_shape)
     return input_shape[0], input_shape[1], horizon
-
-
-def _check_patches(look_back: int, patch_length: int) -> None:
-    if patch_length < 1 or look_back % patch_length:
-        raise InputError(f"patch_length: expected a divisor of the look-back of {look_back} steps, got {patch_length}")
 
 
 def _refusal(task: str, input_shape: Sequence[int | None] = ()) -> InputError:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError
-from litnets.tasks.base import Batch, Inputs, Task
+from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_loss
 from litnets.tasks.metrics import reset_metrics
 
@@ -42,7 +42,7 @@ class Regressor(Task):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: nn.Module | NetFactory,
         num_targets: int | None,
         target_names: list[str] | None = None,
         target_mean: list[float] | None = None,
@@ -51,8 +51,8 @@ class Regressor(Task):
         loss_args: dict[str, Any] | None = None,
         **task: Any,
     ) -> None:
-        super().__init__(net, **task)
-        count = num_values(num_targets, type(self).__name__)
+        count = _check_targets(num_targets, type(self).__name__)
+        super().__init__(net(count) if isinstance(net, NetFactory) else net, **task)
         self.target_names = target_names or [str(i) for i in range(count)]
         mean, std = torch.tensor(target_mean or [0.0] * count), torch.tensor(target_std or [1.0] * count)
         # In the checkpoint: its network's outputs mean nothing without them.
@@ -156,12 +156,7 @@ class Score(Metric):
         return value if self.each else value.mean()
 
 
-def num_values(num_targets: int | None, task: str) -> int:
-    """How many numbers a network gives for so many targets.
-
-    Raises:
-        InputError: The data's targets are no numbers.
-    """
+def _check_targets(num_targets: int | None, task: str) -> int:
     if num_targets is None:
         raise InputError(
             f"{task} predicts numbers, and these data have none as targets: {task.replace('Regressor', 'Classifier')} "
