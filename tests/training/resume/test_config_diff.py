@@ -16,6 +16,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch.utils.data import DataLoader, Dataset
 
 from litnets.__main__ import main
+from litnets.training.resume.config_diff import diff_configs
 from tests.conftest import CONFIGS, ROOT
 from tests.helpers.interrupting import at
 
@@ -432,3 +433,14 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         main(["resume", "--help"])
     assert done.value.code == 0
     assert "--trainer.max_epochs" in capsys.readouterr().out
+
+
+def test_an_option_that_a_class_has_gained_since_is_no_difference() -> None:
+    old = {"model": {"class_path": "litnets.RNNForecaster", "init_args": {"hidden_size": 3}}}
+    arguments = {"hidden_size": 3, "conv_widths": [], "patch_length": 1, "lr": None}
+    new = {"model": {"class_path": "litnets.RNNForecaster", "init_args": arguments}}
+    assert diff_configs(old, new) == {}
+    arguments["patch_length"] = 4
+    assert diff_configs(old, new) == {"model.init_args.patch_length": (1, 4)}
+    new["model"]["class_path"] = "litnets.CNNForecaster"  # whose options may mean something else
+    assert "model.init_args.conv_widths" in diff_configs(old, new)

@@ -1,8 +1,11 @@
 """Resume a run: what has changed in its configuration, and whether anything is left to do."""
 
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Any
 
+import yaml
+from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.errors import InputError
@@ -20,14 +23,31 @@ class NothingToDo(Exception):  # noqa: N818  (nothing is wrong)
 
 
 def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
-    """Return the differences between two configurations: dotted key -> (old value, new value)."""
+    """Return the differences between two configurations: dotted key -> (old value, new value).
+
+    An option that a class has gained since the old configuration was saved counts as its default there.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if "class_path" in new and new["class_path"] == old.get("class_path"):
+            old_args, new_args = old.get("init_args") or {}, new.get("init_args") or {}
+            old = {**old, "init_args": {**_defaults_of_new_options(new["class_path"], old_args, new_args), **old_args}}
         found: dict[str, tuple[Any, Any]] = {}
         for name in dict.fromkeys([*old, *new]):
             if key or name not in _IGNORED_KEYS:
                 found |= diff_configs(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
         return found
     return {} if old == new else {key: (old, new)}
+
+
+def _defaults_of_new_options(class_path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    added = [name for name in new if name not in old]
+    if not added:
+        return {}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(resolve_name(class_path), fail_untyped=False)
+    # As YAML, like the configurations: a tuple is a list there.
+    defaults = yaml.safe_load(parser.dump(parser.get_defaults(), skip_unset=False, skip_validation=True))
+    return {name: defaults[name] for name in added if name in defaults}
 
 
 def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any]) -> None:
