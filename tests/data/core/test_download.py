@@ -118,14 +118,14 @@ def test_md5(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_is_fetched_once_and_nothing_else_is_left(server: Server, path: Path) -> None:
     for _ in range(2):
-        download([server.url("good")], path, MD5)
+        download([server.url("good")], path, MD5, len(CONTENT))
         assert path.read_bytes() == CONTENT
         assert names(path.parent) == ["data.gz"]
     assert server.requests == ["good"]
 
 
 def test_it_may_be_read_by_those_who_may_read_any_new_file(server: Server, path: Path) -> None:
-    download([server.url("good")], path, MD5)
+    download([server.url("good")], path, MD5, len(CONTENT))
     (path.parent / "new").touch()
     assert path.stat().st_mode == (path.parent / "new").stat().st_mode
 
@@ -133,7 +133,7 @@ def test_it_may_be_read_by_those_who_may_read_any_new_file(server: Server, path:
 def test_a_file_that_is_there_is_left_alone(server: Server, path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"mine")
-    download([server.url("good")], path, MD5)
+    download([server.url("good")], path, MD5, len(CONTENT))
     assert (path.read_bytes(), server.requests, names(path.parent)) == (b"mine", [], ["data.gz"])
 
 
@@ -165,7 +165,7 @@ def test_a_failure_is_said_and_leaves_nothing(
     monkeypatch.setattr(module, "_TIMEOUT", 0.3)
     url = address(server, how)
     with pytest.raises(InputError, match=said) as caught:
-        download([url], path, MD5)
+        download([url], path, MD5, len(CONTENT))
     assert_nothing_but_a_lock(path)
     message = str(caught.value)
     assert str(path) in message
@@ -176,7 +176,7 @@ def test_a_failure_is_said_and_leaves_nothing(
 @pytest.mark.parametrize("how", FAILURES)
 def test_the_next_address_is_tried(server: Server, path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TIMEOUT", 0.3)
-    download([address(server, how), server.url("good"), server.url("missing")], path, MD5)
+    download([address(server, how), server.url("good"), server.url("missing")], path, MD5, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["data.gz"]
     assert server.requests[-1] == "good"  # and no further
@@ -184,14 +184,14 @@ def test_the_next_address_is_tried(server: Server, path: Path, how: str, monkeyp
 
 def test_all_that_failed_is_said(server: Server, path: Path) -> None:
     with pytest.raises(InputError, match=r"missing/data.gz: Not Found; .*wrong/data.gz gave a file with the MD5"):
-        download([server.url("missing"), server.url("wrong")], path, MD5)
+        download([server.url("missing"), server.url("wrong")], path, MD5, len(CONTENT))
     assert server.requests == ["missing", "wrong"]
 
 
 def test_after_a_failure_it_can_be_tried_again(server: Server, path: Path) -> None:
     with pytest.raises(InputError):
-        download([server.url("missing")], path, MD5)
-    download([server.url("good")], path, MD5)
+        download([server.url("missing")], path, MD5, len(CONTENT))
+    download([server.url("good")], path, MD5, len(CONTENT))
     assert names(path.parent) == ["data.gz"]
 
 
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_written_is_named(server: Server, path: Path, wh
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_bytes(b"")
     with pytest.raises(InputError, match="cannot be written") as caught:
-        download([server.url("good")], path, MD5)
+        download([server.url("good")], path, MD5, len(CONTENT))
     assert str(path.parent) in str(caught.value)
     assert server.requests == []
 
@@ -213,23 +213,23 @@ def test_a_full_disk_is_said(server: Server, path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
-        download([server.url("good")], path, MD5)
+        download([server.url("good")], path, MD5, len(CONTENT))
     assert_nothing_but_a_lock(path)
 
 
 def test_an_interrupt_is_passed_on_and_leaves_nothing(
     server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: Path) -> str:
-        assert path.read_bytes() == CONTENT  # it has come this far
+    def interrupted(part: Path, target: Path) -> None:
+        assert part.read_bytes() == CONTENT  # it has come this far
         raise KeyboardInterrupt
 
     with monkeypatch.context() as during:
-        during.setattr(module, "md5_of", interrupted)
+        during.setattr(Path, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            download([server.url("good")], path, MD5)
+            download([server.url("good")], path, MD5, len(CONTENT))
     assert_nothing_but_a_lock(path)
-    download([server.url("good")], path, MD5)  # the lock is free again
+    download([server.url("good")], path, MD5, len(CONTENT))  # the lock is free again
     assert names(path.parent) == ["data.gz"]
 
 
@@ -242,7 +242,7 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 print("ready", flush=True)
 input()
-module.download([sys.argv[2]], pathlib.Path(sys.argv[3]), sys.argv[4])
+module.download([sys.argv[2]], pathlib.Path(sys.argv[3]), sys.argv[4], 2_560_000)
 """
 
 
@@ -275,12 +275,12 @@ def test_of_two_processes_at_once_one_downloads(server: Server, path: Path) -> N
 def test_what_a_killed_process_leaves_is_no_hindrance(server: Server, path: Path) -> None:
     with start(server.url("stalled"), path) as process:
         go(process)
-        while not list(path.parent.glob(".data.gz.part")):
+        while not list(path.parent.glob(".data.gz.*.part")):
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
     assert not path.exists()
     (path.parent / ".data.gz.part").write_bytes(CONTENT + b"longer than what comes")
-    download([server.url("good")], path, MD5)
+    download([server.url("good")], path, MD5, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["data.gz"]

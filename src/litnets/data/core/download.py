@@ -1,35 +1,49 @@
-"""Files that are fetched once, whole, and only if their checksum is right."""
+"""Files that are downloaded once, completely, and only if size and checksum are right."""
 
 import hashlib
 import http.client
+import threading
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from filelock import FileLock
 
 from litnets.errors import InputError
-from litnets.files import open_regular
+from litnets.files import open_regular, replacing
 
-_TIMEOUT = 30.0  # seconds without an answer, so that a machine without a network is told so and does not hang
+_TIMEOUT = 30.0  # seconds without an answer, after which a server or the network is taken to be down
+_SLOWEST = 20_000  # bytes in a second on average, below which a download is given up
 
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, as hexadecimal digits. It guards against broken files, not against forged ones."""
     with open_regular(path) as file:
-        return hashlib.file_digest(cast(Any, file), lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(cast(Any, file), _new_md5).hexdigest()
 
 
-def download(urls: Sequence[str], path: Path, md5: str) -> None:
-    """Fetch `path` from the first of `urls` that gives a file with this MD5. A file that is there is left alone.
+def _new_md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
 
-    The file appears under its name when it is whole; of several processes that ask at once, one downloads and the
-    others wait.
+
+def download(urls: Sequence[str], path: Path, md5: str, size: int) -> None:
+    """Download `path` from the first of `urls` that has a file with this MD5. An existing file is left alone.
+
+    The file appears under its name when it is complete. Of several processes that call this at once, one downloads and
+    the others wait.
+
+    Args:
+        urls: Where the file is.
+        path: Where it goes.
+        md5: Its MD5.
+        size: Its size in bytes, or an upper bound: nothing larger is downloaded.
 
     Raises:
-        InputError: No address gave the file, or the folder cannot be written.
+        InputError: No address had the file, or the folder cannot be written.
     """
     if path.exists():
         return
@@ -37,7 +51,9 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock")
         with FileLock(lock):
-            problems = [_try(url, path, md5) for url in urls if not path.exists()]
+            for stale in path.parent.glob(f".{escape(path.name)}.*part"):  # of a process that was killed
+                stale.unlink()
+            problems = [_try(url, path, md5, size) for url in urls if not path.exists()]
             if path.exists():
                 # Whoever still waits for the lock finds the file, and needs it no more; Windows removes it by itself.
                 with suppress(PermissionError):
@@ -51,19 +67,74 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
         )
 
 
-def _try(url: str, path: Path, md5: str) -> str | None:
-    """Download from one address, with the lock held; what went wrong, if something did."""
-    part = path.with_name(f".{path.name}.part")  # one name, so that what a killed process left is written over
+def _try(url: str, path: Path, md5: str, size: int) -> str | None:
+    """Download from one address, with the lock held; return the problem, if there is one."""
     try:
         print(f"downloading {url}", flush=True)
-        with part.open("wb") as file, urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-            while block := answer.read(1 << 20):
-                file.write(block)
-        if (found := md5_of(part)) != md5:
-            return f"{url} gave a file with the MD5 {found}, not {md5}"
-        part.replace(path)
+        with replacing(path) as file:
+            received = _receive(url, file, size)
+            if received != md5:
+                raise _WrongFileError(f"{url} gave a file with the MD5 {received}, not {md5}")
         return None
+    except _WrongFileError as error:
+        return str(error)
     except (OSError, http.client.HTTPException) as error:
         return f"{url}: {getattr(error, 'reason', error)}"
-    finally:
-        part.unlink(missing_ok=True)
+
+
+class _WrongFileError(Exception):
+    """An answer that is not the file; the message names the address."""
+
+
+def _receive(url: str, file: BinaryIO, size: int) -> str:
+    """Copy an answer into a file and return its MD5.
+
+    Raises:
+        TimeoutError: The server sends so slowly that it might never end.
+    """
+    outcome: list[str | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_copy(url, file, size))
+        except urllib.error.HTTPError as error:
+            with error:  # it holds the connection
+                outcome.append(OSError(error.reason))
+        except Exception as error:
+            outcome.append(error.with_traceback(None))  # whose frames hold this list
+
+    # A timeout of the socket starts anew with each byte, so the whole is timed from another thread.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    seconds = _time_limit(size)
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"timed out: not complete after {seconds:.0f} s")
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _time_limit(size: int) -> float:
+    return 2 * _TIMEOUT + size / _SLOWEST
+
+
+def _copy(url: str, file: IO[bytes], size: int) -> str:
+    digest, received = _new_md5(), 0
+    with urllib.request.build_opener(_WebRedirects).open(url, timeout=_TIMEOUT) as answer:
+        while block := answer.read(1 << 16):
+            received += len(block)
+            if received > size:
+                raise _WrongFileError(f"{url} gave more than the {size:,} bytes of the file")
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+class _WebRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to web addresses; urllib would also follow those to FTP."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not newurl.lower().startswith(("http://", "https://")):
+            raise urllib.error.HTTPError(req.full_url, code, f"redirects to {newurl}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

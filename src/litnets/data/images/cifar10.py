@@ -1,10 +1,11 @@
 """CIFAR-10, in torchvision's layout and with its checksums."""
 
+import hashlib
 import io
 import pickle
 import tarfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from litnets.data.core.download import download, md5_of
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
+from litnets.files import open_regular, replacing
+
+ARCHIVE_SIZE = 170_498_071  # bytes
+LARGEST_FILE = 31_035_999  # bytes, of the files in it
 
 
 class CIFAR10(ImageDataModule):
@@ -71,8 +76,13 @@ class CIFAR10(ImageDataModule):
         if all((self.folder / name).exists() for name in names):
             return
         archive = self.folder.parent / self.source.filename
-        download([self.source.url], archive, self.source.tgz_md5)
+        download([self.source.url], archive, self.source.tgz_md5, ARCHIVE_SIZE)
         try:
+            if (found := md5_of(archive)) != self.source.tgz_md5:
+                raise InputError(
+                    f"{archive} is broken: its MD5 is {found}, expected {self.source.tgz_md5}; delete it and it will "
+                    "be downloaded again"
+                )
             self.folder.mkdir(exist_ok=True)
             with FileLock(self.folder / ".extract.lock"):
                 _extract(archive, [self.folder / name for name in names])
@@ -105,24 +115,54 @@ def _extract(archive: Path, files: list[Path]) -> None:
             content = tar.extractfile(f"{path.parent.name}/{path.name}")
             if content is None:
                 raise tarfile.TarError(f"{path.name} is no file")
-            part = path.with_name(f".{path.name}.part")
-            part.write_bytes(content.read())
-            part.replace(path)
+            with content, replacing(path) as file:
+                file.write(_read_bounded(content, path))
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads Python's own containers and NumPy's arrays, and calls nothing else: a pickle may name any function."""
+def _read_bounded(file: IO[bytes], path: Path) -> bytes:
+    content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{path} has more than the {LARGEST_FILE:,} bytes that it may have; delete it")
+    return content
 
-    _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # the name that NumPy 1 wrote
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._KNOWN:
+class _Recorded:
+    """Stands for every function and class that a pickle may name: keeps what it is called with and calls nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """Reads Python's own containers, and what a pickle says of NumPy's arrays, without NumPy.
+
+    A pickle may name any function and call it with any arguments. Those that an array needs could be asked for more
+    memory than there is. The C version allocates a table of any size that the pickle names; this one does not.
+    """
+
+    _NAMES = (("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))  # of NumPy 1
+
+    def find_class(self, module: str, name: str) -> type[_Recorded]:
+        if (module, name) not in self._NAMES:
             raise pickle.UnpicklingError(f"it wants {module}.{name}, which is no part of an array")
-        return self._KNOWN[module, name]
+        return _Recorded
+
+
+def _array(recorded: Any) -> NDArray[np.uint8]:
+    """The two-dimensional uint8 array that a pickle describes.
+
+    Raises:
+        pickle.UnpicklingError: It describes something else.
+    """
+    match recorded:
+        case _Recorded(state=(_, (int(rows), int(columns)), _Recorded(args=(b"u1", *_)), False, bytes(values))):
+            if len(values) == rows * columns:
+                return np.frombuffer(values, np.uint8).reshape(rows, columns)
+    raise pickle.UnpicklingError("data is no array of bytes with two dimensions")
 
 
 def _read_batch(path: Path, md5: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -134,15 +174,17 @@ def _read_batch(path: Path, md5: str) -> tuple[NDArray[np.uint8], NDArray[np.uin
     """
     mend = f"delete the folder {path.parent} and it will be made anew, or put a good copy there"
     try:
-        if (found := md5_of(path)) != md5:
+        with open_regular(path) as file:
+            pickled = _read_bounded(file, path)
+        if (found := hashlib.md5(pickled, usedforsecurity=False).hexdigest()) != md5:
             raise InputError(f"{path} is broken: its MD5 is {found}, expected {md5}; {mend}")
-        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        images, labels = content[b"data"], np.array(content[b"labels"], np.uint8)
+        content = _ArrayUnpickler(io.BytesIO(pickled), encoding="bytes").load()
+        images, labels = _array(content[b"data"]), np.array(content[b"labels"], np.uint8)
     except InputError:
         raise
     # What a broken pickle raises has no end: pickle's own error, EOFError, KeyError, TypeError ...
     except Exception as error:
         raise InputError(f"{path} cannot be read ({error}); {mend}") from error
-    if images.dtype != np.uint8 or images.shape != (len(labels), 3072):
-        raise InputError(f"{path} is broken: {images.dtype} {images.shape} and {len(labels)} labels; {mend}")
+    if images.shape != (len(labels), 3072):
+        raise InputError(f"{path} is broken: {images.shape} and {len(labels)} labels; {mend}")
     return images, labels

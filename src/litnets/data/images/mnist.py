@@ -39,6 +39,12 @@ class MNIST(ImageDataModule):
     num_classes = 10
     class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
+    sizes: ClassVar[dict[str, int]] = {  # in bytes
+        "train-images-idx3-ubyte.gz": 9_912_422,
+        "train-labels-idx1-ubyte.gz": 28_881,
+        "t10k-images-idx3-ubyte.gz": 1_648_877,
+        "t10k-labels-idx1-ubyte.gz": 4_542,
+    }
 
     def __init__(
         self,
@@ -56,7 +62,7 @@ class MNIST(ImageDataModule):
     def download(self) -> None:
         for name, md5 in self.source.resources:
             if not (self.raw / name).exists() and not (self.raw / name).with_suffix("").exists():
-                download([mirror + name for mirror in self.source.mirrors], self.raw / name, md5)
+                download([mirror + name for mirror in self.source.mirrors], self.raw / name, md5, self.sizes[name])
 
     def load(self) -> dict[str, ArrayDataset]:
         checksums = dict(self.source.resources)
@@ -95,6 +101,12 @@ class FashionMNIST(MNIST):
 
     class_names: ClassVar[list[str]] = list(datasets.FashionMNIST.classes)
     source = datasets.FashionMNIST
+    sizes: ClassVar[dict[str, int]] = {
+        "train-images-idx3-ubyte.gz": 26_421_880,
+        "train-labels-idx1-ubyte.gz": 29_515,
+        "t10k-images-idx3-ubyte.gz": 4_422_102,
+        "t10k-labels-idx1-ubyte.gz": 5_148,
+    }
 
 
 def _read_idx(compressed: Path, md5: str) -> Tensor:

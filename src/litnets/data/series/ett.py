@@ -38,6 +38,7 @@ class ETTh1(SeriesDataModule):
 
     url: ClassVar[str] = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/"
     md5: ClassVar[str] = "8381763947c85f4be6ac456c508460d6"
+    size: ClassVar[int] = 2_589_657  # in bytes
     ends: ClassVar[tuple[int, int, int]] = (12 * 30 * 24, 16 * 30 * 24, 20 * 30 * 24)
 
     def __init__(
@@ -54,7 +55,7 @@ class ETTh1(SeriesDataModule):
         self.path = Path(data_dir) / "ETT-small" / f"{type(self).__name__}.csv"
 
     def download(self) -> None:
-        download([self.url + self.path.name], self.path, self.md5)
+        download([self.url + self.path.name], self.path, self.md5, self.size)
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
         if self.path.exists() and (found := md5_of(self.path)) != self.md5:
@@ -75,3 +76,4 @@ class ETTh2(ETTh1):
     raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh2.csv."""
 
     md5 = "51a229a3fc13579dd939364fefe9c7ab"
+    size = 2_417_960
