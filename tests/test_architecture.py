@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 SOURCE = ROOT / "src" / "litnets"
 
-FOUNDATION = {"errors", "seeding", "files", "former_names", "plain", "resolving", "checkpoint_file"}
+FOUNDATION = {"errors", "escaping", "seeding", "files", "former_names", "plain", "resolving", "checkpoint_file"}
 # What a package, or a module at the top, may import from litnets beside itself and the foundation.
 MAY_IMPORT = {
     "nets": set[str](),

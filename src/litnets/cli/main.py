@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
 from litnets.training.resume.config_diff import NothingToDo
 from litnets.training.signals import PeerProcessError, Signals, Stop, exit_code
@@ -26,6 +27,7 @@ _QUIET_WARNINGS = (
     "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
     "Be aware that when using `ckpt_path`, callbacks",  # those of training, which have nothing to do in a test
     "You're resuming from a checkpoint that ended before the epoch ended",  # our loaders begin where it ended
+    "Image size .* exceeds limit",  # a large JPEG, which is decoded at a fraction of its size
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
 )
 
@@ -33,6 +35,8 @@ _QUIET_WARNINGS = (
 # What is wrong with the disk, or with the rights on it, and not with the code; metrics.csv may notice it before a
 # checkpoint does.
 _NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+_MAX_MESSAGE = 4000  # characters; a message may quote a cell of any length
 
 
 def silence_lightning() -> None:
@@ -60,6 +64,7 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
     args = [arg for arg in args if arg != "--debug"]
     with Signals() as signals:
         try:
+            _check_encoding(args)
             command(args, signals)
         except NothingToDo as done:
             print(done)
@@ -67,24 +72,40 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
             if debug:
                 traceback.print_exc()
             else:
-                print(f"litnets: {error}", file=sys.stderr)
+                _report(error)
             return 2
         except OSError as error:
             if debug or error.errno not in _NO_WRITING:
                 raise
-            print(f"litnets: {error}", file=sys.stderr)
+            _report(error)
             return 2
         except (Stop, SIGTERMException):
             return exit_code(signals.received or signal.SIGTERM)  # which says so
         except PeerProcessError as error:  # which has said all of it
             if getattr(rank_zero_only, "rank", 0) != 0:
                 return 0  # Lightning kills the first process when another one seems to have failed
-            print(f"litnets: {error}", file=sys.stderr)
+            _report(error)
             return 1
         except Exception as error:
             if signals.received is None:
                 raise
             # A worker that was ended by the same Ctrl-C, for instance.
-            print(f"litnets: {type(error).__name__}: {error}", file=sys.stderr)
+            _report(f"{type(error).__name__}: {error}")
             return exit_code(signals.received)
     return 0
+
+
+def _report(error: object) -> None:
+    """Print an error, which may quote names and values from data."""
+    text = str(error)
+    text = text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]} ..."
+    print(f"litnets: {printable(text, lines=True)}", file=sys.stderr)
+
+
+def _check_encoding(args: list[str]) -> None:
+    """Raises InputError for an argument that is not UTF-8, which config.yaml could not hold."""
+    for arg in args:
+        try:
+            arg.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{arg}: not UTF-8; rename the file or folder") from error

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from litnets.escaping import printable
 from litnets.runs.folder import Run
 from litnets.runs.results import print_end, print_results, summarize
 from litnets.tracking.wandb_logger import WandbOptions, log_final_results, sync_commands
@@ -17,7 +18,7 @@ def print_resume(plan: ResumePlan) -> None:
     epoch, batch = plan.position
     print(f"going on from epoch {epoch + 1}, batch {batch + 1}")
     for key, (old, new) in plan.changes.items():
-        print(f"  {key}: {old} -> {new}")
+        print(printable(f"  {key}: {old} -> {new}"))
 
 
 def print_model(model: LightningModule, datamodule: LightningDataModule | None, folder: Path | None) -> None:

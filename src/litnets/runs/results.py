@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from litnets.escaping import printable
+
 
 def summarize(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Split logged metrics into overall and per-class metrics, without the name of the split.
@@ -42,9 +44,9 @@ def print_results(title: str, metrics: Mapping[str, float]) -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in overall.items():
-        table.add_row(name, f"{value:.4f}")
-    console = Console(markup=False)  # a class may be called [unk]
-    console.print(title, style="bold", soft_wrap=True, highlight=False)
+        table.add_row(printable(name), f"{value:.4f}")
+    console = Console(markup=False, emoji=False)  # a class may be called [unk] or :cat:
+    console.print(printable(title), style="bold", soft_wrap=True, highlight=False)
     console.print(table)
     if 0 < len(per_class) <= 20:
         names: list[str] = list(next(iter(per_class.values())))
@@ -52,7 +54,7 @@ def print_results(title: str, metrics: Mapping[str, float]) -> None:
         for column in class_table.columns[1:]:
             column.justify = "right"
         for label, values in per_class.items():
-            class_table.add_row(label, *(f"{values[name]:.4f}" for name in names))
+            class_table.add_row(printable(label), *(f"{values[name]:.4f}" for name in names))
         console.print(class_table)
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 
+from litnets.escaping import printable
+
 POINTS = 200  # of a curve: more cannot be seen
 CLASSES = 20  # with a curve of their own: the most frequent ones
 WORST = 32  # rows of the table of mistakes
@@ -224,8 +226,8 @@ def _to_tensorboard(
         axes.imshow((matrix / matrix.sum(1, keepdim=True).clamp_min(1)).numpy(), cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="prediction", ylabel="target", title="test: confusion matrix")
         if len(names) <= 50:
-            axes.set_xticks(range(len(names)), names, rotation=90)
-            axes.set_yticks(range(len(names)), names)
+            axes.set_xticks(range(len(names)), list(map(_label, names)), rotation=90)
+            axes.set_yticks(range(len(names)), list(map(_label, names)))
         for i, j in matrix.nonzero().tolist() if len(names) <= CLASSES else []:
             colour = "white" if matrix[i, j] > matrix[i].sum() / 2 else "black"
             axes.text(j, i, str(int(matrix[i, j])), ha="center", va="center", color=colour, fontsize=8)
@@ -237,8 +239,13 @@ def _to_tensorboard(
         figure = Figure(figsize=(6, 5), layout="constrained")
         axes = figure.subplots()
         for curve in found:
-            axes.plot(curve.x.numpy(), curve.y.numpy(), label=curve.name, linewidth=1)
+            axes.plot(curve.x.numpy(), curve.y.numpy(), label=_label(curve.name), linewidth=1)
         axes.set(xlabel=x, ylabel=y, title=f"test: {name.upper()}", xlim=(0, 1.01), ylim=(0, 1.01))
         if found:
             axes.legend(fontsize=8)
         add(name, figure)
+
+
+def _label(name: str) -> str:
+    """Keep matplotlib from reading dollar signs in a class name as mathematics."""
+    return printable(name).replace("$", r"\$")

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from litnets.errors import InputError
+from litnets.escaping import csv_cell
 from litnets.runs.folder import Run
 
 
@@ -72,7 +73,7 @@ def table(
     header, cells = ["index"], [rows]
     if sample_names is not None:
         header.append("file")
-        cells.append([sample_names[i] for i in rows])
+        cells.append([csv_cell(sample_names[i]) for i in rows])
     for name in parts[0][1] if parts else ():
         values = torch.cat([columns[name] for _, columns in parts])[order]
         if values.ndim == 3:
@@ -88,8 +89,8 @@ def table(
         else:
             named = name == "prediction" and class_names is not None
             header.append(name)
-            cells.append([class_names[v] if named and class_names else _number(v) for v in values.tolist()])
-    writer.writerow(header)
+            cells.append([csv_cell(class_names[v]) if named and class_names else _number(v) for v in values.tolist()])
+    writer.writerow(map(csv_cell, header))
     writer.writerows(zip(*cells, strict=True))
     return text.getvalue()
 

@@ -149,8 +149,14 @@ class Evil:
         (b"\x80\x02}.", "cannot be read"),
         (b"", "cannot be read"),
         (b"\x80\x02}q", "cannot be read"),
-        (python2_pickle({b"labels": [1, 2], b"data": np.zeros((3, 3072), np.uint8)}), r"is broken: \(3, 3072\) and 2 labels"),
-        (python2_pickle({b"labels": [1], b"data": np.zeros((1, 3072), np.int64)}), "data is no array of bytes with two dimensions"),
+        (
+            python2_pickle({b"labels": [1, 2], b"data": np.zeros((3, 3072), np.uint8)}),
+            r"is broken: \(3, 3072\) and 2 labels",
+        ),
+        (
+            python2_pickle({b"labels": [1], b"data": np.zeros((1, 3072), np.int64)}),
+            "data is no array of bytes with two dimensions",
+        ),
     ],
 )
 def test_a_file_that_is_no_batch_is_named_and_nothing_of_it_is_called(

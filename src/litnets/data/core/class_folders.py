@@ -13,6 +13,7 @@ from torch import Tensor
 
 from litnets.data.core.splits import check_trained_on, split_indices
 from litnets.errors import InputError
+from litnets.escaping import printable
 
 T = TypeVar("T")
 
@@ -158,7 +159,7 @@ def read_all(
     broken = torch.zeros(len(files), dtype=torch.bool)
     if problems:
         broken[list(problems)] = True
-        named = "".join(f"\n  {files[i]}: {problems[i]}" for i in sorted(problems)[:5])
+        named = "".join(f"\n  {printable(f'{files[i]}: {problems[i]}')}" for i in sorted(problems)[:5])
         more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
         said = f"{len(problems)} of {len(files)} {kind}s cannot be read"
         if not skip_broken:
@@ -230,7 +231,7 @@ def regular_files(files: Sequence[Path]) -> list[Path]:
     """
     special = [path for path in files if _is_special(path)]
     if special:
-        named = ", ".join(map(str, special[:3])) + (", ..." if len(special) > 3 else "")
+        named = ", ".join(printable(str(path)) for path in special[:3]) + (", ..." if len(special) > 3 else "")
         print(f"{len(special)} of {len(files)} files left out, no regular files: {named}", flush=True)
     return [path for path in files if path not in set(special)] if special else list(files)
 

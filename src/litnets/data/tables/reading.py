@@ -14,6 +14,7 @@ from torch import Tensor
 from litnets.data.core.batching import smallest_type
 from litnets.data.tables.table import Table
 from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.escaping import printable
 from litnets.files import open_regular
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # What stands for a missing value in a file, beside an empty cell (`?` is that of the UCI repository).
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None")  # and NaN, in any case
+# What any Parquet file may unpack to, and a larger one for each of its bytes.
+MIN_CELLS, MAX_CELLS_PER_BYTE = 2**26, 16
 # Whole numbers with more different values than this are a quantity, not classes.
 MAX_WHOLE_CLASSES = 20
 
@@ -100,8 +103,11 @@ class TableFile:
             text = self._cells(frame[name])[0]
             new = sorted(set(text.drop_nulls()) - set(known))
             if new:
-                shown = ", ".join(f"'{value}'" for value in new[:5]) + (" ..." if len(new) > 5 else "")
-                print(f"{self.path}: column '{name}': read as missing, not seen in training: {shown}", flush=True)
+                shown = ", ".join(f"'{printable(value[:100])}'" for value in new[:5]) + (" ..." if len(new) > 5 else "")
+                print(
+                    f"{self.path}: column '{printable(name)}': read as missing, not seen in training: {shown}",
+                    flush=True,
+                )
             values.append(_codes(text, known))
         return torch.from_numpy(np.stack(values, 1).astype(np.float32))
 
@@ -118,7 +124,8 @@ class TableFile:
         """A column as texts and as float64, with nulls where a value is missing or, of the numbers, is none."""
         import polars as pl
 
-        if series.dtype.is_nested() or series.dtype.is_temporal() or series.dtype in (pl.Binary, pl.Object):
+        plain = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
+        if not series.dtype.is_numeric() and series.dtype not in plain:
             raise InputError(
                 f"{self.path}: column '{series.name}' holds {series.dtype}, neither numbers nor texts; make it a "
                 f"number or leave it out (--data.ignore)"
@@ -229,7 +236,7 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
         with open_regular(path) as file:
             content = file.read()
         if path.suffix.lower() == ".parquet":
-            frame = pl.read_parquet(content)
+            frame = _read_parquet(path, content)
         else:
             text = content.decode("utf-8").removeprefix("\ufeff")
             names = _header(path, text, separator)
@@ -255,10 +262,31 @@ def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     except OSError as error:
         near = did_you_mean(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise InputError(f"{path}: cannot be read: {error.strerror or error}{near}") from error
-    except (pl.exceptions.PolarsError, csv.Error, ValueError, TypeError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).strip().splitlines()[0]}") from error
     if not len(frame):
         raise InputError(f"{path}: the file has a header, but no row")
+    return frame
+
+
+def _read_parquet(path: Path, content: bytes) -> "polars.DataFrame":
+    """Read a Parquet file that does not unpack to far more than its size: a kilobyte may hold gigabytes.
+
+    Raises:
+        InputError: It would.
+    """
+    import polars as pl
+
+    columns = len(pl.read_parquet_schema(io.BytesIO(content)))
+    rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
+    limit = max(MIN_CELLS, MAX_CELLS_PER_BYTE * len(content))
+    if rows * columns > limit:
+        raise InputError(f"{path}: {rows:,} rows of {columns} columns in {len(content):,} bytes; expected fewer cells")
+    frame = pl.read_parquet(content)  # equal texts lie in memory once
+    texts = frame.select(pl.col(pl.String).str.len_bytes().sum().cast(pl.UInt64))
+    for name, size in texts.row(0, named=True).items() if texts.width else ():
+        if size > 16 * limit:
+            raise InputError(f"{path}: column '{name}' has {size:,} bytes of text in a file of {len(content):,} bytes")
     return frame
 
 

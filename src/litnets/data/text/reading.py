@@ -69,13 +69,28 @@ def _sample(row: dict[str, Any], where: str, text_column: str, label_column: str
             found = f"{did_you_mean(column, row)} (there are: {', '.join(row)})"
             raise InputError(f"{where}: no column '{column}'{found}; --data.{option} names another")
     text, label = row[text_column], "" if label_column is None else row[label_column]
+    for value in (text, label):  # \ud800 in JSON is no character, and no file could hold it
+        if isinstance(value, str) and not value.isascii() and not _is_encodable(value):
+            raise InputError(f"{where}: half of a surrogate pair, such as \\ud800, in a text; remove it")
     if not isinstance(text, str):
-        raise InputError(f"{where}: expected a text in '{text_column}', got {json.dumps(text)}")
+        raise InputError(f"{where}: expected a text in '{text_column}', got {_shown(text)}")
     if label_column is None:
         return Sample(text, "", where)
     if not isinstance(label, (str, int)) or str(label).strip() == "":
-        raise InputError(f"{where}: expected a class in '{label_column}', got {json.dumps(label)}")
+        raise InputError(f"{where}: expected a class in '{label_column}', got {_shown(label)}")
     return Sample(text, str(label).strip(), where)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:100]
 
 
 def _read_table(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -108,6 +123,8 @@ def _read_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: not valid JSON: {error.msg} (column {error.colno})") from error
+        except (ValueError, RecursionError) as error:  # a number of more digits, or deeper lists, than Python reads
+            raise InputError(f"{where}: not read as JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f'{where}: expected an object, such as {{"text": "...", "label": "..."}}')
         yield row, where

@@ -1,0 +1,129 @@
+import csv
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from litnets.__main__ import main
+from litnets.escaping import csv_cell, printable
+from litnets.runs.results import print_results
+from litnets.training.predictions import table
+from tests.helpers.tiny_images import write_image_folder
+from tests.helpers.tiny_text import rows, write_texts
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cat, Köln, 猫, 👩‍🔬, [red]", "cat, Köln, 猫, 👩‍🔬, [red]"),
+        ("\x1b[2Jcat", "\\x1b[2Jcat"),
+        ("\x9b31m", "\\x9b31m"),  # the same in one character
+        ("a\rb\x08c\x07", "a\\rb\\x08c\\x07"),
+        ("a\tb", "a\\tb"),
+        ("a\nb", "a\\nb"),
+        ("gnp\u202egpj.exe", "gnp\\u202egpj.exe"),
+        ("\u2066a\u2069", "\\u2066a\\u2069"),
+        ("a\u2028b", "a\\u2028b"),
+        ("caf\udce9", "caf\\udce9"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_lines_are_kept_where_they_are_the_messages_own() -> None:
+    assert printable("first\nsecond\x1b", lines=True) == "first\nsecond\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1+cmd", "'+1+cmd"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("＝1+1", "'＝1+1"),  # noqa: RUF001
+        ("-1", "-1"),
+        ("+1.5e-3", "+1.5e-3"),
+        ("-.5", "-.5"),
+        ("cat", "cat"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+def test_csv_cell(text: str, cell: str) -> None:
+    assert csv_cell(text) == cell
+
+
+def test_predictions_hold_no_formula() -> None:
+    parts = [([0, 1], {"prediction": torch.tensor([0, 1]), "probability": torch.tensor([[0.9, -0.1], [-1.0, 0.5]])})]
+    text = table(parts, ["=1+1", "-1"], sample_names=["@a.png", "b.png"])
+    header, *lines = csv.reader(io.StringIO(text))
+    assert header == ["index", "file", "prediction", "probability_=1+1", "probability_-1"]
+    assert lines == [["0", "'@a.png", "'=1+1", "0.9", "-0.1"], ["1", "b.png", "-1", "-1", "0.5"]]
+
+
+def test_a_forecast_names_no_channel_as_a_formula() -> None:
+    text = table([([0], {"prediction": torch.zeros(1, 2, 1)})], None, channel_names=["=1"])
+    assert text.splitlines()[0] == "index,'=1+1,'=1+2"
+
+
+def test_results_obey_no_class_name(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["\x1b[31mred", "[bold]", ":cat:", "\u202etac"]
+    print_results("test", {f"test/f1/{name}": 0.5 for name in names} | {"test/\x1b]0;x\x07": 1.0})
+    shown = capsys.readouterr().out
+    assert not any(character in shown for character in "\x1b\x07\u202e")
+    for name in names:
+        assert printable(name) in shown
+
+
+def test_an_error_does_not_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["fit", "--model", "MLPClassifier", "--data", "TableCSV", "--data.path", "a\x1b[2J", "--data.target", "y"])
+        == 2
+    )
+    message = capsys.readouterr().err
+    assert "\x1b" not in message
+    assert "a\\x1b[2J" in message
+
+
+def test_an_error_is_not_as_long_as_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.csv").write_text("x" * 100_000 + ",label\na,b\n")
+    assert main(["fit", "--model", "RNNClassifier", "--data", "TextFiles", "--data.path", "own.csv"]) == 2
+    assert len(capsys.readouterr().err) < 5000
+
+
+def test_an_argument_that_is_not_utf8(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model", "MLPClassifier", "--data", "ImageFolder", "--data.root", "own\udcff"]) == 2
+    assert capsys.readouterr().err == "litnets: own\\udcff: not UTF-8; rename the file or folder\n"
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_a_run_with_names_that_would_control_something(capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained to the end, tested, drawn and predicted: every place that shows a class or a file."""
+    pytest.importorskip("matplotlib")
+    names = ("=1+1", "$\\frac{$", "[red]\x1b[31m\u202e")
+    write_image_folder(Path("own"), names, size=8)
+    Path("own/=1+1/00.png").rename("own/=1+1/=cmd.png")
+    args = ["--model", "MLPClassifier", "--data", "ImageFolder", "--data.root", "own", "--data.size", "8"]
+    assert main(["fit", *args, "--trainer.max_epochs", "1", "--figures", "true"]) == 0
+    (config,) = map(str, Path("checkpoints").glob("*/*/config.yaml"))
+    assert main(["predict", "--config", config, "--data.predict_path", "own/=1+1"]) == 0
+    captured = capsys.readouterr()
+    assert not any(character in captured.out + captured.err for character in "\x1b\u202e")
+    (predictions,) = Path("checkpoints").glob("*/*/predictions.csv")
+    cells = [cell for line in csv.reader(predictions.read_text().splitlines()) for cell in line]
+    assert "'=cmd.png" in cells
+    assert not any(cell.startswith("=") for cell in cells)
+
+
+def test_a_class_with_a_control_character_in_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    content = [*rows(), ("only one", "\x1b[31mred")]
+    write_texts(Path("own.csv"), content)
+    assert main(["fit", "--model", "RNNClassifier", "--data", "TextFiles", "--data.path", "own.csv"]) == 2
+    message = capsys.readouterr().err
+    assert "the only text of the class '\\x1b[31mred'" in message
+    assert "\x1b" not in message
