@@ -13,7 +13,17 @@ from tests.conftest import ROOT
 
 SOURCE = ROOT / "src" / "litnets"
 
-FOUNDATION = {"errors", "escaping", "seeding", "files", "former_names", "plain", "resolving", "checkpoint_file"}
+FOUNDATION = {
+    "checkpoint_file",
+    "errors",
+    "escaping",
+    "files",
+    "former_names",
+    "internals",
+    "plain",
+    "resolving",
+    "seeding",
+}
 # What a package, or a module at the top, may import from litnets beside itself and the foundation.
 MAY_IMPORT = {
     "nets": set[str](),

@@ -66,7 +66,7 @@ def test_a_changed_configuration_reaches_what_restores_the_state() -> None:
     )
     assert isinstance(restore, RestoreTrainingState)
     assert restore.optimization_changed
-    assert restore.cut_anew
+    assert restore.steps_per_epoch_changed
     assert restore.stays_stopped
 
 

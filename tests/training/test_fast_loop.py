@@ -1,5 +1,6 @@
 import os
 
+import lightning
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -9,7 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from litnets.cli.app import LitnetsCLI
-from litnets.training.fast_loop import FastEpochLoop, disable_nvml_check
+from litnets.internals import TrainingEpochLoop
+from litnets.training import assemble
+from litnets.training.assemble import install_epoch_loop
+from litnets.training.fast_loop import TESTED_LIGHTNING, FastEpochLoop, disable_nvml_check
+from litnets.training.resume.seeded_data import SeededEpochLoop
 from litnets.training.signals import Signals
 
 pytestmark = pytest.mark.filterwarnings(
@@ -187,7 +192,7 @@ def fit(lean, model, datamodule=Moving, more=(), start=None, **options):
         **{"max_epochs": 2, "num_sanity_val_steps": 0, **quiet, **options},
     )
     if lean:
-        trainer.fit_loop.epoch_loop = FastEpochLoop(trainer)
+        install_epoch_loop(trainer, fast=True, seeds_data=False)
     trainer.fit(model, datamodule(), ckpt_path=start, weights_only=True)
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
     weights = [p.tolist() for p in model.parameters()]
@@ -319,16 +324,39 @@ def test_a_mistake_in_a_step_is_said_as_lightning_says_it():
         fit(True, Wrong)
 
 
-def test_a_training_of_the_command_is_lean_unless_it_is_profiled(tmp_path):
-    def command(*options):
-        with Signals() as signals:
-            args = [*FIT, "--trainer.enable_progress_bar", "false", "--runs_dir", str(tmp_path), *options]
-            return LitnetsCLI(args, signals).trainer
+def command(*options):
+    with Signals() as signals:
+        args = [*FIT, "--trainer.enable_progress_bar", "false", *options]
+        return LitnetsCLI(args, signals).trainer
 
+
+def test_the_command_uses_the_fast_loop_unless_it_is_profiled():
     assert command().fit_loop.epoch_loop._step is not None
-    asked = command("--trainer.profiler", "simple")
-    assert asked.fit_loop.epoch_loop._step is None
-    assert "run_training_batch" in asked.profiler.summary()
+    profiled = command("--trainer.profiler", "simple")
+    assert profiled.fit_loop.epoch_loop._step is None
+    assert "run_training_batch" in profiled.profiler.summary()
+
+
+def test_fast_loop_false_uses_lightnings_loop():
+    trainers = [command("--fast_loop", value) for value in ("true", "false")]
+    assert [type(trainer.fit_loop.epoch_loop) for trainer in trainers] == [FastEpochLoop, TrainingEpochLoop]
+    weights = [trainer.lightning_module.state_dict() for trainer in trainers]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.parametrize("seeds_data", [False, True])
+def test_an_untested_version_of_lightning_gets_its_own_loop(seeds_data, monkeypatch, capsys):
+    monkeypatch.setattr(assemble, "TESTED_LIGHTNING", ("1.0", "1.1"))
+    trainer = Trainer(accelerator="cpu", max_steps=5, logger=False)
+    install_epoch_loop(trainer, fast=True, seeds_data=seeds_data)
+    assert type(trainer.fit_loop.epoch_loop) is (SeededEpochLoop if seeds_data else TrainingEpochLoop)
+    assert trainer.max_steps == 5
+    said = capsys.readouterr().out
+    assert said == f"fast_loop: not tested with lightning {lightning.__version__} (but with 1.0, 1.1); not used\n"
+
+
+def test_the_installed_version_of_lightning_is_tested():
+    assert lightning.__version__ in TESTED_LIGHTNING, "when the tests of this file pass, add the version to the tuple"
 
 
 def test_optimizers_ask_the_short_way_for_a_gpu_that_is_not_there(monkeypatch):

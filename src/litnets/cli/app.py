@@ -26,6 +26,7 @@ from litnets.cli.resolve_run import fill_in_defaults, resolve_run
 from litnets.data.core.base import LINKED_ATTRIBUTES
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
+from litnets.internals import subcommand_parser
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
 from litnets.runs.results import print_results
@@ -36,10 +37,11 @@ from litnets.training.assemble import (
     build_plugins,
     build_prediction_callbacks,
     figures_are_available,
+    install_epoch_loop,
 )
 from litnets.training.checkpoints.loading import check_fits, load_weights
 from litnets.training.checkpoints.saving import Checkpoint
-from litnets.training.fast_loop import FastEpochLoop, disable_nvml_check
+from litnets.training.fast_loop import disable_nvml_check
 from litnets.training.progress import Bar, EpochSummary
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer
@@ -60,6 +62,7 @@ _OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
         "Log the confusion matrix, ROC and PR curves of a test to TensorBoard and W&B "
         "(default: if matplotlib is installed, or W&B draws them).",
     ),
+    ("fast_loop", bool, True, "Train with a faster epoch loop; false uses Lightning's. The results are the same."),
     ("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )
 
@@ -162,7 +165,7 @@ class LitnetsCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
-            options = self._parser(min(self.subcommands())).get_defaults().keys()
+            options = subcommand_parser(self, min(self.subcommands())).get_defaults().keys()
             raise InputError(format_parser_error(str(error), options)) from error
         except (UnicodeDecodeError, OSError) as error:
             raise InputError(f"config: cannot be read: {error}") from error
@@ -178,6 +181,12 @@ class LitnetsCLI(LightningCLI):
         return options
 
     @property
+    def built(self) -> Namespace:
+        """The same with the classes in them instantiated."""
+        options: Namespace = self.config_init[self.command]
+        return options
+
+    @property
     def is_dry_run(self) -> bool:
         """Whether nothing is written (`--trainer.fast_dev_run`)."""
         return bool(self.options.trainer.fast_dev_run)
@@ -189,7 +198,7 @@ class LitnetsCLI(LightningCLI):
         logger_specs = _as_list(options.trainer.logger)
         uses_wandb = self.command == "fit" and not self.is_dry_run and logger_specs != [False]
         self.wandb_mode = resolve_wandb_mode(options.wandb.mode, logger_specs) if uses_wandb else None
-        self.config_yaml = self._parser(self.command).dump(options, skip_unset=False)
+        self.config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
         self.resolved = resolve_run(self.command, options, self.config_yaml, self._ckpt_path, self.run)
         self.run = self.resolved.run
         options.ckpt_path = None if self.resolved.checkpoint is None else str(self.resolved.checkpoint)
@@ -208,7 +217,7 @@ class LitnetsCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the callbacks and loggers of the run."""
-        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        config = {**self.built.trainer, **kwargs}
         self._check_before_start(config)
         if self.run is None and self.command in ("fit", "predict"):
             # The first process creates the folder and sends its name to the others (see WriteResults).
@@ -217,8 +226,7 @@ class LitnetsCLI(LightningCLI):
         try:
             self._assemble(config)
             trainer = AutoTrainer(**config)
-            resumes_by_itself = hasattr(self.datamodule, "start_at")
-            trainer.fit_loop.epoch_loop = FastEpochLoop(trainer, seeded=not resumes_by_itself)
+            install_epoch_loop(trainer, self.options.fast_loop, seeds_data=not hasattr(self.datamodule, "start_at"))
             disable_nvml_check()
             return trainer
         except BaseException as error:
@@ -232,7 +240,7 @@ class LitnetsCLI(LightningCLI):
         """Raise InputError for what would fail only after the first epoch, or leave nothing to evaluate."""
         if self.command == "fit":
             check_saved_arguments(self.model, self.datamodule)
-            monitor = self._get(self.config, "checkpoint").monitor
+            monitor = self.options.checkpoint.monitor
             limits = config["limit_train_batches"], config["limit_val_batches"]
             check_monitor(self.model, self.datamodule, monitor, *limits)
         else:
@@ -263,7 +271,7 @@ class LitnetsCLI(LightningCLI):
     def _training_callbacks(
         self, user_callbacks: list[Callback], run: Run, loggers: list[Logger], enable_checkpointing: bool | None
     ) -> list[Callback]:
-        checkpoint: Checkpoint = self._get(self.config_init, "checkpoint")
+        checkpoint: Checkpoint = self.built.checkpoint
         checkpoint.run, checkpoint.config = run, self.config_yaml
         saves = enable_checkpointing is not False and not self.is_dry_run
         figures = self.options.figures
@@ -272,8 +280,8 @@ class LitnetsCLI(LightningCLI):
             self.signals,
             self.resolved.resume,
             checkpoint=checkpoint if saves else None,
-            early_stopping=self._get(self.config_init, "early_stopping"),
-            lr_monitor=self._get(self.config_init, "lr_monitor"),
+            early_stopping=self.built.early_stopping,
+            lr_monitor=self.built.lr_monitor,
             user_callbacks=user_callbacks,
             loggers=loggers,
             histograms=self.options.histograms,
@@ -286,7 +294,7 @@ class LitnetsCLI(LightningCLI):
         if resume is not None and resume.state is None:
             run.metrics.unlink(missing_ok=True)  # nothing was saved, so the run restarts
         if self.wandb_mode is not None:
-            checkpoint = self._get(self.config_init, "checkpoint")
+            checkpoint = self.built.checkpoint
             wandb = WandbSetup(
                 self.wandb_mode,
                 self.options.wandb,

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins import Precision
-from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError, did_you_mean
+from litnets.internals import ConversionHook, restricted_classmethod
 from litnets.nets.layers.initialization import Init
 from litnets.tasks.loading import load_task
 from litnets.tasks.metrics import MeanLoss, reset_metrics
@@ -51,7 +51,7 @@ _MAX_PENDING = 16
 _MAX_PENDING_BYTES = 2**20
 
 
-class Task(LightningModule):
+class Task(ConversionHook, LightningModule):
     """A network and how it is trained. A subclass gives the loss, the metrics and what a prediction is.
 
     Metrics see each step, some steps together, and are computed once an epoch, and the loss is logged every
@@ -111,7 +111,7 @@ class Task(LightningModule):
             optimizer, lr, weight_decay, optimizer_args, lr_scheduler, lr_scheduler_args, lr_scheduler_interval
         )
 
-    @_restricted_classmethod  # Lightning's, which raises an error where it is called on a model instead of a class
+    @restricted_classmethod
     def load_from_checkpoint(
         cls,  # noqa: N805
         checkpoint_path: Any,
@@ -156,10 +156,10 @@ class Task(LightningModule):
         self.test_metrics = evaluation.clone(prefix="test/")
         self.train_loss, self.val_loss, self.test_loss = (MeanLoss() for _ in range(3))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # Precisions bf16-true and 64-true turn all of a module, through this method of torch's. But a sum in bfloat16
-        # stops growing within a few hundred batches, the loss is given outputs in float32, and a mean or a deviation
-        # that has been rounded to bfloat16 does not come back.
+    def on_convert(self, convert: Callable[[], None]) -> None:
+        # Precisions bf16-true and 64-true convert all of a module. But a sum in bfloat16 stops growing within a few
+        # hundred batches, the loss gets outputs in float32, and a mean or standard deviation that has been rounded to
+        # bfloat16 does not come back.
         criterion = getattr(self, "criterion", None)
         exact = [part for part in self.modules() if isinstance(part, Metric) or part is criterion]
         before = [
@@ -168,12 +168,11 @@ class Task(LightningModule):
             for name, buffer in part.named_buffers(recurse=False)
             if buffer.is_floating_point()
         ]
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        convert()
         for part in exact:
             part.to(torch.float32)
         for part, name, buffer in before:
             setattr(part, name, buffer.to(getattr(part, name).device))
-        return self
 
     def setup(self, stage: str) -> None:
         # Precisions bf16-true, 16-true and 64-true would turn a batch before the data have scaled it, and 2024 and 2027

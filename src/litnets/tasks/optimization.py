@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import ParamsT
 
 from litnets.errors import InputError
+from litnets.internals import disable_amp_scaling_in_step
 from litnets.resolving import resolve_class
 from litnets.tasks.registry import check_arguments, public_classes
 
@@ -258,9 +259,7 @@ class Optimization:
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
         optimizer = cls([group for group in groups if group["params"]], **kwargs)
         if kwargs.get("fused"):
-            # A fused optimizer offers to unscale float16 gradients itself, and Lightning then refuses to clip them
-            # under any mixed precision (2.6.6, issue #21435). Without the offer, Lightning unscales them first.
-            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+            disable_amp_scaling_in_step(optimizer)
         return optimizer
 
     def build_scheduler(self, optimizer: Optimizer, length: float, mode: str) -> LRScheduler:

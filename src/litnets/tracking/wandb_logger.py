@@ -23,6 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import former_names
 from litnets.errors import InputError
+from litnets.internals import has_wandb_run, set_wandb_run
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_json
 
@@ -103,10 +104,8 @@ class WandbRun(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """wandb's own Run."""
-        # `_experiment` and `_attach_id` (a run begun before processes were spawned) are WandbLogger's: its own way to
-        # begin a run cannot fall back to offline.
-        if self._experiment is None and getattr(self, "_attach_id", None) is None:
-            self._experiment = self._init_run()
+        if not has_wandb_run(self):  # WandbLogger itself cannot fall back to offline
+            set_wandb_run(self, self._init_run())
         return super().experiment
 
     def _init_run(self) -> Any:

@@ -1,14 +1,16 @@
-"""Assemble the callbacks and loggers of a run."""
+"""Assemble what a run trains with: callbacks, loggers, plugins and the epoch loop."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from lightning.pytorch import Callback
+import lightning
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
 
+from litnets.internals import TrainingEpochLoop
 from litnets.runs.folder import Run
 from litnets.tracking.figures import Figures
 from litnets.tracking.loggers import default_loggers
@@ -16,6 +18,7 @@ from litnets.tracking.tensorboard import Graph, Histograms
 from litnets.tracking.wandb_logger import Gradients, WandbSetup, build_wandb_loggers, without_wandb
 from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 from litnets.training.checkpoints.saving import Checkpoint
+from litnets.training.fast_loop import TESTED_LIGHTNING, FastEpochLoop
 from litnets.training.non_finite import StopOnNonFinite
 from litnets.training.predictions import PredictionsCSV
 from litnets.training.results_writer import WriteResults
@@ -23,6 +26,7 @@ from litnets.training.resume.config_diff import changes_optimization, changes_st
 from litnets.training.resume.plan import ResumePlan
 from litnets.training.resume.restore import RestoreTrainingState
 from litnets.training.resume.save_on_interrupt import SaveOnInterrupt
+from litnets.training.resume.seeded_data import SeededEpochLoop
 from litnets.training.signals import Signals
 
 
@@ -106,6 +110,38 @@ def build_plugins(user_plugins: Sequence[Any]) -> list[Any]:
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(AtomicCheckpointIO())
     return plugins
+
+
+def install_epoch_loop(trainer: Trainer, fast: bool, seeds_data: bool) -> None:
+    """Choose the loop over the batches of an epoch.
+
+    Args:
+        trainer: The Trainer that gets it.
+        fast: Use `FastEpochLoop`; with a version of Lightning that it was not tested with, say so and do not.
+        seeds_data: Seed what the DataModule draws, because it cannot continue within an epoch by itself.
+    """
+    if fast and lightning.__version__ not in TESTED_LIGHTNING:
+        if trainer.is_global_zero:
+            tested = ", ".join(TESTED_LIGHTNING)
+            print(f"fast_loop: not tested with lightning {lightning.__version__} (but with {tested}); not used")
+        fast = False
+    loop_class = _EPOCH_LOOPS[fast, seeds_data]
+    if loop_class is not None:
+        loop = trainer.fit_loop.epoch_loop
+        trainer.fit_loop.epoch_loop = loop_class(trainer, min_steps=loop.min_steps, max_steps=loop.max_steps)
+
+
+class _SeededFastEpochLoop(SeededEpochLoop, FastEpochLoop):
+    pass
+
+
+# (fast, seeds_data): the loop, None for Lightning's.
+_EPOCH_LOOPS: dict[tuple[bool, bool], type[TrainingEpochLoop] | None] = {
+    (False, False): None,
+    (False, True): SeededEpochLoop,
+    (True, False): FastEpochLoop,
+    (True, True): _SeededFastEpochLoop,
+}
 
 
 def figures_are_available(uses_wandb: bool) -> bool:

@@ -1,4 +1,16 @@
-"""What Lightning does in each step for nothing, left out: a small network's step is no longer than that."""
+"""A faster epoch loop that caches what Lightning looks up in every step.
+
+Lightning's loop asks in every step which callbacks and which parts of the module override a hook, who moves the batch
+to the device, how precision and gradient clipping work, and whether a validation, a logging step or a learning-rate
+schedule is due. For a small network that takes longer than the network itself: `make bench` shows about twice the time
+per step. None of the answers changes within an epoch, so `FastEpochLoop` asks once per epoch and otherwise does the
+same in the same order. Whatever is not a plain step (several optimizers, gradient accumulation, several processes, a
+profiler, manual optimization ...) is left to Lightning's loop, epoch by epoch.
+
+It replaces a private class of Lightning, so it is used only with the versions in `TESTED_LIGHTNING`, against which
+`tests/training/test_fast_loop.py` compares every hook call and every number. `litnets fit --fast_loop false` uses
+Lightning's loop.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,10 +18,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
+from lightning.pytorch import Callback
 from lightning.pytorch.loops.optimization.automatic import Closure, ClosureResult
-from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -17,10 +27,26 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 
-from litnets.seeding import seed_batch
+from litnets.internals import (
+    CurrentHook,
+    DataFetcher,
+    PrefetchDataFetcher,
+    TrainingEpochLoop,
+    clip_gradients,
+    is_last_batch_ready,
+    logger_connector,
+    logging_step,
+    set_logging_step,
+    skips_next_validation,
+    transfer_hook,
+    validates_by_the_clock,
+)
 
-# What is called in every step, of the callbacks first and then of the LightningModule.
-_HOOKS = (
+# The versions of Lightning with which this loop was tested.
+TESTED_LIGHTNING = ("2.6.6",)
+
+# Hooks that are called in every step: those of the callbacks first, then that of the LightningModule.
+_STEP_HOOKS = (
     "on_train_batch_start",
     "on_before_zero_grad",
     "on_before_backward",
@@ -28,130 +54,111 @@ _HOOKS = (
     "on_before_optimizer_step",
     "on_train_batch_end",
 )
-# Hooks of a LightningModule with which Lightning's own step is taken.
-_OWN_STEP = ("on_train_batch_start", "optimizer_step", "optimizer_zero_grad", "backward", "configure_gradient_clipping")
+# A LightningModule that overrides one of these gets Lightning's step.
+_HOOKS_THAT_CHANGE_THE_STEP = (
+    "on_train_batch_start",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "backward",
+    "configure_gradient_clipping",
+)
 
 
-class FastEpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch, whose step looks up once an epoch what does not change within it:
-    which hooks there are, where a batch is moved by whom, how it is computed. One process, one optimiser, one optimiser
-    step a batch and no profiler; all else is left to Lightning's step, which does the same more slowly.
+class FastEpochLoop(TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch, with the lookups of each step cached for the epoch.
 
-    There is no public way: Lightning's loops are not meant to be replaced since 2.0 (Lightning-AI/pytorch-lightning
-    #16445). Tests hold each hook and number against Lightning's own loop.
-
-    Args:
-        trainer: Whose loop is replaced.
-        seeded: Seed the generators before each batch is read, and in a training that is gone on with read again what an
-            epoch had read: for data whose order, or what is read, is drawn from them, and that do not go on by
-            themselves.
+    Example:
+        >>> trainer = Trainer(max_epochs=1)  # doctest: +SKIP
+        >>> trainer.fit_loop.epoch_loop = FastEpochLoop(trainer)
     """
 
-    def __init__(self, trainer: Trainer, seeded: bool = False) -> None:
-        given = trainer.fit_loop.epoch_loop
-        super().__init__(trainer, min_steps=given.min_steps, max_steps=given.max_steps)
-        self._step: _Step | None = None
-        self._seeded = seeded
+    _step: "_Step | None" = None  # None: this epoch takes Lightning's steps
 
     def reset(self) -> None:
         super().reset()
-        self._step = _Step(self.trainer) if _Step.fits(self.trainer) else None
+        self._step = _Step(self.trainer) if _Step.supports(self.trainer) else None
 
-    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
-        if self._seeded:
-            epoch, done = self.trainer.current_epoch, self.batch_progress.current.ready
-            seed_batch(epoch, 0, rank=0, part=2)  # the order is that of all processes
-            if self.trainer.fit_loop.is_resuming:
-                if epoch:
-                    iter(data_fetcher)  # Lightning's has begun before the generators were seeded
-                for batch in range(done):
-                    self._seed_reading(batch)
-                    next(data_fetcher, None)
-                data_fetcher.fetched = 0  # Lightning is about to add what is done
-        super().on_run_start(data_fetcher)
-
-    def _seed_reading(self, batch: int) -> None:
-        if self._seeded and batch:
-            seed_batch(self.trainer.current_epoch, batch, self.trainer.global_rank, part=2)
-
-    def advance(self, data_fetcher: _DataFetcher) -> None:
-        self._seed_reading(self.batch_progress.current.ready)
+    def advance(self, data_fetcher: DataFetcher) -> None:
         step = self._step
-        if step is None or self.restarting or type(data_fetcher) is not _PrefetchDataFetcher:
+        if step is None or self.restarting or type(data_fetcher) is not PrefetchDataFetcher:
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
-        progress, logged = self.batch_progress, self.trainer._logger_connector
+        progress, logged_values = self.batch_progress, logger_connector(self.trainer)
         progress.is_last_batch = data_fetcher.done
         batch = step.transfer(batch)
         progress.increment_ready()
-        logged.on_batch_start(batch)
+        logged_values.on_batch_start(batch)
         step.call("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
         outputs = step.optimize(batch, batch_idx, self.automatic_optimization.optim_progress.optimizer)
         progress.increment_processed()
-        if step.schedules:
+        if step.has_schedulers:
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
-            if self._num_ready_batches_reached():
+            if is_last_batch_ready(self):
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         step.call("on_train_batch_end", outputs, batch, batch_idx)
-        logged.on_batch_end()
+        logged_values.on_batch_end()
         progress.increment_completed()
-        if step.logs_every and ((self._batches_that_stepped + 1) % step.logs_every == 0 or self.trainer.should_stop):
-            logged.update_train_step_metrics()
+        is_logging_step = step.log_every and (logging_step(self) + 1) % step.log_every == 0
+        if is_logging_step or (step.log_every and self.trainer.should_stop):
+            logged_values.update_train_step_metrics()
 
-    def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
-        if self._goes_on() and not self._skip_next_val and not self.trainer.received_sigterm:
-            self._batches_that_stepped += 1
+    def on_advance_end(self, data_fetcher: DataFetcher) -> None:
+        if self._continues_with_next_batch() and not skips_next_validation(self) and not self.trainer.received_sigterm:
+            set_logging_step(self, logging_step(self) + 1)
         else:
             super().on_advance_end(data_fetcher)
 
     @property
     def done(self) -> bool:
-        return not self._goes_on() and super().done
+        return not self._continues_with_next_batch() and super().done
 
-    def _goes_on(self) -> bool:
-        """Whether it is sure that the next batch comes next: no validation, no end."""
+    def _continues_with_next_batch(self) -> bool:
+        """Whether it is certain that neither a validation nor the end comes before the next batch."""
         step = self._step
         return (
             step is not None
-            and step.validates_last
-            and not self._num_ready_batches_reached()
+            and step.validates_only_at_the_end
+            and not is_last_batch_ready(self)
             and not self.trainer.should_stop
             and (self.max_steps == -1 or self.global_step < self.max_steps)
         )
 
 
 class _Step:
-    """The parts of a step, in Lightning's order."""
+    """The parts of a step, in Lightning's order.
 
-    def __init__(self, trainer: Any) -> None:  # whose types leave out half of this
+    Args:
+        trainer: A Trainer, whose type hints leave out half of what is used here.
+    """
+
+    def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
         self.module = trainer.lightning_module
         self.optimizer: Any = trainer.optimizers[0]
         self.device = trainer.strategy.root_device
         self.precision = trainer.precision_plugin
-        self.clips = trainer.gradient_clip_val is not None
-        self.hooks = {name: self._hooks(name) for name in _HOOKS}
-        self.logs_every = trainer.log_every_n_steps
-        self.schedules = bool(trainer.lr_scheduler_configs)
-        # Whether nothing is due before the last batch: no validation, and no schedule that would wait for one.
-        self.validates_last = (
-            trainer._val_check_time_interval is None
+        self.clips_gradients = trainer.gradient_clip_val is not None
+        self.hooks = {name: self._overridden_hooks(name) for name in _STEP_HOOKS}
+        self.log_every = trainer.log_every_n_steps
+        self.has_schedulers = bool(trainer.lr_scheduler_configs)
+        self.validates_only_at_the_end = (
+            not validates_by_the_clock(trainer)
             and trainer.check_val_every_n_epoch is not None
             and trainer.val_check_batch >= trainer.num_training_batches
+            # A plateau schedule is updated when a metric is available.
             and not any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
         )
-        choose = trainer._data_connector._datahook_selector.get_instance
-        self.before_transfer = choose("on_before_batch_transfer").on_before_batch_transfer
-        self.move = choose("transfer_batch_to_device").transfer_batch_to_device
-        self.after_transfer = choose("on_after_batch_transfer").on_after_batch_transfer
+        self.before_transfer = transfer_hook(trainer, "on_before_batch_transfer")
+        self.move = transfer_hook(trainer, "transfer_batch_to_device")
+        self.after_transfer = transfer_hook(trainer, "on_after_batch_transfer")
 
     @staticmethod
-    def fits(trainer: Any) -> bool:
-        """Whether a step is no more than what is done here."""
+    def supports(trainer: Any) -> bool:
+        """Whether a step of this training consists of nothing but what this class does."""
         module: Any = trainer.lightning_module
         precision = trainer.precision_plugin
         return (
@@ -162,34 +169,34 @@ class _Step:
             and trainer.accumulate_grad_batches == 1
             and bool(module.automatic_optimization)
             and len(trainer.optimizers) == 1
-            and not any(is_overridden(name, module) for name in _OWN_STEP)
+            and not any(is_overridden(name, module) for name in _HOOKS_THAT_CHANGE_THE_STEP)
             and is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2)
             and not is_param_in_hook_signature(module.training_step, "dataloader_iter", explicit=True)
         )
 
-    def _hooks(self, name: str) -> list[Callable[..., Any]]:
-        there: list[Callable[..., Any]] = [
+    def _overridden_hooks(self, name: str) -> list[Callable[..., Any]]:
+        hooks: list[Callable[..., Any]] = [
             partial(getattr(callback, name), self.trainer, self.module)
             for callback in self.trainer.callbacks
             if getattr(type(callback), name) is not getattr(Callback, name) or name in vars(callback)
         ]
-        return [*there, getattr(self.module, name)] if is_overridden(name, self.module) else there
+        return [*hooks, getattr(self.module, name)] if is_overridden(name, self.module) else hooks
 
     def call(self, name: str, *args: Any) -> None:
-        """Call a hook of all that have it."""
+        """Call a hook of the callbacks and of the module that override it."""
         if hooks := self.hooks[name]:
-            with _CurrentHook(self.module, name):
+            with CurrentHook(self.module, name):
                 for hook in hooks:
                     hook(*args)
 
     def transfer(self, batch: Any) -> Any:
-        """The batch on the device, as the hooks make it."""
+        """Move a batch to the device, through the hooks of the transfer."""
         batch = self.before_transfer(batch, 0)
         batch = self.move(batch, self.device, 0)
         return self.after_transfer(batch, 0)
 
     def optimize(self, batch: Any, batch_idx: int, progress: Any) -> dict[str, Any]:
-        """Forward, backward and the optimiser's step; what `on_train_batch_end` is given."""
+        """Run forward, backward and the optimizer's step; return the outputs for `on_train_batch_end`."""
         outputs: dict[str, Any] = {}
         progress.step.increment_ready()
         self.optimizer.step(partial(self._closure, batch, batch_idx, progress, outputs))
@@ -197,26 +204,22 @@ class _Step:
         return outputs
 
     def _closure(self, batch: Any, batch_idx: int, progress: Any, outputs: dict[str, Any]) -> Tensor | None:
-        """What an optimiser calls for the loss and its gradients, some of them more than once in a step."""
+        """Compute the loss and its gradients. Some optimizers, such as LBFGS, call it several times in a step."""
         self._backward(batch, batch_idx, progress, outputs)
         self.call("on_before_optimizer_step", self.optimizer)
-        if self.clips:
-            self.precision._clip_gradients(
-                self.module,
-                self.optimizer,
-                self.trainer.gradient_clip_val,
-                gradient_clip_algorithm=self.trainer.gradient_clip_algorithm,
-            )
+        if self.clips_gradients:
+            value, algorithm = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
+            clip_gradients(self.precision, self.module, self.optimizer, value, algorithm)
         return outputs.get("loss")
 
     @torch.enable_grad()
     def _backward(self, batch: Any, batch_idx: int, progress: Any, outputs: dict[str, Any]) -> None:
-        with _CurrentHook(self.module, "training_step"), self.precision.forward_context():
-            found = self.module.training_step(batch, batch_idx)
-        if isinstance(found, Mapping) and isinstance(loss := found.get("loss"), Tensor):
-            outputs.update(found, loss=loss.detach())
-        else:  # a loss alone, none, or a mistake, of which Lightning speaks
-            result = ClosureResult.from_training_step_output(found)
+        with CurrentHook(self.module, "training_step"), self.precision.forward_context():
+            step_output = self.module.training_step(batch, batch_idx)
+        if isinstance(step_output, Mapping) and isinstance(loss := step_output.get("loss"), Tensor):
+            outputs.update(step_output, loss=loss.detach())
+        else:  # a loss alone, None, or an invalid output, for which Lightning raises
+            result = ClosureResult.from_training_step_output(step_output)
             loss = result.closure_loss
             if loss is None:
                 Closure.warning_cache.warn("`training_step` returned `None`: this batch changes no weight")
@@ -233,22 +236,10 @@ class _Step:
             self.call("on_after_backward")
 
 
-class _CurrentHook:
-    """Says which hook runs, as `self.log` asks. A class, as a generator takes longer."""
-
-    def __init__(self, module: LightningModule, hook: str) -> None:
-        self.attributes, self.hook = vars(module), hook  # Module.__setattr__ looks through all parameters first
-
-    def __enter__(self) -> None:
-        self.before = self.attributes["_current_fx_name"]
-        self.attributes["_current_fx_name"] = self.hook
-
-    def __exit__(self, *error: object) -> None:
-        self.attributes["_current_fx_name"] = self.before
-
-
 def disable_nvml_check() -> None:
-    """Where there is no GPU, let torch's optimisers, which ask for one in every step, do so the short way. Lightning
-    chooses the long one (NVML, 40 us), which leaves a GPU alone until processes have been forked."""
+    """On a machine without a GPU, let torch's optimizers look for one in the short way: they do so in every step.
+
+    Lightning selects the long way (NVML, 40 us), which leaves a GPU uninitialized until processes have been forked.
+    """
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -354,9 +354,10 @@ class NoisyDataModule(BoringDataModule):
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("batch", [4, 17, 21])  # of 8 an epoch: within the first, at the third's start, within it
-def test_data_of_ones_own_go_on_in_their_order(workers: str, batch: int) -> None:
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_a_users_datamodule_resumes_exactly(workers: str, batch: int, fast_loop: str) -> None:
     options = ["--model", "Lists", "--data", "NoisyDataModule", "--data.workers", workers, "--monitor", "train_loss"]
-    options += ["--trainer.max_epochs", "4"]
+    options += ["--trainer.max_epochs", "4", "--fast_loop", fast_loop]
     assert main(["fit", *options, "--experiment", "whole"]) == 0
     assert main(["fit", *options, "--experiment", "stopped", *at("on_train_batch_start", batch, signal.SIGTERM)]) == 143
     assert main(["resume", "checkpoints/stopped", "--trainer.callbacks", "null"]) == 0

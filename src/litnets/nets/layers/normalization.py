@@ -20,7 +20,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return _normalize(self, x, super().forward)
 
 
-def _normalize(norm: nn.modules.batchnorm._BatchNorm, x: Tensor, usual: Callable[[Tensor], Tensor]) -> Tensor:
+def _normalize(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, usual: Callable[[Tensor], Tensor]) -> Tensor:
     """As `usual`; by the running statistics if there is a single value of each channel, which has no variance and which
     torch refuses."""
     if norm.training and x.numel() == norm.num_features:

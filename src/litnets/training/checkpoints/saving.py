@@ -11,6 +11,7 @@ from lightning.pytorch import callbacks as lightning_callbacks
 from torch import Tensor
 
 from litnets.errors import InputError
+from litnets.internals import dump_checkpoint
 from litnets.runs.folder import Run
 from litnets.seeding import seed_batch
 from litnets.training.resume import loop_state
@@ -217,7 +218,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             if now:
                 self._write(trainer, self.run.best)
             else:
-                self._pending = copy.deepcopy(_content(trainer))
+                self._pending = copy.deepcopy(dump_checkpoint(trainer))
         elif now and self._pending is not None:
             self._write(trainer, self.run.best, self._pending)
             self._pending = None
@@ -226,7 +227,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         start = time.monotonic()
         for logger in trainer.loggers:
             logger.save()  # so that the rows up to here are on disk too
-        trainer.strategy.save_checkpoint(content or _content(trainer), path)
+        trainer.strategy.save_checkpoint(content or dump_checkpoint(trainer), path)
         trainer.strategy.barrier("Checkpoint")
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - start
@@ -236,12 +237,6 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 def checkpoint_of(trainer: Trainer) -> Checkpoint | None:
     """Return the Checkpoint of litnets, which may not be the first of the trainer's checkpoint callbacks."""
     return next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoint)), None)
-
-
-def _content(trainer: Trainer) -> dict[str, Any]:
-    # Trainer.save_checkpoint writes immediately; the function that builds its content has no public name.
-    content: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint()
-    return content
 
 
 def _between_batches(trainer: Trainer) -> bool:

@@ -12,7 +12,16 @@ from litnets.errors import InputError
 from litnets.runs.folder import Run
 
 # Options that belong to a place or to a command, not to the experiment.
-_IGNORED_KEYS = {"config", "ckpt_path", "experiment", "runs_dir", "test_after_fit", "init_from", "init_partial"}
+_IGNORED_KEYS = {
+    "config",
+    "ckpt_path",
+    "experiment",
+    "runs_dir",
+    "test_after_fit",
+    "fast_loop",
+    "init_from",
+    "init_partial",
+}
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
 _BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is split into batches
 _TRAINING_LENGTH_KEYS = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}

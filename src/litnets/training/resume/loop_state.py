@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torchmetrics import Metric, MetricCollection
 
 from litnets import former_names
+from litnets.internals import logging_step, set_logging_step, set_update_count
 from litnets.tracking.loggers import MetricsCSV
 
 KEY = "training_state"  # in a checkpoint
@@ -59,7 +60,7 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
         "batch": batch,
         "ranks": every,
         "callback_metrics": {name: value.clone() for name, value in trainer.callback_metrics.items()},
-        "logged_step": _logged_step(trainer),
+        "logged_step": logging_step(trainer.fit_loop.epoch_loop),
         "csv": next((logger.state_dict() for logger in trainer.loggers if isinstance(logger, MetricsCSV)), {}),
     }
     # Set the counters to their values between two batches, wherever in the loop this was called.
@@ -99,12 +100,7 @@ def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[st
 
 def restore_logged_step(trainer: Trainer, state: dict[str, Any]) -> None:
     """Restore the logging step. Call it when the first batch starts: a restarted loop increments the step before."""
-    trainer.fit_loop.epoch_loop._batches_that_stepped = state["logged_step"]
-
-
-def _logged_step(trainer: Trainer) -> int:
-    # The step that Lightning logs at has no public name; tests/test_resume.py compares metrics.csv row by row.
-    return trainer.fit_loop.epoch_loop._batches_that_stepped
+    set_logging_step(trainer.fit_loop.epoch_loop, state["logged_step"])
 
 
 def _metrics(module: LightningModule) -> dict[str, Metric]:
@@ -138,5 +134,4 @@ def _load_metric_states(module: LightningModule, states: dict[str, Any]) -> None
         for key, value in content["state"].items():
             moved = [v.to(metric.device) for v in value] if isinstance(value, list) else value.to(metric.device)
             setattr(metric, key, moved)
-        # Without it, torchmetrics treats the metric as never updated. There is no public way to set it.
-        metric._update_count = content["count"]
+        set_update_count(metric, content["count"])

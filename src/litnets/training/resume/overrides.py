@@ -8,8 +8,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
-from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from litnets.internals import init_optimizers_and_lr_schedulers
 
 
 def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: bool) -> None:
@@ -59,8 +60,7 @@ def rebuild_optimizers(
         steps_per_epoch_changed: Whether the number of steps per epoch differs from the checkpoint's.
     """
     epoch, batch = position
-    # Lightning's own parsing, which has no public name: a module may return an optimizer, a dict or lists.
-    optimizers, schedules = _init_optimizers_and_lr_schedulers(module)
+    optimizers, schedules = init_optimizers_and_lr_schedulers(module)
     for new, config, state in zip_longest(schedules, trainer.lr_scheduler_configs, old[: len(schedules)]):
         scheduler: Any = new.scheduler
         if isinstance(scheduler, ReduceLROnPlateau):

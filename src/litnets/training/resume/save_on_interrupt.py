@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
 from litnets.errors import InputError
+from litnets.internals import request_stop
 from litnets.runs.folder import Run
 from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.checkpoints.saving import Checkpoint
@@ -133,10 +134,8 @@ class SaveOnInterrupt(Callback):
             _say("stopped before the first step; there is nothing to resume")
 
     def _request_stop(self, trainer: Trainer) -> None:
-        # Lightning's loops check this flag when a batch or an epoch is complete, validation and logging included. No
-        # hook runs that late, and there is no public way to set the flag (lightning 2.6.6).
         if self._stop is not None:
-            trainer._signal_connector.received_sigterm = True
+            request_stop(trainer)
 
     def _sync_stop_signal(self) -> None:
         """Agree on a signal or crash with the other processes; all of them call this at the same points."""

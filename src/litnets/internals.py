@@ -1,0 +1,169 @@
+"""Every private name of Lightning, torch and torchmetrics that this package touches.
+
+Private names may change in any release. They are collected here, each with the reason why no public name would do, and
+`tests/test_internals.py` tests each of them, so that a new version breaks one test with a clear message instead of a
+training run. `tests/test_internals.py` also refuses private names of other packages anywhere else in the source.
+
+Written for lightning 2.6.6, torch 2.15 and torchmetrics 1.9.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import Metric
+
+# The training epoch loop and its data fetchers. Lightning has had no public way to customize a loop since 2.0 (#16445).
+DataFetcher = _DataFetcher
+PrefetchDataFetcher = _PrefetchDataFetcher
+TrainingEpochLoop = _TrainingEpochLoop
+
+# What LightningModule.configure_optimizers returns (an optimizer, a dict, lists ...), as lists of optimizers and
+# scheduler configurations. Needed to rebuild them when a run is resumed with other settings.
+init_optimizers_and_lr_schedulers = _init_optimizers_and_lr_schedulers
+
+# Decorates `load_from_checkpoint`, as in Lightning: a class method that raises an error if it is called on an instance.
+restricted_classmethod = _restricted_classmethod
+
+
+# The epoch loop
+
+
+def logging_step(loop: TrainingEpochLoop) -> int:
+    """Return the step that the loggers get. A checkpoint of Lightning does not hold it."""
+    return loop._batches_that_stepped
+
+
+def set_logging_step(loop: TrainingEpochLoop, step: int) -> None:
+    """Set the step that the loggers get."""
+    loop._batches_that_stepped = step
+
+
+def skips_next_validation(loop: TrainingEpochLoop) -> bool:
+    """Whether the loop, just restored, leaves out the next validation, because it has run already."""
+    return loop._skip_next_val
+
+
+def is_last_batch_ready(loop: TrainingEpochLoop) -> bool:
+    """Whether the last batch of the epoch has been fetched."""
+    return loop._num_ready_batches_reached()
+
+
+# The Trainer
+
+
+def logger_connector(trainer: Trainer) -> Any:
+    """Return what handles the values of `self.log`. A loop has to tell it where each batch starts and ends."""
+    return trainer._logger_connector
+
+
+def transfer_hook(trainer: Trainer, name: str) -> Callable[..., Any]:
+    """Return a hook of the batch transfer (`transfer_batch_to_device` ...): the DataModule's if it overrides the hook,
+    otherwise the LightningModule's. Lightning selects it for every batch again."""
+    selector: Any = trainer._data_connector._datahook_selector
+    hook: Callable[..., Any] = getattr(selector.get_instance(name), name)
+    return hook
+
+
+def validates_by_the_clock(trainer: Trainer) -> bool:
+    """Whether `val_check_interval` is a duration."""
+    return trainer._val_check_time_interval is not None  # type: ignore[attr-defined]
+
+
+def dump_checkpoint(trainer: Trainer) -> dict[str, Any]:
+    """Return the content of a checkpoint. `Trainer.save_checkpoint` can only write it at once."""
+    content: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint()
+    return content
+
+
+def request_stop(trainer: Trainer) -> None:
+    """Let the loops stop as after SIGTERM: when the batch or the epoch is complete, with validation and logging, after
+    which no hook is called."""
+    trainer._signal_connector.received_sigterm = True
+
+
+def clip_gradients(
+    precision: Precision, module: LightningModule, optimizer: Optimizer, value: float | None, algorithm: Any
+) -> None:
+    """Clip gradients as the Trainer does, through the LightningModule's hook."""
+    precision._clip_gradients(module, optimizer, value, gradient_clip_algorithm=algorithm)
+
+
+class CurrentHook:
+    """While it is entered, `self.log` takes `hook` for the hook that is running, on which its defaults depend.
+
+    A class, because a generator-based context manager takes longer. It writes into `vars(module)`, because
+    `Module.__setattr__` searches all parameters first.
+    """
+
+    def __init__(self, module: LightningModule, hook: str) -> None:
+        self.attributes, self.hook = vars(module), hook
+
+    def __enter__(self) -> None:
+        self.before = self.attributes["_current_fx_name"]
+        self.attributes["_current_fx_name"] = self.hook
+
+    def __exit__(self, *error: object) -> None:
+        self.attributes["_current_fx_name"] = self.before
+
+
+# The command line and W&B
+
+
+def subcommand_parser(cli: LightningCLI, command: str) -> LightningArgumentParser:
+    """Return the parser of a command of LightningCLI, which dumps its configuration and lists its options."""
+    return cli._parser(command)
+
+
+def has_wandb_run(logger: WandbLogger) -> bool:
+    """Whether the logger has begun its W&B run, in this process or before this process was spawned."""
+    return logger._experiment is not None or getattr(logger, "_attach_id", None) is not None
+
+
+def set_wandb_run(logger: WandbLogger, run: Any) -> None:
+    """Let the logger use a W&B run. `WandbLogger(experiment=...)` would need it before training starts."""
+    logger._experiment = run
+
+
+# torch and torchmetrics
+
+
+class ConversionHook(nn.Module):
+    """A module that takes part in its own conversion to a device or dtype.
+
+    `.to()`, `.half()` and Lightning's true precisions all convert a module through the private `Module._apply`.
+    """
+
+    def on_convert(self, convert: Callable[[], None]) -> None:
+        """Called instead of a conversion, which `convert` performs."""
+        convert()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self.on_convert(lambda: _convert(super(ConversionHook, self), fn, recurse))
+        return self
+
+
+def _convert(module: Any, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
+    module._apply(fn, recurse)
+
+
+def disable_amp_scaling_in_step(optimizer: Optimizer) -> None:
+    """Let a fused optimizer get float16 gradients that are unscaled already, as all other optimizers do.
+
+    It offers to unscale them itself, for which Lightning refuses to clip gradients under mixed precision (#21435).
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+
+
+def set_update_count(metric: Metric, count: int) -> None:
+    """Set how often a metric was updated. After 0 updates torchmetrics takes its restored state for an empty one."""
+    metric._update_count = count

@@ -1,0 +1,328 @@
+"""Private names of other packages: all in litnets.internals, each still there and doing what it is used for."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import nn
+from torchmetrics import MeanMetric
+
+from litnets import internals
+from tests.conftest import ROOT
+
+SOURCE = ROOT / "src" / "litnets"
+SOURCES = [path for path in sorted(SOURCE.rglob("*.py")) if path.name != "internals.py"]
+# Names of the standard library, most of them documented.
+PUBLIC = {("os", "_exit"), ("pickle", "_Unpickler"), ("", "_replace"), ("", "_asdict"), ("", "_fields")}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+# litdata is an optional extra that only data/images/stream_format.py imports.
+OPTIONAL = "litdata"
+
+
+def own_names() -> set[str]:
+    """Private names that this package defines itself: functions, classes, attributes of self, variables."""
+    names = set()
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value):
+                names.add(node.attr)
+    return names
+
+
+def is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """What a file uses of the private names of others."""
+    own = own_names()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_self(node.value):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            is_allowed = PUBLIC & {(owner, node.attr), ("", node.attr)} or owner.startswith(OPTIONAL)
+            if node.attr not in own and not is_allowed:
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("litnets"):
+            parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            yield from (f"line {node.lineno}: import of {part}" for part in parts if is_private(part))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "delattr"):
+            name = node.args[1]
+            if isinstance(name, ast.Constant) and is_private(str(name.value)) and not is_self(node.args[0]):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_private_names_of_other_packages_are_only_in_internals(path: Path) -> None:
+    found = list(private_names(path))
+    assert not found, f"{path.relative_to(ROOT)}: {'; '.join(found)}: put it behind a function in litnets/internals.py"
+
+
+def defined_by(cls: type) -> set[str]:
+    """The private methods and attributes of self that a class of another package defines."""
+    try:
+        tree = ast.parse(inspect.cleandoc(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):  # a class written in C
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value):
+            names.add(node.attr)
+    return {name for name in names if is_private(name)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_class_touches_the_private_names_of_a_base_class_of_another_package(path: Path) -> None:
+    name = ".".join(["litnets", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
+    for node in parsed(path).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        used = {
+            part.attr
+            for part in ast.walk(node)
+            if isinstance(part, ast.Attribute) and is_private(part.attr) and is_self(part.value)
+        }
+        used |= {part.name for part in node.body if isinstance(part, ast.FunctionDef) and is_private(part.name)}
+        cls = getattr(import_module(name), node.name)
+        for base in cls.__mro__:
+            if base.__module__.partition(".")[0] not in ("litnets", "builtins", "abc", "typing", OPTIONAL):
+                clash = used & defined_by(base)
+                assert not clash, f"{name}.{node.name} uses {clash} of {base.__qualname__}: see litnets/internals.py"
+
+
+def test_the_scan_finds_what_it_is_for(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(
+        "import os\nfrom lightning.pytorch.loops.fetchers import _DataFetcher\n"
+        "trainer._logger_connector.on_batch_end()\ngetattr(trainer, '_results')\nos._exit(1)\nself._mine = 1\n"
+    )
+    assert sorted(found.partition(":")[0] for found in private_names(file)) == ["line 2", "line 3", "line 4"]
+
+
+# Each of them
+
+
+def dropped(name: str, package: str = "lightning") -> str:
+    """The message of a test that fails because a release has dropped or changed a private name."""
+    return f"{package} {version(package)} has no {name} any more: find its successor for litnets/internals.py"
+
+
+class Probe(Callback):
+    """Looks at the Trainer in the middle of a training."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.last: list[bool] = []
+        self.hooks: list[str] = []
+        self.content: dict[str, Any] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        self.steps.append(internals.logging_step(loop))
+        self.last.append(internals.is_last_batch_ready(loop))
+        with internals.CurrentHook(pl_module, "validation_step"):
+            pl_module.log("as_validation", 1.0)  # which `validation_step` logs at the end of an epoch by default
+        self.content = internals.dump_checkpoint(trainer)
+
+
+def fit(*callbacks: Callback, model: LightningModule | None = None, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=3,
+        limit_val_batches=1,
+        enable_model_summary=False,
+        callbacks=list(callbacks),
+        **quiet | options,
+    )
+    trainer.fit(model or BoringModel(), BoringDataModule())
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+class TestTrainer:
+    def test_epoch_loop_and_its_fetcher(self) -> None:
+        probe = Probe()
+        trainer = fit(probe)
+        loop = trainer.fit_loop.epoch_loop
+        assert type(loop) is internals.TrainingEpochLoop, dropped("_TrainingEpochLoop")
+        assert issubclass(internals.PrefetchDataFetcher, internals.DataFetcher), dropped("_PrefetchDataFetcher")
+        assert probe.steps == [0, 1, 2], dropped("_TrainingEpochLoop._batches_that_stepped")
+        assert probe.last == [False, False, True], dropped("_TrainingEpochLoop._num_ready_batches_reached")
+        assert internals.skips_next_validation(loop) is False, dropped("_TrainingEpochLoop._skip_next_val")
+        internals.set_logging_step(loop, 7)
+        assert internals.logging_step(loop) == 7
+
+    def test_current_hook(self) -> None:
+        trainer = fit(Probe())
+        assert trainer.callback_metrics["as_validation"] == 1, dropped("LightningModule._current_fx_name")
+
+    def test_checkpoint_content(self) -> None:
+        probe = Probe()
+        fit(probe)
+        assert {"state_dict", "optimizer_states", "loops"} <= probe.content.keys(), dropped("dump_checkpoint")
+
+    def test_logger_connector(self) -> None:
+        connector = internals.logger_connector(Trainer(accelerator="cpu", logger=False))
+        for name in ("on_batch_start", "on_batch_end", "update_train_step_metrics"):
+            assert hasattr(connector, name), dropped(f"_LoggerConnector.{name}")
+
+    def test_transfer_hook(self) -> None:
+        class Moving(BoringDataModule):
+            def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+                return batch
+
+        hooks: dict[str, Any] = {}
+
+        class Look(Callback):
+            def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+                for name in ("on_after_batch_transfer", "transfer_batch_to_device"):
+                    hooks[name] = internals.transfer_hook(trainer, name)
+
+        trainer = Trainer(accelerator="cpu", fast_dev_run=True, callbacks=[Look()], enable_model_summary=False)
+        trainer.fit(BoringModel(), Moving())
+        message = dropped("_DataHookSelector")
+        assert isinstance(hooks["on_after_batch_transfer"].__self__, LightningDataModule), message
+        assert isinstance(hooks["transfer_batch_to_device"].__self__, LightningModule), message
+
+    @pytest.mark.parametrize(("interval", "expected"), [("00:00:01:00", True), (1.0, False)])
+    def test_validation_by_the_clock(self, interval: Any, expected: bool) -> None:
+        trainer = fit(val_check_interval=interval)
+        assert internals.validates_by_the_clock(trainer) is expected, dropped("Trainer._val_check_time_interval")
+
+    def test_request_stop(self) -> None:
+        class Stop(Callback):
+            def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+                internals.request_stop(trainer)
+
+        probe = Probe()
+        with pytest.raises(SIGTERMException):
+            fit(probe, Stop())
+        assert probe.steps == [0], dropped("_SignalConnector.received_sigterm")
+
+    @pytest.mark.parametrize("precision", [Precision(), MixedPrecision("bf16-mixed", "cpu")])
+    def test_clip_gradients(self, precision: Precision) -> None:
+        class Clipping(BoringModel):
+            def configure_gradient_clipping(
+                self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+            ) -> None:
+                clipped.append((gradient_clip_val, gradient_clip_algorithm))
+
+        clipped: list[Any] = []
+        module = Clipping()
+        module.trainer = Trainer(accelerator="cpu", logger=False)
+        module.trainer.strategy.connect(module)
+        internals.clip_gradients(precision, module, torch.optim.SGD(module.parameters(), 0.1), 0.5, "norm")
+        assert clipped == [(0.5, "norm")], dropped("Precision._clip_gradients")
+
+    def test_optimizers_and_schedulers(self) -> None:
+        module = BoringModel()
+        trainer = Trainer(accelerator="cpu", logger=False)
+        trainer.strategy.connect(module)
+        module.trainer = trainer
+        (optimizer,), (config,) = internals.init_optimizers_and_lr_schedulers(module)
+        assert isinstance(optimizer, torch.optim.SGD), dropped("_init_optimizers_and_lr_schedulers")
+        assert isinstance(config.scheduler, torch.optim.lr_scheduler.StepLR)
+
+
+def test_parser_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["litnets"])  # LightningCLI warns about arguments from two sources
+
+    class Command(LightningCLI):
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            return {"fit": LightningCLI.subcommands()["fit"]}
+
+        def before_instantiate_classes(self) -> None:
+            raise Parsed(internals.subcommand_parser(self, "fit").get_defaults())
+
+    class Parsed(Exception):  # noqa: N818
+        pass
+
+    with pytest.raises(Parsed) as parsed_options:
+        Command(BoringModel, BoringDataModule, args=["fit"])
+    assert "trainer" in parsed_options.value.args[0], dropped("LightningCLI._parser")
+
+
+def test_wandb_run_of_a_logger(tmp_path: Path) -> None:
+    logger = WandbLogger(save_dir=tmp_path, offline=True)
+    assert not internals.has_wandb_run(logger)
+    run = object()
+    internals.set_wandb_run(logger, run)
+    assert internals.has_wandb_run(logger)
+    assert logger.experiment is run, dropped("WandbLogger._experiment")
+
+
+def test_conversion_passes_through_the_hook() -> None:
+    class Counts(internals.ConversionHook):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.conversions = nn.Linear(2, 2), 0
+
+        def on_convert(self, convert: Any) -> None:
+            convert()
+            self.conversions += 1
+
+    module = Counts()
+    for number, convert in enumerate((module.double, module.half, lambda: module.to(torch.bfloat16)), 1):
+        assert convert() is module
+        assert module.conversions == number, dropped("Module._apply", "torch")
+    assert module.layer.weight.dtype == torch.bfloat16
+
+
+def test_restricted_class_method_is_not_called_on_an_instance() -> None:
+    class Model:
+        @internals.restricted_classmethod
+        def load(cls) -> type:  # noqa: N805
+            return cls
+
+    assert Model.load() is Model
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        Model().load()
+
+
+def test_fused_optimizer_leaves_the_scaling_alone() -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True)
+    assert optimizer._step_supports_amp_scaling, dropped("Optimizer._step_supports_amp_scaling", "torch")
+    internals.disable_amp_scaling_in_step(optimizer)
+    assert not optimizer._step_supports_amp_scaling
+
+
+def test_update_count_of_a_metric() -> None:
+    metric = MeanMetric()
+    internals.set_update_count(metric, 3)
+    assert metric.update_count == 3, dropped("Metric._update_count", "torchmetrics")
+
+
+def test_the_imports_of_networks_stay_light() -> None:
+    code = "import sys, litnets.nets, litnets.errors, litnets.seeding; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
