@@ -39,7 +39,7 @@ def is_regular(path: Path) -> bool:
     """Return whether `path` is a regular file, or a link to one."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
 
 
@@ -51,6 +51,8 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: The file does not exist or cannot be read.
     """
     # Without waiting, or opening a FIFO that nobody writes to would hang. A socket cannot be opened at all.
+    if "\0" in str(path):
+        raise NotRegularFileError(f"{str(path)!r} is no name of a file")
     _check_regular(path, path.stat())
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT | _BINARY)
     try:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,48 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(CONTENT[:1000], length=len(CONTENT))
         self.wfile.flush()
         self.server.closing.wait(10)
+
+    def endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while not self.server.closing.is_set():
+                self.wfile.write(CONTENT)
+
+    def drip(self) -> None:
+        """A byte now and then: the socket never times out."""
+        self.send_response(200)
+        self.end_headers()
+        self.drip_bytes(b"x")
+
+    def drip_header(self) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+        self.drip_bytes(b"x")
+
+    def drip_bytes(self, byte: bytes) -> None:
+        with suppress(OSError):
+            while not self.server.closing.wait(0.02):
+                self.wfile.write(byte)
+
+    def to_file(self) -> None:
+        self.redirect("file:///etc/passwd")
+
+    def to_ftp(self) -> None:
+        self.redirect("ftp://127.0.0.1:1/data.gz")
+
+    def to_data(self) -> None:
+        self.redirect("data:,x")
+
+    def to_itself(self) -> None:
+        self.redirect("/to_itself/data.gz")
+
+    def to_good(self) -> None:
+        self.redirect(self.server.url("good"))
+
+    def redirect(self, address: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.end_headers()
 
     def answer(self, content: bytes, length: int | None = None) -> None:
         self.send_response(200)
@@ -147,6 +190,13 @@ FAILURES = {
     "silent": "timed out",
     "stalled": "timed out",
     "refused": "refused",
+    "endless": "gave more than the 2,560,000 bytes of the file",
+    "drip": "timed out: not complete after 1 s",
+    "drip_header": "timed out: not complete after 1 s",
+    "to_file": "file:///etc/passwd' is not allowed",
+    "to_ftp": "redirects to ftp://127",
+    "to_data": "data:,x' is not allowed",
+    "to_itself": "infinite loop",
 }
 
 
@@ -163,6 +213,8 @@ def test_a_failure_is_said_and_leaves_nothing(
     server: Server, path: Path, how: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_TIMEOUT", 0.3)
+    if how.startswith("drip"):
+        monkeypatch.setattr(module, "_time_limit", lambda size: 1.0)
     url = address(server, how)
     with pytest.raises(InputError, match=said) as caught:
         download([url], path, MD5, len(CONTENT))
@@ -176,10 +228,32 @@ def test_a_failure_is_said_and_leaves_nothing(
 @pytest.mark.parametrize("how", FAILURES)
 def test_the_next_address_is_tried(server: Server, path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TIMEOUT", 0.3)
+    if how.startswith("drip"):
+        monkeypatch.setattr(module, "_time_limit", lambda size: 1.0)
     download([address(server, how), server.url("good"), server.url("missing")], path, MD5, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["data.gz"]
     assert server.requests[-1] == "good"  # and no further
+
+
+def test_a_redirect_within_the_web_is_followed(server: Server, path: Path) -> None:
+    download([server.url("to_good")], path, MD5, len(CONTENT))
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_planted_link_is_not_followed(server: Server, path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    (tmp_path / "mine").write_text("mine")
+    for name in (".data.gz.part", ".data.gz.0.part"):
+        (path.parent / name).symlink_to(tmp_path / "mine")
+    download([server.url("good")], path, MD5, len(CONTENT))
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert names(path.parent) == ["data.gz"]
+
+
+def test_a_megabyte_may_take_longer_than_a_byte() -> None:
+    assert module._time_limit(0) == 60
+    assert module._time_limit(170_498_071) == pytest.approx(8585, abs=1)
 
 
 def test_all_that_failed_is_said(server: Server, path: Path) -> None:

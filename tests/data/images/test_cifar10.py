@@ -1,4 +1,6 @@
 import hashlib
+import io
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -10,6 +12,7 @@ import torch
 from torchvision import datasets
 
 from litnets.data import CIFAR10
+from litnets.data.images import cifar10 as module
 from litnets.errors import InputError
 from tests.helpers.tiny_images import (
     FOLDER,
@@ -116,6 +119,76 @@ def test_only_the_files_that_belong_to_it_are_extracted(
     assert not Path("/evil").exists()
 
 
+def link(kind: bytes, target: str) -> Any:
+    def add(tar: tarfile.TarFile, name: str) -> None:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, target
+        tar.addfile(member)
+
+    return add
+
+
+def bomb(tar: tarfile.TarFile, name: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = module.LARGEST_FILE + 1
+    tar.addfile(member, io.BytesIO(bytes(member.size)))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        link(tarfile.SYMTYPE, "/etc/passwd"),
+        link(tarfile.SYMTYPE, "../../outside"),
+        link(tarfile.LNKTYPE, "/etc/passwd"),
+        link(tarfile.CHRTYPE, ""),
+        link(tarfile.FIFOTYPE, ""),
+        link(tarfile.DIRTYPE, ""),
+        bomb,
+    ],
+    ids=["symlink", "symlink up", "hard link", "device", "FIFO", "folder", "bomb"],
+)
+def test_a_member_that_is_no_file_or_too_large(
+    member: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside").write_text("secret")
+    with tarfile.open(tmp_path / "away.tar.gz", "w:gz") as tar:
+        member(tar, f"{FOLDER}/data_batch_1")
+        for name in cifar10_names()[1:]:
+            tar.add(files / FOLDER / name, f"{FOLDER}/{name}")
+    monkeypatch.setattr(module, "LARGEST_FILE", 200_000)
+    monkeypatch.setattr(datasets.CIFAR10, "url", (tmp_path / "away.tar.gz").as_uri())
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5((tmp_path / "away.tar.gz").read_bytes()).hexdigest())
+    with pytest.raises(InputError, match=r"data_batch_1|cannot be extracted"):
+        ready(tmp_path / "new")
+    assert not (tmp_path / "new" / FOLDER / "data_batch_1").exists()
+
+
+def test_an_archive_that_is_there_is_checked_before_it_is_opened(files: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "cifar-10-python.tar.gz").write_bytes(b"anything")
+    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz is broken: its MD5 is \w+, expected"):
+        ready(new)
+
+
+def test_a_link_where_a_file_is_extracted_is_not_followed(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_cifar10(files, tmp_path / "away.tar.gz", monkeypatch)
+    (tmp_path / "new" / FOLDER).mkdir(parents=True)
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "new" / FOLDER / ".data_batch_1.part").symlink_to(tmp_path / "mine")
+    ready(tmp_path / "new")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_fifo_in_place_of_a_file(files: Path) -> None:
+    (files / FOLDER / "data_batch_1").unlink()
+    os.mkfifo(files / FOLDER / "data_batch_1")
+    with pytest.raises(InputError, match="data_batch_1 is a FIFO"):
+        ready(files)
+
+
 def test_an_archive_without_the_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_text("x")
     with tarfile.open(tmp_path / "away.tar.gz", "w:gz") as tar:
@@ -149,6 +222,16 @@ class Evil:
         (b"\x80\x02}.", "cannot be read"),
         (b"", "cannot be read"),
         (b"\x80\x02}q", "cannot be read"),
+        (pickle.dumps({"data": [Evil()]}, 2), r"it wants (builtins|__builtin__)\.print"),
+        (b"cos\nsystem\n(S'echo executed'\ntR.", r"it wants os\.system"),
+        (b"cbuiltins\neval\n(Vprint('executed')\ntR.", r"it wants builtins\.eval"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x0edtype.__init__\x93.", r"it wants numpy\.dtype\.__init__"),
+        (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7fJ\xff\xff\xff\x7ftR.", "cannot be read"),  # 4 EB
+        (b"\x80\x02cnumpy\nndarray\n}X\x04\0\0\0argsK\x01sb.", "cannot be read"),  # BUILD on the class
+        (b"\x80\x02]r\xff\xff\xff\x7f.", "cannot be read"),  # the C unpickler makes a table of 2**31 entries
+        (b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.", "cannot be read"),
+        (b"\x80\x02\x8b\xff\xff\xff\x7f.", "cannot be read"),
+        (b"\x80\x02T\xff\xff\xff\x7f.", "cannot be read"),
         (
             python2_pickle({b"labels": [1, 2], b"data": np.zeros((3, 3072), np.uint8)}),
             r"is broken: \(3, 3072\) and 2 labels",
