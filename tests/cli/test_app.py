@@ -83,6 +83,7 @@ def test_a_run_is_one_folder() -> None:
         "last.ckpt",
         "metrics.csv",
         "results.json",
+        "split.npz",
         "tensorboard",
     ]
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))

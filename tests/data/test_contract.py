@@ -318,8 +318,8 @@ def write_new(module: ArrayDataModule, folder: Path, chosen: Tensor) -> None:
     folder.mkdir()
     part = module.splits["test"]
     if isinstance(module, TextDataModule):
-        samples, split = module.read()
-        texts = [samples[i].text for i in split[2][chosen].tolist()]
+        samples, splits = module.read()
+        texts = [samples[i].text for i in splits["test"][chosen].tolist()]
         for number, text in enumerate(["\n".join(texts)] if isinstance(module, Names) else texts):
             (folder / f"{number}.txt").write_text(text, encoding="utf-8")
         return

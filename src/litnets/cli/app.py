@@ -20,10 +20,11 @@ from litnets import data, tasks  # noqa: F401  (makes their classes available by
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.cli.error_messages import format_parser_error
-from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, has_test
-from litnets.cli.reporting import logged_metrics, print_model, print_resume, report_fit
+from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, check_training_split, has_test
+from litnets.cli.reporting import changes_of, logged_metrics, print_data_changes, print_model, print_resume, report_fit
 from litnets.cli.resolve_run import fill_in_defaults, resolve_run
-from litnets.data.core.base import LINKED_ATTRIBUTES
+from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
+from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
 from litnets.internals import subcommand_parser
@@ -125,6 +126,9 @@ class LitnetsCLI(LightningCLI):
         """Add the options of every command and the links between them."""
         for name, kind, default, text in _OPTIONS:
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+        if self.command in ("test", "validate"):
+            text = "Split the data again instead of keeping the split of the run."
+            parser.add_argument("--split_again", action="store_true", help=text)
         parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
@@ -142,9 +146,12 @@ class LitnetsCLI(LightningCLI):
             )
 
     def _linked_value(self, datamodule: LightningDataModule, name: str) -> Any:
-        """Return the value of a linked attribute: the DataModule's, or for new samples (`predict_path`), whose training
-        files may be gone, the checkpoint's."""
+        """Return the value of a linked attribute: the DataModule's, or the checkpoint's if the data have changed since
+        the training, or are new samples (`predict_path`), whose training files may be gone."""
+        self._keep_split(datamodule)
         content = self.resolved.checkpoint_content
+        if content is not None and getattr(datamodule, "data_changes", None):
+            return content["hyper_parameters"].get(name)
         if self.command != "predict" or content is None or getattr(datamodule, "predict_path", None) is None:
             return getattr(datamodule, name, None)
         kind = type(datamodule)
@@ -156,6 +163,16 @@ class LitnetsCLI(LightningCLI):
         if "hyper_parameters" not in content:
             return getattr(datamodule, name, None)
         return content["hyper_parameters"].get(name)  # the model has no argument for an attribute that is missing here
+
+    def _keep_split(self, datamodule: LightningDataModule | None) -> None:
+        """Read the data of a run that is resumed or evaluated, with each sample in the split that it had."""
+        record = self.split_record
+        if not isinstance(datamodule, ArrayDataModule) or record is None or datamodule.recorded_split is not None:
+            return
+        if datamodule.predict_path is None and record.datamodule == type(datamodule).__name__:
+            record.check_spec(datamodule.split_spec)
+            datamodule.recorded_split = record
+            datamodule.ensure_setup()
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments and hold back `--ckpt_path`.
@@ -201,6 +218,8 @@ class LitnetsCLI(LightningCLI):
         self.config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
         self.resolved = resolve_run(self.command, options, self.config_yaml, self._ckpt_path, self.run)
         self.run = self.resolved.run
+        has_split = self.run is not None and self.run.split.exists() and not options.get("split_again")
+        self.split_record = SplitRecord.load(self.run.split) if self.run is not None and has_split else None
         options.ckpt_path = None if self.resolved.checkpoint is None else str(self.resolved.checkpoint)
 
     def instantiate_classes(self) -> None:
@@ -245,6 +264,9 @@ class LitnetsCLI(LightningCLI):
             check_monitor(self.model, self.datamodule, monitor, *limits)
         else:
             check_split(self.datamodule, "val" if self.command == "validate" else "test")
+        self._keep_split(self.datamodule)  # unless a linked attribute has asked for it
+        if isinstance(self.datamodule, ArrayDataModule) and self.resolved.resume is not None:
+            check_training_split(self.datamodule, self.resolved.resume)
 
     def _assemble(self, config: dict[str, Any]) -> None:
         """Add, in place, the callbacks, loggers and plugins of the command to the Trainer's arguments."""
@@ -339,6 +361,11 @@ class LitnetsCLI(LightningCLI):
             self.run.add_attempt(self.config_yaml, self._environment())
             if self.resolved.resume is not None:
                 print_resume(self.resolved.resume)
+                print_data_changes(self.datamodule, is_resuming=True)
+            elif isinstance(self.datamodule, ArrayDataModule):
+                self.datamodule.ensure_setup()
+                if self.datamodule.split_record is not None:
+                    self.datamodule.split_record.save(self.run.split)
         print_model(self.model, self.datamodule, None if self.is_dry_run else self.run.folder)
 
     def after_fit(self) -> None:
@@ -354,7 +381,20 @@ class LitnetsCLI(LightningCLI):
         if self.is_dry_run:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
         else:
-            report_fit(self.run, self.trainer, self.options.wandb, best, test_metrics)
+            changes = changes_of(self.datamodule)
+            report_fit(self.run, self.trainer, self.options.wandb, best, test_metrics, changes)
+
+    def before_validate(self) -> None:
+        """Print how the data have changed since the training."""
+        self._print_data_changes()
+
+    def before_test(self) -> None:
+        """Print how the data have changed since the training."""
+        self._print_data_changes()
+
+    def before_predict(self) -> None:
+        """Print how the data have changed since the training."""
+        self._print_data_changes()
 
     def after_validate(self) -> None:
         """Print the results of a validation."""
@@ -371,7 +411,14 @@ class LitnetsCLI(LightningCLI):
 
     def _print_results(self) -> None:
         if self.trainer.is_global_zero:
-            print_results(f"{self.command}, {self.resolved.checkpoint or 'untrained'}", logged_metrics(self.trainer))
+            title = f"{self.command}, {self.resolved.checkpoint or 'untrained'}"
+            if changes := changes_of(self.datamodule):
+                title += f"; data changed since the training: {changes}"
+            print_results(title, logged_metrics(self.trainer))
+
+    def _print_data_changes(self) -> None:
+        if self.trainer.is_global_zero:
+            print_data_changes(self.datamodule)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
+from litnets.data.core.base import ArrayDataModule
 from litnets.errors import InputError
 from litnets.tasks import Task
+from litnets.training.resume.plan import ResumePlan
 
 
 def check_monitor(
@@ -58,6 +60,21 @@ def check_split(datamodule: LightningDataModule | None, split: str) -> None:
     """Raises InputError if there is no sample in the split, `val` or `test`."""
     if _is_empty(datamodule, split):
         raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
+
+
+def check_training_split(datamodule: ArrayDataModule, resume: ResumePlan) -> None:
+    """Raise InputError if training samples were removed in the middle of an epoch, whose batches would be others."""
+    record = datamodule.recorded_split
+    if record is None or datamodule.split_record is None:
+        return
+    before, now = record.sizes[0], datamodule.split_record.sizes[0]
+    epoch, batch = resume.position
+    if batch and now != before:
+        raise InputError(
+            f"data: cannot resume in the middle of an epoch (epoch {epoch + 1}, batch {batch + 1}) with {now} training "
+            f"samples instead of {before}; put the data back, or start a new run with the weights: "
+            "--init_from RUN/last.ckpt"
+        )
 
 
 def has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:

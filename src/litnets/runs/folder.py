@@ -3,6 +3,7 @@
 checkpoints/<experiment>/<run>/
     config.yaml         the complete configuration; `litnets fit --config` on it repeats the run
     config_2.yaml ...   the configuration of each time the run was resumed
+    split.npz           the split of each sample, and what identifies it
     environment.json    versions, code, hardware, command line and seed, of each attempt
     best.ckpt           the checkpoint with the best monitored metric
     last.ckpt           the newest checkpoint
@@ -135,6 +136,10 @@ class Run:
     @property
     def environment(self) -> Path:
         return self.folder / "environment.json"
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.npz"
 
     @property
     def best(self) -> Path:

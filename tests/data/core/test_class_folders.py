@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from litnets.data.core.class_folders import BrokenFileError, ClassFolders, read_all
+from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
 
 
@@ -17,6 +19,10 @@ def touch(root: Path, *paths: str) -> None:
 
 def scan(root: Path) -> ClassFolders:
     return ClassFolders.scan(root, {".txt"}, "poem")
+
+
+def split_of(folders: ClassFolders, *spec: Any) -> dict[str, Tensor]:
+    return dict(zip(PARTS, folders.split(SplitSpec(*spec)), strict=True))
 
 
 def many(root: Path, **counts: int) -> None:
@@ -44,7 +50,7 @@ def test_a_folder_for_each_split(tmp_path: Path) -> None:
         "val": [0, 1],
         "test": [1, 1],
     }
-    splits = folders.split(0.5, 0.5, 0, None, 0)
+    splits = split_of(folders, 0.5, 0.5)
     assert {part: sorted(i.tolist()) for part, i in splits.items()} == {
         part: i.tolist() for part, i in folders.parts.items()
     }
@@ -72,7 +78,7 @@ def test_what_has_no_folder_is_cut_from_the_rest(
         for name in ("a", "b"):
             touch(tmp_path, *(f"{part}/{name}/{i:02}.txt" for i in range(size // 2)))
     folders = scan(tmp_path)
-    splits = folders.split(0.2, 0.2, 0, None, 0)
+    splits = split_of(folders, 0.2, 0.2)
     assert tuple(len(splits[part]) for part in ("train", "val", "test")) == sizes
     assert sorted(torch.cat(list(splits.values())).tolist()) == list(range(len(folders.files)))
     for split in splits.values():
@@ -86,8 +92,10 @@ def test_folds(tmp_path: Path) -> None:
     many(tmp_path / "one", a=15, b=15)
     many(tmp_path / "two", train__a=10, train__b=10, val__a=5, val__b=5, test__a=2, test__b=2)
     one, two = scan(tmp_path / "one"), scan(tmp_path / "two")
-    assert sorted(torch.cat([one.split(0.1, 0.2, 0, 5, fold)["test"] for fold in range(5)]).tolist()) == list(range(30))
-    folds = [two.split(0.1, 0.2, 0, 5, fold) for fold in range(5)]
+    assert sorted(torch.cat([split_of(one, 0.1, 0.2, 0, 5, fold)["test"] for fold in range(5)]).tolist()) == list(
+        range(30)
+    )
+    folds = [split_of(two, 0.1, 0.2, 0, 5, fold) for fold in range(5)]
     assert sorted(torch.cat([splits["val"] for splits in folds]).tolist()) == list(range(30))
     assert all(splits["test"].tolist() == [30, 31, 32, 33] for splits in folds)
 
@@ -138,24 +146,19 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
 def test_one_file_in_a_class_cannot_be_split(tmp_path: Path) -> None:
     many(tmp_path / "one", a=9, b=1)
     with pytest.raises(InputError, match="class 'b' has a single file"):
-        scan(tmp_path / "one").split(0.2, 0.2, 0, None, 0)
+        split_of(scan(tmp_path / "one"), 0.2, 0.2)
     with pytest.raises(InputError, match="class 'b' has a single file"):
-        scan(tmp_path / "one").split(0.2, 0.2, 0, 3, 0)
+        split_of(scan(tmp_path / "one"), 0.2, 0.2, 0, 3)
     many(tmp_path / "two", train__a=9, train__b=1, val__a=1, test__a=1)
-    assert len(scan(tmp_path / "two").split(0.2, 0.2, 0, None, 0)["train"]) == 10
+    assert len(split_of(scan(tmp_path / "two"), 0.2, 0.2)["train"]) == 10
 
 
 def test_a_class_with_nothing_left_to_train_on_is_named(tmp_path: Path) -> None:
     many(tmp_path, a=9, b=3)
     folders = scan(tmp_path)
-    splits = {"train": torch.tensor([0, 1, 9]), "val": torch.tensor([2, 10]), "test": torch.tensor([11])}
-    broken = torch.zeros(12, dtype=torch.bool)
-    broken[[1, 10]] = True
-    left = folders.without(broken, splits)
-    assert {part: i.tolist() for part, i in left.items()} == {"train": [0, 9], "val": [2], "test": [11]}
-    broken[9] = True
+    folders.check_trained_on(torch.tensor([0, 9]))
     with pytest.raises(InputError, match="class 'b' has no file in the training split"):
-        folders.without(broken, splits)
+        folders.check_trained_on(torch.tensor([0, 1]))
 
 
 def read(index: int) -> int:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 from sklearn.model_selection import TimeSeriesSplit
 from torch import Tensor
 
-from litnets.data.core.splits import expanding_window_split, split_indices
+from litnets.data.core.splits import SplitSpec, expanding_window_split, split_indices
 from litnets.errors import InputError
 
 # Samples of each class: even, uneven, many classes, one rare, several rare, a single class.
@@ -45,7 +46,7 @@ def test_splits_are_complete_disjoint_stratified_and_of_the_sizes_asked_for(
 ) -> None:
     labels = labels_of(counts)
     size = len(labels)
-    train, val, test = split_indices(labels, size, val_size, test_size, seed)
+    train, val, test = split_indices(labels, size, SplitSpec(val_size, test_size, seed))
     assert_partition((train, val, test), size)
     assert len(val) == (val_size if val_size >= 1 else round(val_size * size))
     assert len(test) == (test_size if test_size >= 1 else round(test_size * size))
@@ -55,19 +56,19 @@ def test_splits_are_complete_disjoint_stratified_and_of_the_sizes_asked_for(
 
 def test_the_split_is_a_function_of_its_seed() -> None:
     labels = labels_of([20] * 5)
-    first, again, other = (split_indices(labels, 100, 0.2, 0.2, seed) for seed in (0, 0, 1))
+    first, again, other = (split_indices(labels, 100, SplitSpec(0.2, 0.2, seed)) for seed in (0, 0, 1))
     torch.rand(3)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(set(a.tolist()) == set(b.tolist()) for a, b in zip(first, other, strict=True))
 
 
 def test_within_a_class_samples_are_drawn_at_random() -> None:
-    _, val, _ = split_indices(labels_of([100, 100]), 200, 100, 0, seed=0)
+    _, val, _ = split_indices(labels_of([100, 100]), 200, SplitSpec(100))
     assert 15 < (val % 100 < 50).sum() / 2 < 35  # about half of those drawn are of the first half of their class
 
 
 def test_without_labels_the_split_is_random_and_complete() -> None:
-    train, val, test = split_indices(None, 50, 10, 0.1, seed=0)
+    train, val, test = split_indices(None, 50, SplitSpec(10, 0.1))
     assert_partition((train, val, test), 50)
     assert (len(val), len(test)) == (10, 5)
     assert val.tolist() != sorted(val.tolist())
@@ -76,7 +77,7 @@ def test_without_labels_the_split_is_random_and_complete() -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
 def test_labels_may_be_of_any_integer_type_and_need_not_be_0_to_n(dtype: torch.dtype) -> None:
     labels = (labels_of([10, 20, 30]) * 50 + 3).to(dtype)
-    train, val, test = split_indices(labels, 60, 0.2, 0.2, 0)
+    train, val, test = split_indices(labels, 60, SplitSpec(0.2, 0.2))
     assert_partition((train, val, test), 60)
     assert sorted(labels[val].tolist()) == [3] * 2 + [53] * 4 + [103] * 6
 
@@ -87,7 +88,7 @@ def test_labels_may_be_of_any_integer_type_and_need_not_be_0_to_n(dtype: torch.d
 def test_folds_partition_the_data(counts: list[int], num_folds: int, test_size: float) -> None:
     labels = labels_of(counts)
     size = len(labels)
-    splits = [split_indices(labels, size, 0.1, test_size, 0, num_folds, fold) for fold in range(num_folds)]
+    splits = [split_indices(labels, size, SplitSpec(0.1, test_size, 0, num_folds, fold)) for fold in range(num_folds)]
     held_out = [test if test_size else val for _, val, test in splits]
     assert_partition(tuple(held_out), size)
     assert max(map(len, held_out)) - min(map(len, held_out)) <= 1
@@ -106,7 +107,7 @@ def test_folds_partition_the_data(counts: list[int], num_folds: int, test_size: 
 )
 def test_sizes_that_leave_nothing_for_training_are_refused(val_size: float, test_size: float) -> None:
     with pytest.raises(InputError, match=r"val_size, test_size: .* leave none for training"):
-        split_indices(None, 20, val_size, test_size, 0)
+        split_indices(None, 20, SplitSpec(val_size, test_size))
 
 
 @pytest.mark.parametrize("value", [-0.1, -1, 1.5, math.nan, math.inf])
@@ -114,20 +115,20 @@ def test_sizes_that_leave_nothing_for_training_are_refused(val_size: float, test
 def test_sizes_that_are_neither_share_nor_number_are_refused(name: str, value: float) -> None:
     sizes = {"val_size": 0.1, "test_size": 0.1} | {name: value}
     with pytest.raises(InputError, match=f"{name}: expected a share in .* or a whole number"):
-        split_indices(None, 20, **sizes, seed=0)
+        split_indices(None, 20, SplitSpec(**sizes))
 
 
 @pytest.mark.parametrize(("num_folds", "fold"), [(0, 0), (1, 0), (-2, 0), (21, 0), (5, 5), (5, -1)])
 def test_impossible_folds_are_refused(num_folds: int, fold: int) -> None:
     with pytest.raises(InputError, match="num_folds: expected 2 to 20 folds"):
-        split_indices(None, 20, 0.1, 0, 0, num_folds, fold)
+        split_indices(None, 20, SplitSpec(0.1, 0, 0, num_folds, fold))
 
 
 @pytest.mark.parametrize("folds", [{}, {"num_folds": 4, "fold": 1}])
-def test_groups_stay_together(folds: dict[str, int]) -> None:
+def test_groups_stay_together(folds: dict[str, Any]) -> None:
     groups = torch.randint(0, 120, (600,), generator=torch.Generator().manual_seed(1)) * 3
     labels = groups % 5
-    parts = split_indices(labels, 600, 0.2, 0.1, 0, groups=groups, **folds)
+    parts = split_indices(labels, 600, SplitSpec(0.2, 0.1, **folds), groups)
     assert sorted(torch.cat(parts).tolist()) == list(range(600))
     train, val, test = ({int(groups[i]) for i in part} for part in parts)
     assert not train & val | train & test | val & test
@@ -137,7 +138,7 @@ def test_groups_stay_together(folds: dict[str, int]) -> None:
 @pytest.mark.parametrize("sizes", [(540, 60), (1.5, 0.1), (700, 0.1), (600, 0), (0, 1200)])
 def test_impossible_sizes_of_groups(sizes: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="size"):
-        split_indices(None, 600, *sizes, 0, groups=torch.arange(600) // 10)
+        split_indices(None, 600, SplitSpec(*sizes), torch.arange(600) // 10)
 
 
 @pytest.mark.parametrize(("size", "num_folds"), [(100, 4), (103, 5), (11, 2), (7, 6)])

@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from xxhash import xxh3_64_intdigest
 
 from litnets.data.audio.log_mel import LogMel
-from litnets.data.audio.reading import SUFFIXES, read_audio
+from litnets.data.audio.reading import SUFFIXES, decode_audio
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import RaggedDataset, smallest_type
-from litnets.data.core.class_folders import names_in, new_files, read_all
+from litnets.data.core.class_folders import names_in, new_files, read_all, read_content
+from litnets.data.core.fingerprint import Digests
 from litnets.errors import InputError
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]
@@ -79,13 +82,22 @@ class AudioDataModule(ArrayDataModule):
         if not self.mean:  # no checkpoint
             self.ensure_setup()
         files = new_files(path, SUFFIXES, "recording")
-        waveforms, broken = self.read_files(files)
+        waveforms, broken, _ = self.read_files(files)
         found = torch.nonzero(~broken).squeeze(1)
         self.sample_names = names_in(path, [files[i] for i in found.tolist()])
         return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": found})["new"]
 
-    def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor]:
-        return read_all(files, lambda i: read_audio(files[i], self.sample_rate), self.skip_broken, "recording")
+    def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor, Digests]:
+        """Return the recordings, None for those that are broken, a flag for each of these, and the digests of the
+        files."""
+        digests = np.zeros(len(files), np.uint64)
+
+        def read(index: int) -> Tensor:
+            content = read_content(files[index])
+            digests[index] = xxh3_64_intdigest(content)
+            return decode_audio(files[index], content, self.sample_rate)
+
+        return *read_all(files, read, self.skip_broken, "recording"), digests
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from litnets.data.audio.base import AudioDataModule, ragged_splits
 from litnets.data.audio.reading import SUFFIXES
+from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import RaggedDataset
 from litnets.data.core.class_folders import ClassFolders, check_classes
 
 
-class AudioFolder(AudioDataModule):
+class AudioFolder(SplitDataModule, AudioDataModule):
     """Your own recordings, WAV or FLAC, in a folder for each class: `root/class/*.wav`, which is split, or
     `root/{train,val,test}/class/*.wav`, where val and test are cut from train if they are not there.
 
@@ -19,27 +20,15 @@ class AudioFolder(AudioDataModule):
 
     Args:
         root: The folder.
-        val_size: Validation split, a share or a number of recordings.
-        test_size: Test split, a share or a number of recordings.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold, or if there is a folder
-            `test`, the validation split.
-        fold: The fold that is held out, from 0.
-        **audio: Arguments of `AudioDataModule` and `ArrayDataModule`.
+        **audio: Arguments of `AudioDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
         self,
         root: str,
-        val_size: float = 0.2,
-        test_size: float = 0.2,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         **audio: Any,
     ) -> None:
         super().__init__(**audio)
-        self.split = (val_size, test_size, split_seed, num_folds, fold)
         self.root = Path(root)
 
     @cached_property
@@ -57,9 +46,17 @@ class AudioFolder(AudioDataModule):
 
     def load(self) -> dict[str, RaggedDataset]:
         folders = self.folders
-        splits = folders.split(*self.split)
-        waveforms, broken = self.read_files(folders.files)
-        return ragged_splits(waveforms, folders.targets, folders.without(broken, splits))
+        if self.recorded_split is None:
+            folders.split(self.split_spec)  # so that it fails before all files are read
+        waveforms, broken, contents = self.read_files(folders.files)
+        splits = self.assign_splits(
+            folders.fingerprint(contents),
+            lambda: folders.split(self.split_spec),
+            folders.given_splits(self.split_spec),
+            ~broken,
+        )
+        folders.check_trained_on(splits["train"])
+        return ragged_splits(waveforms, folders.targets, splits)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "class_names": self.class_names}

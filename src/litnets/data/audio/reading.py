@@ -1,19 +1,17 @@
 """Read recordings: WAV and FLAC to int16 samples."""
 
+import io
 import math
-import os
 import wave
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from litnets.data.core.class_folders import BrokenFileError
+from litnets.data.core.class_folders import BrokenFileError, read_content
 from litnets.errors import InputError
-from litnets.files import open_regular
 
 SUFFIXES = frozenset({".wav", ".flac"})
 
@@ -26,20 +24,27 @@ _BLOCK = 2**20
 
 
 def read_audio(path: Path, sample_rate: int) -> Tensor:
+    """Read a recording from a file; see `decode_audio`."""
+    return decode_audio(path, read_content(path), sample_rate)
+
+
+def decode_audio(path: Path, content: bytes, sample_rate: int) -> Tensor:
     """A recording as int16 samples `(samples,)` at `sample_rate`, the mean of its channels.
+
+    Args:
+        path: The file, whose suffix says what it is.
+        content: All of it.
+        sample_rate: Samples in a second.
 
     Raises:
         BrokenFileError: It cannot be decoded, is shorter than its header says, or has no samples.
         InputError: It is of a kind that needs soundfile, which is not installed.
     """
-    try:
-        with open_regular(path) as file:
-            decoded = _read_wav(file) if path.suffix.lower() == ".wav" else None
-            if decoded is None:
-                file.seek(0)
-                decoded = _read_any(path, file)
-    except OSError as error:
-        raise BrokenFileError(error.strerror or str(error)) from error
+    file = io.BytesIO(content)
+    decoded = _read_wav(file) if path.suffix.lower() == ".wav" else None
+    if decoded is None:
+        file.seek(0)
+        decoded = _read_any(path, file)
     mono, rate = decoded
     if not len(mono):
         raise BrokenFileError("no samples in it")
@@ -59,7 +64,7 @@ def read_audio(path: Path, sample_rate: int) -> Tensor:
     return torch.from_numpy(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16))
 
 
-def _read_wav(file: BinaryIO) -> tuple[NDArray[np.float64], int] | None:
+def _read_wav(file: io.BytesIO) -> tuple[NDArray[np.float64], int] | None:
     """Read a WAV file of 16 bits with the standard library; None if it is of another kind, or cannot be read so.
 
     Returns:
@@ -79,7 +84,7 @@ def _read_wav(file: BinaryIO) -> tuple[NDArray[np.float64], int] | None:
     return (np.frombuffer(content, "<i2").reshape(-1, channels) / 32768).mean(1), rate
 
 
-def _read_any(path: Path, file: BinaryIO) -> tuple[NDArray[np.float64], int]:
+def _read_any(path: Path, file: io.BytesIO) -> tuple[NDArray[np.float64], int]:
     """Read a recording of any kind with soundfile, in blocks, whatever length its header claims.
 
     Returns:
@@ -106,5 +111,5 @@ def _read_any(path: Path, file: BinaryIO) -> tuple[NDArray[np.float64], int]:
         raise BrokenFileError(str(getattr(error, "error_string", error))) from error
 
 
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+def _size(file: io.BytesIO) -> int:
+    return len(file.getbuffer())

@@ -7,15 +7,17 @@ import torch
 from torch import Tensor
 
 from litnets.data.audio.base import AudioDataModule, ragged_splits
+from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import RaggedDataset
 from litnets.data.core.class_folders import regular_files
-from litnets.data.core.splits import split_indices
+from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.splits import PARTS, split_indices
 from litnets.errors import InputError
 
 SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
 
 
-class SpokenDigits(AudioDataModule):
+class SpokenDigits(ValSplitDataModule, AudioDataModule):
     """Spoken digits, 10 classes: 50 recordings of each by each of six speakers, 8 kHz, 0.14 to 2.3 s (Free Spoken Digit
     Dataset, github.com/Jakobovski/free-spoken-digit-dataset, here as of commit 26eb9aaf, CC BY-SA 4.0).
 
@@ -27,12 +29,8 @@ class SpokenDigits(AudioDataModule):
         data_dir: Folder of the data sets.
         test_speaker: Test on all recordings of this speaker, and train on those of the other five: `george`, `jackson`,
             `lucas`, `nicolas`, `theo` or `yweweler`.
-        val_size: Validation split, a share or a number of recordings.
-        split_seed: Seed of the split, apart from the seed of the training.
-        num_folds: Cross-validation over training and validation: the number of folds; the validation split is the fold.
-        fold: The fold that is held out, from 0.
         sample_rate: Samples in a second; the recordings have 8,000.
-        **audio: Arguments of `AudioDataModule` and `ArrayDataModule`.
+        **audio: Arguments of `AudioDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
 
     num_classes = 10
@@ -42,17 +40,12 @@ class SpokenDigits(AudioDataModule):
         self,
         data_dir: str = "data",
         test_speaker: str | None = None,
-        val_size: float = 0.1,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         sample_rate: int = 8000,
         **audio: Any,
     ) -> None:
         super().__init__(sample_rate=sample_rate, **audio)
         self.recordings = Path(data_dir) / "fsdd" / "recordings"
         self.test_speaker = test_speaker
-        self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
     def load(self) -> dict[str, RaggedDataset]:
         files = regular_files(sorted(self.recordings.glob("*.wav")))
@@ -67,15 +60,21 @@ class SpokenDigits(AudioDataModule):
             raise InputError(
                 f"test_speaker: no '{self.test_speaker}' in {self.recordings} (there are: {', '.join(known)})"
             )
-        waveforms, broken = self.read_files(files)
+        waveforms, broken, contents = self.read_files(files)
         targets = torch.tensor(digits)
         speaker = torch.tensor([known.index(name) for name in speakers])
         is_test = torch.tensor(indices) < 5 if self.test_speaker is None else speaker == known.index(self.test_speaker)
-        rest = torch.nonzero(~is_test & ~broken).squeeze(1)
-        strata = (speaker * self.num_classes + targets)[rest]
-        train, val, _ = split_indices(strata, len(rest), self.val_size, 0, self.split_seed, self.num_folds, self.fold)
         test = torch.nonzero(is_test & ~broken).squeeze(1)
-        splits: dict[str, Tensor] = {"train": rest[train], "val": rest[val], "test": test}
+
+        def propose() -> list[Tensor]:
+            rest = torch.nonzero(~is_test & ~broken).squeeze(1)
+            strata = (speaker * self.num_classes + targets)[rest]
+            train, val, _ = split_indices(strata, len(rest), self.split_spec)
+            return [rest[train], rest[val], test]
+
+        samples = Fingerprint.of_files(self.recordings, files, contents)
+        given = torch.where(is_test, PARTS.index("test"), -1)
+        splits = self.assign_splits(samples, propose, given, ~broken)
         return ragged_splits(waveforms, targets, splits)
 
 

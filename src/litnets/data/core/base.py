@@ -1,7 +1,8 @@
 """What all LightningDataModules of this project share: splits in memory, loaders, statistics."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,9 @@ from litnets.data.core.batching import (
     TensorBatchSampler,
     identity_collate,
 )
+from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.split_record import DataChanges, SplitRecord
+from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
 from litnets.seeding import global_seed, seed_batch
 
@@ -83,6 +87,15 @@ class ArrayDataModule(LightningDataModule):
     predict_path: Path | None = None
     sample_names: list[str] | None = None
 
+    # How samples are to be split; None where the data come split.
+    split_spec: SplitSpec | None = None
+
+    # The split of the run whose checkpoint is used, which is set before the data are read; then what differs from it,
+    # and the split of the data as they are.
+    recorded_split: SplitRecord | None = None
+    data_changes: DataChanges | None = None
+    split_record: SplitRecord | None = None
+
     # Each process takes its own samples by itself, so Lightning must not do it a second time.
     shards_itself: ClassVar[bool] = True
 
@@ -105,6 +118,33 @@ class ArrayDataModule(LightningDataModule):
     @abstractmethod
     def load(self) -> Mapping[str, Split]:
         """The splits `train`, `val` and `test`, disjoint; called once in each process, after `prepare_data`."""
+
+    def assign_splits(
+        self,
+        samples: Fingerprint,
+        propose: Callable[[], Sequence[Tensor]],
+        given: Tensor | None = None,
+        usable: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the indices of each split: those of the run, if one is recorded, for the samples that it had.
+
+        Args:
+            samples: The samples that were read.
+            propose: Return the splits of a new run, train, val and test.
+            given: The number of the split of each sample whose folder or file decides it, -1 for the others.
+            usable: A flag for each sample; the others are in no split. None for all.
+
+        Raises:
+            InputError: None of the samples is one of the run.
+        """
+        if self.recorded_split is None:
+            splits = dict(zip(PARTS, propose(), strict=True))
+        else:
+            splits, self.data_changes = self.recorded_split.match(samples, given)
+        if usable is not None:
+            splits = {part: indices[usable[indices]] for part, indices in splits.items()}
+        self.split_record = SplitRecord.create(type(self).__name__, self.split_spec, samples, splits)
+        return splits
 
     def load_predict(self, path: Path) -> Split:
         """The new samples at `predict_path`, in their order; their targets are of no meaning."""
@@ -226,6 +266,41 @@ class ArrayDataModule(LightningDataModule):
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+
+
+class ValSplitDataModule(ArrayDataModule):
+    """Data with a test split of their own, whose other samples are split into training and validation.
+
+    Args:
+        val_size: Validation split, a fraction or a number of samples.
+        split_seed: Seed of the splits, apart from the seed of the training.
+        num_folds: Cross-validation: the number of folds. The test split is then the fold, or the validation split where
+            the test split is given.
+        fold: The fold that is held out, from 0.
+        **loading: Arguments of `ArrayDataModule`.
+    """
+
+    split_spec: SplitSpec
+
+    def __init__(
+        self, val_size: float = 0.1, split_seed: int = 0, num_folds: int | None = None, fold: int = 0, **loading: Any
+    ) -> None:
+        super().__init__(**loading)
+        self.split_spec = SplitSpec(val_size, 0, split_seed, num_folds, fold)
+
+
+class SplitDataModule(ValSplitDataModule):
+    """Data that are split into training, validation and test.
+
+    Args:
+        val_size: Validation split, a fraction or a number of samples.
+        test_size: Test split, likewise.
+        **splitting: Arguments of `ValSplitDataModule` and `ArrayDataModule`.
+    """
+
+    def __init__(self, val_size: float = 0.2, test_size: float = 0.2, **splitting: Any) -> None:
+        super().__init__(val_size, **splitting)
+        self.split_spec = replace(self.split_spec, test_size=test_size)
 
 
 def check_new_shape(module: ArrayDataModule, state_dict: Mapping[str, Any]) -> None:

@@ -4,20 +4,22 @@ import os
 import stat
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from litnets.data.core.splits import check_trained_on, split_indices
+from litnets.data.core.fingerprint import Digests, Fingerprint
+from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
 from litnets.errors import InputError
 from litnets.escaping import printable
+from litnets.files import NotRegularFileError, open_regular
 
 T = TypeVar("T")
 
-PARTS = ("train", "val", "test")
+MAX_BYTES = 2**31  # of the file of one sample
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ClassFolders:
     """The files below `root/class/` or below `root/{train,val,test}/class/`, at any depth.
 
     Args:
+        root: The folder.
         class_names: The classes, sorted: the folders' names.
         files: All files, in the order of part, class and path.
         targets: Class of each file, `(files,)`.
@@ -32,6 +35,7 @@ class ClassFolders:
             classes, which is split.
     """
 
+    root: Path
     class_names: list[str]
     files: list[Path]
     targets: Tensor
@@ -93,12 +97,33 @@ class ClassFolders:
             if len(files) == start:
                 raise InputError(f"{root / part}: no class in it; expected a folder of {kind}s for each class")
             where[part] = torch.arange(start, len(files))
-        return cls(class_names, files, torch.tensor(targets), where if split else {})
+        return cls(root, class_names, files, torch.tensor(targets), where if split else {})
 
-    def split(
-        self, val_size: float, test_size: float, seed: int, num_folds: int | None, fold: int
-    ) -> dict[str, Tensor]:
-        """Indices of the splits. What has a folder of its own is left as it is; what has none is cut from the rest.
+    def fingerprint(self, contents: Digests) -> Fingerprint:
+        return Fingerprint.of_files(self.root, self.files, contents)
+
+    def given_splits(self, spec: SplitSpec) -> Tensor | None:
+        """Return the number of the split of each file whose folder decides it, -1 for the others; None if all are to be
+        split."""
+        fixed = self._fixed(spec)
+        if not fixed:
+            return None
+        if len(fixed) == 2:  # nothing is taken from train
+            fixed["train"] = self.parts["train"]
+        numbers = torch.full((len(self.files),), -1)
+        for part, indices in fixed.items():
+            numbers[indices] = PARTS.index(part)
+        return numbers
+
+    def _fixed(self, spec: SplitSpec) -> dict[str, Tensor]:
+        """Return the files of the validation and the test split that have a folder of their own."""
+        return {
+            part: i for part, i in self.parts.items() if part == "test" or (part == "val" and spec.num_folds is None)
+        }
+
+    def split(self, spec: SplitSpec) -> list[Tensor]:
+        """Return the indices of train, val and test. A part with a folder is left as it is; the others are taken from
+        train.
 
         With folds, the folder val joins train; the folds are the test split, or where there is a folder test, the
         validation split.
@@ -107,33 +132,49 @@ class ClassFolders:
             InputError: Sizes or folds that leave nothing for training; a class with a single file where some must be
                 cut off.
         """
-        kept = {part: i for part, i in self.parts.items() if part == "test" or (part == "val" and num_folds is None)}
-        rest = [i for part, i in self.parts.items() if part not in kept]
+        fixed = self._fixed(spec)
+        rest = [i for part, i in self.parts.items() if part not in fixed]
         pool = torch.cat(rest) if rest else torch.arange(len(self.files))
         labels = self.targets[pool]
-        sizes = (0 if "val" in kept else val_size, 0 if "test" in kept else test_size)
-        if any(sizes) or num_folds is not None:
+        spec = replace(
+            spec,
+            val_size=0 if "val" in fixed else spec.val_size,
+            test_size=0 if "test" in fixed else spec.test_size,
+        )
+        if spec.val_size or spec.test_size or spec.num_folds is not None:
             for name, count in zip(self.class_names, labels.bincount(minlength=len(self.class_names)), strict=True):
                 if count == 1:
                     raise InputError(
                         f"class '{name}' has a single file to train and to judge with; add some or remove the class"
                     )
-        cut = split_indices(labels, len(labels), *sizes, seed, num_folds, fold)
-        return {part: pool[i] for part, i in zip(PARTS, cut, strict=True)} | kept
+        split = split_indices(labels, len(labels), spec)
+        return [fixed.get(part, pool[indices]) for part, indices in zip(PARTS, split, strict=True)]
 
-    def without(self, broken: Tensor, splits: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The splits without the files that are `broken` (files,), a flag each.
-
-        Raises:
-            InputError: A class has nothing left to train on.
-        """
-        splits = {part: i[~broken[i]] for part, i in splits.items()}
-        check_trained_on(self.class_names, self.targets[splits["train"]], "file")
-        return splits
+    def check_trained_on(self, train: Tensor) -> None:
+        """Raise InputError if a class has no file among those of the training split, given as indices."""
+        check_trained_on(self.class_names, self.targets[train], "file")
 
 
 class BrokenFileError(Exception):
     """A file that cannot be read; the message says why, without the path."""
+
+
+def read_content(path: Path) -> bytes:
+    """Return all bytes of a file.
+
+    Raises:
+        BrokenFileError: It cannot be read, is no regular file, or is too large to be a sample.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+    except NotRegularFileError as error:
+        raise BrokenFileError(str(error).removeprefix(f"{path} is ")) from error
+    except OSError as error:
+        raise BrokenFileError(error.strerror or str(error)) from error
+    if len(content) > MAX_BYTES:
+        raise BrokenFileError(f"more than {MAX_BYTES:,} bytes")
+    return content
 
 
 def read_all(

@@ -2,81 +2,85 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from litnets.errors import InputError
 
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """How samples are to be split.
+
+    Args:
+        val_size: Validation split, a fraction in [0, 1) or a number of samples from 1. With folds and no test split the
+            validation split is the fold.
+        test_size: Test split, likewise; 0 for none. With folds the test split is the fold.
+        seed: Seed of the order in which samples are split.
+        num_folds: Number of folds, at least 2; None for a single split.
+        fold: The fold that is held out, in [0, num_folds).
+    """
+
+    val_size: float
+    test_size: float = 0
+    seed: int = 0
+    num_folds: int | None = None
+    fold: int = 0
+
 
 def split_indices(
-    labels: Tensor | None,
-    size: int,
-    val_size: float,
-    test_size: float,
-    seed: int,
-    num_folds: int | None = None,
-    fold: int = 0,
-    groups: Tensor | None = None,
+    labels: Tensor | None, size: int, spec: SplitSpec, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Indices `(train, val, test)`, disjoint, together all of `range(size)`.
 
-    Samples are put in a random order in which every stretch holds each class in its share (to a sample, where no class
-    has only one or two), and that order is cut: the test split first, then validation; a fold is a stretch as well.
+    Samples are put in a random order in which every stretch holds each class in proportion (to a sample, unless a class
+    has only one or two). The test split is its first stretch, then validation; a fold is a stretch as well.
 
     Args:
         labels: Class of each sample, `(size,)`, to stratify by; None for no classes.
         size: Number of samples.
-        val_size: Validation split, a share in [0, 1) or a number of samples from 1. With folds and no test split the
-            validation split is the fold.
-        test_size: Test split, likewise; 0 for none. With folds the test split is the fold.
-        seed: Seed of the order.
-        num_folds: Number of folds, at least 2; None for a single split.
-        fold: The fold that is held out, in [0, num_folds).
+        spec: Sizes, seed and folds.
         groups: Group of each sample, `(size,)`: samples of one group (copies, recordings of one take ...) stay together
-            in one split, whose size is then that of whole groups. A group's label is its first sample's.
+            in one split, whose size is then that of complete groups. The label of a group is that of its first sample.
 
     Raises:
         InputError: Sizes or folds that leave no sample for training.
     """
     if groups is not None:
-        return _split_groups(groups, labels, val_size, test_size, seed, num_folds, fold)
-    order = _stratified_order(labels, size, seed)
-    num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
-    if num_folds is not None:
+        return _split_groups(groups, labels, spec)
+    order = _stratified_order(labels, size, spec.seed)
+    num_val, num_test = _count("val_size", spec.val_size, size), _count("test_size", spec.test_size, size)
+    if spec.num_folds is not None:
+        num_folds, fold = spec.num_folds, spec.fold
         if not 2 <= num_folds <= size or not 0 <= fold < num_folds:
             raise InputError(f"num_folds: expected 2 to {size} folds and a fold from 0, got fold {fold} of {num_folds}")
         bounds = [round(i * size / num_folds) for i in range(num_folds + 1)]
         order = order.roll(-bounds[fold])
         held_out = bounds[fold + 1] - bounds[fold]
-        num_val, num_test = (num_val, held_out) if test_size else (held_out, 0)
+        num_val, num_test = (num_val, held_out) if spec.test_size else (held_out, 0)
     if num_val + num_test >= size:
         raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
     test, val, train = order.tensor_split([num_test, num_test + num_val])
     return train, val, test
 
 
-def _split_groups(
-    groups: Tensor,
-    labels: Tensor | None,
-    val_size: float,
-    test_size: float,
-    seed: int,
-    num_folds: int | None,
-    fold: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Split the groups like samples, then give each sample its group's split; numbers of samples become shares."""
+def _split_groups(groups: Tensor, labels: Tensor | None, spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Split the groups like samples, then give each sample the split of its group; counts become fractions."""
     size = len(groups)
     _, group = groups.unique(return_inverse=True)
     count = int(group.max()) + 1
     first = torch.full((count,), size).scatter_reduce(0, group, torch.arange(size), "amin")
-    num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
-    if max(num_val, num_test) >= size:  # no share, and taken for a number of groups
+    num_val, num_test = _count("val_size", spec.val_size, size), _count("test_size", spec.test_size, size)
+    if max(num_val, num_test) >= size:  # it would be read as a number of groups instead of a fraction
         raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
-    of_groups = None if labels is None else labels[first]
-    parts = split_indices(of_groups, count, num_val / size, num_test / size, seed, num_folds, fold)
+    group_labels = None if labels is None else labels[first]
+    fractions = replace(spec, val_size=num_val / size, test_size=num_test / size)
     split = torch.empty(count, dtype=torch.long)
-    for number, part in enumerate(parts):
+    for number, part in enumerate(split_indices(group_labels, count, fractions)):
         split[part] = number
     train, val, test = (torch.nonzero(split[group] == number).squeeze(1) for number in range(3))
     return train, val, test

@@ -1,7 +1,9 @@
 """ImageArrays: the user's own images in NumPy arrays on disk, which may be larger than memory."""
 
 import mmap
+from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from litnets.data.core.base import check_new_shape
+from litnets.data.core.base import SplitDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset, smallest_type
-from litnets.data.core.class_folders import PARTS, check_classes
-from litnets.data.core.splits import check_trained_on, split_indices
+from litnets.data.core.class_folders import check_classes
+from litnets.data.core.fingerprint import Digests, Fingerprint, digest_rows
+from litnets.data.core.splits import PARTS, check_trained_on, split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
 from litnets.files import is_regular, open_regular
@@ -103,7 +106,7 @@ class MappedImages:
             self._map.madvise(mmap.MADV_WILLNEED, page, length)
 
 
-class ImageArrays(ImageDataModule):
+class ImageArrays(SplitDataModule, ImageDataModule):
     """Your own images in NumPy arrays on disk, also such that are larger than memory.
 
     `root/inputs.npy` and `root/targets.npy` are split; of `root/{train,val,test}_inputs.npy` and `..._targets.npy` each
@@ -122,32 +125,20 @@ class ImageArrays(ImageDataModule):
 
     Args:
         root: The folder.
-        val_size: Validation split, a share or a number of images.
-        test_size: Test split, a share or a number of images.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold, or if there is a
-            `test_inputs.npy`, the validation split.
-        fold: The fold that is held out, from 0.
         predict_path: New images for `predict`: a .npy file of the shape of those of the training, or pictures, a folder
             of them, at any depth, or a single one, which are brought to that shape. The files of the training are not
             read then.
-        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+        **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
         self,
         root: str,
-        val_size: float = 0.2,
-        test_size: float = 0.2,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         predict_path: str | None = None,
         **images: Any,
     ) -> None:
         super().__init__(predict_path=predict_path, **images)
         self.root = Path(root)
-        self.split = (val_size, test_size, split_seed, num_folds, fold)
 
     @cached_property
     def parts(self) -> dict[str, tuple[MappedImages, Tensor]]:
@@ -218,18 +209,46 @@ class ImageArrays(ImageDataModule):
 
     def load(self) -> dict[str, ArrayDataset]:
         (images, targets), *_ = self.parts.values()
-        kept = {part: arrays for part, arrays in self.parts.items() if part in ("val", "test")}
-        val_size, test_size, seed, num_folds, fold = self.split
-        if num_folds is not None and "val" in kept:
+        fixed = {part: arrays for part, arrays in self.parts.items() if part in ("val", "test")}
+        if self.split_spec.num_folds is not None and "val" in fixed:
             raise InputError("num_folds: val_inputs.npy is the validation split; folds are cut from train_inputs.npy")
-        sizes = (0 if "val" in kept else val_size, 0 if "test" in kept else test_size)
-        cut = split_indices(targets, len(targets), *sizes, seed, num_folds, fold)
-        check_trained_on(self.class_names, targets[cut[0]], "image", ", or close the gap in the numbers")
-        # An ArrayDataset asks of its inputs no more than to be indexed.
-        splits = {
-            part: ArrayDataset(cast(Tensor, images), targets, indices) for part, indices in zip(PARTS, cut, strict=True)
-        }
-        return splits | {part: ArrayDataset(cast(Tensor, inputs), labels) for part, (inputs, labels) in kept.items()}
+        spec = replace(
+            self.split_spec,
+            val_size=0 if "val" in fixed else self.split_spec.val_size,
+            test_size=0 if "test" in fixed else self.split_spec.test_size,
+        )
+        sizes = [len(labels) for _, labels in self.parts.values()]
+        starts = dict(zip(self.parts, accumulate(sizes, initial=0), strict=False))
+        given = torch.full((sum(sizes),), -1)
+        for part, (_, labels) in fixed.items():
+            given[starts[part] : starts[part] + len(labels)] = PARTS.index(part)
+        if len(fixed) == 2:  # nothing is taken from train
+            given[: len(targets)] = PARTS.index("train")
+
+        def propose() -> list[Tensor]:
+            split = split_indices(targets, len(targets), spec)
+            own = {part: starts[part] + torch.arange(len(labels)) for part, (_, labels) in fixed.items()}
+            return [own.get(part, indices) for part, indices in zip(PARTS, split, strict=True)]
+
+        contents = np.concatenate([self._digest(inputs, labels) for inputs, labels in self.parts.values()])
+        splits = self.assign_splits(Fingerprint.of_rows(contents, sizes), propose, given)
+        check_trained_on(self.class_names, targets[splits["train"]], "image", ", or close the gap in the numbers")
+        datasets = {}
+        for part, indices in splits.items():
+            inputs, labels = fixed.get(part, (images, targets))
+            own = indices - starts[part] if part in fixed else indices
+            own = own[(own >= 0) & (own < len(labels))]  # without what was moved into the file of another split
+            # An ArrayDataset asks of its inputs no more than to be indexed.
+            datasets[part] = ArrayDataset(cast(Tensor, inputs), labels, own)
+        return datasets
+
+    def _digest(self, images: MappedImages, targets: Tensor) -> Digests:
+        """Return the digest of each image and its target: of the target alone if the images do not fit in memory, which
+        would all have to be read for it."""
+        if images.values.nbytes > self.memory_budget * 1e9:
+            return digest_rows(targets)
+        middle = images.values.flatten(1).shape[1] // 2
+        return digest_rows(images.values.flatten(1)[:, max(middle - 256, 0) : middle + 256], targets)
 
     def load_predict(self, path: Path) -> ArrayDataset:
         if path.suffix != ".npy":

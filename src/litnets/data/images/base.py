@@ -11,6 +11,7 @@ from torch import Tensor
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
 from litnets.data.core.class_folders import names_in, new_files, read_all
+from litnets.data.core.fingerprint import Digests
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.decoding import SUFFIXES, ImageFiles
 
@@ -67,14 +68,18 @@ class ImageDataModule(ArrayDataModule):
         if "mean" not in vars(self):  # no checkpoint
             self.ensure_setup()
         files = new_files(path, SUFFIXES, "image")
-        inputs, broken, _ = self.read_files(files)
+        inputs, broken, *_ = self.read_files(files)
         found = torch.nonzero(~broken).squeeze(1)
         self.sample_names = names_in(path, [files[i] for i in found.tolist()])
         return ArrayDataset(inputs, torch.zeros(len(files), dtype=torch.uint8), found)
 
-    def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The images, in memory if they fit; a flag for each that is broken, `(files,)`; and, if they do not fit, mean
-        and mean square of each one's channels, `(files, 2, channels)`."""
+    def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
+        """Read images from files.
+
+        Returns:
+            The images, in memory if they fit; a flag for each that is broken, `(files,)`; if they do not fit, mean and
+            mean square of the channels of each, `(files, 2, channels)`; and the digest of each file.
+        """
         images = ImageFiles(files, cast(tuple[int, int, int], self.input_shape), self.white)
         fits = images.num_bytes <= self.memory_budget * 1e9
         kept = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
@@ -90,7 +95,9 @@ class ImageDataModule(ArrayDataModule):
 
         _, broken = read_all(files, read, self.skip_broken, "image")
         # ImageFiles is indexed like a tensor, and an ArrayDataset asks no more of it.
-        return (kept, broken, None) if fits else (cast(Tensor, images), broken, moments)
+        if fits:
+            return kept, broken, None, images.digests
+        return cast(Tensor, images), broken, moments, images.digests
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""

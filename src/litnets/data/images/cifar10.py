@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import datasets
 
+from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.download import download, md5_of
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
@@ -25,7 +27,7 @@ ARCHIVE_SIZE = 170_498_071  # bytes
 LARGEST_FILE = 31_035_999  # bytes, of the files in it
 
 
-class CIFAR10(ImageDataModule):
+class CIFAR10(ValSplitDataModule, ImageDataModule):
     """32x32 colour images of animals and vehicles, 10 classes, 50,000 for training and 10,000 for the official test
     (Krizhevsky 2009). The validation split is cut from the 50,000.
 
@@ -35,11 +37,7 @@ class CIFAR10(ImageDataModule):
 
     Args:
         data_dir: Folder of the data sets.
-        val_size: Validation split, a share or a number of samples.
-        split_seed: Seed of the split, apart from the seed of the training.
-        num_folds: Cross-validation over training and validation: the number of folds; the validation split is the fold.
-        fold: The fold that is held out, from 0.
-        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+        **images: Arguments of `ImageDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
 
     input_shape = (3, 32, 32)
@@ -61,15 +59,10 @@ class CIFAR10(ImageDataModule):
     def __init__(
         self,
         data_dir: str = "data",
-        val_size: float = 0.1,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         **images: Any,
     ) -> None:
         super().__init__(**images)
         self.folder = Path(data_dir) / self.source.base_folder
-        self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
     def download(self) -> None:
         names = [name for name, _ in self.source.train_list + self.source.test_list]
@@ -91,12 +84,11 @@ class CIFAR10(ImageDataModule):
 
     def load(self) -> dict[str, ArrayDataset]:
         images, targets = self._read(self.source.train_list)
-        train, val, _ = split_indices(
-            targets, len(targets), self.val_size, 0, self.split_seed, self.num_folds, self.fold
-        )
+        samples = Fingerprint.of_verified(len(targets))
+        splits = self.assign_splits(samples, lambda: split_indices(targets, len(targets), self.split_spec))
         return {
-            "train": ArrayDataset(images, targets, train),
-            "val": ArrayDataset(images, targets, val),
+            "train": ArrayDataset(images, targets, splits["train"]),
+            "val": ArrayDataset(images, targets, splits["val"]),
             "test": ArrayDataset(*self._read(self.source.test_list)),
         }
 

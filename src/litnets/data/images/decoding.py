@@ -1,5 +1,6 @@
 """Images read from files, each brought to the same size and number of channels."""
 
+import io
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from xxhash import xxh3_64_intdigest
 
-from litnets.data.core.class_folders import BrokenFileError
+from litnets.data.core.class_folders import BrokenFileError, read_content
 from litnets.errors import InputError
-from litnets.files import open_regular
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -56,12 +57,16 @@ class ImageFiles:
         files: The files.
         shape: Channels, height and width that each is brought to: grey if there is one channel, else coloured.
         white: The largest value, that of white.
+
+    Attributes:
+        digests: Digest of the content of each file that has been read.
     """
 
     def __init__(self, files: list[Path], shape: tuple[int, int, int], white: int = 255) -> None:
         self.files = files
         self.shape = (len(files), *shape)
         self.white = white
+        self.digests = np.zeros(len(files), np.uint64)
 
     @property
     def num_bytes(self) -> int:
@@ -86,10 +91,11 @@ class ImageFiles:
             BrokenFileError: It cannot be decoded.
         """
         _, channels, height, width = self.shape
+        content = read_content(self.files[index])
+        self.digests[index] = xxh3_64_intdigest(content)
         try:
             with (
-                open_regular(self.files[index]) as file,
-                open_image(file, size=(2 * width, 2 * height)) as opened,
+                open_image(io.BytesIO(content), size=(2 * width, 2 * height)) as opened,
                 # Read by as many threads as there are processors, large images would fill the memory together.
                 _large_image_lock if opened.width * opened.height > _LARGE else nullcontext(),
             ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from litnets.data.core.base import check_new_shape
+from litnets.data.core.base import SplitDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folders import ClassFolders, check_classes
 from litnets.data.images.base import ImageDataModule
@@ -14,7 +14,7 @@ from litnets.data.images.decoding import SUFFIXES
 from litnets.errors import InputError
 
 
-class ImageFolder(ImageDataModule):
+class ImageFolder(SplitDataModule, ImageDataModule):
     """Your own images in a folder for each class: `root/class/*.jpg`, which is split, or
     `root/{train,val,test}/class/*.jpg`, where val and test are cut from train if they are not there.
 
@@ -28,14 +28,8 @@ class ImageFolder(ImageDataModule):
         root: The folder.
         size: Side of the square that images are resized to, or [height, width], in pixels.
         grey: Make one channel of the colours.
-        val_size: Validation split, a share or a number of images.
-        test_size: Test split, a share or a number of images.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold, or if there is a folder
-            `test`, the validation split.
-        fold: The fold that is held out, from 0.
         memory_budget: Gigabytes (10^9 bytes) that the images may take in memory.
-        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+        **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
@@ -43,11 +37,6 @@ class ImageFolder(ImageDataModule):
         root: str,
         size: int | list[int] = 64,
         grey: bool = False,
-        val_size: float = 0.2,
-        test_size: float = 0.2,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         memory_budget: float = 2.0,
         **images: Any,
     ) -> None:
@@ -55,7 +44,6 @@ class ImageFolder(ImageDataModule):
         sides = [size, size] if isinstance(size, int) else size
         if len(sides) != 2 or min(sides) < 1:
             raise InputError(f"size: expected the side of a square or [height, width], in pixels, got {size}")
-        self.split = (val_size, test_size, split_seed, num_folds, fold)
         self.root, self.memory_budget = Path(root), memory_budget
         self.input_shape = (1 if grey else 3, sides[0], sides[1])
 
@@ -74,9 +62,16 @@ class ImageFolder(ImageDataModule):
 
     def load(self) -> dict[str, ArrayDataset]:
         folders = self.folders
-        splits = folders.split(*self.split)
-        inputs, broken, moments = self.read_files(folders.files)
-        splits = folders.without(broken, splits)
+        if self.recorded_split is None:
+            folders.split(self.split_spec)  # so that it fails before all files are read
+        inputs, broken, moments, contents = self.read_files(folders.files)
+        splits = self.assign_splits(
+            folders.fingerprint(contents),
+            lambda: folders.split(self.split_spec),
+            folders.given_splits(self.split_spec),
+            ~broken,
+        )
+        folders.check_trained_on(splits["train"])
         if moments is not None and "mean" not in vars(self):  # otherwise all would be read once more for them
             mean, square = moments[splits["train"]].mean(0)
             std = (square - mean.square()).clamp(min=0).sqrt()

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.download import download, md5_of
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
 from litnets.files import open_regular
 
 
-class MNIST(ImageDataModule):
+class MNIST(ValSplitDataModule, ImageDataModule):
     """28x28 grey images of handwritten digits, 10 classes, 60,000 for training and 10,000 for the official test
     (LeCun, Cortes, Burges). The validation split is cut from the 60,000.
 
@@ -28,11 +30,7 @@ class MNIST(ImageDataModule):
 
     Args:
         data_dir: Folder of the data sets.
-        val_size: Validation split, a share or a number of samples.
-        split_seed: Seed of the split, apart from the seed of the training.
-        num_folds: Cross-validation over training and validation: the number of folds; the validation split is the fold.
-        fold: The fold that is held out, from 0.
-        **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
+        **images: Arguments of `ImageDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
 
     input_shape = (1, 28, 28)
@@ -49,15 +47,10 @@ class MNIST(ImageDataModule):
     def __init__(
         self,
         data_dir: str = "data",
-        val_size: float = 0.1,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         **images: Any,
     ) -> None:
         super().__init__(**images)
         self.raw = Path(data_dir) / type(self).__name__ / "raw"
-        self.val_size, self.split_seed, self.num_folds, self.fold = val_size, split_seed, num_folds, fold
 
     def download(self) -> None:
         for name, md5 in self.source.resources:
@@ -80,13 +73,12 @@ class MNIST(ImageDataModule):
             if inputs.shape != (len(labels), *self.input_shape[1:]):
                 found = f"images {tuple(inputs.shape)} and labels {tuple(labels.shape)}"
                 raise InputError(f"{self.raw}: {found} do not belong together; put good copies there")
-        train, val, _ = split_indices(
-            targets, len(targets), self.val_size, 0, self.split_seed, self.num_folds, self.fold
-        )
+        samples = Fingerprint.of_verified(len(targets))
+        splits = self.assign_splits(samples, lambda: split_indices(targets, len(targets), self.split_spec))
         images = images.unsqueeze(1)  # (N, 28, 28) -> (N, 1, 28, 28)
         return {
-            "train": ArrayDataset(images, targets, train),
-            "val": ArrayDataset(images, targets, val),
+            "train": ArrayDataset(images, targets, splits["train"]),
+            "val": ArrayDataset(images, targets, splits["val"]),
             "test": ArrayDataset(test_images.unsqueeze(1), test_targets),
         }
 

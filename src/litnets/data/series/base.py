@@ -1,7 +1,7 @@
 """Time series to forecast: windows cut from one tensor, a CSV of one's own, and the ETT sets."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.series.reading import read_series
 from litnets.errors import InputError
 
@@ -110,6 +111,24 @@ class SeriesDataModule(ArrayDataModule):
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
         """The series `(time, channels)`, the channels' names, and the steps of training, validation and test."""
 
+    def assign_stretches(self, steps: Fingerprint, propose: Callable[[], list[Stretch]]) -> list[Stretch]:
+        """Return the stretches of training, validation and test: those of the run, if its split is recorded, of which
+        steps may be missing at the start and at the end. Steps that were added there are in none of them.
+
+        Args:
+            steps: The steps that were read.
+            propose: Return the stretches of a new run.
+
+        Raises:
+            InputError: Steps were added or removed elsewhere, or none is one of the run.
+        """
+        splits = self.assign_splits(steps, lambda: [torch.arange(*stretch) for stretch in propose()])
+        stretches: list[Stretch] = []
+        for indices in splits.values():
+            end = stretches[-1][1] if stretches else 0
+            stretches.append((int(indices[0]), int(indices[-1]) + 1) if len(indices) else (end, end))
+        return stretches
+
     def load(self) -> dict[str, SeriesWindows]:
         values, names, stretches = self.read()
         window = self.look_back + self.horizon
@@ -121,7 +140,7 @@ class SeriesDataModule(ArrayDataModule):
         tensor = torch.from_numpy(values).float()
         splits = {}
         for split, (start, end) in zip(("train", "val", "test"), stretches, strict=True):
-            first, last = max(start - self.look_back, 0), end - window
+            first, last = max(start - self.look_back, stretches[0][0]), end - window
             if last < first or start == end:
                 needed = self.horizon if start else window
                 raise InputError(
@@ -136,7 +155,7 @@ class SeriesDataModule(ArrayDataModule):
 
     def load_predict(self, path: Path) -> ArrayDataset:
         self._ready()
-        values, names = read_series(path, self.time_column or 0, self.scale.names)
+        values, names, *_ = read_series(path, self.time_column or 0, self.scale.names)
         if len(values) < self.look_back:
             raise InputError(f"{path}: a forecast is made from {self.look_back} steps, the file has {len(values)}")
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)

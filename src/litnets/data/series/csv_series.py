@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.data.core.splits import chronological_ends, expanding_window_split
+from litnets.data.core.fingerprint import Fingerprint, digest_rows, digest_texts
+from litnets.data.core.splits import SplitSpec, chronological_ends, expanding_window_split
 from litnets.data.series.base import SeriesDataModule, Stretch
 from litnets.data.series.reading import read_series
 
@@ -46,13 +47,19 @@ class SeriesCSV(SeriesDataModule):
     ) -> None:
         super().__init__(look_back, horizon, **loading)
         self.path, self.channels = Path(path), channels
-        self.val_size, self.test_size = val_size, test_size
-        self.num_folds, self.fold = num_folds, fold
+        self.split_spec = SplitSpec(val_size, test_size, num_folds=num_folds, fold=fold)
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
-        values, names = read_series(self.path, self.time_column or 0, self.channels)
-        if self.num_folds is None:
-            ends = chronological_ends(len(values), self.val_size, self.test_size)
+        values, names, times, _ = read_series(self.path, self.time_column or 0, self.channels)
+        steps = Fingerprint(digest_texts(times), digest_rows(values), "step", times.__getitem__, is_sequence=True)
+        stretches = self.assign_stretches(steps, lambda: self._split(len(values)))
+        return values, names, stretches
+
+    def _split(self, size: int) -> list[Stretch]:
+        spec = self.split_spec
+        assert spec is not None
+        if spec.num_folds is None:
+            ends = chronological_ends(size, spec.val_size, spec.test_size)
         else:
-            ends = expanding_window_split(len(values), self.val_size, self.num_folds, self.fold)
-        return values, names, list(pairwise((0, *ends)))
+            ends = expanding_window_split(size, spec.val_size, spec.num_folds, spec.fold)
+        return list(pairwise((0, *ends)))

@@ -63,7 +63,7 @@ class ETTh1(SeriesDataModule):
                 f"{self.path} is broken: its MD5 is {found}, expected {self.md5}; delete it and it will be downloaded "
                 f"anew, or put a good copy there"
             )
-        values, names = read_series(self.path, "date")
+        values, names, *_ = read_series(self.path, "date")
         train, val, test = pairwise((0, *self.ends))
         if self.num_folds is not None:
             _, start, end = expanding_window_split(val[1], 0, self.num_folds, self.fold)

@@ -7,16 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
 from litnets.data.core.class_folders import check_classes, files_in, names_in, new_files, subfolders
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import check_trained_on, split_indices
 from litnets.data.series.base import ChannelScale
 from litnets.data.series.reading import read_series
 from litnets.errors import InputError
 
 
-class SeriesFolder(ArrayDataModule):
+class SeriesFolder(SplitDataModule):
     """Series of any lengths that belong to classes: `root/CLASS/*.csv`, at any depth, each file (UTF-8, commas, a
     header) one series, each row a step, all with the same channels. Each channel is scaled by its mean and standard
     deviation over all steps of the training split.
@@ -25,14 +26,9 @@ class SeriesFolder(ArrayDataModule):
         root: The folder of the classes' folders.
         time_column: Column of the time, numbers or ISO 8601, which must increase; none if there is no such column.
         channels: Columns to read; none takes all but the time.
-        val_size: Validation split, a share or a number of series.
-        test_size: Test split, a share or a number of series.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold.
-        fold: The fold that is held out, from 0.
         predict_path: New series for `predict`: a folder of CSV files, at any depth, or a single one, with the channels
             that were trained on; no classes are needed. The folder of the training is not read then.
-        **loading: Arguments of `ArrayDataModule`.
+        **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
@@ -40,50 +36,40 @@ class SeriesFolder(ArrayDataModule):
         root: str,
         time_column: str | None = None,
         channels: list[str] | None = None,
-        val_size: float = 0.2,
-        test_size: float = 0.2,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         self.root, self.time_column, self.channels = Path(root), time_column, channels
-        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
-        self.num_folds, self.fold = num_folds, fold
         self.predict_path = None if predict_path is None else Path(predict_path)
         self._files: dict[str, list[Path]] = {}
         self.scale = ChannelScale()
 
     def load(self) -> dict[str, RaggedDataset]:
         files = [(path, label) for label, name in enumerate(self.class_names) for path in self._by_class()[name]]
-        series, names = [], self.channels
+        series, digests, names = [], [], self.channels
         for path, _ in files:
             # The first file names the channels, so that others may have them in another order.
-            values, found = read_series(path, self.time_column, names)
+            values, found, _, digest = read_series(path, self.time_column, names)
             names = names or found
             series.append(values)
+            digests.append(digest)
         assert names is not None
         targets = torch.tensor([label for _, label in files], dtype=smallest_type(len(self.class_names)))
-        split = split_indices(
-            targets, len(targets), self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold
-        )
-        check_trained_on(self.class_names, targets[split[0]], "series")
-        self.scale.fit(np.concatenate([series[i] for i in split[0].tolist()]), names)
+        samples = Fingerprint.of_files(self.root, [path for path, _ in files], np.array(digests, np.uint64))
+        splits = self.assign_splits(samples, lambda: split_indices(targets, len(targets), self.split_spec))
+        check_trained_on(self.class_names, targets[splits["train"]], "series")
+        self.scale.fit(np.concatenate([series[i] for i in splits["train"].tolist()]), names)
         steps = torch.from_numpy(np.concatenate(series)).float()
         lengths = torch.tensor([len(values) for values in series])
-        return {
-            name: RaggedDataset(steps, lengths, targets, indices)
-            for name, indices in zip(("train", "val", "test"), split, strict=True)
-        }
+        return {name: RaggedDataset(steps, lengths, targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> RaggedDataset:
         if not self.scale.names:  # no checkpoint
             self.setup()
         files = new_files(path, (".csv",), "CSV file")
         self.sample_names = names_in(path, files)
-        series = [read_series(file, self.time_column, self.scale.names)[0] for file in files]
+        series = [read_series(file, self.time_column, self.scale.names).values for file in files]
         lengths = torch.tensor([len(values) for values in series])
         return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
 

@@ -6,19 +6,34 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
 
 from litnets.errors import InputError, did_you_mean, first_duplicate
 from litnets.files import open_regular
 
 
-def read_series(
-    path: Path, time_column: str | int | None, channels: Sequence[str] | None = None
-) -> tuple[NDArray[np.float64], list[str]]:
-    """The values `(time, channels)` and the names of the channels of a CSV file with a header.
+class Series(NamedTuple):
+    """A series as it is in its file.
+
+    Args:
+        values: `(time, channels)`.
+        channels: Names of the channels.
+        times: The cells of the time column; empty if there is none.
+        digest: Digest of the file.
+    """
+
+    values: NDArray[np.float64]
+    channels: list[str]
+    times: list[str]
+    digest: int
+
+
+def read_series(path: Path, time_column: str | int | None, channels: Sequence[str] | None = None) -> Series:
+    """Read a CSV file with a header.
 
     Args:
         path: The file: UTF-8, commas.
@@ -29,10 +44,12 @@ def read_series(
         InputError: A file that cannot be read, a column that is not there, a value that is no finite number, a time
             that does not increase; with the line of the file.
     """
-    header, rows, lines = _read_csv(path)
+    header, rows, lines, digest = _read_csv(path)
+    times: list[str] = []
     if time_column is not None:
         time = time_column if isinstance(time_column, int) else _column(path, header, time_column)
-        _check_times(path, header[time], [row[time] for row in rows], lines)
+        times = [row[time] for row in rows]
+        _check_times(path, header[time], times, lines)
         free = [name for i, name in enumerate(header) if i != time]
     else:
         free = header
@@ -55,11 +72,11 @@ def read_series(
             f"{path}, line {lines[row]}, column '{names[column]}': expected a number, got '{cells[row][column]}' "
             f"({len(bad)} such values in all); fill them or leave the channel out"
         )
-    return values, names
+    return Series(values, names, times, digest)
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, rows, and the line of the file in which each row ends."""
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int], int]:
+    """Header, rows, the line of the file in which each row ends, and the digest of the file."""
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a file; give a CSV file")
     try:
@@ -93,7 +110,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(header):
             raise InputError(f"{path}, line {line}: expected {len(header)} cells as in the header, got {len(row)}")
-    return header, rows[1:], lines[1:]
+    return header, rows[1:], lines[1:], xxh3_64_intdigest(content)
 
 
 def _column(path: Path, header: list[str], name: str) -> int:

@@ -9,32 +9,28 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.tables.reading import TableFile
-from litnets.data.tables.table import Table, check_targets, statistics_of
+from litnets.data.tables.table import Table, check_targets, digest_table, statistics_of
 from litnets.errors import InputError
 
 _SCALING = ("median", "mean", "std")
 
 
-class TableDataModule(ArrayDataModule):
+class TableDataModule(SplitDataModule):
     """Rows of a table: numbers with their missing ones filled by the median and scaled to mean 0 and standard deviation
     1, categories as one-hot columns; medians, means, deviations and categories are those of the training split. A
     category that is missing, or that training has not seen, has no hot column.
 
     Args:
-        val_size: Validation split, a share or a number of samples.
-        test_size: Test split, a share or a number of samples.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold.
-        fold: The fold that is held out, from 0.
         separator: Between two cells of a CSV (default: a comma, or a tab in a `.tsv`).
         predict_path: A file of new rows for `predict`, CSV or Parquet, with the columns that were trained on, in any
             order, and with or without the target. The file of the training is not read then. A text that training has
             not seen is read as missing.
-        **loading: Arguments of `ArrayDataModule`.
+        **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
         InputError: Targets of which nothing can be learnt: one class only, a class of one sample or without a sample in
@@ -43,18 +39,12 @@ class TableDataModule(ArrayDataModule):
 
     def __init__(
         self,
-        val_size: float = 0.2,
-        test_size: float = 0.2,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         separator: str | None = None,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
-        self.num_folds, self.fold, self.separator = num_folds, fold, separator
+        self.separator = separator
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
         self.columns: list[str] = []
@@ -72,11 +62,10 @@ class TableDataModule(ArrayDataModule):
     def load(self) -> dict[str, ArrayDataset]:
         table = self.table
         classes = None if table.class_names is None or table.targets.ndim > 1 else table.targets
-        sizes = (self.val_size, self.test_size, self.split_seed, self.num_folds, self.fold)
-        split = split_indices(classes, len(table.targets), *sizes)
-        check_targets(table, split[0])
-        named = zip(("train", "val", "test"), split, strict=True)
-        return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in named}
+        samples = Fingerprint.of_rows(digest_table(table))
+        splits = self.assign_splits(samples, lambda: split_indices(classes, len(table.targets), self.split_spec))
+        check_targets(table, splits["train"])
+        return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> ArrayDataset:
         if not self.statistics:  # no checkpoint

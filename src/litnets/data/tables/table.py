@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litnets.data.core.fingerprint import Digests, digest_each, digest_rows
 from litnets.errors import InputError
 
 # A text with more different values than this is a name or an address, not a category.
@@ -66,6 +67,18 @@ def statistics_of(table: Table, train: Tensor) -> dict[str, Any]:
         "std": np.where(std > 0, std, 1.0).tolist(),
         "categories": categories,
     }
+
+
+def digest_table(table: Table) -> Digests:
+    """Return the digest of each row. A category counts as its text, because its number depends on the other rows."""
+    categories = [
+        digest_each(text.encode() for text in [*texts, ""])[codes.long().numpy()]
+        for texts, codes in zip(table.texts, table.inputs[:, table.numbers :].T, strict=True)
+    ]
+    targets = table.targets.numpy()
+    if table.class_names is not None and targets.ndim == 1:
+        targets = digest_each(name.encode() for name in table.class_names)[targets]
+    return digest_rows(table.inputs[:, : table.numbers], *categories, targets)
 
 
 def check_targets(table: Table, train: Tensor) -> None:

@@ -1,7 +1,7 @@
 """What DataModules of texts share: tokens in memory, batches of like length, a vocabulary kept with the run."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ class TextDataModule(ArrayDataModule):
         self.known_classes: list[str] = []
 
     @abstractmethod
-    def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
-        """All samples, and the indices of the splits for training, validation and test."""
+    def read(self) -> tuple[list[Sample], Mapping[str, Tensor]]:
+        """Return all samples, and the indices of those of train, val and test; see `assign_splits`."""
 
     def read_new(self, file: Path) -> list[Sample]:
         """The samples of a new `.txt` file: all of it is one text."""
@@ -107,23 +107,23 @@ class TextDataModule(ArrayDataModule):
         return (counts / counts.sum()).tolist()
 
     def load(self) -> dict[str, RaggedDataset]:
-        samples, split = self.read()
+        samples, splits = self.read()
         texts = self._normalize(samples)
-        train = split[0].tolist()
+        train = splits["train"].tolist()
         self.known_classes = self.known_classes or sorted({samples[i].label for i in train})
         targets = self._numbers(samples)
         if self.vocabulary is None:
             learnt_from = [texts[i] for i in train]
             self.vocabulary = Vocabulary.learn(self.tokens, learnt_from, self.max_vocab_size, self.min_count)
         values, lengths = self._encode(texts)
-        self._train_targets = targets[split[0]]
+        self._train_targets = targets[splits["train"]]
         if not self.train_copies:
             first: dict[tuple[str, str], int] = {}
             for i in train:
                 first.setdefault((texts[i], samples[i].label), i)
             train = list(first.values())
-        parts = {"train": torch.tensor(train), "val": split[1], "test": split[2]}
-        return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in parts.items()}
+        splits = {**splits, "train": torch.tensor(train)}
+        return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> RaggedDataset:
         if self.vocabulary is None:  # no checkpoint

@@ -1,20 +1,23 @@
 """TextFiles: your own texts to classify, from a table, from lines of JSON, or from a folder a class."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from litnets.data.core.base import SplitDataModule
 from litnets.data.core.class_folders import files_in, subfolders
-from litnets.data.core.splits import split_indices
+from litnets.data.core.fingerprint import Fingerprint, digest_each
+from litnets.data.core.splits import PARTS, SplitSpec, split_indices
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_numbers
 from litnets.data.text.reading import TABLES, Sample, read_samples, read_utf8
 from litnets.errors import InputError, did_you_mean
 
 
-class TextFiles(TextDataModule):
+class TextFiles(SplitDataModule, TextDataModule):
     """Your own texts and their classes, in UTF-8: a `.csv`, `.tsv` or `.jsonl` file with named columns, or a folder
     that holds a folder of `.txt` files, at any depth, for each class.
 
@@ -24,35 +27,22 @@ class TextFiles(TextDataModule):
     Args:
         path: The file or folder.
         label_column: Column of the classes, in a file.
-        val_size: Validation split, a share or a number of samples.
-        test_size: Test split, likewise, where there is none.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold, or the validation split where
-            the test split was given, and then `val` joins `train`.
-        fold: The fold that is held out, from 0.
-        **text: Arguments of `TextDataModule` and `ArrayDataModule`.
+        **text: Arguments of `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
         self,
         path: str,
         label_column: str = "label",
-        val_size: float = 0.2,
-        test_size: float = 0.2,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         **text: Any,
     ) -> None:
         super().__init__(**text)
         if self.text_column == label_column:
             raise InputError(f"label_column: '{label_column}' is the column of the texts as well; name another")
         self.path, self.label_column = Path(path), label_column
-        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
-        self.num_folds, self.fold = num_folds, fold
 
-    def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
-        parts = {name: part for name in ("train", "val", "test") if (part := self._part(name)) is not None}
+    def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
+        parts = {name: part for name in PARTS if (part := self._part(name)) is not None}
         if not {"train", "test"} <= parts.keys():
             if files := [part.name for part in parts.values() if part.is_file()]:
                 raise InputError(
@@ -60,33 +50,42 @@ class TextFiles(TextDataModule):
                     "other, or give the file itself to have it split"
                 )
             samples = self._samples(self.path)
-            return samples, self._split(samples, self.test_size)
-        train, val, test = (self._samples(parts[name]) if name in parts else [] for name in ("train", "val", "test"))
-        if self.num_folds is not None:  # cut from both
-            train, val = train + val, []
-        if val:
-            training, validation = torch.arange(len(train)), torch.arange(len(val)) + len(train)
-        else:
-            training, validation, _ = self._split(train, 0)
-        samples = [*train, *val, *test]
-        return samples, (training, validation, torch.arange(len(samples) - len(test), len(samples)))
+            found = self._fingerprint({self.path: samples})
+            return samples, self.assign_splits(found, lambda: self._split(samples, self.split_spec))
+        by_path = {path: self._samples(path) for path in parts.values()}
+        samples = [sample for some in by_path.values() for sample in some]
+        given = torch.cat([torch.full((len(by_path[path]),), PARTS.index(part)) for part, path in parts.items()])
+        if "val" not in parts or self.split_spec.num_folds is not None:  # it is taken from train, which val joins
+            given[given < PARTS.index("test")] = -1
+
+        def propose() -> list[Tensor]:
+            indices = [(given == number).nonzero().squeeze(1) for number in range(len(PARTS))]
+            if (given < 0).any():
+                pool = (given < 0).nonzero().squeeze(1)
+                spec = replace(self.split_spec, test_size=0)
+                train, val, _ = self._split([samples[i] for i in pool.tolist()], spec)
+                indices[:2] = pool[train], pool[val]
+            return indices
+
+        return samples, self.assign_splits(self._fingerprint(by_path), propose, given)
 
     def _part(self, name: str) -> Path | None:
         """The file or folder of a split that was given."""
         choices = (self.path / f"{name}{suffix}" for suffix in ("", *TABLES, *map(str.upper, TABLES)))
         return next((path for path in choices if path.exists()), None)
 
-    def _split(self, samples: list[Sample], test_size: float) -> tuple[Tensor, Tensor, Tensor]:
-        return split_indices(
-            label_numbers(samples),
-            len(samples),
-            self.val_size,
-            test_size,
-            self.split_seed,
-            self.num_folds,
-            self.fold,
-            duplicate_groups(samples),
-        )
+    def _split(self, samples: list[Sample], spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
+        return split_indices(label_numbers(samples), len(samples), spec, duplicate_groups(samples))
+
+    def _fingerprint(self, by_path: Mapping[Path, list[Sample]]) -> Fingerprint:
+        """Return the fingerprint of samples by the file or the folder that they are read from."""
+        samples = [sample for some in by_path.values() for sample in some]
+        contents = digest_each(f"{text}\0{label}".encode("utf-8", "surrogatepass") for text, label, _ in samples)
+        if not any(path.is_file() for path in by_path):  # a sample is a file, whose folder is its class
+            contents = digest_each(sample.text.encode() for sample in samples)
+            return Fingerprint.of_files(self.path, [sample.where for sample in samples], contents)
+        rows = Fingerprint.of_rows(contents, [len(some) for some in by_path.values()])
+        return replace(rows, describe=lambda index: samples[index].where)
 
     def _samples(self, path: Path) -> list[Sample]:
         """All samples of a file or of a folder of classes."""

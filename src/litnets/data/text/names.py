@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from litnets.data.core.base import SplitDataModule
 from litnets.data.core.download import download, md5_of
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_numbers
 from litnets.data.text.reading import Sample, read_utf8
@@ -36,7 +38,7 @@ FILES = {
 LARGEST_FILE = 85_168  # bytes, the Russian one
 
 
-class Names(TextDataModule):
+class Names(SplitDataModule, TextDataModule):
     """20,050 surnames in 18 languages, read character by character (PyTorch's tutorial on character-level RNNs). The
     classes are of very different sizes: 9,384 names are Russian, 73 Vietnamese.
 
@@ -49,15 +51,12 @@ class Names(TextDataModule):
 
     Args:
         data_dir: Folder of the data sets.
-        val_size: Validation split, a share or a number of names.
+        val_size: Validation split, a fraction or a number of names.
         test_size: Test split, likewise.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds; the test split is then the fold.
-        fold: The fold that is held out, from 0.
         predict_path: New names for `predict`: a `.txt` file with a name in each line, a folder of such files, at any
             depth, or a `.csv`, `.tsv` or `.jsonl` file with a column of names (`text_column`). The files of the
             training are not read then; letters that they did not have are read as the unknown one.
-        **loading: Arguments of `TextDataModule` and `ArrayDataModule`.
+        **loading: Arguments of `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     source: ClassVar[str] = (
@@ -70,16 +69,11 @@ class Names(TextDataModule):
         data_dir: str = "data",
         val_size: float = 0.1,
         test_size: float = 0.1,
-        split_seed: int = 0,
-        num_folds: int | None = None,
-        fold: int = 0,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
-        super().__init__(tokens="characters", predict_path=predict_path, **loading)
+        super().__init__(val_size, test_size, tokens="characters", predict_path=predict_path, **loading)
         self.folder = Path(data_dir) / "names"
-        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
-        self.num_folds, self.fold = num_folds, fold
 
     def download(self) -> None:
         for language, md5 in self.files.items():
@@ -90,7 +84,7 @@ class Names(TextDataModule):
         lines = enumerate(read_utf8(file).splitlines(), 1)
         return [Sample(name, "", f"{file}, line {i}") for i, name in lines if name.strip()]
 
-    def read(self) -> tuple[list[Sample], tuple[Tensor, Tensor, Tensor]]:
+    def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
         samples = []
         for language, md5 in self.files.items():
             path = self.folder / f"{language}.txt"
@@ -101,14 +95,8 @@ class Names(TextDataModule):
                     f"{path} is not the file that belongs here: its MD5 is {found}, expected {md5}; {mend}"
                 )
             samples += [name._replace(label=language) for name in names]
-        split = split_indices(
-            label_numbers(samples),
-            len(samples),
-            self.val_size,
-            self.test_size,
-            self.split_seed,
-            self.num_folds,
-            self.fold,
-            duplicate_groups(samples),
-        )
-        return samples, split
+
+        def propose() -> tuple[Tensor, Tensor, Tensor]:
+            return split_indices(label_numbers(samples), len(samples), self.split_spec, duplicate_groups(samples))
+
+        return samples, self.assign_splits(Fingerprint.of_verified(len(samples)), propose)

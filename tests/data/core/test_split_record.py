@@ -1,0 +1,330 @@
+"""No sample changes its split, and every change of the data is reported."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from litnets.data import AudioFolder, ImageFolder, SeriesFolder, TableCSV, TextFiles
+from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.batching import RaggedDataset
+from litnets.data.core.split_record import DataChanges, SplitRecord
+from litnets.data.text.base import TextDataModule
+from litnets.errors import InputError
+from tests.helpers.tiny_series import write_series
+from tests.helpers.tiny_sound import write_wav
+
+CLASSES = ("cat", "dog")
+EACH = 10  # samples of each class
+
+Values = dict[bytes, set[str]]  # the splits of each sample, by its content
+
+
+# Data whose samples are files
+
+
+def image(path: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, format="BMP")  # whose size does not depend on the pixels
+
+
+def recording(path: Path, seed: int) -> None:
+    write_wav(path, np.random.default_rng(seed).integers(-9000, 9000, 600).astype(np.int16))
+
+
+def series(path: Path, seed: int) -> None:
+    write_series(path, np.random.default_rng(seed).integers(100, 999, (9, 2)).astype(float), ("x", "y"), time=None)
+
+
+def text(path: Path, seed: int) -> None:
+    path.write_text(" ".join(map(str, np.random.default_rng(seed).integers(100, 999, 6))))
+
+
+FILES: dict[str, tuple[str, Callable[[Path, int], None], Callable[[], ArrayDataModule]]] = {
+    "images": ("bmp", image, lambda: ImageFolder("data", 8)),
+    "images read in each batch": ("bmp", image, lambda: ImageFolder("data", 8, memory_budget=0)),
+    "sounds": ("wav", recording, lambda: AudioFolder("data", sample_rate=8000)),
+    "series": ("csv", series, lambda: SeriesFolder("data")),
+    "texts": ("txt", text, lambda: TextFiles("data", min_count=1)),
+}
+
+
+class Folder:
+    """A folder of classes, and the changes that somebody makes in it."""
+
+    def __init__(self, suffix: str, write: Callable[[Path, int], None]) -> None:
+        self.suffix, self.write = suffix, write
+        for number, name in enumerate(CLASSES):
+            Path("data", name).mkdir(parents=True)
+            for index in range(EACH):
+                write(self[name, index], EACH * number + index)
+
+    def __getitem__(self, place: tuple[str, str | int]) -> Path:
+        name, index = place
+        return Path("data", name, f"{index:02}.{self.suffix}" if isinstance(index, int) else f"{index}.{self.suffix}")
+
+    def copy(self) -> None:
+        shutil.copy(self["cat", 2], self["cat", "02 (copy)"])
+
+    def copy_into_another_class(self) -> None:
+        shutil.copy(self["cat", 2], self["dog", "new"])
+
+    def rename(self) -> None:
+        self["cat", 3].rename(self["cat", "03b"])
+
+    def rename_to_the_end(self) -> None:
+        self["cat", 0].rename(self["cat", "zz"])
+
+    def rename_all(self) -> None:
+        for path in list(Path("data").rglob("*.*")):
+            path.rename(path.with_name(f"x{path.name}"))
+
+    def move_to_another_class(self) -> None:
+        self["cat", 4].rename(self["dog", "moved"])
+
+    def move_into_a_subfolder(self) -> None:
+        Path("data/dog/more").mkdir()
+        self["dog", 7].rename(self["dog", "more/07"])
+
+    def swap_names(self) -> None:
+        for index in range(EACH // 2):
+            self["cat", index].rename("aside")
+            self["cat", EACH - 1 - index].rename(self["cat", index])
+            Path("aside").rename(self["cat", EACH - 1 - index])
+
+    def add(self) -> None:
+        self.write(self["dog", "05b"], 100)
+
+    def add_many(self) -> None:
+        for index in range(30):
+            self.write(self["cat", f"a{index}"], 100 + index)
+
+    def remove(self) -> None:
+        self["cat", 5].unlink()
+
+    def remove_several(self) -> None:
+        for index in (0, 4, 9):
+            self["dog", index].unlink()
+
+    def edit(self) -> None:
+        self.write(self["dog", 1], 100)
+
+    def edit_all(self) -> None:
+        for number, path in enumerate(sorted(Path("data").rglob("*.*"))):
+            self.write(path, 100 + number)
+
+    def edit_keeping_size_and_time(self) -> None:
+        path = self["cat", 8]
+        before = path.stat()
+        self.write(path, 100)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_size == before.st_size
+
+    def overwrite_with_a_copy(self) -> None:
+        for index in range(1, EACH):
+            shutil.copy(self["cat", 0], self["cat", index])
+
+    def rename_and_edit(self) -> None:
+        self["cat", 6].unlink()
+        self.write(self["cat", "other"], 100)
+
+    def rename_and_copy(self) -> None:
+        shutil.copy(self["cat", 6], self["cat", "06b"])
+        self["cat", 6].rename(self["cat", "06a"])
+
+    def touch(self) -> None:
+        for path in Path("data").rglob("*.*"):
+            os.utime(path, (1, 1))
+
+    def write_again(self) -> None:
+        for path in Path("data").rglob("*.*"):
+            content = path.read_bytes()
+            path.unlink()
+            path.write_bytes(content)
+
+
+FILE_CHANGES: dict[Callable[[Folder], None], dict[str, Any]] = {
+    Folder.copy: {"added": 1, "left_out": 1},
+    Folder.copy_into_another_class: {"added": 1, "left_out": 1},
+    Folder.rename: {"renamed": 1},
+    Folder.rename_to_the_end: {"renamed": 1},
+    Folder.rename_all: {"renamed": 2 * EACH},
+    Folder.move_to_another_class: {"renamed": 1},
+    Folder.move_into_a_subfolder: {"renamed": 1},
+    Folder.swap_names: {"renamed": EACH},
+    Folder.add: {"added": 1, "left_out": 1},
+    Folder.add_many: {"added": 30, "left_out": 30},
+    Folder.remove: {"missing": 1},
+    Folder.remove_several: {"missing": 3},
+    Folder.edit: {"changed": 1},
+    Folder.edit_all: {"changed": 2 * EACH},
+    Folder.edit_keeping_size_and_time: {"changed": 1},
+    Folder.overwrite_with_a_copy: {"added": EACH - 1, "left_out": EACH - 1, "missing": EACH - 1},
+    Folder.rename_and_edit: {"added": 1, "left_out": 1, "missing": 1},
+    Folder.rename_and_copy: {"added": 1, "left_out": 1, "renamed": 1},
+    Folder.touch: {},
+    Folder.write_again: {},
+}
+
+
+# Data whose samples are rows
+
+Rows = list[str]
+
+
+def csv_table() -> Rows:
+    random = np.random.default_rng(0)
+    rows = [f"{a},{b:.4f},{CLASSES[i % 2]}" for i, (a, b) in enumerate(random.normal(size=(40, 2)))]
+    return [*rows, rows[3], rows[20], rows[20]]  # equal rows, as there are in most tables
+
+
+def csv_texts() -> Rows:
+    random = np.random.default_rng(0)
+    rows = [f"{' '.join(map(str, words))},{CLASSES[i % 2]}" for i, words in enumerate(random.integers(0, 99, (40, 5)))]
+    return [*rows, rows[3], rows[20], rows[20]]
+
+
+TABLES: dict[str, tuple[Callable[[], Rows], str, Callable[[], ArrayDataModule]]] = {
+    "table": (csv_table, "x,y,kind", lambda: TableCSV("data.csv", "kind")),
+    "texts": (csv_texts, "text,label", lambda: TextFiles("data.csv", min_count=1)),
+}
+
+NEW = {"table": "7.5,8.5,cat", "texts": "101 102 103,cat"}
+
+ROW_CHANGES: dict[str, tuple[Callable[[Rows, str], Rows], dict[str, Any]]] = {
+    "duplicate a row": (lambda rows, new: [*rows, rows[5]], {"added": 1, "left_out": 1}),
+    "duplicate a row in place": (lambda rows, new: rows[:6] + rows[5:], {"added": 1, "left_out": 1}),
+    "duplicate all rows": (lambda rows, new: rows * 2, {"added": 43, "left_out": 43}),
+    "append a row": (lambda rows, new: [*rows, new], {"added": 1, "left_out": 1}),
+    "insert a row at the top": (lambda rows, new: [new, *rows], {"added": 1, "left_out": 1}),
+    "insert a row": (lambda rows, new: [*rows[:9], new, *rows[9:]], {"added": 1, "left_out": 1}),
+    "remove a row": (lambda rows, new: rows[:9] + rows[10:], {"missing": 1}),
+    "remove the first row": (lambda rows, new: rows[1:], {"missing": 1}),
+    "remove a copy of a row": (lambda rows, new: rows[:-1], {"missing": 1}),
+    "remove many rows": (lambda rows, new: rows[:20], {"missing": 23}),
+    "edit a row": (lambda rows, new: [*rows[:9], new, *rows[10:]], {"changed": 1}),
+    "edit and append": (
+        lambda rows, new: [*rows[:9], f"1{new}", *rows[10:], new],
+        {"added": 1, "left_out": 1, "changed": 1},
+    ),
+    "edit and remove": (lambda rows, new: [new, *rows[1:-4]], {"changed": 1, "missing": 4}),
+    "edit a label": (lambda rows, new: [rows[0].replace("cat", "dog"), *rows[1:]], {"changed": 1}),
+    "replace a row by a copy": (
+        lambda rows, new: [*rows[:9], rows[10], *rows[10:]],
+        {"added": 1, "left_out": 1, "missing": 1},
+    ),
+    "swap two rows": (lambda rows, new: [rows[1], rows[0], *rows[2:]], {"reordered": True}),
+    "reverse": (lambda rows, new: rows[::-1], {"reordered": True}),
+    "sort": (lambda rows, new: sorted(rows), {"reordered": True}),
+    "sort and remove": (lambda rows, new: sorted(rows)[1:], {"reordered": True, "missing": 1}),
+    "move a row to the end": (lambda rows, new: [*rows[1:], rows[0]], {"reordered": True}),
+    "write again": (lambda rows, new: rows, {}),
+}
+
+
+def write_rows(header: str, rows: Rows) -> None:
+    Path("data.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+# Checks
+
+
+def splits_of(module: ArrayDataModule) -> Values:
+    """The split of each sample, by its content; equal ones may be in several."""
+    module.setup()
+    found: Values = {}
+    for part, content in contents_of(module):
+        found.setdefault(content, set()).add(part)
+    return found
+
+
+def contents_of(module: ArrayDataModule) -> Iterator[tuple[str, bytes]]:
+    if isinstance(module, TextDataModule):
+        samples, splits = module.read()
+        for part, indices in splits.items():
+            yield from ((part, samples[i].text.encode()) for i in indices.tolist())
+        return
+    for part, dataset in module.splits.items():
+        for index in range(len(dataset)):
+            inputs, _ = dataset[index]
+            values = inputs[0] if isinstance(dataset, RaggedDataset) else inputs
+            yield part, values.numpy().tobytes()
+
+
+def check(build: Callable[[], ArrayDataModule], change: Callable[[], object], expected: dict[str, Any]) -> DataChanges:
+    """Read data, change them, read them again as a later command does."""
+    first = build()
+    before = splits_of(first)
+    assert first.split_record is not None
+    first.split_record.save(Path("split.npz"))
+    change()
+    later = build()
+    later.recorded_split = SplitRecord.load(Path("split.npz"))
+    after = splits_of(later)
+    assert later.data_changes is not None
+    assert later.data_changes.to_dict() == expected
+    assert all(after[content] <= before[content] for content in before.keys() & after.keys())
+    entered = len(after.keys() - before.keys())
+    assert entered <= expected.get("changed", 0)  # nothing gets into a split but what was edited in its place
+    sizes = sum(len(split) for split in later.splits.values())
+    assert sizes == sum(len(split) for split in first.splits.values()) - expected.get("missing", 0)
+    return later.data_changes
+
+
+@pytest.mark.parametrize("change", FILE_CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("kind", FILES)
+def test_no_file_changes_its_split(kind: str, change: Callable[[Folder], None]) -> None:
+    suffix, write, build = FILES[kind]
+    folder = Folder(suffix, write)
+    check(build, lambda: change(folder), FILE_CHANGES[change])
+
+
+@pytest.mark.parametrize("change", ROW_CHANGES)
+@pytest.mark.parametrize("kind", TABLES)
+def test_no_row_changes_its_split(kind: str, change: str) -> None:
+    rows, header, build = TABLES[kind]
+    edit, expected = ROW_CHANGES[change]
+    write_rows(header, rows())
+    check(build, lambda: write_rows(header, edit(rows(), NEW[kind])), expected)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_order_of_a_split_stays_when_rows_are_reordered(kind: str) -> None:
+    rows, header, build = TABLES[kind]
+    write_rows(header, rows())
+    first = build()
+    first.setup()
+    before = list(contents_of(first))
+    write_rows(header, rows()[::-1])
+    later = build()
+    later.recorded_split = first.split_record
+    later.setup()
+    assert list(contents_of(later)) == before
+
+
+def test_another_folder_with_the_same_files_has_the_same_split() -> None:
+    Folder("bmp", image)
+    first = ImageFolder("data", 8)
+    before = splits_of(first)
+    Path("data").rename("elsewhere")
+    later = ImageFolder("elsewhere/", 8)
+    later.recorded_split = first.split_record
+    assert splits_of(later) == before
+    assert not later.data_changes
+
+
+def test_other_data_are_refused() -> None:
+    folder = Folder("bmp", image)
+    first = ImageFolder("data", 8)
+    first.setup()
+    folder.edit_all()
+    folder.rename_all()
+    later = ImageFolder("data", 8)
+    later.recorded_split = first.split_record
+    with pytest.raises(InputError, match=r"none of the 20 files is one of the 20 of the run; .*--split_again"):
+        later.setup()
