@@ -75,11 +75,11 @@ def test_what_is_white_has_no_correlations():
 
 def test_whitening_is_part_of_the_state():
     net = AirNet(1, 4, **SMALL)
-    assert not net.whitening.known
+    assert not net.whitening.fitted
     net.whitening.fit(correlated(channels=1))
     again = AirNet(1, 4, **SMALL)
     again.load_state_dict(net.state_dict())
-    assert again.whitening.known
+    assert again.whitening.fitted
     x = correlated(2, 1)
     assert torch.equal(again.eval()(x), net.eval()(x))
 

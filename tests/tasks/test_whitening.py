@@ -21,7 +21,7 @@ def fit(*options: str) -> Path:
 
 def whitening(run: Path) -> torch.Tensor:
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
-    assert state["net.whitening.known"]
+    assert state["net.whitening.fitted"]
     return state["net.whitening.weight"]
 
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_keeps_it(monkeypatch) -> None:
     run = fit()
     first = whitening(run)
     model = AirNetClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
-    assert model.net.whitening.known
+    assert model.net.whitening.fitted
     assert torch.equal(model.net.whitening.weight, first)
     monkeypatch.setattr("litnets.nets.airnet.Whitening.fit", None)  # a call would raise
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
@@ -63,3 +63,21 @@ def test_a_checkpoint_keeps_it(monkeypatch) -> None:
     other = fit("--init_from", str(run / "best.ckpt"), "--seed_everything", "1")
     assert other != run
     assert torch.equal(whitening(other), first)
+
+
+def test_a_checkpoint_with_the_former_name_of_the_flag(monkeypatch) -> None:
+    """Up to version 0.1 the flag was called `known`."""
+    run = fit("--trainer.callbacks", "EMA")
+    for path in run.glob("*.ckpt"):
+        content = torch.load(path, weights_only=True)
+        for key in ("state_dict", "current_model_state"):
+            content[key]["net.whitening.known"] = content[key].pop("net.whitening.fitted")
+        torch.save(content, path)
+    first = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]["net.whitening.weight"]
+    assert AirNetClassifier.load_from_checkpoint(run / "best.ckpt").net.whitening.fitted
+    assert main(["test", "--config", str(run / "config.yaml"), "--trainer.logger", "false"]) == 0
+    monkeypatch.setattr("litnets.nets.airnet.Whitening.fit", None)  # a call would raise
+    other = fit("--init_from", str(run / "best.ckpt"), "--seed_everything", "1")
+    assert torch.equal(whitening(other), first)
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert torch.equal(whitening(run), first)

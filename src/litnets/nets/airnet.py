@@ -1,6 +1,7 @@
 """AirNet: the network that learns CIFAR-10 to 94 % within seconds (Jordan 2024, arXiv 2404.00498)."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,8 @@ class Whitening(nn.Module):
     """
 
     weight: Tensor
-    known: Tensor
+    fitted: Tensor
+    RENAMED_STATE: ClassVar[dict[str, str]] = {"known": "fitted"}  # in checkpoints up to version 0.1
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -90,7 +92,8 @@ class Whitening(nn.Module):
         directions = torch.linalg.qr(torch.randn(size, size)).Q.view(size, channels, 2, 2)
         self.out_channels = 2 * size
         self.register_buffer("weight", torch.cat([directions, -directions]))
-        self.register_buffer("known", torch.tensor(False))  # whether the weights come from images
+        self.register_buffer("fitted", torch.tensor(False))  # whether the weights come from images
+        self.register_load_state_dict_pre_hook(_rename_state)  # type: ignore[no-untyped-call]
         self.bias = nn.Parameter(torch.zeros(2 * size))
 
     @torch.no_grad()
@@ -105,10 +108,16 @@ class Whitening(nn.Module):
         directions = (vectors / (values.clamp(min=0) + _WHITENING_EPS).sqrt()).T  # (directions, 4 * channels)
         directions = directions.flip(0)  # the largest variance first
         self.weight.copy_(torch.cat([directions, -directions]).view_as(self.weight))
-        self.known.fill_(True)
+        self.fitted.fill_(True)
 
     def forward(self, x: Tensor) -> Tensor:
         return conv2d(x, self.weight, self.bias)
+
+
+def _rename_state(module: Whitening, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
+    for old, new in module.RENAMED_STATE.items():
+        if prefix + old in state_dict:
+            state_dict[prefix + new] = state_dict.pop(prefix + old)
 
 
 class _Norm(nn.Module):

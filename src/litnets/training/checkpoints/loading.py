@@ -94,7 +94,7 @@ def _neither_old_nor_new(given: str, path: Path) -> InputError:
 
 def check_fits(path: Path, content: dict[str, Any], model: nn.Module) -> None:
     """Raises InputError, naming the first part, if the checkpoint's weights are not those of this model."""
-    found, expected = content["state_dict"], model.state_dict()
+    found, expected = _renamed_weights(content, model), model.state_dict()
     for name, tensor in expected.items():
         if name not in found:
             raise InputError(f"checkpoint {path} does not fit {type(model).__name__}: it has no {name}")
@@ -119,14 +119,24 @@ def load_weights(path: Path, model: nn.Module, partial: bool) -> str:
     content = load_checkpoint(path)
     if not partial:
         check_fits(path, content, model)
-    own = model.state_dict()
-    fitting = {n: t for n, t in content["state_dict"].items() if n in own and own[n].shape == t.shape}
+    own, weights = model.state_dict(), _renamed_weights(content, model)
+    fitting = {n: t for n, t in weights.items() if n in own and own[n].shape == t.shape}
     if not fitting:
         raise InputError(f"--init_from {path}: no part of it fits {type(model).__name__}")
     model.load_state_dict(fitting, strict=False)
     missing = [name for name in own if name not in fitting]
-    left_out = [name for name in content["state_dict"] if name not in fitting]
+    left_out = [name for name in weights if name not in fitting]
     words = f"weights from {path}"
     if missing:
         words += f"; new: {', '.join(missing)}"
     return words + (f"; left out: {', '.join(left_out)}" if left_out else "")
+
+
+def _renamed_weights(content: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """Return a checkpoint's weights under the names that the model has for them now (see `RENAMED_STATE` of AirNet)."""
+    weights = dict(content["state_dict"])
+    for path, module in model.named_modules():
+        for old, new in getattr(module, "RENAMED_STATE", {}).items():
+            if f"{path}.{old}" in weights:
+                weights[f"{path}.{new}"] = weights.pop(f"{path}.{old}")
+    return weights
