@@ -64,7 +64,7 @@ def text(content: str, path: str = "own.csv") -> Callable[[], None]:
 SMALL = "--data TableCSV --data.path own.csv --data.target y"
 GOOD = "x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(30))
 EMPTY_VAL = "the validation split is empty, and its val/accuracy says which epoch is best; give --data.val_size"
-NOT_CLASSES = "RNNRegressor predicts numbers, and these data have none as targets: RNNClassifier fits classes"
+NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are something else: use RNNClassifier"
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,12 @@ NOT_CLASSES = "RNNRegressor predicts numbers, and these data have none as target
         # Networks that do not fit
         (texts, TEXTS.replace("RNNClassifier", "RNNRegressor"), NOT_CLASSES),
         (lambda: write_series_folder(Path("own")), FOLDER.replace("RNNClassifier", "RNNRegressor"), NOT_CLASSES),
-        (images, IMAGES.replace("MLPClassifier", "CNNRegressor"), "CNNClassifier fits classes"),
-        (images, IMAGES.replace("MLPClassifier", "RNNForecaster"), "RNNClassifier fits where targets are classes"),
+        (images, IMAGES.replace("MLPClassifier", "CNNRegressor"), "use CNNClassifier for classes"),
+        (
+            images,
+            IMAGES.replace("MLPClassifier", "RNNForecaster"),
+            "use RNNClassifier for classes or RNNRegressor for numbers",
+        ),
     ],
 )
 def test_it_is_said_before_training(

@@ -73,8 +73,8 @@ def test_series_of_different_lengths_are_classified(model: str, capsys: pytest.C
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        ("RNNForecaster", ["Digits"], "RNNForecaster forecasts what comes next in a series, as in ETTh1 or SeriesCSV"),
-        ("LinearForecaster", ["SeriesFolder", "--data.root", "waves"], "RNNClassifier fits where targets are classes"),
+        ("RNNForecaster", ["Digits"], "RNNForecaster predicts the next steps of a series, but the targets of the data"),
+        ("LinearForecaster", ["SeriesFolder", "--data.root", "waves"], "use RNNClassifier for classes"),
         ("LinearForecaster", ["ETTh1", "--data.look_back", "5000"], "the series has 1000; take fewer"),
         ("LinearForecaster", ["SeriesCSV", "--data.path", "none.csv"], "none.csv cannot be read"),
     ],

@@ -62,10 +62,18 @@ def test_a_checkpoint_reads_a_new_file_as_the_one_of_its_training() -> None:
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        ("MLPClassifier", "Diabetes", "MLPClassifier names classes, and the targets of these data are numbers"),
-        ("MLPRegressor", "Iris", "MLPRegressor predicts numbers, and these data have none as targets: MLPClassifier"),
-        ("CNNClassifier", "Iris", "one input of these data is a row of a table (4): an MLP fits"),
-        ("RNNRegressor", "Diabetes", "one input of these data is a row of a table (10): an MLP fits"),
+        (
+            "MLPClassifier",
+            "Diabetes",
+            "MLPClassifier predicts classes, but the targets of the data are something",
+        ),
+        (
+            "MLPRegressor",
+            "Iris",
+            "MLPRegressor predicts numbers, but the targets of the data are something",
+        ),
+        ("CNNClassifier", "Iris", "one input of the data is a table row (4): use MLPClassifier"),
+        ("RNNRegressor", "Diabetes", "one input of the data is a table row (10): use MLPRegressor"),
         ("CNNRegressor", "Digits", "CNNRegressor predicts numbers"),
     ],
 )

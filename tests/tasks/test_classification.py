@@ -180,13 +180,19 @@ def test_a_prior_is_not_in_the_weights():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"class_prior": "balanced"}, "class_prior: the data do not say how many samples"),
-        ({"class_prior": "data", "class_counts": COUNTS}, "class_prior: the data do not say how often"),
-        ({"class_prior": [1.0, 2.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0, one a class"),
+        ({"class_prior": "balanced"}, "class_prior: needs the samples per class"),
+        ({"class_prior": "data", "class_counts": COUNTS}, "class_prior: the data do not report the frequency"),
+        ({"class_prior": [1.0, 2.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0, one per class"),
         ({"class_prior": [1.0, 2.0, math.nan, 1.0, 1.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers"),
         ({"class_prior": [1.0, 2.0, 0.0, 1.0, 1.0], "class_counts": COUNTS}, "class_prior: expected 5 numbers above 0"),
-        ({"class_prior": "balanced", "class_counts": COUNTS, "loss": "MultiMarginLoss"}, "class_prior: it fits one"),
-        ({"class_prior": "balanced", "class_counts": COUNTS, "multilabel": True}, "class_prior: it fits one class"),
+        (
+            {"class_prior": "balanced", "class_counts": COUNTS, "loss": "MultiMarginLoss"},
+            "class_prior: needs single-label",
+        ),
+        (
+            {"class_prior": "balanced", "class_counts": COUNTS, "multilabel": True},
+            "class_prior: needs single-label",
+        ),
     ],
 )
 def test_a_prior_that_does_not_fit_is_refused(given, message):
@@ -220,13 +226,13 @@ def test_a_batch_to_predict_may_hold_no_targets(size, batch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"class_weights": [1.0, 2.0]}, "class_weights: expected 5 numbers, one a class, got 2"),
-        ({"class_weights": [1.0, 1.0, 1.0, 1.0, -1.0]}, "class_weights: expected numbers from 0 up"),
-        ({"class_weights": [0.0] * 5}, "class_weights: expected numbers from 0 up, not all of them 0"),
-        ({"class_weights": [math.nan, 1.0, 1.0, 1.0, 1.0]}, "class_weights: expected numbers from 0 up"),
-        ({"label_smoothing": 1.0}, r"label_smoothing: expected a share in \[0, 1\), got 1.0"),
-        ({"label_smoothing": -0.1}, "label_smoothing: expected a share"),
-        ({"class_weights": "balanced"}, "class_weights: the data do not say how many samples a class has"),
+        ({"class_weights": [1.0, 2.0]}, "class_weights: expected 5 numbers, one per class, got 2"),
+        ({"class_weights": [1.0, 1.0, 1.0, 1.0, -1.0]}, "class_weights: expected numbers of at least 0"),
+        ({"class_weights": [0.0] * 5}, "class_weights: expected numbers of at least 0, not all of them 0"),
+        ({"class_weights": [math.nan, 1.0, 1.0, 1.0, 1.0]}, "class_weights: expected numbers of at least 0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing: expected a fraction in \[0, 1\), got 1.0"),
+        ({"label_smoothing": -0.1}, "label_smoothing: expected a fraction"),
+        ({"class_weights": "balanced"}, "class_weights: balanced needs the number of samples per class"),
     ],
 )
 def test_weights_that_do_not_fit(given, message):

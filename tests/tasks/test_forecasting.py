@@ -204,9 +204,7 @@ def test_zeros_begin_with_the_forecast_that_nothing_changes():
     ("shape", "horizon"), [((12, 2), None), ((1, 8, 8), None), ((None, 2), None), ((None, 2), 4), ((4,), 4)]
 )
 def test_data_without_a_horizon_are_refused(task, shape, horizon):
-    with pytest.raises(
-        InputError, match=rf"^{task.__name__} forecasts what comes next.*no horizon: \w+Classifier fits"
-    ):
+    with pytest.raises(InputError, match=rf"^{task.__name__} predicts the next steps .* use \w+Classifier for classes"):
         task(input_shape=shape, horizon=horizon, channel_names=None)
 
 
@@ -219,8 +217,8 @@ def test_patches_must_fill_the_look_back(task, length):
         task(input_shape=(12, 2), horizon=4, patch_length=length, **LINKED_ATTRIBUTES)
 
 
-def test_a_network_of_ones_own_needs_a_horizon_too():
-    with pytest.raises(InputError, match="Forecaster forecasts what comes next"):
+def test_a_custom_network_needs_a_horizon_too():
+    with pytest.raises(InputError, match="Forecaster predicts the next steps"):
         Forecaster(nn.Identity(), None)
 
 

@@ -85,7 +85,7 @@ def test_weights_of_classes_are_not_in_the_checkpoint(given):
         (lambda: Classifier(nn.Identity(), 3, loss="MSELoss"), r"'MSELoss' does not fit here .*CrossEntropyLoss"),
         (lambda: Classifier(nn.Identity(), 3, loss="NLLLoss"), "'NLLLoss' does not fit here"),
         (lambda: Classifier(nn.Identity(), 2, multilabel=True, loss="CrossEntropyLoss"), "fits: BCEWithLogitsLoss"),
-        (lambda: Classifier(nn.Identity(), 3, loss="BCEWithLogitsLoss"), "two classes apart; these data have 3"),
+        (lambda: Classifier(nn.Identity(), 3, loss="BCEWithLogitsLoss"), "is for two classes, but the data have 3"),
         (lambda: Classifier(nn.Identity(), 3, loss="torch.nn.MSELoss"), "torch.nn.MSELoss does not work here"),
         (lambda: Classifier(nn.Identity(), 3, loss="nowhere.Loss"), "cannot import 'nowhere.Loss'"),
         (lambda: Classifier(nn.Identity(), 3, loss=f"{__name__}.Crooked"), "does not give one number for a batch"),
@@ -95,11 +95,11 @@ def test_weights_of_classes_are_not_in_the_checkpoint(given):
         (lambda: Classifier(nn.Identity(), 3, loss=OWN, label_smoothing=0.1), "Cubed takes no 'label_smoothing'"),
         (
             lambda: Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss", label_smoothing=0.1),
-            "label_smoothing: BCEWithLogitsLoss takes none",
+            "label_smoothing: BCEWithLogitsLoss does not support it",
         ),
         (
             lambda: Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss", class_weights=[1.0, 2.0]),
-            r"class_weights: BCEWithLogitsLoss takes none; .*pos_weight",
+            r"class_weights: BCEWithLogitsLoss does not support it; .*pos_weight",
         ),
         (
             lambda: Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss", loss_args={"pos_weight": [1.0, 2.0]}),
@@ -121,7 +121,7 @@ def test_a_loss_that_does_not_fit_is_said_before_training(make, message):
     ("task", "shape"), [(MLPClassifier, (3,)), (CNNClassifier, (1, 8, 8)), (RNNClassifier, (20, 7))]
 )
 def test_data_without_classes_are_refused(task, shape):
-    with pytest.raises(InputError, match=rf"{task.__name__} names classes.*{task.__name__[:3]}Regressor fits"):
+    with pytest.raises(InputError, match=rf"{task.__name__} predicts classes.* use {task.__name__[:3]}Regressor"):
         task(input_shape=shape, num_classes=None)
 
 

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MultilabelAUROC
 
-from litnets.tasks.metrics import ClassAUROC, FastAccuracy, FlagAUROC, MeanLoss
+from litnets.tasks.metrics import ClassAUROC, FastAccuracy, LabelAUROC, MeanLoss
 
 
 def test_a_mean_is_weighted_as_by_torchmetrics():
@@ -45,7 +45,7 @@ def test_hits_are_those_of_torchmetrics_accuracy():
     ("mine", "theirs", "flags"),
     [
         (ClassAUROC(num_classes=4), MulticlassAUROC(num_classes=4), False),
-        (FlagAUROC(num_labels=4), MultilabelAUROC(num_labels=4), True),
+        (LabelAUROC(num_labels=4), MultilabelAUROC(num_labels=4), True),
     ],
 )
 def test_auroc_is_torchmetrics_own_and_keeps_few_pieces(mine, theirs, flags):
@@ -73,7 +73,7 @@ def test_auroc_is_the_mean_over_the_classes_that_are_there():
     flags = torch.randint(0, 2, (30, 4))
     flags[:, 1], flags[:, 2] = 0, 1
     areas = [roc_auc_score(flags[:, i], outputs[:, i]) for i in (0, 3)]
-    mine = FlagAUROC(num_labels=4)
+    mine = LabelAUROC(num_labels=4)
     mine.update(outputs, flags)
     assert mine.compute().item() == pytest.approx(sum(areas) / 2)
     mine.reset()

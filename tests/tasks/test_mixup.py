@@ -104,10 +104,10 @@ def test_nothing_is_mixed_unless_told() -> None:
 @pytest.mark.parametrize(
     ("task", "shape", "given", "message"),
     [
-        (CNNClassifier, IMAGE, {"mixup": -1.0}, "mixup: expected a number from 0 up, got -1"),
-        (MLPClassifier, (5,), {"cutmix": 1.0}, r"cutmix: is for images .*; one input of these data is \(5\)"),
-        (RNNClassifier, (None, 5), {"mixup": 1.0}, r"mixup: only inputs of one size .* these data is \(any, 5\)"),
-        (RNNClassifier, (None, 5), {"cutmix": 1.0}, r"cutmix: only inputs of one size"),
+        (CNNClassifier, IMAGE, {"mixup": -1.0}, "mixup: expected at least 0, got -1"),
+        (MLPClassifier, (5,), {"cutmix": 1.0}, r"cutmix: is for images .*but one input of the data is \(5\)"),
+        (RNNClassifier, (None, 5), {"mixup": 1.0}, r"mixup: needs inputs of one size, .* the data is \(any, 5\)"),
+        (RNNClassifier, (None, 5), {"cutmix": 1.0}, r"cutmix: needs inputs of one size"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused(task, shape, given, message) -> None:

@@ -161,11 +161,11 @@ def test_a_training_learns_and_watches_its_loss():
     ("task", "shape"), [(MLPRegressor, (1, 8, 8)), (CNNRegressor, (1, 8, 8)), (RNNRegressor, (20, 7))]
 )
 def test_data_without_numbers_are_refused(task, shape):
-    with pytest.raises(InputError, match=rf"{task.__name__} predicts numbers.*{task.__name__[:3]}Classifier fits"):
+    with pytest.raises(InputError, match=rf"{task.__name__} predicts numbers.* use {task.__name__[:3]}Classifier"):
         task(input_shape=shape, num_targets=None)
 
 
 @pytest.mark.parametrize(("task", "shape"), [(CNNRegressor, (13,)), (RNNRegressor, (13,))])
 def test_a_row_of_a_table_is_for_an_mlp(task, shape):
-    with pytest.raises(InputError, match=r"a row of a table \(13\): an MLP fits"):
+    with pytest.raises(InputError, match=r"a table row \(13\): use MLPRegressor"):
         task(input_shape=shape, num_targets=1)

@@ -8,10 +8,11 @@ from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.tasks import CNNClassifier, MLPClassifier, RNNClassifier
 from litnets.tasks.test_time_augmentation import forward_tta
+from litnets.training.resume import loop_state
 
 
 def by_hand(model: CNNClassifier, image: np.ndarray, views: str) -> np.ndarray:
-    """Logits of one image, view by view."""
+    """Return the logits of one image, computed view by view."""
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), "edge")
     h, w = image.shape[1:]
     crops = {"one": [(image, 1.0)], "mirror": [(image, 1.0)]}
@@ -27,7 +28,7 @@ def by_hand(model: CNNClassifier, image: np.ndarray, views: str) -> np.ndarray:
 
 @pytest.mark.parametrize("views", ["one", "mirror", "mirror_shift"])
 def test_logits_are_averaged(views: str) -> None:
-    model = CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), test_views=views).eval()
+    model = CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), tta=views).eval()
     images = torch.randn(5, 2, 8, 9)
     expected = torch.from_numpy(np.stack([by_hand(model, image, views) for image in images.numpy()])).float()
     torch.testing.assert_close(forward_tta(model, images, views), expected, rtol=1e-4, atol=1e-5)
@@ -36,7 +37,7 @@ def test_logits_are_averaged(views: str) -> None:
     torch.testing.assert_close(model.test_step((images, torch.zeros(5, dtype=torch.long)), 0), predicted["probability"])
 
 
-def test_a_test_sees_them_and_a_validation_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_and_predictions_average_and_validations_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"validation": 0, "test": 0, "prediction": 0}
     forward = CNNClassifier.forward
 
@@ -48,7 +49,7 @@ def test_a_test_sees_them_and_a_validation_does_not(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(CNNClassifier, "forward", counted)
     options = ["--model", "CNNClassifier", "--model.widths", "[4]", "--data", "Digits", "--trainer.max_epochs", "1"]
-    options += ["--trainer.num_sanity_val_steps", "0", "--model.test_views", "mirror_shift"]
+    options += ["--trainer.num_sanity_val_steps", "0", "--model.tta", "mirror_shift"]
     assert main(["fit", *options, "--trainer.logger", "false", "--data.eval_batch_size", "2000"]) == 0
     (config,) = Path("checkpoints").glob("*/*/config.yaml")
     assert main(["predict", "--config", str(config)]) == 0
@@ -56,6 +57,41 @@ def test_a_test_sees_them_and_a_validation_does_not(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("task", "shape"), [(MLPClassifier, (5,)), (RNNClassifier, (None, 5))])
-def test_what_is_no_image_is_refused(task, shape) -> None:
-    with pytest.raises(InputError, match=r"test_views: mirror is for images .*; one input of these data is \("):
-        task(input_shape=shape, num_classes=3, test_views="mirror")
+def test_inputs_that_are_not_images_are_refused(task, shape) -> None:
+    with pytest.raises(InputError, match=r"tta: mirror is for images .*, but one input of the data is \("):
+        task(input_shape=shape, num_classes=3, tta="mirror")
+
+
+def test_the_former_name_of_the_option_still_works() -> None:
+    with pytest.warns(FutureWarning, match="^the option test_views is now called tta; replace it by tta: mirror$"):
+        model = CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), test_views="mirror")
+    assert model.tta == "mirror"
+
+
+def test_a_run_with_the_former_name_is_tested_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rename the option back in a run's configuration and checkpoints, as they were written before."""
+    options = ["--model", "CNNClassifier", "--model.widths", "[4]", "--data", "Digits", "--trainer.max_epochs", "1"]
+    assert main(["fit", *options, "--trainer.logger", "false", "--model.tta", "mirror"]) == 0
+    (config,) = Path("checkpoints").glob("*/*/config.yaml")
+
+    def rename_back(text: str) -> str:
+        assert "    tta: mirror\n    test_views: null\n" in text
+        return text.replace("    tta: mirror\n    test_views: null\n", "    test_views: mirror\n")
+
+    config.write_text(rename_back(config.read_text()))
+    for path in config.parent.glob("*.ckpt"):
+        content = torch.load(path, weights_only=True)
+        content["hyper_parameters"].pop("tta")
+        content["hyper_parameters"]["test_views"] = "mirror"
+        content[loop_state.KEY]["config"] = rename_back(content[loop_state.KEY]["config"])
+        torch.save(content, path)
+    with pytest.warns(FutureWarning, match="test_views is now called tta"):
+        assert CNNClassifier.load_from_checkpoint(config.parent / "best.ckpt").tta == "mirror"
+    with pytest.warns(FutureWarning, match="test_views is now called tta"):
+        assert main(["test", "--config", str(config)]) == 0
+    capsys.readouterr()
+    with pytest.warns(FutureWarning, match="test_views is now called tta"):
+        assert main(["resume", str(config.parent), "--trainer.max_epochs", "2"]) == 0
+    output = capsys.readouterr().out
+    assert "trainer.max_epochs: 1 -> 2" in output
+    assert "init_args" not in output

@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -17,15 +17,15 @@ from torchmetrics import Metric, MetricCollection
 from litnets.errors import InputError, did_you_mean
 from litnets.internals import ConversionHook, restricted_classmethod
 from litnets.nets.layers.initialization import Init
+from litnets.tasks.input_shapes import InputKind, Shape, wrong_targets
 from litnets.tasks.loading import load_task
 from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
+from litnets.tasks.registry import NAMED_TASKS
 
 # What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
 Inputs = Tensor | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor]
-
-Shape = Sequence[int | None]  # of one input, as the data report it; None where inputs differ in size
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,14 @@ class Task(ConversionHook, LightningModule):
     # The validation metric that checkpoints, early stopping and plateaus watch unless told otherwise.
     monitor: ClassVar[str] = "val/loss"
     monitor_mode: ClassVar[Literal["min", "max"]] = "min"
+    # What a task predicts, and what a network reads: for errors that suggest another class.
+    predicts: ClassVar[str] = ""
+    reads: ClassVar[frozenset[InputKind]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.predicts and cls.network():
+            NAMED_TASKS.append(cls)
 
     def __init__(
         self,
@@ -148,6 +156,20 @@ class Task(ConversionHook, LightningModule):
                 "without. If you trust the file, torch.load(path, weights_only=False) reads it"
             )
         return load_task(cls, checkpoint_path, map_location, hparams_file, strict, trust, kwargs)
+
+    @classmethod
+    def network(cls) -> type | None:
+        """Return the class that declares the network's arguments, such as `WithMLP`."""
+        return next((base for base in cls.mro() if vars(base).get("reads")), None)
+
+    @classmethod
+    def can_read(cls, kind: InputKind) -> bool:
+        """Return whether the network and what is in front of it read inputs of this kind."""
+        return any(kind in vars(base).get("reads", ()) for base in cls.mro())
+
+    def wrong_targets(self, net: nn.Module | NetFactory) -> InputError:
+        """Return the error for data whose targets this task cannot predict. It names tasks that can."""
+        return wrong_targets(type(self), net.input_shape if isinstance(net, NetFactory) else None)
 
     def set_metrics(self, train: MetricCollection, evaluation: MetricCollection) -> None:
         """Give each split its own metrics: `train` is kept small, because it is updated in every step."""

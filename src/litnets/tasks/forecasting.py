@@ -1,6 +1,6 @@
-"""Forecaster: the task of saying what comes next in a series. The named ones are below, each a few lines."""
+"""Forecaster: predict the next steps of a series."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -11,37 +11,40 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from litnets.errors import InputError
 from litnets.nets.layers.windowing import Window, WindowNorm
-from litnets.tasks.base import Batch, Inputs, NetFactory, Shape, Task
+from litnets.tasks.base import Batch, Inputs, NetFactory, Task
+from litnets.tasks.input_shapes import InputKind, Shape
 from litnets.tasks.metrics import reset_metrics
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
 
 
 class Forecaster(Task):
-    """The next `horizon` steps of all channels at once. The data are scaled to mean 0 and standard deviation 1 in each
-    channel of the training split.
+    """Predict the next `horizon` steps of all channels of a series at once.
 
-    Metrics: mse and mae of the scaled values, over all steps and channels, as papers report them; at test time also
-    rmse_in_units and mae_in_units of each channel, in the units of the data.
+    The data are standardized per channel, by mean and standard deviation of the training split.
+
+    Metrics: mse and mae of the standardized values over all steps and channels, as papers report them. A test also
+    reports rmse_in_units and mae_in_units of each channel, in the units of the data.
 
     Args:
         net: The network, `(N, look_back, channels) -> (N, horizon, channels)` or `(N, horizon * channels)`.
         horizon: Steps to forecast; linked from the data.
         channel_names: Names of the channels, for the results; linked from the data.
-        channel_mean: What scaled each channel, and scales the predictions back; linked from the data.
-        channel_std: Likewise.
-        loss: `mse`, `mae` or `huber` (with delta 1), of the scaled values.
-        **task: Arguments of `Task`: the optimiser and its schedule.
+        channel_mean: Mean of each channel over the training split; linked from the data.
+        channel_std: Standard deviation of each channel over the training split; linked from the data.
+        loss: `mse`, `mae` or `huber` (with delta 1), of the standardized values.
+        **task: Arguments of `Task`: the optimizer and its learning-rate schedule.
 
     Raises:
-        InputError: Data that have no horizon.
+        InputError: Data without a horizon.
     """
 
+    predicts: ClassVar[str] = "the next steps of a series"
     monitor: ClassVar[str] = "val/mse"
 
     def __init__(
         self,
-        net: nn.Module,
+        net: nn.Module | NetFactory,
         horizon: int | None,
         channel_names: list[str] | None = None,
         channel_mean: list[float] | None = None,
@@ -49,12 +52,12 @@ class Forecaster(Task):
         loss: Literal["mse", "mae", "huber"] = "mse",
         **task: Any,
     ) -> None:
+        if horizon is None or channel_names is None or isinstance(net, NetFactory):
+            raise self.wrong_targets(net)
         super().__init__(net, **task)
-        if horizon is None or channel_names is None:
-            raise _refusal(type(self).__name__)
         self.horizon, self.channel_names, self._loss = horizon, channel_names, _LOSSES[loss]
         channels = len(channel_names)
-        # In the checkpoint, because there they belong to the weights: other data have other ones.
+        # Saved in the checkpoint: the weights belong to data of this scale.
         self.register_buffer("channel_mean", torch.tensor(channel_mean or [0.0] * channels))
         self.register_buffer("channel_std", torch.tensor(channel_std or [1.0] * channels))
         self.set_metrics(
@@ -69,10 +72,14 @@ class Forecaster(Task):
             prefix="test/",
         )
 
+    @classmethod
+    def can_read(cls, kind: InputKind) -> bool:
+        return kind == "sequence" and super().can_read(kind)
+
     def forward(self, inputs: Inputs) -> Tensor:
-        """The scaled forecast, `(N, horizon, channels)`."""
+        """Return the standardized forecast, `(N, horizon, channels)`."""
         out = super().forward(inputs)
-        return out.reshape(len(out), self.horizon, -1).contiguous()  # the metrics look at it as one row
+        return out.reshape(len(out), self.horizon, -1).contiguous()  # the metrics call view(-1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self._loss(outputs, targets)
@@ -89,7 +96,7 @@ class Forecaster(Task):
         reset_metrics(self.per_channel)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
-        """`prediction`, `(N, horizon, channels)`, in the units of the data."""
+        """Return `prediction`, `(N, horizon, channels)`, in the units of the data."""
         inputs = self.inputs_of(batch)
         return {"prediction": self(inputs) * self.channel_std + self.channel_mean}
 
@@ -118,9 +125,13 @@ class WindowForecaster(Forecaster):
         share_channels: bool = True,
         **task: Any,
     ) -> None:
-        look_back, channels, steps = _sizes(net.input_shape, horizon, type(self).__name__)
+        is_window = len(net.input_shape) == 2 and None not in net.input_shape
+        if horizon is None or not is_window:
+            raise self.wrong_targets(net)
+        look_back, channels = net.input_shape
         features = 1 if share_channels else channels
-        window = Window(net.build((look_back, features), steps * features), window_norm, share_channels)
+        assert features is not None
+        window = Window(net.build((look_back, features), horizon * features), window_norm, share_channels)
         super().__init__(window, horizon=horizon, **task)
 
 
@@ -147,24 +158,3 @@ class PatchForecaster(WindowForecaster):
 
         super().__init__(replace(net, build=build), **task)
         self.net.patch_length = patch_length
-
-
-def _sizes(input_shape: Sequence[int | None], horizon: int | None, task: str) -> tuple[int, int, int]:
-    """Look-back, channels and horizon.
-
-    Raises:
-        InputError: The data are no series to forecast.
-    """
-    if horizon is None or len(input_shape) != 2 or input_shape[0] is None or input_shape[1] is None:
-        raise _refusal(task, input_shape)
-    return input_shape[0], input_shape[1], horizon
-
-
-def _refusal(task: str, input_shape: Sequence[int | None] = ()) -> InputError:
-    kind = "CNN" if task == "CNNForecaster" and len(input_shape) == 3 else "MLP"
-    if task == "RNNForecaster" or None in input_shape:
-        kind = "RNN"
-    return InputError(
-        f"{task} forecasts what comes next in a series, as in ETTh1 or SeriesCSV; these data have no horizon: "
-        f"{kind}Classifier fits where targets are classes, {kind}Regressor where they are numbers"
-    )

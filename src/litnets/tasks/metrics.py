@@ -84,5 +84,5 @@ class ClassAUROC(_ConsolidatedState, MulticlassAUROC):  # type: ignore[misc]  # 
     """Area under the ROC curve of each class against the rest, exact."""
 
 
-class FlagAUROC(_ConsolidatedState, MultilabelAUROC):  # type: ignore[misc]
+class LabelAUROC(_ConsolidatedState, MultilabelAUROC):  # type: ignore[misc]
     """Area under the ROC curve of each flag, exact."""

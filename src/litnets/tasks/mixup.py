@@ -1,61 +1,62 @@
-"""Mixup and CutMix: training inputs made of two, whose losses are mixed alike."""
+"""Mixup and CutMix: mix pairs of training inputs, and their losses accordingly."""
 
 import math
 import random
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from litnets.errors import InputError
+from litnets.tasks.input_shapes import Shape, format_shape
 
 
 class Mixing:
-    """Mixes each input of a batch with another one of it, all by the same share, drawn for the batch.
+    """Mix each input of a batch with another one of the batch, with one weight per batch.
 
     Args:
-        mixup: a of the Beta(a, a) that the share is drawn from; 0 for no blending.
-        cutmix: Likewise for a rectangle from the other image; with both, each batch gets one of them.
-        input_shape: Shape of one input, None if it is not known.
+        mixup: Parameter a of Beta(a, a), from which the weight is sampled; 0 disables mixup.
+        cutmix: Likewise for the area of a rectangle of the other image. If both are set, each batch gets one of them.
+        input_shape: Shape of one input, or None if it is unknown.
 
     Raises:
         InputError: A number below 0, or inputs that cannot be mixed.
     """
 
-    def __init__(self, mixup: float, cutmix: float, input_shape: Sequence[int | None] | None) -> None:
+    def __init__(self, mixup: float, cutmix: float, input_shape: Shape | None) -> None:
         for name, value in (("mixup", mixup), ("cutmix", cutmix)):
             if value < 0:
-                raise InputError(f"{name}: expected a number from 0 up, got {value}")
+                raise InputError(f"{name}: expected at least 0, got {value}")
         shape = input_shape or ()
-        given = ", ".join("any" if size is None else str(size) for size in shape)
         if None in shape:
             name = "mixup" if mixup else "cutmix"
-            raise InputError(f"{name}: only inputs of one size can be mixed; one input of these data is ({given})")
+            raise InputError(f"{name}: needs inputs of one size, but one input of the data is {format_shape(shape)}")
         if cutmix and len(shape) not in (0, 3):
-            raise InputError(f"cutmix: is for images (channels, height, width); one input of these data is ({given})")
+            raise InputError(
+                f"cutmix: is for images (channels, height, width), but one input of the data is {format_shape(shape)}"
+            )
         self.mixup, self.cutmix = mixup, cutmix
 
     def __call__(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Tensor, float]:
-        """The mixed inputs `(N, ...)`, for each the index of the other one `(N,)`, and the share of its own."""
+        """Return the mixed inputs `(N, ...)`, the index of each partner `(N,)`, and the weight of the original."""
         assert isinstance(inputs, Tensor)
-        others = torch.randperm(len(inputs), device=inputs.device)
-        # Drawn by Python, whose numbers are had without waiting for the device; seeded as torch is.
+        partners = torch.randperm(len(inputs), device=inputs.device)
+        # Python's generator does not synchronize with the device. It is seeded together with torch's.
         cut = bool(self.cutmix) and (not self.mixup or random.random() < 0.5)
         alpha = self.cutmix if cut else self.mixup
-        share = random.betavariate(alpha, alpha)
+        weight = random.betavariate(alpha, alpha)
         if not cut:
-            return torch.lerp(inputs[others], inputs, share), others, share
+            return torch.lerp(inputs[partners], inputs, weight), partners, weight
         height, width = inputs.shape[-2:]
-        side = math.sqrt(1 - share)
-        top, bottom = _within(height, side)
-        left, right = _within(width, side)
+        side = math.sqrt(1 - weight)
+        top, bottom = _random_interval(height, side)
+        left, right = _random_interval(width, side)
         mixed = inputs.clone()
-        mixed[..., top:bottom, left:right] = inputs[others, ..., top:bottom, left:right]
-        return mixed, others, 1 - (bottom - top) * (right - left) / (height * width)
+        mixed[..., top:bottom, left:right] = inputs[partners, ..., top:bottom, left:right]
+        return mixed, partners, 1 - (bottom - top) * (right - left) / (height * width)
 
 
-def _within(size: int, share: float) -> tuple[int, int]:
-    """A stretch of about `share` of `size`, its centre anywhere; what is outside is cut off."""
-    length = round(size * share)
+def _random_interval(size: int, fraction: float) -> tuple[int, int]:
+    """Return an interval of about `fraction * size` around a random center, clipped to [0, size]."""
+    length = round(size * fraction)
     start = random.randrange(size) - length // 2
     return max(start, 0), min(start + length, size)

@@ -6,7 +6,7 @@ then two lines, and so is a network of your own once it has its `WithX`:
     class WithMyNet(Task):
         def __init__(self, input_shape: Sequence[int | None], *, width: int = 64, **task: Any) -> None:
             def build(shape: Shape, out_features: int) -> MyNet:
-                return MyNet(flat_size(shape, type(self).__name__), out_features, width)
+                return MyNet(flat_size(shape, type(self)), out_features, width)
 
             super().__init__(NetFactory(input_shape, build), **task)
 
@@ -16,17 +16,29 @@ then two lines, and so is a network of your own once it has its `WithX`:
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from litnets.errors import InputError
 from litnets.nets import CNN, MLP, RNN, AirNet, CNN1d, Embedded, ResNet, Transformer, cnn, cnn1d, rnn, transformer
 from litnets.nets.layers.activation import Activation
 from litnets.nets.layers.initialization import Init
-from litnets.tasks.base import Batch, NetFactory, Shape, Task
+from litnets.tasks.base import Batch, NetFactory, Task
 from litnets.tasks.classification import Classifier
 from litnets.tasks.forecasting import PatchForecaster, WindowForecaster
-from litnets.tasks.input_shapes import check_rows, flat_size, image_channels, step_size
+from litnets.tasks.input_shapes import (
+    InputKind,
+    Shape,
+    check_rows,
+    flat_size,
+    format_shape,
+    image_channels,
+    step_size,
+)
 from litnets.tasks.regression import Regressor
+
+_FLAT: frozenset[InputKind] = frozenset({"row", "sequence", "image"})
+_IMAGES: frozenset[InputKind] = frozenset({"image", "image of any size"})
+_SEQUENCES: frozenset[InputKind] = frozenset({"sequence", "padded sequence", "image"})
 
 
 class WithLinear(Task):
@@ -38,9 +50,11 @@ class WithLinear(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _FLAT
+
     def __init__(self, input_shape: Sequence[int | None], *, init: Init = "default", **task: Any) -> None:
         def build(shape: Shape, out_features: int) -> MLP:
-            return MLP(flat_size(shape, type(self).__name__), out_features, hidden_layer_sizes=(), init=init)
+            return MLP(flat_size(shape, type(self)), out_features, hidden_layer_sizes=(), init=init)
 
         super().__init__(NetFactory(input_shape, build), **task)
 
@@ -58,6 +72,8 @@ class WithMLP(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _FLAT
+
     def __init__(
         self,
         input_shape: Sequence[int | None],
@@ -70,7 +86,7 @@ class WithMLP(Task):
         **task: Any,
     ) -> None:
         def build(shape: Shape, out_features: int) -> MLP:
-            in_features = flat_size(shape, type(self).__name__)
+            in_features = flat_size(shape, type(self))
             return MLP(in_features, out_features, hidden_layer_sizes, activation, dropout, batch_norm, init)
 
         super().__init__(NetFactory(input_shape, build), **task)
@@ -93,6 +109,8 @@ class WithCNN(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _IMAGES
+
     def __init__(
         self,
         input_shape: Sequence[int | None],
@@ -110,7 +128,7 @@ class WithCNN(Task):
     ) -> None:
         def build(shape: Shape, out_features: int) -> CNN:
             return CNN(
-                image_channels(shape, type(self).__name__),
+                image_channels(shape, type(self)),
                 out_features,
                 widths,
                 blocks_per_stage,
@@ -137,9 +155,11 @@ class WithResNet(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _IMAGES
+
     def __init__(self, input_shape: Sequence[int | None], *, depth: int = 20, init: Init = "he", **task: Any) -> None:
         def build(shape: Shape, out_features: int) -> ResNet:
-            return ResNet(image_channels(shape, type(self).__name__), out_features, depth, init)
+            return ResNet(image_channels(shape, type(self)), out_features, depth, init)
 
         super().__init__(NetFactory(input_shape, build), **task)
 
@@ -155,16 +175,19 @@ class WithAirNet(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _IMAGES
     net: AirNet
 
     def __init__(
         self, input_shape: Sequence[int | None], *, widths: Sequence[int] = (64, 256, 256), **task: Any
     ) -> None:
         def build(shape: Shape, out_features: int) -> AirNet:
-            name = type(self).__name__
-            channels = image_channels(shape, name)
+            channels = image_channels(shape, type(self))
             if any(side is not None and side < 2 for side in shape[1:]):
-                raise InputError(f"{name} reads images from 2x2 pixels up; these data have {tuple(shape)}")
+                raise InputError(
+                    f"{type(self).__name__} reads images of at least 2x2 pixels, but those of the data are "
+                    f"{format_shape(shape)}"
+                )
             return AirNet(channels, out_features, widths)
 
         super().__init__(NetFactory(input_shape, build), **task)
@@ -172,7 +195,7 @@ class WithAirNet(Task):
 
     def on_train_start(self) -> None:
         # The weights of a checkpoint are loaded by now. Reading the flag synchronizes with the device, so do it once.
-        self._whitened = bool(self.net.whitening.known)
+        self._whitened = bool(self.net.whitening.fitted)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if self._whitened:
@@ -206,6 +229,8 @@ class WithRNN(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _SEQUENCES
+
     def __init__(
         self,
         input_shape: Sequence[int | None],
@@ -223,9 +248,9 @@ class WithRNN(Task):
         **task: Any,
     ) -> None:
         def build(shape: Shape, out_features: int) -> RNN:
-            check_rows(rows_per_step, input_shape, type(self).__name__)
+            check_rows(rows_per_step, input_shape, type(self))
             return RNN(
-                step_size(shape, type(self).__name__) * rows_per_step,
+                step_size(shape, type(self)) * rows_per_step,
                 out_features,
                 hidden_size,
                 num_layers,
@@ -260,6 +285,8 @@ class WithCNN1d(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _SEQUENCES
+
     def __init__(
         self,
         input_shape: Sequence[int | None],
@@ -277,7 +304,7 @@ class WithCNN1d(Task):
     ) -> None:
         def build(shape: Shape, out_features: int) -> CNN1d:
             return CNN1d(
-                step_size(shape, type(self).__name__),
+                step_size(shape, type(self)),
                 out_features,
                 widths,
                 blocks_per_stage,
@@ -308,6 +335,8 @@ class WithTransformer(Task):
         **task: Arguments of the task.
     """
 
+    reads: ClassVar[frozenset[InputKind]] = _SEQUENCES
+
     def __init__(
         self,
         input_shape: Sequence[int | None],
@@ -321,7 +350,7 @@ class WithTransformer(Task):
         **task: Any,
     ) -> None:
         def build(shape: Shape, out_features: int) -> Transformer:
-            in_features = step_size(shape, type(self).__name__)
+            in_features = step_size(shape, type(self))
             return Transformer(in_features, out_features, hidden_size, num_layers, num_heads, dropout, pooling, init)
 
         super().__init__(NetFactory(input_shape, build, init), **task)
@@ -336,6 +365,8 @@ class WithEmbedding(Task):
         embedding_size: Size of a token's embedding, if the inputs are tokens.
         **task: Arguments of the task.
     """
+
+    reads: ClassVar[frozenset[InputKind]] = frozenset({"tokens"})
 
     def __init__(
         self, net: NetFactory, *, vocab_size: int | None = None, embedding_size: int = 64, **task: Any

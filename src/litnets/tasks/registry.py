@@ -1,10 +1,13 @@
-"""The classes of a module by name, and the arguments that a class takes."""
+"""The classes of a module by name, the arguments that a class takes, and the tasks that have a network."""
 
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from litnets.errors import InputError, did_you_mean
+
+# Every subclass of Task that has a network, in the order of definition; `Task` adds them. For suggestions in errors.
+NAMED_TASKS: list[Any] = []
 
 
 def public_classes(module: Any, base: type) -> dict[str, Any]:

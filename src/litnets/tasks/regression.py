@@ -1,42 +1,46 @@
-"""Regressor: the task of giving numbers for a sample."""
+"""Regressor: predict one number or several for each sample."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from litnets.errors import InputError
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_loss
 from litnets.tasks.metrics import reset_metrics
 
-# Which losses of torch.nn fit numbers of mean 0 and standard deviation 1.
-_FOR_NUMBERS = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
+# The losses of torch.nn for targets of mean 0 and standard deviation 1.
+_LOSSES = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 
 
 class Regressor(Task):
-    """One number or several for each sample. The network gives them scaled, by the mean and the standard deviation of
-    the training targets; the loss compares scaled ones; metrics and predictions are in the targets' own units.
+    """Predict one number or several for each sample.
 
-    Metrics: R2, the mean absolute error (`mae`) and the root of the mean squared error (`rmse`), each the mean over the
-    targets; at test time also those of every target, where there are several.
+    The network predicts standardized targets, and the loss compares standardized targets. Metrics and predictions are
+    in the units of the data.
+
+    Metrics: R2, mean absolute error (`mae`) and root mean squared error (`rmse`), each averaged over the targets. With
+    several targets, a test also reports those of each target.
+
+        model = Regressor(nn.Linear(20, 1), num_targets=1, target_mean=[5.2], target_std=[1.4], loss="L1Loss")
 
     Args:
         net: The network, `(N, ...) -> (N, num_targets)`.
-        num_targets: Numbers in one target; linked from the data.
+        num_targets: Numbers per target; linked from the data.
         target_names: Their names, for the results; linked from the data.
         target_mean: Mean of each over the training split; linked from the data.
-        target_std: Standard deviation of each; linked from the data.
-        loss: Loss of torch.nn by name (MSELoss, L1Loss, SmoothL1Loss, HuberLoss), or the dotted path of your own, a
-            class that is called with scaled outputs and targets.
+        target_std: Standard deviation of each over the training split; linked from the data.
+        loss: Loss of torch.nn by name (MSELoss, L1Loss, SmoothL1Loss, HuberLoss), or the dotted path of your own class,
+            which is called with standardized outputs and targets.
         loss_args: Arguments of the loss, such as `{delta: 0.5}`.
-        **task: Arguments of `Task`: the optimiser and its schedule.
+        **task: Arguments of `Task`: the optimizer and its learning-rate schedule.
 
     Raises:
-        InputError: Data whose targets are no numbers, or a loss that does not fit them.
+        InputError: Data whose targets are not numbers, or a loss that does not fit.
     """
 
+    predicts: ClassVar[str] = "numbers"
     target_mean: Tensor
     target_std: Tensor
 
@@ -51,16 +55,20 @@ class Regressor(Task):
         loss_args: dict[str, Any] | None = None,
         **task: Any,
     ) -> None:
-        count = _check_targets(num_targets, type(self).__name__)
-        super().__init__(net(count) if isinstance(net, NetFactory) else net, **task)
-        self.target_names = target_names or [str(i) for i in range(count)]
-        mean, std = torch.tensor(target_mean or [0.0] * count), torch.tensor(target_std or [1.0] * count)
-        # In the checkpoint: its network's outputs mean nothing without them.
+        if num_targets is None:
+            raise self.wrong_targets(net)
+        super().__init__(net(num_targets) if isinstance(net, NetFactory) else net, **task)
+        self.target_names = target_names or [str(i) for i in range(num_targets)]
+        mean, std = torch.tensor(target_mean or [0.0] * num_targets), torch.tensor(target_std or [1.0] * num_targets)
+        # Saved in the checkpoint, because the outputs of the network mean nothing without them.
         self.register_buffer("target_mean", mean.float())
         self.register_buffer("target_std", std.float())
-        self.criterion = build_loss(
-            loss, _FOR_NUMBERS, loss_args or {}, (count + 1, count), torch.zeros(count + 1, count)
-        )
+        shape = (num_targets + 1, num_targets)  # the batch size differs, so that a wrong shape does not fit
+        self.criterion = build_loss(loss, _LOSSES, loss_args or {}, shape, torch.zeros(shape))
+        self.configure_metrics()
+
+    def configure_metrics(self) -> None:
+        """Set the metrics of each split, and those of each target for a test."""
         kinds: tuple[Kind, ...] = ("r2", "mae", "rmse")
         self.set_metrics(
             train=MetricCollection({"r2": Score("r2", self.target_mean, self.target_std)}),
@@ -75,7 +83,7 @@ class Regressor(Task):
         return loss
 
     def metric_inputs(self, outputs: Tensor) -> Tensor:
-        """The outputs in the targets' own units."""
+        """Return predictions in the units of the data."""
         return outputs * self.target_std + self.target_mean
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -91,6 +99,7 @@ class Regressor(Task):
             reset_metrics(self.per_target)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
+        """Return `prediction` in the units of the data, `(N,)` or `(N, num_targets)`."""
         inputs = self.inputs_of(batch)
         values = self.metric_inputs(self(inputs))
         return {"prediction": values if len(self.target_names) > 1 else values.squeeze(1)}
@@ -100,15 +109,15 @@ Kind = Literal["r2", "mae", "rmse"]
 
 
 class Score(Metric):
-    """R2, mean absolute error or root mean squared error, of each target or their mean, over all samples and processes.
+    """R2, mean absolute error or root mean squared error over all samples and ranks.
 
-    Sums are kept of scaled values: in float32 those of numbers far from zero would lose their digits.
+    It sums standardized values: in float32, sums of numbers far from zero would lose their digits.
 
     Args:
-        kind: Which one.
-        mean: Mean of each target, `(targets,)`, taken off before the sums.
-        std: Standard deviation of each, `(targets,)`.
-        each: Whether to give one value for each target instead of their mean.
+        kind: Which of the three.
+        mean: Mean of each target, `(targets,)`.
+        std: Standard deviation of each target, `(targets,)`.
+        each: Whether to return one value per target instead of their mean.
     """
 
     full_state_update = False
@@ -133,7 +142,7 @@ class Score(Metric):
         return self.kind == "r2"
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
-        """Add a batch, both `(N, targets)` and in the targets' own units."""
+        """Add a batch of predictions and targets, both `(N, targets)` and in the units of the data."""
         error = (predictions - targets) / self.std
         self.errors += (error.abs() if self.kind == "mae" else error.square()).sum(0)
         self.count += len(targets)
@@ -143,23 +152,13 @@ class Score(Metric):
             self.squares += scaled.square().sum(0)
 
     def compute(self) -> Tensor:
-        """A scalar, or `(targets,)`. R2 of targets that are all the same is 1 if they are met and else 0, as in
-        scikit-learn."""
+        """Return a scalar, or `(targets,)`. R2 of constant targets is 1 for exact predictions, else 0."""
         mean_error = self.errors / self.count
         if self.kind == "r2":
             variance = self.squares / self.count - (self.sums / self.count).square()
-            met = (mean_error == 0).float()
-            # Below this the variance is rounding.
-            value = torch.where(variance > 1e-12, 1 - mean_error / variance, met)
+            exact = (mean_error == 0).float()
+            # A smaller variance is rounding error.
+            value = torch.where(variance > 1e-12, 1 - mean_error / variance, exact)
         else:
             value = (mean_error if self.kind == "mae" else mean_error.sqrt()) * self.std
         return value if self.each else value.mean()
-
-
-def _check_targets(num_targets: int | None, task: str) -> int:
-    if num_targets is None:
-        raise InputError(
-            f"{task} predicts numbers, and these data have none as targets: {task.replace('Regressor', 'Classifier')} "
-            f"fits classes, {task.replace('Regressor', 'Forecaster')} a series that goes on"
-        )
-    return num_targets
