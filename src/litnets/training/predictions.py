@@ -64,7 +64,10 @@ def table(
     *,
     sample_names: Sequence[str] | None = None,
 ) -> str:
-    """Return the CSV text of all rows, ordered by sample index."""
+    """Return the CSV text of all rows, ordered by sample index.
+
+    Names that a spreadsheet would run as a formula get an apostrophe in front; see `csv_cell`.
+    """
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
     text = io.StringIO()

@@ -226,6 +226,9 @@ class StreamedImages(ImageDataModule):
     of (seed, epoch) and not of the workers, so that `litnets resume` is exact with any number of them; several
     processes take a part of it each. Set `num_workers` to about the number of processors.
 
+    Only plain values are read: an array or a tensor, an encoded JPEG, PNG or WebP, numbers, texts. A data set with
+    other fields, which may be pickles and run code, or with compressed chunks, whose size nothing bounds, is refused.
+
     Mean and standard deviation are those of 2048 training images, evenly from 8 chunks: reading all would take as long
     as an epoch. How many samples a class has is not known (no `class_weights: balanced`).
 
