@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from litnets.cli.commands import COMMANDS, check_command, import_command
+from litnets.cli.standard_streams import BROKEN_PIPE_EXIT_CODE, open_missing_streams, silence_broken_streams
 from litnets.errors import InputError
 
 _SUMMARIES = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
@@ -41,8 +42,22 @@ def main(args: list[str] | None = None) -> int:
         >>> main(["fit", "--model", "MLPClassifier", "--data", "Digits"])  # doctest: +SKIP
         0
     """
-    is_process = args is None
-    args = sys.argv[1:] if args is None else args
+    if args is not None:
+        return _run(args, import_command)
+    open_missing_streams()
+    try:
+        code = _run(sys.argv[1:], _import_without_garbage_collection)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not silence_broken_streams():
+            raise
+        return BROKEN_PIPE_EXIT_CODE
+    finally:
+        gc.unfreeze()  # triton reports objects that are never collected as leaks
+
+
+def _run(args: list[str], import_command: Callable[[str], Callable[[list[str]], int]]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
@@ -53,16 +68,12 @@ def main(args: list[str] | None = None) -> int:
         return 0
     try:
         check_command(args)
-        command = _import_without_garbage_collection(args[0]) if is_process else import_command(args[0])
-        return command(args[1:])
+        return import_command(args[0])(args[1:])
     except InputError as error:
         print(f"litnets: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # during the imports, before the command handles signals
         return 130
-    finally:
-        if is_process:
-            gc.unfreeze()  # triton reports objects that are never collected as leaks
 
 
 def _import_without_garbage_collection(name: str) -> Callable[[list[str]], int]:

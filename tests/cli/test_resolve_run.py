@@ -1,16 +1,20 @@
 """Which run and which checkpoint a command works on."""
 
+import os
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from jsonargparse import Namespace
 
-from litnets.cli.resolve_run import ResolvedRun, fill_in_defaults, resolve_run
+from litnets.cli.resolve_run import ResolvedRun, check_config_files, check_runs_dir, fill_in_defaults, resolve_run
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.lock import RunInUseError
 from litnets.training.resume import loop_state
-from litnets.training.resume.plan import ResumePlan
+from tests.test_files import make_special
 
 CONFIG = "trainer:\n  max_epochs: 3\n"
 
@@ -87,13 +91,104 @@ def test_fit_from_the_last_checkpoint_of_a_config_resumes() -> None:
     assert resolved.resume is not None
 
 
-def test_a_run_without_a_checkpoint_restarts() -> None:
+def test_a_run_that_has_saved_nothing_is_not_resumed() -> None:
     run = finished_epoch(Path("checkpoints/digits/first"))
     run.last.unlink()
-    resolved = resolve_run("fit", options(run.config), CONFIG, None, run)
-    assert resolved.checkpoint is None
-    assert resolved.resume == ResumePlan()
-    assert resolved.resume.position == (0, 0)
+    run.best.unlink()
+    new_run = f"a new run starts over: litnets fit --config {run.config}"
+    with pytest.raises(InputError, match=f"^{run.folder} has saved no checkpoint to resume from; {new_run}$"):
+        resolve_run("fit", options(run.config), CONFIG, None, run)
+
+
+def test_a_run_without_its_last_checkpoint_is_not_resumed() -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    run.last.unlink()
+    new_run = f"litnets fit --config {run.config} --init_from {run.best}"
+    with pytest.raises(InputError, match=f"has no last.ckpt to resume from, but a best.ckpt; .*: {new_run}$"):
+        resolve_run("fit", options(run.config), CONFIG, None, run)
+
+
+@pytest.mark.parametrize(("saved", "position"), [([], (0, 0)), (["best.ckpt"], (1, 4))])
+def test_a_requeued_job_loses_nothing(
+    saved: list[str], position: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    for checkpoint in run.checkpoints():
+        if checkpoint.name not in saved:
+            checkpoint.unlink()
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    command = shlex.join(sys.argv)
+    run.write_json(run.environment, {"slurm_job_id": "7", "command": command, "attempts": [{}]})
+    resolved = resolve_run("fit", options(), CONFIG, None)
+    assert resolved.run is not None
+    assert resolved.run.folder == run.folder
+    assert resolved.resume is not None
+    assert resolved.resume.position == position
+
+
+@pytest.mark.parametrize("command", ["resume", "predict", "fit --ckpt_path last"])
+def test_a_command_that_writes_into_a_run_waits_for_no_other(command: str) -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    Run(run.folder).lock()
+    name = "predict" if command == "predict" else "fit"
+    ckpt_path = "last" if command == "fit --ckpt_path last" else None
+    with pytest.raises(RunInUseError):
+        resolve_run(name, options(run.config), CONFIG, ckpt_path, run if command == "resume" else None)
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_a_command_that_only_reads_a_run_needs_no_lock(command: str) -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    Run(run.folder).lock()
+    assert resolve_run(command, options(run.config), CONFIG, None).checkpoint == run.best
+
+
+RUNS_DIRS = [("/etc", False), ("..", False), ("a/../../b", False), ("checkpoints", True), ("elsewhere/deep", True)]
+
+
+@pytest.mark.parametrize(("runs_dir", "allowed"), RUNS_DIRS)
+def test_the_configuration_of_a_run_does_not_choose_a_folder_outside(runs_dir: str, allowed: bool) -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    config = options(run.config, runs_dir=runs_dir)
+    if allowed:
+        check_runs_dir(config, ["fit", "--config", str(run.config)])
+    else:
+        with pytest.raises(InputError, match=f"has runs_dir {runs_dir}, where this run is not; give --runs_dir DIR"):
+            check_runs_dir(config, ["fit", "--config", str(run.config)])
+    for typed in (["--runs_dir", runs_dir], [f"--runs_dir={runs_dir}"]):
+        check_runs_dir(config, ["fit", *typed])
+
+
+def test_a_new_run_may_go_where_its_configuration_comes_from() -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    check_runs_dir(options(run.config, runs_dir=str(Path("checkpoints").absolute())), [])
+    Path("mine.yaml").touch()
+    check_runs_dir(options(Path("mine.yaml"), runs_dir="/scratch"), [])
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "folder"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_configuration_of_a_run_is_a_regular_file(kind: str, joined: bool) -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    run.config.unlink()
+    make_special(kind, run.config)
+    args = [f"--config={run.config}"] if joined else ["--config", str(run.config)]
+    with pytest.raises(InputError, match=f"^{run.config} is a {kind}; expected a regular file$"):
+        check_config_files(["test", *args])
+
+
+def test_a_configuration_elsewhere_may_be_a_fifo() -> None:
+    """As in the shell's `--config <(command)`."""
+    os.mkfifo("config.yaml")
+    check_config_files(["fit", "--config", "config.yaml"])
+
+
+def test_a_damaged_results_file_is_reported_before_training() -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    run.results.write_text("[]")
+    with pytest.raises(InputError, match=f"{run.results} is damaged"):
+        resolve_run("fit", options(run.config), CONFIG, None, run)
 
 
 def test_a_checkpoint_without_training_state_is_not_resumed() -> None:

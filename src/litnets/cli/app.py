@@ -4,11 +4,13 @@ The only module that knows both data and tasks: any model may be combined with a
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError, Namespace, get_loader, set_loader
+from jsonargparse import ArgumentError, Namespace, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
@@ -18,15 +20,15 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (makes their classes available by their bare names)
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
+from litnets.cli.config_loading import load_config
 from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.cli.error_messages import format_parser_error
 from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, check_training_split, has_test
 from litnets.cli.reporting import changes_of, logged_metrics, print_data_changes, print_model, print_resume, report_fit
-from litnets.cli.resolve_run import fill_in_defaults, resolve_run
+from litnets.cli.resolve_run import check_config_files, check_runs_dir, fill_in_defaults, lock_run, resolve_run
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
-from litnets.former_names import update_class_paths
 from litnets.internals import subcommand_parser
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
@@ -67,9 +69,7 @@ _OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )
 
-_load_yaml = get_loader("yaml")
-# Every configuration passes through here, also those of runs that were made before the package was renamed.
-set_loader("yaml", lambda text: _load_yaml(update_class_paths(text)), (yaml.YAMLError,))
+set_loader("yaml", load_config, (yaml.YAMLError,))
 
 
 class LitnetsCLI(LightningCLI):
@@ -87,6 +87,7 @@ class LitnetsCLI(LightningCLI):
 
     def __init__(self, args: list[str], signals: Signals, resume: Run | None = None) -> None:
         self.command = args[0] if args else ""
+        self._args = args
         self.signals = signals
         self.run = resume  # the run folder that the command works on
         super().__init__(
@@ -179,12 +180,15 @@ class LitnetsCLI(LightningCLI):
 
         Lightning would let the hyperparameters in the checkpoint override the command line, without a word.
         """
+        check_config_files(self._args)
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
             options = subcommand_parser(self, min(self.subcommands())).get_defaults().keys()
             raise InputError(format_parser_error(str(error), options)) from error
-        except (UnicodeDecodeError, OSError) as error:
+        except InputError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or a number with thousands of digits
             raise InputError(f"config: cannot be read: {error}") from error
         options = self.config[self.config.subcommand]
         self._ckpt_path, options.ckpt_path = options.ckpt_path, None
@@ -212,6 +216,8 @@ class LitnetsCLI(LightningCLI):
         """Resolve the defaults, the run and the checkpoint."""
         options = self.options
         fill_in_defaults(options)
+        if self.command == "fit" and self.run is None:
+            check_runs_dir(options, self._args)
         logger_specs = _as_list(options.trainer.logger)
         uses_wandb = self.command == "fit" and not self.is_dry_run and logger_specs != [False]
         self.wandb_mode = resolve_wandb_mode(options.wandb.mode, logger_specs) if uses_wandb else None
@@ -242,6 +248,8 @@ class LitnetsCLI(LightningCLI):
             # The first process creates the folder and sends its name to the others (see WriteResults).
             creates_folder = getattr(rank_zero_only, "rank", 0) == 0 and not self.is_dry_run
             self.run = Run.new(Path(self.options.runs_dir), self.options.experiment, creates_folder)
+            if creates_folder:
+                self.run.lock()
         try:
             self._assemble(config)
             trainer = AutoTrainer(**config)
@@ -331,18 +339,48 @@ class LitnetsCLI(LightningCLI):
 
     # Commands
 
+    def before_fit(self) -> None:
+        """Record the attempt in the run folder and print what is trained."""
+        if self.run is None or not self.trainer.is_global_zero:
+            return
+        with self._undo_failed_attempt():
+            if not self.is_dry_run:
+                self.run.add_attempt(self.config_yaml, self._environment())
+                if self.resolved.resume is not None:
+                    print_resume(self.resolved.resume)
+                    print_data_changes(self.datamodule, is_resuming=True)
+                elif isinstance(self.datamodule, ArrayDataModule):
+                    self.datamodule.ensure_setup()
+                    if self.datamodule.split_record is not None:
+                        self.datamodule.split_record.save(self.run.split)
+            print_model(self.model, self.datamodule, None if self.is_dry_run else self.run.folder)
+
     def fit(self, **kwargs: Any) -> None:
-        """Train. A user error before the first step removes the folder of a new run."""
+        """Train. What fails before the first step leaves no trace in the run folder."""
+        with self._undo_failed_attempt():
+            try:
+                self.trainer.fit(**kwargs)
+            except RuntimeError as error:
+                if str(error).startswith("Early stopping conditioned on metric"):  # which a foreign module may not log
+                    raise InputError(f"monitor: {error}") from error
+                raise
+
+    @contextmanager
+    def _undo_failed_attempt(self) -> Iterator[None]:
+        """Remove the folder of a new run, or the attempt to resume a run, if it fails before the first step."""
         try:
-            self.trainer.fit(**kwargs)
-        except (InputError, MisconfigurationException):
-            has_started = self.trainer.fit_loop.epoch_loop.total_batch_idx >= 0 or self.resolved.resume is not None
-            if self.run is not None and self.trainer.is_global_zero and not has_started:
-                self.run.discard()
-            raise
-        except RuntimeError as error:
-            if str(error).startswith("Early stopping conditioned on metric"):  # which a foreign module may not log
-                raise InputError(f"monitor: {error}") from error
+            yield
+        except BaseException as error:
+            if self.run is None or not self.trainer.is_global_zero or self.is_dry_run:
+                raise
+            if self.resolved.resume is not None:
+                steps_before = (self.resolved.checkpoint_content or {}).get("global_step", 0)
+                if self.trainer.global_step <= steps_before:
+                    self.run.withdraw_attempt()
+            elif isinstance(error, (InputError, MisconfigurationException, BrokenPipeError)):
+                has_started = self.trainer.fit_loop.epoch_loop.total_batch_idx >= 0
+                if not has_started:
+                    self.run.discard()
             raise
 
     def validate(self, **kwargs: Any) -> None:
@@ -352,21 +390,6 @@ class LitnetsCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Test without Lightning's table of results, which `after_test` replaces."""
         self.trainer.test(**kwargs, verbose=False)
-
-    def before_fit(self) -> None:
-        """Record the attempt in the run folder and print what is trained."""
-        if self.run is None or not self.trainer.is_global_zero:
-            return
-        if not self.is_dry_run:
-            self.run.add_attempt(self.config_yaml, self._environment())
-            if self.resolved.resume is not None:
-                print_resume(self.resolved.resume)
-                print_data_changes(self.datamodule, is_resuming=True)
-            elif isinstance(self.datamodule, ArrayDataModule):
-                self.datamodule.ensure_setup()
-                if self.datamodule.split_record is not None:
-                    self.datamodule.split_record.save(self.run.split)
-        print_model(self.model, self.datamodule, None if self.is_dry_run else self.run.folder)
 
     def after_fit(self) -> None:
         """Test the best checkpoint, then store and print the results."""

@@ -1,4 +1,4 @@
-"""Running a command: what it prints where it fails, and its exit code."""
+"""Run a command that trains or evaluates: signals, error messages and exit codes."""
 
 import errno
 import logging
@@ -16,38 +16,36 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets.errors import InputError
 from litnets.escaping import printable
+from litnets.runs.lock import release_all_locks
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
 from litnets.training.resume.config_diff import NothingToDo
 from litnets.training.signals import PeerProcessError, Signals, Stop, exit_code
 
-# Warnings about which a newcomer can do nothing, or that are wrong here; all others are shown.
+# Warnings that a newcomer can do nothing about, or that are wrong here. All others are shown.
 _QUIET_WARNINGS = (
-    "The '.*_dataloader' does not have many workers",  # data in memory are cut fastest without
-    "The number of training batches .* is smaller than the logging interval",  # the epochs' values are logged anyway
-    "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has gathered all processes already
-    "Be aware that when using `ckpt_path`, callbacks",  # those of training, which have nothing to do in a test
-    "You're resuming from a checkpoint that ended before the epoch ended",  # our loaders begin where it ended
+    "The '.*_dataloader' does not have many workers",  # data in memory are batched fastest without
+    "The number of training batches .* is smaller than the logging interval",  # each epoch is logged anyway
+    "It is recommended to use `self.log\\(.*sync_dist=True",  # torchmetrics has synchronized all processes already
+    "Be aware that when using `ckpt_path`, callbacks",  # the callbacks of the training, which do nothing in a test
+    "You're resuming from a checkpoint that ended before the epoch ended",  # our DataLoaders start at that batch
     "Image size .* exceeds limit",  # a large JPEG, which is decoded at a fraction of its size
-    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's use of torch
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's call
 )
 
-
-# What is wrong with the disk, or with the rights on it, and not with the code; metrics.csv may notice it before a
-# checkpoint does.
-_NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# Errors of the disk or of its permissions, not of the code.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 _MAX_MESSAGE = 4000  # characters; a message may quote a cell of any length
 
 
 def silence_lightning() -> None:
-    """Leave out Lightning's adverts and notes on hardware that is not there; its warnings stay."""
+    """Hide Lightning's advertisements and its notes on missing hardware, but not its warnings."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _QUIET_WARNINGS:
         warnings.filterwarnings("ignore", message)
 
 
-@finish_wandb_on_exit
 def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int:
     """Run a command that needs the Trainer, and return the exit code.
 
@@ -57,6 +55,14 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
         command: Called with `args` and the signal handlers.
         args: The arguments of the command line.
     """
+    try:
+        return _run(command, args)
+    finally:
+        release_all_locks()  # after W&B has written its last files
+
+
+@finish_wandb_on_exit
+def _run(command: Callable[[list[str], Signals], object], args: list[str]) -> int:
     debug = "--debug" in args or os.environ.get("LITNETS_DEBUG", "0") not in ("", "0")
     silence_lightning()
     if (here := str(Path.cwd())) not in sys.path:
@@ -66,8 +72,8 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
         try:
             _check_encoding(args)
             command(args, signals)
-        except NothingToDo as done:
-            print(done)
+        except NothingToDo as message:
+            print(message)
         except (InputError, MisconfigurationException) as error:
             if debug:
                 traceback.print_exc()
@@ -75,21 +81,21 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
                 _report(error)
             return 2
         except OSError as error:
-            if debug or error.errno not in _NO_WRITING:
+            if debug or error.errno not in _DISK_ERRORS:
                 raise
             _report(error)
             return 2
         except (Stop, SIGTERMException):
-            return exit_code(signals.received or signal.SIGTERM)  # which says so
-        except PeerProcessError as error:  # which has said all of it
+            return exit_code(signals.received or signal.SIGTERM)  # which prints the signal
+        except PeerProcessError as error:  # the message names the process and its error
             if getattr(rank_zero_only, "rank", 0) != 0:
-                return 0  # Lightning kills the first process when another one seems to have failed
+                return 0  # Lightning kills the first process if another one exits with an error
             _report(error)
             return 1
         except Exception as error:
             if signals.received is None:
                 raise
-            # A worker that was ended by the same Ctrl-C, for instance.
+            # For example a DataLoader worker that the same Ctrl-C ended.
             _report(f"{type(error).__name__}: {error}")
             return exit_code(signals.received)
     return 0

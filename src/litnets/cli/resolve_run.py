@@ -1,15 +1,19 @@
 """Resolve what a command works on: the run folder, the checkpoint, and what is resumed."""
 
+import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli.defaults import default_experiment
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.storage import damaged, read_text
 from litnets.training.checkpoints.loading import find_checkpoint, load_checkpoint, usable_checkpoint
 from litnets.training.resume.plan import ResumePlan, plan_resume
 from litnets.training.trainer import fastest_precision
@@ -53,7 +57,7 @@ def fill_in_defaults(config: Namespace) -> None:
 def resolve_run(
     command: str, config: Namespace, config_yaml: str, ckpt_path: str | None, resumed_run: Run | None = None
 ) -> ResolvedRun:
-    """Resolve the run folder and the checkpoint of a command.
+    """Resolve the run folder and the checkpoint of a command. Lock the folder if the command writes into it.
 
     Args:
         command: fit, validate, test or predict.
@@ -66,42 +70,127 @@ def resolve_run(
         InputError: There is no such run or checkpoint, or the options contradict each other.
         NothingToDo: The run to resume is finished.
     """
-    config_run = next((run for path in _config_paths(config) if (run := Run.from_config(path)) is not None), None)
-    if command == "fit" and resumed_run is None and ckpt_path is None:
-        resumed_run = Run.requeued(Path(config.runs_dir), config.experiment)
-    if resumed_run is not None:
-        checkpoint = _last_checkpoint(resumed_run, ckpt_path)
-    else:
-        checkpoint = find_checkpoint(ckpt_path, config_run, command, bool(config.trainer.fast_dev_run))
-        if command == "fit" and ckpt_path == "last":
+    config_run = _run_of_config(config)
+    is_dry_run = bool(config.trainer.fast_dev_run)
+    requeued_run = None
+    if command == "fit" and resumed_run is None:
+        if ckpt_path == "last":
             resumed_run = config_run
+        elif ckpt_path is None:
+            resumed_run = requeued_run = Run.requeued(Path(config.runs_dir), config.experiment)
+    if resumed_run is not None:
+        lock_run(resumed_run, is_dry_run)  # before its checkpoint is read, which another process might replace
+        resumed_run.read_results()  # or a damaged file would be reported only after training
+        checkpoint = _last_checkpoint(resumed_run, ckpt_path, may_restart=requeued_run is not None)
+    else:
+        checkpoint = find_checkpoint(ckpt_path, config_run, command, is_dry_run)
     run = resumed_run
     if command != "fit":
         run = config_run or (None if checkpoint is None else Run.from_checkpoint(checkpoint))
+        if run is not None and command == "predict":
+            lock_run(run, is_dry_run)
     init_from = _resolve_init_from(config.init_from, run, is_new=command == "fit" and checkpoint is None)
     content = None if checkpoint is None else load_checkpoint(checkpoint)
     resume = None if resumed_run is None else plan_resume(resumed_run, checkpoint, content, config, config_yaml)
     return ResolvedRun(run, checkpoint, content, resume, init_from)
 
 
+def lock_run(run: Run, is_dry_run: bool) -> None:
+    """Lock the folder of a run if this command writes into it. Of the processes of one training, the first takes it."""
+    if getattr(rank_zero_only, "rank", 0) == 0 and not is_dry_run:
+        run.lock()
+
+
+def check_config_files(args: list[str]) -> None:
+    """Check that the configurations of runs are regular files. (A configuration elsewhere may be a FIFO: the shell's
+    `--config <(command)` is one.)
+
+    Args:
+        args: The arguments of the command line.
+
+    Raises:
+        InputError: One is something else, whose reading might never end.
+    """
+    joined = [arg.removeprefix("--config=") for arg in args if arg.startswith("--config=")]
+    paths = [Path(path) for path in (*joined, *(path for name, path in pairwise(args) if name == "--config"))]
+    for path in paths:
+        if Run.from_config(path) is not None:
+            read_text(path)
+
+
+def check_runs_dir(config: Namespace, args: list[str]) -> None:
+    """Check that the configuration of a run, which may come from somebody else, does not choose where new runs go.
+
+    Args:
+        config: The parsed options of `fit`.
+        args: The arguments of the command line. A `--runs_dir` among them is the user's choice.
+
+    Raises:
+        InputError: The configuration's `runs_dir` is neither below the working directory nor where its run is.
+    """
+    run, runs_dir = _run_of_config(config), Path(config.runs_dir)
+    if run is None or any(arg == "--runs_dir" or arg.startswith("--runs_dir=") for arg in args):
+        return
+    is_below_working_directory = not runs_dir.is_absolute() and ".." not in runs_dir.parts
+    if not is_below_working_directory and runs_dir.resolve() != run.folder.resolve().parent.parent:
+        raise InputError(
+            f"{run.folder}: its configuration has runs_dir {config.runs_dir}, where this run is not; give "
+            "--runs_dir DIR, the folder for the new run"
+        )
+
+
+def _run_of_config(config: Namespace) -> Run | None:
+    runs = (Run.from_config(path) for path in _config_paths(config))
+    return next((run for run in runs if run is not None), None)
+
+
 def _config_paths(config: Namespace) -> list[Path]:
     return [Path(path.relative) for path in config.get("config") or [] if path is not None]  # None: inline YAML
 
 
-def _last_checkpoint(run: Run, ckpt_path: str | None) -> Path | None:
-    """Return the checkpoint to resume a run from; None if it was interrupted before the first one."""
+def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path | None:
+    """Return the checkpoint to resume a run from.
+
+    Args:
+        run: The run.
+        ckpt_path: `--ckpt_path`.
+        may_restart: Whether a run that has saved nothing yet starts over in its folder, which is what None means. If it
+            has saved only best.ckpt, it resumes from that.
+    """
     if ckpt_path not in (None, "last"):
         raise InputError(
             f"resume continues from {run.last}; `litnets fit --init_from {ckpt_path}` starts a new run with the "
             "weights of another checkpoint"
         )
-    return usable_checkpoint(run, run.last) if run.last.exists() else None
+    if run.last.exists():
+        return usable_checkpoint(run, run.last)
+    if may_restart:
+        return usable_checkpoint(run, run.best) if run.best.exists() else None
+    new_run = f"litnets fit --config {shlex.quote(str(run.configs[-1]))}"
+    if run.best.exists():
+        best = shlex.quote(str(run.best))
+        raise InputError(
+            f"{run.folder} has no last.ckpt to resume from, but a best.ckpt; a new run starts with its weights: "
+            f"{new_run} --init_from {best}"
+        )
+    raise InputError(f"{run.folder} has saved no checkpoint to resume from; a new run starts over: {new_run}")
 
 
 def _resolve_init_from(init_from: str | None, run: Run | None, is_new: bool) -> Path | None:
     """Return the checkpoint that a new run starts with; one that is in the saved configuration has been used up."""
     if init_from is None or is_new:
         return None if init_from is None else Path(init_from)
-    if run is None or init_from != yaml.safe_load(run.config.read_text()).get("init_from"):
+    if run is None or init_from != _saved_init_from(run):
         raise InputError("--init_from starts a new run, so it cannot be combined with a checkpoint or a resumed run")
     return None
+
+
+def _saved_init_from(run: Run) -> Any:
+    if not run.config.exists():
+        return None
+    text = read_text(run.config)
+    try:
+        config = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise damaged(run.config, str(error).splitlines()[0]) from error
+    return config.get("init_from") if isinstance(config, dict) else None

@@ -168,12 +168,12 @@ class Run:
     # Writing
 
     def lock(self) -> None:
-        """Make this process the only one that writes into the folder, until `unlock` or its end.
+        """Make this process the only one that writes into the folder, until `unlock` or the end of the command.
 
         Raises:
             InputError: Another process holds the lock, or a link in the folder leads out of it.
         """
-        if self._lock is None:
+        if self._lock is None or not self._lock.is_held:
             for link in self._refused_links():
                 raise InputError(f"{link} is a link, which is not followed for writing; remove it")
             lock = RunLock(self.folder)

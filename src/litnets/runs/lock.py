@@ -22,6 +22,7 @@ from litnets.runs.storage import read_json, write_json
 _LOCK_FILE = ".lock"
 _OWNER_FILE = ".owner.json"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_held: list["RunLock"] = []  # by this process
 _TIMEOUT = 0.5  # seconds; a lock file that its owner is just removing needs a second attempt
 
 
@@ -41,6 +42,10 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: FileLock | None = None
+
+    @property
+    def is_held(self) -> bool:
+        return self._lock is not None
 
     def acquire(self) -> None:
         """Take the lock. On a file system without locks, warn and continue.
@@ -66,6 +71,7 @@ class RunLock:
             path.unlink(missing_ok=True)
             return
         self._lock = lock
+        _held.append(self)
         write_json(self.folder / _OWNER_FILE, _this_process())
 
     def release(self) -> None:
@@ -78,6 +84,7 @@ class RunLock:
             (self.folder / _LOCK_FILE).unlink(missing_ok=True)
         self._lock.release()
         self._lock = None
+        _held.remove(self)
 
     def _owner(self) -> str:
         """Return ` by ... since ...`, or nothing if the owner has not written it yet."""
@@ -87,6 +94,12 @@ class RunLock:
             return ""
         who = f"`{owner.get('command')}` (process {owner.get('pid')} on {owner.get('host')})"
         return f" by {who} since {owner.get('since')}"
+
+
+def release_all_locks() -> None:
+    """Release the locks that this process holds, at the end of a command."""
+    while _held:
+        _held[-1].release()
 
 
 def _this_process() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from litnets import former_names
 from litnets.errors import InputError
 from litnets.internals import has_wandb_run, set_wandb_run
 from litnets.runs.folder import Run
-from litnets.runs.storage import read_json
+from litnets.runs.storage import damaged, read_json
 
 Mode = Literal["online", "offline"]
 P = ParamSpec("P")
@@ -156,8 +157,11 @@ class WandbRun(WandbLogger):
     def _id_of_folder(self, given: str | None) -> str:
         """The id in the run's folder; the first time the given one, a sweep agent's, or a new one."""
         path = self.run.folder / "wandb" / "run.json"
-        if path.exists() and (known := read_json(path).get("id")):
-            return str(known)
+        if path.exists():
+            saved = read_json(path).get("id")
+            if not isinstance(saved, str) or not re.fullmatch(r"[^/\\#?%:\x00-\x1f]{1,128}", saved):
+                raise damaged(path, f"expected `id` to be the id of a W&B run, got {saved!r}")
+            return saved
         new = given or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
         self.run.write_json(path, {"id": new, "project": self.options["project"]})
         return new

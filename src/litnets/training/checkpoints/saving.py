@@ -14,6 +14,7 @@ from litnets.errors import InputError
 from litnets.internals import dump_checkpoint
 from litnets.runs.folder import Run
 from litnets.seeding import seed_batch
+from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.resume import loop_state
 
 # Fraction of the time that saving at the ends of epochs may take. Short epochs are therefore not all saved. The same
@@ -225,6 +226,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
     def _write(self, trainer: Trainer, path: Path, content: dict[str, Any] | None = None) -> None:
         start = time.monotonic()
+        if trainer.is_global_zero and not path.parent.is_dir():
+            raise SaveError(f"checkpoint {path}: could not be saved: the run folder is gone")
         for logger in trainer.loggers:
             logger.save()  # so that the rows up to here are on disk too
         trainer.strategy.save_checkpoint(content or dump_checkpoint(trainer), path)

@@ -1,0 +1,47 @@
+"""Standard streams that are closed: `litnets fit ... >&-`, or `litnets fit ... | head -1`."""
+
+import os
+import select
+import sys
+
+BROKEN_PIPE_EXIT_CODE = 141  # as a shell counts a process that SIGPIPE ends
+
+
+def open_missing_streams() -> None:
+    """Open the null device for each of stdin, stdout and stderr that is closed.
+
+    Otherwise the next file that is opened, such as a checkpoint, would get its number, and whatever is printed would be
+    written into that file.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, descriptor)
+            if null != descriptor:
+                os.close(null)
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+def silence_broken_streams() -> bool:
+    """Send stdout and stderr to the null device where they are pipes that nobody reads any more.
+
+    Returns:
+        Whether there was such a stream. Otherwise a BrokenPipeError has another cause.
+    """
+    broken = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream.fileno())]
+    for stream in broken:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+    return bool(broken)
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
