@@ -68,7 +68,11 @@ def _run(args: list[str], import_command: Callable[[str], Callable[[list[str]], 
         return 0
     try:
         check_command(args)
-        return import_command(args[0])(args[1:])
+        try:
+            command = import_command(args[0])
+        except OSError as error:  # torch needs a temporary folder, which a full disk does not give
+            raise InputError(f"{args[0]} cannot start: {error}") from error
+        return command(args[1:])
     except InputError as error:
         print(f"litnets: {error}", file=sys.stderr)
         return 2

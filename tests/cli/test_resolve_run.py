@@ -100,9 +100,16 @@ def test_a_run_that_has_saved_nothing_is_not_resumed() -> None:
         resolve_run("fit", options(run.config), CONFIG, None, run)
 
 
-def test_a_run_without_its_last_checkpoint_is_not_resumed() -> None:
+def test_a_run_that_was_killed_after_its_first_best_epoch_resumes_there() -> None:
     run = finished_epoch(Path("checkpoints/digits/first"))
     run.last.unlink()
+    assert resolve_run("fit", options(run.config), CONFIG, None, run).checkpoint == run.best
+
+
+def test_a_run_that_ended_is_not_resumed_without_its_last_checkpoint() -> None:
+    run = finished_epoch(Path("checkpoints/digits/first"))
+    run.last.unlink()
+    run.update_results(epochs=3)
     new_run = f"litnets fit --config {run.config} --init_from {run.best}"
     with pytest.raises(InputError, match=f"has no last.ckpt to resume from, but a best.ckpt; .*: {new_run}$"):
         resolve_run("fit", options(run.config), CONFIG, None, run)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_a_run_in_use(run: Run, command: str, capsys: pytest.CaptureFixture[str]
     }[command]()
     assert code == 2
     line = only_line(capsys)
-    assert line.startswith(f"litnets: {run.folder} is in use by `litnets ")
+    assert line.startswith(f"litnets: {run.folder} is in use by `litnets")
     assert f"(process {os.getpid()} on " in line
     owner.unlock()
     assert content(run) == before
@@ -103,6 +104,19 @@ def test_a_run_folder_that_is_deleted_during_training(capsys: pytest.CaptureFixt
     assert "folder is gone" in capsys.readouterr().err
     (experiment,) = Path("checkpoints").iterdir()
     assert not list(experiment.iterdir()), "a part of the run came back"
+
+
+def test_a_limit_on_the_size_of_files(capfd: pytest.CaptureFixture[str]) -> None:
+    """metrics.csv and the configuration are small; TensorBoard's thread and the checkpoint reach the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
+    try:
+        assert main([*FIT, "--histograms", "true", "--figures", "false"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    stderr = capfd.readouterr().err
+    assert "File too large" in stderr
+    assert "Traceback" not in stderr
 
 
 REFUSED = {

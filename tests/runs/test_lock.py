@@ -109,13 +109,13 @@ def test_a_removed_lock_file_is_not_a_lock(run: Run, monkeypatch: pytest.MonkeyP
         if str(path).endswith(".lock") and not opened:
             opened.append(FileLock("run/.lock"))
             run.unlock()
-            monkeypatch.undo()
             opened[0].acquire()
         return descriptor
 
-    monkeypatch.setattr(os, "open", open_then_lose_the_race)
-    with pytest.raises(RunInUseError, match=r"run is in use; wait"):
-        Run(run.folder).lock()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_then_lose_the_race)
+        with pytest.raises(RunInUseError, match=r"run is in use; wait"):
+            Run(run.folder).lock()
     opened[0].release()
 
 

@@ -5,9 +5,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -55,10 +57,23 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
         command: Called with `args` and the signal handlers.
         args: The arguments of the command line.
     """
+    excepthook = threading.excepthook
+    threading.excepthook = partial(_report_thread_error, excepthook)
     try:
         return _run(command, args)
     finally:
+        threading.excepthook = excepthook
         release_all_locks()  # after W&B has written its last files
+
+
+def _report_thread_error(
+    excepthook: Callable[[threading.ExceptHookArgs], object], error: threading.ExceptHookArgs
+) -> None:
+    """Report in one line that the disk is full, which TensorBoard's thread may notice first."""
+    if isinstance(error.exc_value, OSError) and error.exc_value.errno in _DISK_ERRORS:
+        print(f"litnets: {error.exc_value}", file=sys.stderr)
+    else:
+        excepthook(error)
 
 
 @finish_wandb_on_exit

@@ -1,6 +1,7 @@
 """Resolve what a command works on: the run folder, the checkpoint, and what is resumed."""
 
 import shlex
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -154,8 +155,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
     Args:
         run: The run.
         ckpt_path: `--ckpt_path`.
-        may_restart: Whether a run that has saved nothing yet starts over in its folder, which is what None means. If it
-            has saved only best.ckpt, it resumes from that.
+        may_restart: Whether a run that has saved nothing yet starts over in its folder, which is what None means.
     """
     if ckpt_path not in (None, "last"):
         raise InputError(
@@ -164,8 +164,12 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
         )
     if run.last.exists():
         return usable_checkpoint(run, run.last)
+    # Without results.json the run did not end, and best.ckpt may be all that it had saved when it was killed.
+    if run.best.exists() and (may_restart or not run.results.exists()):
+        print(f"litnets: {run.folder} has no last.ckpt; best.ckpt is used instead", file=sys.stderr)
+        return usable_checkpoint(run, run.best)
     if may_restart:
-        return usable_checkpoint(run, run.best) if run.best.exists() else None
+        return None
     new_run = f"litnets fit --config {shlex.quote(str(run.configs[-1]))}"
     if run.best.exists():
         best = shlex.quote(str(run.best))

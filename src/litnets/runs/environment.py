@@ -60,7 +60,12 @@ def _git(*args: str) -> str | None:
     """Return the output of a git command in the folder of this package; None if that is not in a repository."""
     try:
         done = subprocess.run(
-            ["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+            ["git", "--no-optional-locks", *args],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -207,16 +207,6 @@ def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{first if where else deep} is finished" in capsys.readouterr().out
 
 
-def test_a_run_that_had_saved_nothing_starts_again(capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit("--trainer.max_epochs", "1")
-    expected = (run / "metrics.csv").read_text()
-    for name in ("last.ckpt", "best.ckpt", "results.json"):
-        (run / name).unlink()
-    assert main(["resume", str(run)]) == 0
-    assert "going on from epoch 1, batch 1" in capsys.readouterr().out
-    assert (run / "metrics.csv").read_text() == expected
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
