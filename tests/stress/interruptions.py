@@ -178,6 +178,11 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
 def resume(run: Path, processes: int, broken: str) -> int:
     def action() -> int:
         BROKEN[broken]()
+        if not list(run.glob("*.ckpt")):  # killed before the first save: `resume` refuses, and a new run starts over
+            config = Path("start_over.yaml")
+            shutil.move(run / "config.yaml", config)
+            shutil.rmtree(run)
+            return main(["fit", "--config", str(config)])
         return main(["resume", str(run)])
 
     return in_process(action, processes)
