@@ -25,7 +25,7 @@ from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.cli.error_messages import format_parser_error
 from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, check_training_split, has_test
 from litnets.cli.reporting import changes_of, logged_metrics, print_data_changes, print_model, print_resume, report_fit
-from litnets.cli.resolve_run import check_config_files, check_runs_dir, fill_in_defaults, lock_run, resolve_run
+from litnets.cli.resolve_run import check_config_files, check_runs_dir, fill_in_defaults, resolve_run
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
