@@ -1,4 +1,4 @@
-"""Steps: a training as the command line does it, and beside it the shortest loop that trains the same network."""
+"""Time of a training step: of the command line with its fast loop and with Lightning's, and of a raw loop."""
 
 import copy
 import time
@@ -31,6 +31,10 @@ CASES: list[tuple[str, int, tuple[str, ...], float, float | None]] = [
 ]
 
 
+# Cases that are measured with Lightning's epoch loop as well, against the same raw loop.
+_BOTH_LOOPS = ("MLP 128", "CNN")
+
+
 def measure_step(settings: Settings) -> list[Figure]:
     """A step, loading and metrics included, against the raw loop's and against its forward, backward and optimiser."""
     figures = []
@@ -40,6 +44,10 @@ def measure_step(settings: Settings) -> list[Figure]:
             Figure(f"step: {name} against a raw loop", divided(seconds["litnets"], seconds["raw"]), of_raw, "most"),
             Figure(f"step: share of the floor, {name}", divided(seconds["floor"], seconds["litnets"]), of_floor),
         ]
+        if name in _BOTH_LOOPS:
+            lightning = _fit(settings, settings.size(batches, 2), (*network, "--fast_loop", "false"))
+            ratios = divided(lightning["litnets"], lightning["raw"])
+            figures.append(Figure(f"step: {name} with Lightning's loop, --fast_loop false", ratios))
     return figures
 
 

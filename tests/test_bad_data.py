@@ -63,7 +63,7 @@ def text(content: str, path: str = "own.csv") -> Callable[[], None]:
 
 SMALL = "--data TableCSV --data.path own.csv --data.target y"
 GOOD = "x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(30))
-EMPTY_VAL = "the validation split is empty, and its val/accuracy says which epoch is best; give --data.val_size"
+EMPTY_VAL = "the validation split is empty, but val/accuracy selects the best epoch; set --data.val_size"
 NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are something else: use RNNClassifier"
 
 
@@ -153,6 +153,6 @@ def test_without_a_test_split_nothing_is_tested(capsys: pytest.CaptureFixture[st
     for command in ("test", "predict"):
         capsys.readouterr()
         assert main([command, "--config", config]) == 2
-        assert "the test split is empty; give --data.test_size" in capsys.readouterr().err
+        assert "the test split is empty; set --data.test_size" in capsys.readouterr().err
     assert main(["validate", "--config", config]) == 0
     assert main(["predict", "--config", config, "--data.predict_path", "own"]) == 0

@@ -124,7 +124,7 @@ def test_a_crash_of_one_process_goes_on_from_the_very_batch() -> None:
         assert (f"litnets: process {rank} crashed: RuntimeError: crash" in said) == (rank != 0), "the first says why"
         resumed = litnets("resume", str(run))
         assert resumed.returncode == 0, resumed.stderr
-        assert "going on from epoch 3, batch 6" in resumed.stdout
+        assert "resuming at epoch 3, batch 6" in resumed.stdout
         assert difference(outcome(run), expected) is None, case
 
 

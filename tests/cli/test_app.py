@@ -258,7 +258,7 @@ MISTAKES = {
     "fit --config {c} --ckpt_path best": "--ckpt_path best: of which run?",
     "fit --config {c} --ckpt_path nope.ckpt": "checkpoint nope.ckpt: no such file",
     "fit --config {c} --ckpt_path a.ckpt": "--ckpt_path a.ckpt: `litnets resume RUN` goes on with a run",
-    "fit --config {c} --trainer.limit_val_batches 0": "limit_val_batches: nothing is validated, and val/accuracy",
+    "fit --config {c} --trainer.limit_val_batches 0": "limit_val_batches: nothing is validated, but val/accuracy",
     "fit --model wrong.Net --data Digits": "model: wrong.Net: '(' was never closed (wrong.py, line 1)",
     "fit --model lacks.Net --data Digits": "model: lacks.Net: No module named 'notthere'",
     "fit --model right.Nope --data Digits": "model: right.Nope: module 'right' has no attribute 'Nope'",
@@ -322,7 +322,7 @@ def test_a_checkpoint_of_another_network_is_refused_in_a_line(capsys: pytest.Cap
 
 def test_modules_that_are_not_of_this_project(capsys: pytest.CaptureFixture[str]) -> None:
     said = error(capsys, "fit", "--model", "BoringModel", "--data", "BoringDataModule")
-    assert said == "litnets: BoringModel does not say which metric to watch; give --monitor NAME\n"
+    assert said == "litnets: BoringModel names no metric to monitor; give --monitor NAME\n"
     options = ["--trainer.max_epochs", "2", "--monitor", "quality", "--monitor_mode", "max"]
     assert main(["fit", "--model", "Foreign", "--data", "BoringDataModule", *options]) == 0
     (run,) = Path("checkpoints/boringdatamodule_foreign").iterdir()

@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.functional.classification import multiclass_auroc
 
 from litnets.__main__ import main
-from litnets.cli import app
 from litnets.tasks import Classifier
 from litnets.tracking.figures import Figures, Mistake, confusion, curves, top_losses
 from litnets.tracking.tensorboard import Graph, Histograms
+from litnets.training import assemble
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
@@ -170,7 +170,7 @@ class Pairs(Deciding):
 )
 def test_a_network_that_cannot_be_traced_is_trained_all_the_same(tmp_path, net, reason, samples, capsys):
     trained(tmp_path, net, *samples, callbacks=[Graph()])
-    assert capsys.readouterr().out == f"TensorBoard has no graph of {reason}\n"
+    assert capsys.readouterr().out == f"TensorBoard: no graph of {reason}\n"
 
 
 def test_without_matplotlib_it_is_said(tmp_path, net, samples, capsys, monkeypatch):
@@ -183,7 +183,7 @@ def test_without_matplotlib_it_is_said(tmp_path, net, samples, capsys, monkeypat
 
 def test_the_command_draws_where_matplotlib_is_installed(tmp_path, monkeypatch):
     for name, installed, pictures in (("with", True, 3), ("without", False, 0)):
-        monkeypatch.setattr(app, "find_spec", lambda module, there=installed: find_spec(module) if there else None)
+        monkeypatch.setattr(assemble, "find_spec", lambda module, there=installed: find_spec(module) if there else None)
         options = ["--trainer.max_epochs", "1", "--experiment", name, "--data", "Iris", "--model", "MLPClassifier"]
         assert main(["fit", *options]) == 0
         (folder,) = tmp_path.glob(f"checkpoints/{name}/*/tensorboard")

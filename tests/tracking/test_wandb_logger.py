@@ -289,7 +289,7 @@ def test_a_service_that_is_not_there_means_offline(
         logger.log_metrics({"x": 1}, 0)
         assert time.monotonic() - start < 10
         finish_wandb_on_exit(lambda _: 0)([])
-    assert "; going on offline\n" in capsys.readouterr().out
+    assert "; logging offline instead\n" in capsys.readouterr().out
     assert inspect(tmp_path / "experiment" / "run")["exit_code"] == 0
     assert list(tmp_path.glob("experiment/run/wandb/offline-run-*"))
 
@@ -297,7 +297,7 @@ def test_a_service_that_is_not_there_means_offline(
 def test_without_a_login_it_is_off(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--test_after_fit=false")
     said = capsys.readouterr().out
-    assert said.startswith("W&B: off, not logged in (`wandb login` once, or --wandb.mode offline; off says nothing)\n")
+    assert said.startswith("W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)\n")
     assert said.count("W&B") == 1
     assert not (run / "wandb").exists()
 

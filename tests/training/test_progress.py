@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.training.checkpoints.saving import Checkpoint
-from litnets.training.progress import Bar, EpochSummary, monitored_metric
+from litnets.training.progress import EpochSummary, TrainingProgressBar, monitored_metric
 
 # The data are in memory: workers would only slow them down.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -95,9 +95,9 @@ def test_the_watched_metric(tmp_path):
 def test_what_the_bar_shows(tmp_path, known, shown):
     metrics = {name: torch.tensor(value) for name, value in known.items()}
     trainer = SimpleNamespace(callback_metrics=metrics, checkpoint_callbacks=[checkpoint()])
-    assert Bar().get_metrics(trainer, None) == shown
+    assert TrainingProgressBar().get_metrics(trainer, None) == shown
 
 
 def test_a_bar_draws(tmp_path, capsys):
-    fit(tmp_path, [Bar(refresh_rate=1), checkpoint()], epochs=2)
+    fit(tmp_path, [TrainingProgressBar(refresh_rate=1), checkpoint()], epochs=2)
     assert "Epoch 1/1" in capsys.readouterr().out

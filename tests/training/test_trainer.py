@@ -100,7 +100,13 @@ def test_a_table_is_scaled_before_it_is_rounded(tmp_path, precision, loss):
             seen.append(inputs)
             return super().forward(inputs)
 
-    model = Spy(data.input_shape, data.num_targets, target_mean=data.target_mean, target_std=data.target_std, loss=loss)
+    model = Spy(
+        data.input_shape,
+        num_targets=data.num_targets,
+        target_mean=data.target_mean,
+        target_std=data.target_std,
+        loss=loss,
+    )
     trainer = Trainer(precision=precision, max_epochs=1, enable_model_summary=False, num_sanity_val_steps=0, **QUIET)
     trainer.fit(model, data)
     inputs, targets = seen[:2]

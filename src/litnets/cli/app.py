@@ -45,7 +45,7 @@ from litnets.training.assemble import (
 from litnets.training.checkpoints.loading import check_fits, load_weights
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.fast_loop import disable_nvml_check
-from litnets.training.progress import Bar, EpochSummary
+from litnets.training.progress import EpochSummary, TrainingProgressBar
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer
 
@@ -291,7 +291,7 @@ class LitnetsCLI(LightningCLI):
             if self.command == "predict" and self.run is not None:
                 callbacks = build_prediction_callbacks(self.run, callbacks, write=not self.is_dry_run)
         if config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
-            callbacks.append(Bar() if sys.stdout.isatty() else EpochSummary())
+            callbacks.append(TrainingProgressBar() if sys.stdout.isatty() else EpochSummary())
         config["callbacks"] = callbacks
         config["logger"] = [one for one in loggers if isinstance(one, Logger)] or False
         config["plugins"] = build_plugins(_as_list(config["plugins"]))

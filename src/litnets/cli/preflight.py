@@ -1,4 +1,4 @@
-"""What a command asks of model and data before it starts: a metric to watch, and samples in its split."""
+"""Checks before a command starts: the monitored metric, the saved hyperparameters, and samples in the split."""
 
 import io
 from pickle import UnpicklingError
@@ -20,30 +20,37 @@ def check_monitor(
     limit_train_batches: Any,
     limit_val_batches: Any,
 ) -> None:
-    """Raises InputError if a training would not log `monitor`, or would be none."""
+    """Check that training will log `monitor`.
+
+    Raises:
+        InputError: It will not, or nothing would be trained.
+    """
     if isinstance(model, Task):
         model.check_monitor(str(monitor))
     elif monitor is None:
-        raise InputError(f"{type(model).__name__} does not say which metric to watch; give --monitor NAME")
+        raise InputError(f"{type(model).__name__} names no metric to monitor; give --monitor NAME")
     if limit_train_batches == 0:
-        raise InputError("trainer.limit_train_batches: expected more than 0, or nothing is trained")
+        raise InputError("trainer.limit_train_batches: expected more than 0: nothing would be trained")
     if not str(monitor).startswith("val/"):
         return
     if limit_val_batches == 0:
         raise InputError(
-            f"trainer.limit_val_batches: nothing is validated, and {monitor} says which epoch is best; give "
+            f"trainer.limit_val_batches: nothing is validated, but {monitor} selects the best epoch; give "
             "--monitor train/loss"
         )
     if _is_empty(datamodule, "val"):
         raise InputError(
-            f"the validation split is empty, and its {monitor} says which epoch is best; give --data.val_size a "
-            "share such as 0.2, or more data"
+            f"the validation split is empty, but {monitor} selects the best epoch; set --data.val_size to a "
+            "fraction such as 0.2, or add data"
         )
 
 
 def check_saved_arguments(*parts: Any) -> None:
-    """Raises InputError if a model or data keep arguments (`save_hyperparameters`) with which no checkpoint can be
-    loaded safely."""
+    """Check the arguments that `save_hyperparameters` keeps in checkpoints.
+
+    Raises:
+        InputError: One of them is not a plain value, so that no checkpoint could be loaded safely.
+    """
     for part in parts:
         given = dict(getattr(part, "hparams_initial", {}))
         if _loads_safely(given):
@@ -57,9 +64,13 @@ def check_saved_arguments(*parts: Any) -> None:
 
 
 def check_split(datamodule: LightningDataModule | None, split: str) -> None:
-    """Raises InputError if there is no sample in the split, `val` or `test`."""
+    """Check that the split, `val` or `test`, has samples.
+
+    Raises:
+        InputError: It is empty.
+    """
     if _is_empty(datamodule, split):
-        raise InputError(f"the {split} split is empty; give --data.{split}_size a share such as 0.2")
+        raise InputError(f"the {split} split is empty; set --data.{split}_size to a fraction such as 0.2")
 
 
 def check_training_split(datamodule: ArrayDataModule, resume: ResumePlan) -> None:
@@ -78,7 +89,7 @@ def check_training_split(datamodule: ArrayDataModule, resume: ResumePlan) -> Non
 
 
 def has_test(model: LightningModule, datamodule: LightningDataModule | None) -> bool:
-    """Whether there is something to test and a step to test it with."""
+    """Whether there are test data and a test step."""
     if _is_empty(datamodule, "test"):
         return False
     loader = type(datamodule or model).test_dataloader
@@ -87,7 +98,7 @@ def has_test(model: LightningModule, datamodule: LightningDataModule | None) -> 
 
 
 def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:
-    """Whether data of this project have been read, and have no sample in this split."""
+    """Whether a DataModule of this package is set up and has no sample in the split."""
     splits = getattr(datamodule, "splits", None) or {}
     return split in splits and not len(splits[split])
 

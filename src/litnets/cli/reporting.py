@@ -17,7 +17,7 @@ from litnets.training.resume.plan import ResumePlan
 def print_resume(plan: ResumePlan) -> None:
     """Print where training resumes and which options have changed since."""
     epoch, batch = plan.position
-    print(f"going on from epoch {epoch + 1}, batch {batch + 1}")
+    print(f"resuming at epoch {epoch + 1}, batch {batch + 1}")
     for key, (old, new) in plan.changes.items():
         print(printable(f"  {key}: {old} -> {new}"))
 

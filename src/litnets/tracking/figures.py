@@ -1,4 +1,4 @@
-"""Figures: what a test says of the classes, for TensorBoard and Weights & Biases."""
+"""Figures of a classifier's test results, for TensorBoard and Weights & Biases."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from torchmetrics.functional.classification import binary_precision_recall_curve
 
 from litnets.escaping import printable
 
-POINTS = 200  # of a curve: more cannot be seen
-CLASSES = 20  # with a curve of their own: the most frequent ones
-WORST = 32  # rows of the table of mistakes
+POINTS = 200  # points per curve; more are not visible
+CLASSES = 20  # classes that get a curve: the most frequent ones
+WORST = 32  # rows of the table of misclassified samples
 
 
 class Curve(NamedTuple):
-    """One class's curve: its name, its points `(points,)`."""
+    """The curve of a class: its name and the coordinates `(points,)` of its points."""
 
     name: str
     x: Tensor
@@ -26,8 +26,8 @@ class Curve(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A sample that the network got wrong: its number in the split (None if the order is random), what it is, what was
-    said, the loss, and its inputs."""
+    """A misclassified sample: its index in the split (None if the order is random), target, prediction, loss and
+    inputs."""
 
     sample: int | None
     target: str
@@ -37,11 +37,12 @@ class Mistake(NamedTuple):
 
 
 class Figures(Callback):
-    """Gathers the probabilities and targets of a test, over all processes, and hands on a confusion matrix, ROC and PR
-    curves of each class against the rest and, to W&B, a table of the worst mistakes with their inputs.
+    """Log figures of a test: a confusion matrix, one-vs-rest ROC and PR curves and, to W&B, the samples with the
+    highest losses among those that are misclassified.
 
-    TensorBoard gets pictures, for which matplotlib is needed; W&B draws for itself. A module has figures if its
-    `test_step` returns probabilities `(N, classes)` and it has `class_names`; flags have no confusion matrix.
+    Probabilities and targets are gathered from all processes. TensorBoard gets images, which need matplotlib; W&B draws
+    its own. A module has figures if its `test_step` returns probabilities `(N, classes)` and it has `class_names`.
+    Multi-label targets have no confusion matrix.
     """
 
     def __init__(self) -> None:
@@ -75,7 +76,7 @@ class Figures(Callback):
         self._mistakes = top_losses(self._mistakes + _mistakes(outputs, targets, inputs, order, names))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Every process has its own part, and all take the same way here.
+        # Collective: every process has to get here, also one without a sample.
         part = (
             torch.cat(self._probabilities).cpu() if self._probabilities else None,
             torch.cat(self._targets).cpu() if self._targets else None,
@@ -102,19 +103,19 @@ class Figures(Callback):
 
 
 def confusion(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
-    """Samples of each class (row) that were taken for each class (column), `(classes, classes)`."""
+    """Return the confusion matrix `(classes, classes)`: targets in rows, predictions in columns."""
     return (targets * classes + predictions).bincount(minlength=classes**2).view(classes, classes)
 
 
 def curves(probabilities: Tensor, targets: Tensor, names: Sequence[str]) -> tuple[list[Curve], list[Curve]]:
-    """ROC (false against true positive rate) and PR (recall against precision) of each class against the rest.
+    """Return the one-vs-rest ROC curves (false against true positive rate) and PR curves (recall against precision).
 
-    A class that no sample or every sample belongs to has none; of many classes the most frequent have one.
+    A class that contains no sample, or every sample, has no curve. With many classes, only the most frequent have one.
 
     Args:
         probabilities: `(N, classes)`.
-        targets: Classes `(N,)` or flags `(N, classes)`.
-        names: Of the classes.
+        targets: Classes `(N,)` or multi-label targets `(N, classes)`.
+        names: Names of the classes.
     """
     flags = targets if targets.ndim > 1 else targets.unsqueeze(1) == torch.arange(len(names))  # (N, classes)
     counts = flags.long().sum(0)
@@ -131,12 +132,12 @@ def curves(probabilities: Tensor, targets: Tensor, names: Sequence[str]) -> tupl
 
 
 def top_losses(mistakes: list[Mistake]) -> list[Mistake]:
-    """Those with the largest losses."""
+    """Return the mistakes with the highest losses, the highest first."""
     return sorted(mistakes, key=lambda mistake: -mistake.loss)[:WORST]
 
 
 def _mistakes(outputs: Tensor, targets: Tensor, inputs: Any, order: Any, names: Sequence[str]) -> list[Mistake]:
-    """The worst mistakes of a batch. The loss is the negative logarithm of what the true class, or flags, got."""
+    """Return the mistakes of a batch with the highest losses: the negative log-likelihood of the targets."""
     right = outputs.gather(1, targets.unsqueeze(1)) if targets.ndim == 1 else (outputs - 1 + targets).abs()
     losses = -right.clamp_min(torch.finfo(right.dtype).tiny).log().sum(1)  # (N,)
     said = outputs.argmax(1) if targets.ndim == 1 else (outputs > 0.5).long()
@@ -186,7 +187,7 @@ def _to_wandb(
 
 
 def _shown_inputs(inputs: Tensor) -> Any:
-    """A picture, stretched to its own range; of anything else the first numbers."""
+    """Return an image, stretched to its range of values; for any other input, its shape and first values."""
     import wandb
 
     if inputs.ndim == 3 and inputs.shape[0] in (1, 3):
@@ -209,7 +210,7 @@ def _to_tensorboard(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        print('figures: none in TensorBoard without matplotlib: pip install -e ".[figures]", or --figures false')
+        print('figures: TensorBoard needs matplotlib: pip install -e ".[figures]", or --figures false')
         return
 
     def add(name: str, figure: Any) -> None:
@@ -229,8 +230,8 @@ def _to_tensorboard(
             axes.set_xticks(range(len(names)), list(map(_label, names)), rotation=90)
             axes.set_yticks(range(len(names)), list(map(_label, names)))
         for i, j in matrix.nonzero().tolist() if len(names) <= CLASSES else []:
-            colour = "white" if matrix[i, j] > matrix[i].sum() / 2 else "black"
-            axes.text(j, i, str(int(matrix[i, j])), ha="center", va="center", color=colour, fontsize=8)
+            color = "white" if matrix[i, j] > matrix[i].sum() / 2 else "black"
+            axes.text(j, i, str(int(matrix[i, j])), ha="center", va="center", color=color, fontsize=8)
         add("confusion_matrix", figure)
     for name, found, x, y in (
         ("roc", roc, "false positive rate", "true positive rate"),

@@ -1,4 +1,4 @@
-"""What TensorBoard's events hold beside the scalars: the graph of the network, histograms of weights and gradients."""
+"""What TensorBoard gets besides scalars: the graph of the network, histograms of weights and gradients."""
 
 import copy
 import warnings
@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 
 
 class Graph(Callback):
-    """Writes the graph of `net`, traced on the first sample of the first batch. Changes neither the network nor the
-    random numbers that training will draw.
+    """Log the graph of `net`, traced with the first sample of the first batch.
 
-    Raises nothing: a network that cannot be traced (it decides by its values) has no graph, which is said in a line.
+    Neither the network nor the random state of the training changes. A network that cannot be traced, for example
+    because its control flow depends on values, gets no graph; one line reports why.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -27,25 +27,24 @@ class Graph(Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if not loggers or not isinstance(net, nn.Module) or not isinstance(batch, (tuple, list)):
             return
-        given = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
-        inputs = tuple(value[:1] for value in given if isinstance(value, Tensor))
+        values = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
+        inputs = tuple(value[:1] for value in values if isinstance(value, Tensor))
         devices = [net_device] if (net_device := pl_module.device).type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
-            # Tracing is deprecated, but it is what the writer of torch does; and that a trace may not fit other
-            # inputs is of no matter to a picture.
+            # Tracing is deprecated, but torch's SummaryWriter uses it, and a drawing need not hold for other inputs.
             warnings.simplefilter("ignore")
             try:
-                copied = copy.deepcopy(net).eval()  # which is not compiled: a compiled one cannot be traced
-                with redirect_stdout(StringIO()):  # torch prints the error beside raising it
+                copied = copy.deepcopy(net).eval()  # the copy is not compiled; a compiled network cannot be traced
+                with redirect_stdout(StringIO()):  # torch prints the error before it raises it
                     for logger in loggers:
                         logger.experiment.add_graph(copied, inputs)
-            except Exception as error:  # whatever a network says to one sample: training goes on without the picture
-                said = (str(error) or repr(error)).splitlines()[0]
-                print(f"TensorBoard has no graph of {type(net).__name__}: {said}", flush=True)
+            except Exception as error:  # a network may raise anything; training continues without a graph
+                reason = (str(error) or repr(error)).splitlines()[0]
+                print(f"TensorBoard: no graph of {type(net).__name__}: {reason}", flush=True)
 
 
 class Histograms(Callback):
-    """Writes histograms of every weight and its gradient at the last step of each epoch."""
+    """Log histograms of every weight and its gradient at the last step of each epoch."""
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if not trainer.is_last_batch or not trainer.is_global_zero:

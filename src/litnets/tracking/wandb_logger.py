@@ -1,4 +1,4 @@
-"""Weights & Biases: one W&B run for one run's folder, online, offline or off, and nothing of it outside the folder."""
+"""Weights & Biases: one W&B run per run folder, online, offline or off, with all of its files inside the folder."""
 
 import functools
 import os
@@ -31,17 +31,17 @@ from litnets.runs.storage import damaged, read_json
 Mode = Literal["online", "offline"]
 P = ParamSpec("P")
 
-_CONNECT_TIMEOUT = 5  # seconds that the service has to answer at all
-_INIT_TIMEOUT = 30  # seconds that it has to begin a run
+_CONNECT_TIMEOUT = 5  # seconds until the service has to answer
+_INIT_TIMEOUT = 30  # seconds until it has to begin a run
 _FINISH_TIMEOUT = (
     60  # seconds that the last values have to arrive; what is missing then can be sent with `litnets sync`
 )
 _END_WITH_MODEL = 600
 
-# What wandb would put outside the run's folder, and where in it that goes: copies of artifacts, its own logs, and what
-# spawned processes write.
+# Environment variables for what wandb would write outside the run folder (copies of artifacts, its logs, the files of
+# spawned processes), and the folder inside it that they are set to.
 _PLACES = {"WANDB_DATA_DIR": "wandb/files", "WANDB_CACHE_DIR": "wandb/files", "WANDB_DIR": "."}
-_env_vars_set: list[str] = []  # those of them that were set here
+_env_vars_set: list[str] = []  # those that were set here, to be removed at the end
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class WandbOptions:
     """Weights & Biases.
 
     Args:
-        mode: `online`; `offline`, to be sent later with `litnets sync RUN`; `off`; or `auto`, which is online where you
-            are logged in (`wandb login`, or WANDB_API_KEY) and otherwise off. WANDB_MODE is heeded by `auto`. A service
-            that does not answer within seconds means offline.
+        mode: `online`; `offline`, to be uploaded later with `litnets sync RUN`; `off`; or `auto`, which follows
+            WANDB_MODE, and without it is online if you are logged in (`wandb login`, or WANDB_API_KEY) and off if not.
+            A service that does not answer within seconds means offline.
         project: Project on W&B (default: WANDB_PROJECT, or `litnets`).
-        entity: Account or team that it belongs to (default: your own).
-        name: Name of the run (default: experiment and time, as its folder).
-        tags: Words to find it by.
-        group: Runs of one group are shown together.
-        notes: A longer description.
-        log_model: Whether the best checkpoint is uploaded, as an artifact with the aliases `best` and `latest`.
-        gradients: Whether histograms of the gradients are sent, each time that the loss is logged.
+        entity: Account or team that the project belongs to (default: yours).
+        name: Name of the run (default: experiment and time, like its folder).
+        tags: Tags of the run.
+        group: Group of the run; W&B shows the runs of a group together.
+        notes: A longer description of the run.
+        log_model: Upload the best checkpoint as an artifact with the aliases `best` and `latest`.
+        gradients: Log histograms of the gradients whenever the loss is logged.
     """
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
@@ -74,15 +74,15 @@ class WandbOptions:
 
 
 class WandbRun(WandbLogger):
-    """Lightning's WandbLogger, whose W&B run belongs to a run's folder: going on in the folder goes on in the W&B run,
-    and wandb's files lie inside. It begins when it is first used, in the first process only.
+    """A WandbLogger whose W&B run belongs to a run folder: resuming the run resumes the W&B run, and wandb's files are
+    inside the folder. The W&B run begins when it is first used, in the first process only.
 
     Args:
-        run: The run; its `wandb/run.json` holds the W&B run's id.
-        mode: `online` becomes `offline`, with a word, where the service does not answer.
-        shown: What is shown as the run's configuration.
-        directions: `min` or `max` for each metric whose best value the summary is to show.
-        options: WandbLogger's own arguments.
+        run: The run; its `wandb/run.json` holds the id of the W&B run.
+        mode: `online` becomes `offline`, with a message, if the service does not answer.
+        shown: Shown on W&B as the run's configuration.
+        directions: `min` or `max` for each metric whose best value the summary shows.
+        options: Arguments of WandbLogger.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class WandbRun(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """wandb's own Run."""
+        """The run object of wandb."""
         if not has_wandb_run(self):  # WandbLogger itself cannot fall back to offline
             set_wandb_run(self, self._init_run())
         return super().experiment
@@ -118,7 +118,8 @@ class WandbRun(WandbLogger):
             if place not in os.environ:
                 os.environ[place] = str((self.run.folder / within).absolute())
                 _env_vars_set.append(place)
-        # Going on, W&B's own count of rows must go on as well. Each row takes more than a byte of the files so far.
+        # A resumed run has to continue W&B's own count of rows. Each row takes more than a byte of the files so far,
+        # so their size is a safe number to continue at.
         first = sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
         own = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version", "save_dir")
         init = {name: value for name, value in self.options.items() if name not in (*own, "offline", "anonymous")}
@@ -134,10 +135,10 @@ class WandbRun(WandbLogger):
                 _ping(service())
                 begun = wandb.init(**init, mode="online")
             except (OSError, HTTPException, wandb.Error) as error:
-                said = " ".join(str(error).split())[:200]
-                print(f"W&B: {service()}: {said}; going on offline", flush=True)
+                reason = " ".join(str(error).split())[:200]
+                print(f"W&B: {service()}: {reason}; logging offline instead", flush=True)
                 self.mode = "offline"
-                wandb.teardown()  # what has half begun keeps the id
+                wandb.teardown()  # a half-begun run would keep the id
         if begun is None:
             try:
                 begun = wandb.init(**init, mode="offline")
@@ -155,7 +156,7 @@ class WandbRun(WandbLogger):
         return begun
 
     def _id_of_folder(self, given: str | None) -> str:
-        """The id in the run's folder; the first time the given one, a sweep agent's, or a new one."""
+        """Return the id in the run folder, or store one: the configured id, a sweep agent's, or a new one."""
         path = self.run.folder / "wandb" / "run.json"
         if path.exists():
             saved = read_json(path).get("id")
@@ -178,7 +179,7 @@ def default_project(run: Run) -> str:
 
 
 class Gradients(Callback):
-    """Sends histograms of the gradients to W&B, each time that the loss is logged."""
+    """Log histograms of the gradients to W&B whenever the loss is logged."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -187,48 +188,48 @@ class Gradients(Callback):
                 logger.watch(pl_module, log="gradients", log_freq=every, log_graph=False)
 
 
-def resolve_wandb_mode(mode: str, given: Sequence[Any]) -> Mode | None:
-    """What `--wandb.mode` comes to, None for off; `auto` says in a line why it is off.
+def resolve_wandb_mode(mode: str, logger_specs: Sequence[Any]) -> Mode | None:
+    """Resolve `--wandb.mode`; None means off. `auto` reports in one line why it is off.
 
     Args:
-        mode: As given.
-        given: The loggers in the configuration; a WandbLogger among them is a wish for W&B.
+        mode: `--wandb.mode`.
+        logger_specs: The loggers in the configuration; a WandbLogger among them asks for W&B.
 
     Raises:
-        InputError: Online without a login.
+        InputError: Online, but not logged in.
     """
-    wished = any(map(_names_wandb, given))
-    says = print if getattr(rank_zero_only, "rank", 0) == 0 else (lambda *_: None)
+    is_requested = any(map(_names_wandb, logger_specs))
+    report = print if getattr(rank_zero_only, "rank", 0) == 0 else (lambda *_: None)
     if mode == "auto":
-        set_by_person = os.environ.get("WANDB_MODE", "")
+        from_environment = os.environ.get("WANDB_MODE", "")
         mode = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}.get(
-            set_by_person, "auto"
+            from_environment, "auto"
         )
     if mode == "auto" and not logged_in():
-        if wished:
-            says("W&B: not logged in, so offline; `wandb login` once, then `litnets sync RUN`")
+        if is_requested:
+            report("W&B offline: not logged in (run `wandb login`, then `litnets sync RUN`)")
             return "offline"
-        says("W&B: off, not logged in (`wandb login` once, or --wandb.mode offline; off says nothing)")
+        report("W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)")
         return None
     if mode == "online" and not logged_in():
-        raise InputError("--wandb.mode online: not logged in; `wandb login` once, set WANDB_API_KEY, or take offline")
+        raise InputError("--wandb.mode online: not logged in; run `wandb login`, set WANDB_API_KEY, or use offline")
     return None if mode == "off" else "offline" if mode == "offline" else "online"
 
 
 def service() -> str:
-    """Address of W&B: WANDB_BASE_URL, what `wandb login --host` has kept, or the public one."""
+    """Return the address of W&B: WANDB_BASE_URL, the one that `wandb login --host` has stored, or the public one."""
     settings = ConfigParser()
     folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
     try:
         settings.read(Path(folder) / "settings")
     except Error:
-        settings = ConfigParser()  # wandb itself says what is wrong with the file
+        settings = ConfigParser()  # wandb itself reports what is wrong with the file
     kept = settings.get("default", "base_url", fallback="https://api.wandb.ai")
     return (os.environ.get("WANDB_BASE_URL") or kept).rstrip("/")
 
 
 def logged_in() -> bool:
-    """Whether wandb would find a key without asking for one. Does not import wandb."""
+    """Whether wandb would find an API key without asking for one. Does not import wandb."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     given = os.environ.get("NETRC")
@@ -244,7 +245,7 @@ def logged_in() -> bool:
 
 
 def _ping(address: str) -> None:
-    """Raises OSError if nobody answers; any answer will do."""
+    """Raise OSError if the service does not answer; any answer will do."""
     try:
         urlopen(address, timeout=_CONNECT_TIMEOUT).close()
     except HTTPError:
@@ -299,7 +300,13 @@ def _names_wandb(spec: Any) -> bool:
 
 
 def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[str, str]:
-    """For each validation metric and loss of `model` what is best: `min` or `max`, as torchmetrics states."""
+    """Return `min` or `max` for each loss and validation metric of `model`: which values are better.
+
+    Args:
+        model: The model, whose metrics know their direction from torchmetrics.
+        monitor: The monitored metric.
+        mode: Its direction.
+    """
     known = {"val/loss": "min", "train/loss": "min"}
     for name, metric in getattr(model, "val_metrics", {}).items():
         if metric.higher_is_better is not None:
@@ -310,12 +317,12 @@ def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[s
 def log_final_results(
     loggers: Sequence[Logger], options: WandbOptions, results: Mapping[str, Any], best: Path | None
 ) -> None:
-    """Put the best score and its epoch into the summary, and the best checkpoint among the artifacts, if wished."""
+    """Log the best score and its epoch to W&B, and upload the best checkpoint with `--wandb.log_model`."""
     for logger in loggers:
         if not isinstance(logger, WandbRun):
             continue
         if found := results.get("best"):
-            # As a row too: a sweep compares runs by what they log, and not by a metric's `max`.
+            # Logged as a row, because a sweep compares logged values and ignores the summary's `max`.
             row = {f"best/{found['monitor']}": found["score"], "best/epoch": found["epoch"]}
             logger.log_metrics(row, results.get("steps"))
         if options.log_model and best is not None:
@@ -327,7 +334,7 @@ def log_final_results(
 
 
 def sync_commands(loggers: Sequence[Logger]) -> list[str]:
-    """The command that sends an offline run."""
+    """Return the commands that upload the offline runs."""
     kept = [one.run.folder for one in loggers if isinstance(one, WandbRun) and one.mode == "offline"]
     return [f"litnets sync {shlex.quote(str(folder))}" for folder in kept]
 
@@ -335,8 +342,8 @@ def sync_commands(loggers: Sequence[Logger]) -> list[str]:
 def _finish(wandb: Any, code: int) -> None:
     try:
         wandb.finish(exit_code=code)
-    except Exception as error:  # whatever W&B cannot do any more, what the command has done stays as it is
-        print(f"W&B: the run could not be ended there: {type(error).__name__} {error}", file=sys.stderr)
+    except Exception as error:  # an error of W&B must not change the outcome of the command
+        print(f"W&B: the run could not be finished: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def finish_wandb_on_exit(command: Callable[P, int]) -> Callable[P, int]:

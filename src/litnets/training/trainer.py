@@ -1,4 +1,4 @@
-"""`precision: auto`: bfloat16 where the machine has units for it, found by trying."""
+"""`precision: auto`: use bfloat16 if it is faster on this machine."""
 
 import time
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Trainer
 
-# Lightning's own list of them has no public name.
+# Lightning's list of them has no public name.
 Precision = Literal[
     "64-true", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
     "transformer-engine-float16", "64", "32", "16", "bf16",
@@ -14,12 +14,16 @@ Precision = Literal[
 
 
 class AutoTrainer(Trainer):
-    """Lightning's Trainer, whose configuration may also say `precision: auto`.
+    """Lightning's Trainer, which also accepts `precision="auto"`.
 
     Args:
-        precision: Lightning's, or `auto`: `bf16-mixed` where that is faster, else `32-true`. The command probes once
-            and writes its choice into the run's config.yaml, so that a repeated run does not depend on the probe.
-        **trainer: Lightning's arguments.
+        precision: One of Lightning's, or `auto`: `bf16-mixed` if that is faster, else `32-true`. The command line
+            measures once and saves its choice in the run's config.yaml, so that a repeated run does not depend on it.
+        **trainer: Other arguments of Trainer.
+
+    Example:
+        >>> AutoTrainer(precision="auto", accelerator="cpu").precision  # doctest: +SKIP
+        'bf16-mixed'
     """
 
     def __init__(self, precision: Precision | Literal["auto"] | int | None = None, **trainer: Any) -> None:
@@ -30,17 +34,17 @@ class AutoTrainer(Trainer):
 
 
 def fastest_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-true"]:
-    """The faster of the two: asked of a GPU, timed on a CPU (a few milliseconds).
+    """Return the faster precision. A GPU reports whether it supports bfloat16; a CPU is timed for a few milliseconds.
 
     Args:
-        accelerator: Lightning's accelerator; `auto` is a GPU if there is one.
+        accelerator: Lightning's accelerator; `auto` means a GPU if there is one.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator not in ("auto", "cpu") or (accelerator == "auto" and torch.backends.mps.is_available()):
         return "32-true"
-    # A processor with bf16 units multiplies about twice as fast with them; one without emulates it, many times slower.
-    # The fastest of ten interleaved tries of each is not moved by what else the machine is doing.
+    # A CPU with bfloat16 units multiplies about twice as fast with them; one without emulates them, many times slower.
+    # The minimum of ten interleaved trials does not depend on what else the machine is doing.
     operands = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
     seconds = dict.fromkeys(operands, float("inf"))
     for _ in range(10):

@@ -63,7 +63,7 @@ def test_what_is_given_now_wins_and_is_said(capsys: pytest.CaptureFixture[str]) 
     run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null", "--model.lr", "0.01")
     assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "0.001"]) == 0
     out = capsys.readouterr().out
-    assert "going on from epoch 3, batch 1" in out
+    assert "resuming at epoch 3, batch 1" in out
     assert "trainer.max_epochs: 2 -> 3" in out
     assert "model.init_args.lr: 0.01 -> 0.001" in out
     last = torch.load(run / "last.ckpt", weights_only=True)
@@ -251,7 +251,7 @@ def test_a_run_that_began_with_weights_is_one_like_others(capsys: pytest.Capture
     capsys.readouterr()
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
     said = capsys.readouterr().out
-    assert "going on from epoch 2, batch 1" in said
+    assert "resuming at epoch 2, batch 1" in said
     assert "weights from" not in said
     for command in (["resume", str(run)], ["test", "--config", str(run / "config.yaml")]):
         assert main([*command, "--init_from", "another.ckpt"]) == 2
