@@ -9,14 +9,14 @@ SMALL = {"widths": (6, 8, 8)}
 
 
 def correlated(n=40, channels=3, side=12):
-    """Images whose neighbouring pixels and channels are alike, as in photographs."""
+    """Images whose neighboring pixels and channels are alike, as in photographs."""
     noise = torch.randn(n, channels, side + 2, side + 2)
     smooth = torch.nn.functional.avg_pool2d(noise, 3, 1) * 3
     return smooth + 0.7 * smooth.mean(1, keepdim=True)
 
 
-def test_has_as_many_parameters_as_the_papers():
-    """airbench94 has 1.97 million: https://arxiv.org/abs/2404.00498, section 3."""
+def test_parameter_count_matches_the_paper():
+    """airbench94 has 1.97 million parameters: https://arxiv.org/abs/2404.00498, section 3."""
     net = AirNet(3, 10)
     assert net.whitening.weight.shape == (24, 3, 2, 2)
     assert sum(p.numel() for p in net.parameters()) + net.whitening.weight.numel() == 1_971_640
@@ -24,13 +24,13 @@ def test_has_as_many_parameters_as_the_papers():
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 9), (8, 8), (9, 13), (28, 28), (32, 32)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_takes_any_image(size, channels):
+def test_accepts_images_of_any_size(size, channels):
     net = AirNet(channels, 42, **SMALL)
     assert net(torch.rand(1, channels, *size)).shape == (1, 42)
     assert net.eval()(torch.rand(2, channels, *size)).shape == (2, 42)
 
 
-def test_every_parameter_learns():
+def test_every_parameter_gets_a_gradient():
     net = AirNet(3, 42, **SMALL)
     cross_entropy(net(torch.randn(48, 3, 16, 16)), torch.arange(48) % 42).backward()
     for name, parameter in net.named_parameters():
@@ -39,7 +39,7 @@ def test_every_parameter_learns():
     assert "whitening.weight" not in dict(net.named_parameters())
 
 
-def test_a_sample_does_not_depend_on_its_neighbours():
+def test_samples_do_not_affect_each_other():
     net = AirNet(3, 42, **SMALL)
     net(torch.randn(8, 3, 16, 16) + 1)  # moves the running statistics
     net.eval()
@@ -48,7 +48,7 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     torch.testing.assert_close(net(x), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_whitens_as_an_eigendecomposition_by_numpy_says():
+def test_whitening_matches_an_eigendecomposition_by_numpy():
     images = correlated()
     net = AirNet(3, 10, **SMALL)
     net.whitening.fit(images)
@@ -62,7 +62,7 @@ def test_whitens_as_an_eigendecomposition_by_numpy_says():
     np.testing.assert_allclose(found[:12], signs * expected, rtol=1e-3, atol=1e-3)
 
 
-def test_what_is_white_has_no_correlations():
+def test_whitened_patches_are_uncorrelated():
     images = correlated(400)
     net = AirNet(3, 10, **SMALL)
     before = net.whitening(images).detach()[:, :12].transpose(0, 1).flatten(1)
@@ -73,7 +73,7 @@ def test_what_is_white_has_no_correlations():
     torch.testing.assert_close(moments, torch.eye(12), rtol=0, atol=0.02)
 
 
-def test_whitening_is_part_of_the_state():
+def test_whitening_is_saved_in_the_state_dict():
     net = AirNet(1, 4, **SMALL)
     assert not net.whitening.fitted
     net.whitening.fit(correlated(channels=1))
@@ -111,7 +111,7 @@ def test_convolutions_start_as_the_identity():
 
 
 def test_layers_of_a_stage_by_hand():
-    """In training: convolution, halving, normalisation + bias, GELU, convolution, normalisation + bias, GELU."""
+    """In training: convolution, pooling, normalization + bias, GELU, convolution, normalization + bias, GELU."""
     stage = AirNet(1, 2, widths=(9,)).stages[0]
     x = torch.randn(5, 8, 7, 7)
 
@@ -135,7 +135,7 @@ def test_logits_are_scaled_down():
     torch.testing.assert_close(net(x), features @ net.head[-1].weight.T / 9)
 
 
-def test_no_stage_is_refused():
+def test_missing_stages_are_refused():
     with pytest.raises(ValueError, match="widths: expected the channels of at least one stage"):
         AirNet(3, 10, widths=())
     with pytest.raises(ValueError, match="widths: expected at least 1 channel each"):

@@ -21,13 +21,13 @@ def _seed():
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28), (32, 32)])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("pool", POOLS)
-def test_takes_any_image(size, channels, pool):
+def test_accepts_images_of_any_size(size, channels, pool):
     net = CNN(channels, 42, widths=(4, 4, 4, 4, 4), blocks_per_stage=1, pool=pool).eval()
     assert net(torch.rand(2, channels, *size)).shape == (2, 42)
 
 
 @pytest.mark.parametrize(("norm", "pool", "residual"), list(itertools.product(NORMS, POOLS, [False, True])))
-def test_every_parameter_learns(norm, pool, residual):
+def test_every_parameter_gets_a_gradient(norm, pool, residual):
     net = CNN(3, 42, norm=norm, pool=pool, residual=residual, **SMALL)
     nn.functional.cross_entropy(net(torch.randn(48, 3, 8, 8)), torch.arange(48) % 42).backward()
     for name, parameter in net.named_parameters():
@@ -36,7 +36,7 @@ def test_every_parameter_learns(norm, pool, residual):
 
 
 @pytest.mark.parametrize(("norm", "pool", "residual"), list(itertools.product(NORMS, POOLS, [False, True])))
-def test_a_sample_does_not_depend_on_its_neighbours(norm, pool, residual):
+def test_samples_do_not_affect_each_other(norm, pool, residual):
     net = CNN(3, 42, norm=norm, pool=pool, residual=residual, dropout=0.5, **SMALL)
     net(torch.randn(8, 3, 8, 8) + 1)  # moves the running statistics
     net.eval()
@@ -45,7 +45,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(norm, pool, residual):
     torch.testing.assert_close(net(x), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_no_activation_on_the_logits():
+def test_logits_have_no_activation():
     net = CNN(1, 42, **SMALL).eval()
     x = torch.randn(2, 1, 8, 8)
     before = net(x)
@@ -56,7 +56,7 @@ def test_no_activation_on_the_logits():
 
 
 @pytest.mark.parametrize(("pool", "reduce"), [("max", np.max), ("avg", np.mean)])
-def test_equals_a_convolution_by_scipy(pool, reduce):
+def test_matches_a_convolution_by_scipy(pool, reduce):
     net = CNN(2, 3, widths=(4,), blocks_per_stage=1, norm="none", pool=pool)
     image = np.random.default_rng(0).normal(size=(2, 8, 10)).astype("float32")
     (kernels, offsets, weight, bias) = (p.detach().numpy() for p in net.parameters())
@@ -90,7 +90,7 @@ def test_each_stage_halves(pool, sides, kernel_size):
 
 @pytest.mark.parametrize(("width", "stride"), [(3, False), (5, False), (3, True)])
 def test_residual_adds_the_input(width, stride):
-    """With convolutions of zero, what is left of a block is its shortcut, then the activation."""
+    """With zero convolutions, a block is its shortcut followed by the activation."""
     net = CNN(3, 2, (width,), 1, norm="none", residual=True, pool="stride" if stride else "max")
     block = net.stages[0][0]
     nn.init.zeros_(block.conv.weight)
@@ -133,6 +133,6 @@ def test_dropout_drops_channels_between_stages_and_features_before_the_head():
         ({"blocks_per_stage": 0}, "blocks_per_stage: expected at least 1, got 0"),
     ],
 )
-def test_impossible_sizes(argument, message):
+def test_invalid_sizes_are_refused(argument, message):
     with pytest.raises(ValueError, match=message):
         CNN(1, 2, **argument)

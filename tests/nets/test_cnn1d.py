@@ -12,7 +12,7 @@ LENGTHS = torch.tensor([5, 1, 8, 3])
 
 
 def sequences(garbage=torch.nan):
-    """Four sequences of 1 to 8 steps of 3 numbers; what lies behind their ends is garbage."""
+    """Four sequences of 1 to 8 steps of 3 numbers; the padding is garbage."""
     x = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
     x[torch.arange(8) >= LENGTHS[:, None]] = garbage
     return x
@@ -30,7 +30,7 @@ def make(norm="layer", pooling="max", residual=False, **more):
 
 
 @pytest.mark.parametrize(("norm", "pooling", "residual"), ALL)
-def test_padding_never_changes_an_answer(norm, pooling, residual):
+def test_padding_does_not_affect_the_output(norm, pooling, residual):
     net = make(norm, pooling, residual, dropout=0.5).eval()
     x = sequences()
     alone = torch.cat([net(row[None, :length]) for row, length in zip(x, LENGTHS, strict=True)])
@@ -39,7 +39,7 @@ def test_padding_never_changes_an_answer(norm, pooling, residual):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_padding_has_no_part_in_training(norm):
+def test_padding_does_not_affect_training(norm):
     results = []
     for garbage, more in ((0, 0), (1e3, 5)):
         torch.manual_seed(0)
@@ -56,7 +56,7 @@ def test_padding_has_no_part_in_training(norm):
         torch.testing.assert_close(one, other)
 
 
-def test_batch_statistics_are_those_of_the_steps_that_are_there():
+def test_batch_statistics_include_only_valid_steps():
     net = CNN1d(3, 2, [6], 1, 3, norm="batch")
     block = net.stages[0][0]
     x = sequences()
@@ -67,7 +67,7 @@ def test_batch_statistics_are_those_of_the_steps_that_are_there():
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
-def test_equals_torchs_own_layers(length):
+def test_matches_the_layers_of_torch(length):
     net = make("batch", "mean").eval()
     layers = []
     for i, stage in enumerate(net.stages):
@@ -97,7 +97,7 @@ def test_a_residual_block_adds_its_input():
 
 
 @pytest.mark.parametrize(("norm", "pooling", "residual"), ALL)
-def test_every_parameter_learns(norm, pooling, residual):
+def test_every_parameter_gets_a_gradient(norm, pooling, residual):
     net = make(norm, pooling, residual)
     nn.functional.cross_entropy(net(sequences(), LENGTHS), torch.tensor([0, 7, 41, 20])).backward()
     for name, parameter in net.named_parameters():
@@ -106,19 +106,19 @@ def test_every_parameter_learns(norm, pooling, residual):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_without_lengths_all_steps_count(pooling):
+def test_without_lengths_all_steps_are_valid(pooling):
     net = make("batch", pooling).eval()
     x = torch.randn(4, 7, 3)
     torch.testing.assert_close(net(x), net(x, torch.full((4,), 7)))
 
 
-def test_an_image_is_read_row_by_row():
+def test_an_image_is_read_as_a_sequence_of_rows():
     images = torch.randn(2, 3, 5, 4)
     net = CNN1d(12, 42)
     torch.testing.assert_close(net(images), net(images.transpose(1, 2).reshape(2, 5, 12)))
 
 
-def test_no_activation_on_the_logits():
+def test_logits_have_no_activation():
     net = make().eval()
     x = torch.randn(2, 7, 3)
     before = net(x)
@@ -127,7 +127,7 @@ def test_no_activation_on_the_logits():
     torch.testing.assert_close(net(x), before - 100)
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_is_active_only_in_training():
     net = CNN1d(3, 42, [8], dropout=0.5)
     x = torch.randn(2, 7, 3)
     assert not torch.equal(net(x), net(x))
@@ -144,6 +144,6 @@ def test_dropout_acts_in_training_only():
         ({"blocks_per_stage": 0}, "blocks_per_stage: expected"),
     ],
 )
-def test_what_makes_no_network_is_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         CNN1d(3, 2, **arguments)

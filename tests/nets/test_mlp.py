@@ -31,7 +31,7 @@ def linear(layer, x):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_equals_numpy(activation):
+def test_matches_numpy(activation):
     net = MLP(6, 5, hidden_layer_sizes=[8, 7], activation=activation)
     first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
     x = torch.randn(4, 2, 3)
@@ -48,7 +48,7 @@ def test_tutorial_network():
     assert str(net.layers) == str(expected)
 
 
-def test_layers_that_differ():
+def test_one_value_per_layer():
     net = MLP(
         20, 3, [16, 8], activation=["relu", "leaky_relu"], dropout=[0.3, 0.0], batch_norm=[False, True], init="he"
     )
@@ -65,13 +65,13 @@ def test_layers_that_differ():
     assert str(net.layers) == str(expected)
 
 
-def test_no_hidden_layer_is_linear():
+def test_without_hidden_layers_the_network_is_linear():
     assert str(MLP(4, 3, []).layers) == str(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_every_parameter_learns(activation, batch_norm):
+def test_every_parameter_gets_a_gradient(activation, batch_norm):
     net = MLP(12, 42, [9, 7], activation=activation, batch_norm=batch_norm)
     nn.functional.cross_entropy(net(torch.randn(64, 12)), torch.arange(64) % 42).backward()
     for name, parameter in net.named_parameters():
@@ -80,7 +80,7 @@ def test_every_parameter_learns(activation, batch_norm):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_no_activation_on_the_logits(activation):
+def test_logits_have_no_activation(activation):
     net = MLP(5, 42, [8], activation=activation)
     x = torch.randn(3, 5)
     before = net(x)
@@ -90,7 +90,7 @@ def test_no_activation_on_the_logits(activation):
     torch.testing.assert_close(net(x), before - 100)
 
 
-def test_a_sample_does_not_depend_on_its_neighbours():
+def test_samples_do_not_affect_each_other():
     net = MLP(5, 42, [8, 8], dropout=0.5, batch_norm=True)
     net(torch.randn(32, 5) + 1)  # moves the running statistics
     net.eval()
@@ -100,7 +100,7 @@ def test_a_sample_does_not_depend_on_its_neighbours():
     torch.testing.assert_close(net(x), alone)
 
 
-def test_dropout_drops_its_share_of_hidden_units():
+def test_dropout_drops_the_given_fraction_of_hidden_units():
     net = MLP(1, 1000, [4000], activation="sigmoid", dropout=0.25)
     net.layers[-1] = nn.Identity()
     dropped = (net(torch.ones(1, 1)) == 0).float().mean().item()
@@ -108,6 +108,6 @@ def test_dropout_drops_its_share_of_hidden_units():
 
 
 @pytest.mark.parametrize("argument", [{"activation": ["relu"]}, {"dropout": [0.1] * 3}, {"batch_norm": []}])
-def test_a_list_of_the_wrong_length(argument):
+def test_a_list_of_the_wrong_length_is_refused(argument):
     with pytest.raises(ValueError, match=rf"{next(iter(argument))}: .* 2 hidden layers, got \d"):
         MLP(4, 2, [3, 3], **argument)

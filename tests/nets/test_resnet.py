@@ -24,12 +24,12 @@ def parameters(net: nn.Module) -> int:
         (18, 11.17, 2),
     ],
 )
-def test_has_as_many_parameters_as_the_papers(depth, millions, digits):
+def test_parameter_count_matches_the_paper(depth, millions, digits):
     assert round(parameters(ResNet(3, 10, depth)) / 1e6, digits) == millions
 
 
 @pytest.mark.parametrize("depth", [18, 20, 32])
-def test_has_as_many_layers_as_its_name_says(depth):
+def test_depth_is_the_number_of_layers(depth):
     net = ResNet(3, 10, depth)
     kernels = [m for m in net.modules() if isinstance(m, nn.Linear) or getattr(m, "kernel_size", None) == (3, 3)]
     assert len(kernels) == depth
@@ -37,7 +37,7 @@ def test_has_as_many_layers_as_its_name_says(depth):
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (9, 13), (32, 32)])
 @pytest.mark.parametrize("depth", [18, 20])
-def test_takes_any_image(size, depth):
+def test_accepts_images_of_any_size(size, depth):
     assert ResNet(2, 42, depth).eval()(torch.rand(2, 2, *size)).shape == (2, 42)
 
 
@@ -51,7 +51,7 @@ def test_each_stage_but_the_first_halves(depth, sides):
 
 
 @pytest.mark.parametrize("depth", [18, 20])
-def test_every_parameter_learns(depth):
+def test_every_parameter_gets_a_gradient(depth):
     net = ResNet(3, 42, depth)
     cross_entropy(net(torch.randn(48, 3, 8, 8)), torch.arange(48) % 42).backward()
     for name, parameter in net.named_parameters():
@@ -60,7 +60,7 @@ def test_every_parameter_learns(depth):
 
 
 @pytest.mark.parametrize("depth", [18, 20])
-def test_a_sample_does_not_depend_on_its_neighbours(depth):
+def test_samples_do_not_affect_each_other(depth):
     net = ResNet(3, 42, depth)
     net(torch.randn(8, 3, 8, 8) + 1)  # moves the running statistics
     net.eval()
@@ -71,7 +71,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(depth):
 
 @pytest.mark.parametrize("depth", [18, 20])
 def test_a_block_adds_its_input(depth):
-    """With a second normalisation of zero, what is left of a block is its shortcut, then the activation."""
+    """If the second normalization returns zero, a block is its shortcut followed by the activation."""
     net = ResNet(3, 2, depth)
     first, between = net.stages[0][0], net.stages[1][0]
     for block in (first, between):
@@ -85,7 +85,7 @@ def test_a_block_adds_its_input(depth):
     torch.testing.assert_close(between.eval()(x), expected.relu())
 
 
-def test_no_activation_on_the_logits():
+def test_logits_have_no_activation():
     net = ResNet(1, 42).eval()
     x = torch.randn(2, 1, 8, 8)
     before = net(x)
@@ -95,7 +95,7 @@ def test_no_activation_on_the_logits():
     torch.testing.assert_close(net(x), before - 100)
 
 
-def test_starts_as_the_paper_does():
+def test_initialization_is_that_of_the_paper():
     weight = ResNet(3, 10, 20).stages[2][1].conv1.weight
     assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
 

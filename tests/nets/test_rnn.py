@@ -19,14 +19,14 @@ def _seed():
 
 
 def sequences():
-    """Four sequences of 1 to 7 steps of 3 numbers; what lies behind their ends is garbage."""
+    """Four sequences of 1 to 7 steps of 3 numbers; the padding is garbage."""
     x = torch.randn(4, 7, 3)
     x[torch.arange(7) >= LENGTHS[:, None]] = 1e3
     return x
 
 
 def torchs_own(net, cell, num_layers, bidirectional):
-    """PyTorch's recurrent module with the weights of `net`."""
+    """Return a recurrent module of torch with the weights of `net`."""
     own = CELLS[cell](3, 6, num_layers, batch_first=True, bidirectional=bidirectional)
     weights = {
         f"{name.removesuffix('_l0')}_l{i}{suffix}": value
@@ -53,7 +53,7 @@ def pooled(pooling, steps, lengths, attention):
 
 
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
-def test_padding_never_changes_an_answer(cell, bidirectional, pooling):
+def test_padding_does_not_affect_the_output(cell, bidirectional, pooling):
     net = RNN(3, 42, 6, 2, cell, bidirectional, dropout=0.5, pooling=pooling).eval()
     x = sequences()
     alone = torch.cat([net(row[None, :length]) for row, length in zip(x, LENGTHS, strict=True)])
@@ -73,7 +73,7 @@ def test_padding_may_be_nan(pooling):
 WIDTHS = (1, 2, 4, 12)  # the last is longer than any sequence with its ends
 
 
-def test_padding_never_changes_what_convolutions_find():
+def test_padding_does_not_affect_the_convolutions():
     net = RNN(3, 42, 6, bidirectional=True, conv_widths=WIDTHS, conv_channels=5).eval()
     x = sequences()
     x[1, 1:] = torch.nan
@@ -81,7 +81,7 @@ def test_padding_never_changes_what_convolutions_find():
     torch.testing.assert_close(net(x.nan_to_num(1e3), LENGTHS), alone)
 
 
-def test_convolutions_see_each_place_of_a_sequence_and_its_ends():
+def test_convolutions_see_every_step_and_both_ends():
     net = RNN(3, 42, 6, conv_widths=WIDTHS, conv_channels=5).eval()
     x = sequences()
     plain = RNN(3, 42, 6)
@@ -101,7 +101,7 @@ def test_convolutions_see_each_place_of_a_sequence_and_its_ends():
     torch.testing.assert_close(net(x, LENGTHS), net.head(torch.cat(found, 1)))
 
 
-def test_every_convolution_learns():
+def test_every_convolution_gets_a_gradient():
     net = RNN(3, 42, 6, conv_widths=WIDTHS, conv_channels=5)
     nn.functional.cross_entropy(net(sequences(), LENGTHS), torch.tensor([0, 7, 41, 20])).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
@@ -109,7 +109,7 @@ def test_every_convolution_learns():
 
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
-def test_equals_torchs_own_on_packed_sequences(cell, bidirectional, pooling, num_layers):
+def test_matches_torch_on_packed_sequences(cell, bidirectional, pooling, num_layers):
     net = RNN(3, 42, 6, num_layers, cell, bidirectional, pooling=pooling).eval()
     x = sequences()
     packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
@@ -123,7 +123,7 @@ def test_equals_torchs_own_on_packed_sequences(cell, bidirectional, pooling, num
 
 
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling"), ALL)
-def test_every_parameter_learns(cell, bidirectional, pooling):
+def test_every_parameter_gets_a_gradient(cell, bidirectional, pooling):
     net = RNN(3, 42, 6, 2, cell, bidirectional, pooling=pooling)
     nn.functional.cross_entropy(net(sequences(), LENGTHS), torch.tensor([0, 7, 41, 20])).backward()
     for name, parameter in net.named_parameters():
@@ -140,13 +140,13 @@ def test_padding_gets_no_gradient():
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_without_lengths_all_steps_count(pooling):
+def test_without_lengths_all_steps_are_valid(pooling):
     net = RNN(3, 42, 6, bidirectional=True, pooling=pooling)
     x = torch.randn(4, 7, 3)
     torch.testing.assert_close(net(x), net(x, torch.full((4,), 7)))
 
 
-def test_an_image_is_read_row_by_row():
+def test_an_image_is_read_as_a_sequence_of_rows():
     """A row holds the pixels of all its channels."""
     images = torch.randn(2, 3, 5, 4)
     rows = torch.zeros(2, 5, 12)
@@ -156,7 +156,7 @@ def test_an_image_is_read_row_by_row():
     torch.testing.assert_close(net(images), net(rows))
 
 
-def test_an_image_is_read_some_rows_at_a_time():
+def test_an_image_is_read_several_rows_at_a_time():
     images = torch.randn(2, 3, 6, 4)
     rows = images.transpose(1, 2).flatten(2)  # (2, 6, 12)
     steps = torch.stack([torch.cat([rows[:, 2 * t], rows[:, 2 * t + 1]], 1) for t in range(3)], 1)
@@ -170,7 +170,7 @@ def test_the_order_of_the_steps_matters():
     assert not torch.allclose(net(x), net(x.flip(1)))
 
 
-def test_no_activation_on_the_logits():
+def test_logits_have_no_activation():
     net = RNN(3, 42, 6)
     x = torch.randn(2, 7, 3)
     before = net(x)
@@ -181,7 +181,7 @@ def test_no_activation_on_the_logits():
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_dropout_acts_in_training_only(num_layers):
+def test_dropout_is_active_only_in_training(num_layers):
     net = RNN(3, 42, 6, num_layers, dropout=0.5)
     x = torch.randn(2, 7, 3)
     assert not torch.equal(net(x), net(x))
@@ -190,7 +190,7 @@ def test_dropout_acts_in_training_only(num_layers):
 
 
 def test_dropout_between_layers():
-    """The input of the second layer is dropped, the first one's is not."""
+    """Dropout applies to the input of the second layer and not to that of the first."""
     net = RNN(3, 2, 500, 2, cell="gru", dropout=0.25)
     seen = []
     for layer in net.forwards:
@@ -200,11 +200,11 @@ def test_dropout_between_layers():
     assert (seen[1] == 0).float().mean().item() == pytest.approx(0.25, abs=0.08)
 
 
-def test_a_convolution_over_nothing_is_refused():
+def test_a_kernel_of_no_steps_is_refused():
     with pytest.raises(ValueError, match=r"conv_widths: expected at least 1 step each, got \[2, 0\]"):
         RNN(3, 42, 6, conv_widths=(2, 0))
 
 
-def test_no_layer_is_refused():
+def test_missing_layers_are_refused():
     with pytest.raises(ValueError, match="num_layers: expected at least 1, got 0"):
         RNN(3, 2, num_layers=0)

@@ -13,7 +13,7 @@ LENGTHS = torch.tensor([5, 1, 8, 3])
 
 
 def sequences(garbage=torch.nan):
-    """Four sequences of 1 to 8 steps of 3 numbers; what lies behind their ends is garbage."""
+    """Four sequences of 1 to 8 steps of 3 numbers; the padding is garbage."""
     x = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
     x[torch.arange(8) >= LENGTHS[:, None]] = garbage
     return x
@@ -24,7 +24,7 @@ def make(pooling="mean", **more):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_padding_never_changes_an_answer(pooling):
+def test_padding_does_not_affect_the_output(pooling):
     net = make(pooling).eval()
     x = sequences()
     alone = torch.cat([net(row[None, :length]) for row, length in zip(x, LENGTHS, strict=True)])
@@ -42,7 +42,7 @@ def test_padding_gets_no_gradient(pooling):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_equals_torchs_own_encoder(pooling):
+def test_matches_the_encoder_of_torch(pooling):
     net = make(pooling).eval()
     x = sequences(0.0)
     steps = net.project(x) + positions(8, 8)
@@ -70,7 +70,7 @@ def test_equals_torchs_own_encoder(pooling):
     torch.testing.assert_close(net(x, LENGTHS), net.head(torch.stack([pool(s) for s in alone])))
 
 
-def test_positions_by_the_formula():
+def test_positions_match_the_formula():
     found = positions(50, 6)
     for step, i in itertools.product((0, 1, 49), range(3)):
         angle = step / 10_000 ** (2 * i / 6)
@@ -79,7 +79,7 @@ def test_positions_by_the_formula():
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_every_parameter_learns(pooling):
+def test_every_parameter_gets_a_gradient(pooling):
     net = make(pooling)
     nn.functional.cross_entropy(net(sequences(), LENGTHS), torch.tensor([0, 7, 41, 20])).backward()
     for name, parameter in net.named_parameters():
@@ -88,13 +88,13 @@ def test_every_parameter_learns(pooling):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_without_lengths_all_steps_count(pooling):
+def test_without_lengths_all_steps_are_valid(pooling):
     net = make(pooling).eval()
     x = torch.randn(4, 7, 3)
     torch.testing.assert_close(net(x), net(x, torch.full((4,), 7)))
 
 
-def test_an_image_is_read_row_by_row():
+def test_an_image_is_read_as_a_sequence_of_rows():
     images = torch.randn(2, 3, 5, 4)
     net = Transformer(12, 42, 8).eval()
     torch.testing.assert_close(net(images), net(images.transpose(1, 2).reshape(2, 5, 12)))
@@ -107,12 +107,12 @@ def test_the_order_of_the_steps_matters(pooling):
     assert not torch.allclose(net(x), net(x.flip(1)))
 
 
-def test_layers_start_differently():
+def test_layers_have_different_initial_weights():
     first, second = make().layers
     assert not torch.equal(first.query_key_value.weight, second.query_key_value.weight)
 
 
-def test_no_activation_on_the_logits():
+def test_logits_have_no_activation():
     net = make().eval()
     x = torch.randn(2, 7, 3)
     before = net(x)
@@ -121,7 +121,7 @@ def test_no_activation_on_the_logits():
     torch.testing.assert_close(net(x), before - 100)
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_is_active_only_in_training():
     net = make(dropout=0.5)
     x = torch.randn(2, 7, 3)
     assert not torch.equal(net(x), net(x))
@@ -129,12 +129,12 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(net(x), net(x))
 
 
-def test_no_head_is_refused():
+def test_missing_heads_are_refused():
     with pytest.raises(ValueError, match="num_heads: expected at least 1, got 0"):
         Transformer(3, 2, num_heads=0)
 
 
 @pytest.mark.parametrize(("hidden_size", "num_heads"), [(10, 4), (9, 3)])
-def test_a_size_that_the_heads_cannot_share_is_refused(hidden_size, num_heads):
+def test_a_size_that_heads_do_not_divide_is_refused(hidden_size, num_heads):
     with pytest.raises(ValueError, match="hidden_size"):
         Transformer(3, 2, hidden_size, num_heads=num_heads)

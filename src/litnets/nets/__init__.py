@@ -1,4 +1,4 @@
-"""Networks: torch only. They take sizes and give logits or values, and know nothing of training."""
+"""Networks in plain torch: they take sizes, return logits or values, and know nothing about training."""
 
 from litnets.nets.airnet import AirNet
 from litnets.nets.cnn import CNN

@@ -1,4 +1,4 @@
-"""AirNet: the network that learns CIFAR-10 to 94 % within seconds (Jordan 2024, arXiv 2404.00498)."""
+"""AirNet: reaches 94 % on CIFAR-10 within seconds (Jordan 2024, arXiv 2404.00498)."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -9,34 +9,39 @@ from torch.nn.functional import batch_norm, conv2d, gelu, unfold
 
 from litnets.nets.cnn import Downsample
 
-# Added to the variance along each direction before it is made 1, so that those that are all noise stay small.
+# Added to the variance of each direction before scaling, so that directions of pure noise are not amplified.
 _WHITENING_EPS = 5e-4
-# So many of them say what a few directions need to know; a batch of large images has many times as many.
+# Enough patches to estimate a few directions; a batch of large images has many times as many.
 _PATCHES = 2**20
-# A bias is learnt as an eighth of itself, which under SGD makes its steps 64 times as large: the paper's learning rate
-# of the biases, with no second learning rate.
+# Biases are stored divided by 8. Under SGD this makes their steps 64 times as large: the separate learning rate of the
+# biases in the paper, without a second learning rate.
 _BIAS_SCALE = 8.0
 _LOGIT_SCALE = 1 / 9
 
 
 class AirNet(nn.Module):
-    """Convolutional network made to learn fast: a fixed whitening of 2x2 patches, three stages of two 3x3 convolutions
-    (the first followed by a halving of the image) with batch normalisation that has a learnt bias but no scale, GELU,
-    the maximum over what is left of the image and a linear layer whose logits are divided by 9. Convolutions start as
-    the identity, as far as they go (Zagoruyko and Komodakis 2017). Any image from 2x2 up; made for 32x32.
+    """Convolutional network that trains fast on small images (Jordan 2024).
 
-    The whitening is unknown until `whitening.fit` has seen images; until then it is a random projection. From then on
-    it is part of the state_dict.
+    - A whitening layer of fixed 2x2 filters, fitted on training images (see `Whitening.fit`).
+    - Stages of two 3x3 convolutions, the first followed by 2x2 max pooling. They are initialized as the identity as far
+      as possible (Zagoruyko and Komodakis 2017), with GELU and a batch normalization that learns a bias but no scale.
+    - Global max pooling and a linear layer, whose logits are divided by 9.
 
-    Takes `(N, channels, height, width)` and gives `(N, out_features)`.
+    Works for images of at least 2x2 pixels, and is made for 32x32. Until `whitening.fit` has been called, the whitening
+    layer is a random projection; the fitted filters are part of the state_dict.
+
+    Takes `(N, channels, height, width)` and returns `(N, out_features)`.
+
+        net = AirNet(3, 10)
+        net.whitening.fit(images)  # (N, 3, 32, 32), normalized
 
     Args:
         in_channels: Channels of the image.
-        out_features: Numbers in one answer (classes, targets).
+        out_features: Number of outputs (classes or targets).
         widths: Channels of each stage.
 
     Raises:
-        ValueError: No stage, or one without channels.
+        ValueError: No stages, or a stage without channels.
     """
 
     def __init__(self, in_channels: int, out_features: int, widths: Sequence[int] = (64, 256, 256)) -> None:
@@ -63,7 +68,7 @@ class AirNet(nn.Module):
         self.head = nn.Sequential(
             nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], out_features, bias=False)
         )
-        # The memory format in which convolutions are fastest on CPUs and GPUs alike.
+        # The fastest memory format for convolutions on CPUs and GPUs.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,11 +80,11 @@ class AirNet(nn.Module):
 
 
 class Whitening(nn.Module):
-    """Projects each 2x2 patch on the directions in which patches vary, each scaled to a variance of 1, and on the
-    negatives of these directions (for what follows lets only one sign through). The weights are not learnt; the biases
-    are.
+    """Project each 2x2 patch onto its principal directions, scaled to unit variance, and onto their negatives.
 
-    Takes `(N, channels, height, width)` and gives `(N, 8 * channels, height - 1, width - 1)`.
+    Both signs are needed because the activation after it suppresses negative values. Only the biases are trained.
+
+    Takes `(N, channels, height, width)` and returns `(N, 8 * channels, height - 1, width - 1)`.
     """
 
     weight: Tensor
@@ -98,15 +103,17 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Find the directions from the patches of `images`, `(N, channels, height, width)`, as the network gets them:
-        the eigenvectors of E[patch patch'], which is their covariance if the images are normalised."""
+        """Compute the filters from images `(N, channels, height, width)`, normalized as for the network.
+
+        The filters are the eigenvectors of E[patch patch'], the covariance of the patches if the images have mean 0.
+        """
         images = images[: max(1, _PATCHES // images[0, 0].numel())].float()
         patches = unfold(images, 2).transpose(1, 2).flatten(0, 1)  # (N * patches, 4 * channels)
-        # A matrix of a dozen rows: nowhere faster than on the CPU, and exact there.
+        # The matrix has a dozen rows. The CPU decomposes it as fast as a GPU, and in float64.
         moments = (patches.T @ patches / len(patches)).double().cpu()
         values, vectors = torch.linalg.eigh(moments)
         directions = (vectors / (values.clamp(min=0) + _WHITENING_EPS).sqrt()).T  # (directions, 4 * channels)
-        directions = directions.flip(0)  # the largest variance first
+        directions = directions.flip(0)  # largest variance first
         self.weight.copy_(torch.cat([directions, -directions]).view_as(self.weight))
         self.fitted.fill_(True)
 
@@ -121,8 +128,7 @@ def _rename_state(module: Whitening, state_dict: dict[str, Tensor], prefix: str,
 
 
 class _Norm(nn.Module):
-    """Batch normalisation with a learnt bias and no scale, its statistics those of the last few batches: training is
-    that short."""
+    """Batch normalization with a bias and no scale. Its running statistics adapt fast, because training is short."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -132,11 +138,11 @@ class _Norm(nn.Module):
         super().__init__()
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
-        self.register_buffer("ones", torch.ones(width), persistent=False)  # the fast kernels ask for a scale
+        self.register_buffer("ones", torch.ones(width), persistent=False)  # the fast kernels need a scale
         self.shift = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        # A last batch of one image, of which one pixel is left, has no variance; torch refuses it.
+        # A single pixel has no variance: torch raises an error for a batch of one image that has shrunk to one.
         batch = self.training and x[:, 0].numel() > 1
         return batch_norm(
             x,
@@ -151,7 +157,7 @@ class _Norm(nn.Module):
 
 
 def _convolution(fan_in: int, width: int) -> nn.Conv2d:
-    """A convolution that hands its input on in its first channels."""
+    """Return a convolution whose first output channels are its input channels."""
     convolution = nn.Conv2d(fan_in, width, 3, padding=1, bias=False)
     nn.init.dirac_(convolution.weight.data[:fan_in])
     return convolution

@@ -1,4 +1,4 @@
-"""CNN: a stack of convolution blocks for images."""
+"""CNN: convolution blocks for images."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,27 +14,30 @@ Norm = Literal["batch", "group", "none"]
 
 
 class CNN(nn.Module):
-    """Convolutional network: stages of blocks, each stage ending in a halving of the image, then an average over what
-    is left of it and a linear layer. Any image from 8x8 up, any number of channels: a stage halves only while the
-    image is larger than one pixel.
+    """Convolutional network: stages of convolution blocks, global average pooling, and a linear layer.
 
-    Takes `(N, channels, height, width)` and gives `(N, out_features)`.
+    Each stage halves the image, as long as it is larger than one pixel. Works for images of at least 8x8 pixels.
+
+    Takes `(N, channels, height, width)` and returns `(N, out_features)`.
+
+        net = CNN(3, 10, widths=(32, 64), residual=True)
+        net(torch.randn(16, 3, 32, 32))  # (16, 10)
 
     Args:
         in_channels: Channels of the image.
-        out_features: Numbers in one answer (classes, targets).
+        out_features: Number of outputs (classes or targets).
         widths: Channels of each stage.
-        blocks_per_stage: Convolution blocks in each stage.
-        kernel_size: Odd side of the square kernels.
+        blocks_per_stage: Convolution blocks per stage.
+        kernel_size: Side of the square kernels, an odd number.
         activation: Name of the activation.
-        norm: `batch`, `group` (of up to 8 groups, for tiny batches) or `none`.
-        pool: How a stage halves the image: `max`, `avg`, or `stride` (by its first convolution).
-        dropout: Probability that a feature is dropped before the linear layer, and a channel between stages, in [0, 1).
-        residual: Add each block's input to its output (through a 1x1 convolution where the sizes differ).
-        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
+        norm: `batch`, `group` (up to 8 groups, for tiny batches) or `none`.
+        pool: Downsampling: `max`, `avg`, or `stride` (in the first convolution of the stage).
+        dropout: Dropout probability of channels between stages and of features before the linear layer, in [0, 1).
+        residual: Whether to add the input of a block to its output (through a 1x1 convolution if the shapes differ).
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
-        ValueError: An even `kernel_size`, no stage, one without channels, or none of its blocks.
+        ValueError: An even `kernel_size`, or no stages, channels or blocks.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class CNN(nn.Module):
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], out_features)
         )
         initialize(self, init, activation)
-        # The memory format in which convolutions are fastest on CPUs and GPUs alike.
+        # The fastest memory format for convolutions on CPUs and GPUs.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ class CNN(nn.Module):
 
 
 class _Block(nn.Module):
-    """Convolution, normalisation, (+ input), activation."""
+    """Convolution, normalization, shortcut (if residual), activation."""
 
     def __init__(
         self, fan_in: int, width: int, kernel_size: int, stride: int, activation: Activation, norm: Norm, residual: bool
@@ -111,7 +114,7 @@ class _Block(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Pools 2x2; an image that is one pixel high or wide already stays as it is."""
+    """2x2 pooling that leaves an image alone once it is one pixel high or wide."""
 
     def __init__(self, kind: Literal["max", "avg"]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""CNN1d: a stack of convolution blocks for sequences, padded or not."""
+"""CNN1d: convolution blocks for sequences, padded or not."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -17,28 +17,32 @@ Pooling = Literal["mean", "max", "last"]
 
 
 class CNN1d(nn.Module):
-    """Convolutional network along the steps of a sequence: stages of blocks, the steps halved between the stages and
-    pooled to one vector after the last, then a linear layer.
+    """1D convolutional network: stages of convolution blocks, pooling over the steps, and a linear layer.
 
-    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads row by row; gives
-    `(N, out_features)`. With `lengths`, what lies behind the end of a sequence never changes its answer: it is
-    set to the zeros with which a convolution pads anyway, and normalisation, halving and pooling leave it out.
+    The sequence is halved between stages. With `lengths`, padding never affects the output: convolutions see zeros
+    there, as at the ends of a full sequence, and normalization, downsampling and pooling skip it.
+
+    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)`, which it reads as a sequence of rows;
+    returns `(N, out_features)`.
+
+        net = CNN1d(40, 10, widths=(64, 128))
+        net(torch.randn(8, 100, 40), lengths=torch.full((8,), 70))  # (8, 10)
 
     Args:
-        input_size: Numbers in one step.
-        out_features: Numbers in one answer (classes, targets).
+        input_size: Features per step.
+        out_features: Number of outputs (classes or targets).
         widths: Channels of each stage.
-        blocks_per_stage: Convolution blocks in each stage.
-        kernel_size: Odd number of steps that a convolution sees.
+        blocks_per_stage: Convolution blocks per stage.
+        kernel_size: Steps per kernel, an odd number.
         activation: Name of the activation.
-        norm: `layer` (over the channels of a step), `batch` (over all steps of all sequences of the batch), or `none`.
-        dropout: Probability that a channel is dropped between stages, and a feature before the linear layer, in [0, 1).
-        residual: Add each block's input to its output (through a convolution of one step where the widths differ).
-        pooling: How the steps become one vector: `mean`, `max` or `last` (the last one in the sequence).
-        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
+        norm: `layer` (over the channels of a step), `batch` (over all valid steps of the batch), or `none`.
+        dropout: Dropout probability of channels between stages and of features before the linear layer, in [0, 1).
+        residual: Whether to add the input of a block to its output (through a 1x1 convolution if the widths differ).
+        pooling: How the steps are reduced to one vector: `mean`, `max` or `last` (the last valid step).
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
-        ValueError: An even `kernel_size`, no stage, one without channels, or none of its blocks.
+        ValueError: An even `kernel_size`, or no stages, channels or blocks.
     """
 
     def __init__(
@@ -77,14 +81,14 @@ class CNN1d(nn.Module):
         initialize(self, init, activation)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
+        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for no padding -> `(N, out_features)`."""
         x = as_steps(x)
         mask = sequence_mask(x, lengths)  # (N, T)
         x = x.transpose(1, 2)  # (N, F, T)
         for i, stage in enumerate(self.stages):
             if i:
                 x = max_pool1d(x.masked_fill(~mask.unsqueeze(1), -torch.inf), 2, ceil_mode=True)
-                mask = mask[:, ::2]  # a pair of steps is there if its first one is
+                mask = mask[:, ::2]  # a pair of steps is valid if the first one is
                 x = self.drop_channels(x.masked_fill(~mask.unsqueeze(1), 0))
             for block in stage:  # type: ignore[attr-defined]
                 x = block(x, mask)
@@ -93,7 +97,7 @@ class CNN1d(nn.Module):
 
 
 class _Block(nn.Module):
-    """Convolution, normalisation, (+ input), activation."""
+    """Convolution, normalization, shortcut (if residual), activation."""
 
     def __init__(
         self, fan_in: int, width: int, kernel_size: int, activation: Activation, norm: Norm, residual: bool
@@ -113,8 +117,8 @@ class _Block(nn.Module):
         if isinstance(self.norm, nn.LayerNorm):
             out = self.norm(out.transpose(1, 2)).transpose(1, 2)
         elif self.norm is not None:
-            # Only the steps that are there count in the batch's statistics.
-            steps = self.norm(out.transpose(1, 2)[mask])  # (steps, width)
+            # Only valid steps contribute to the batch statistics.
+            steps = self.norm(out.transpose(1, 2)[mask])  # (valid steps, width)
             out = steps.new_zeros(*mask.shape, steps.shape[1]).masked_scatter(mask.unsqueeze(2), steps).transpose(1, 2)
         if self.shortcut is not None:
             out = out + self.shortcut(x)

@@ -13,22 +13,25 @@ T = TypeVar("T")
 
 
 class MLP(nn.Module):
-    """Multi-layer perceptron. One hidden layer is: linear, batch normalisation, activation, dropout.
+    """Multi-layer perceptron. A hidden layer is linear, batch normalization, activation, dropout.
 
-    Takes `(N, ...)`, flattens all but the first dimension to `in_features`, and gives `(N, out_features)`.
-    `activation`, `dropout` and `batch_norm` are one value for all hidden layers or a list of one value a layer.
+    Takes `(N, ...)`, flattens all but the first dimension to `in_features`, and returns `(N, out_features)`.
+    `activation`, `dropout` and `batch_norm` are one value for all hidden layers or a list with one per layer.
+
+        net = MLP(784, 10, hidden_layer_sizes=(256, 128), dropout=[0.2, 0.5])
+        net(torch.randn(32, 1, 28, 28))  # (32, 10)
 
     Args:
-        in_features: Numbers in one sample.
-        out_features: Numbers in one answer (classes, targets).
+        in_features: Number of values in one sample.
+        out_features: Number of outputs (classes or targets).
         hidden_layer_sizes: Width of each hidden layer; an empty list makes a linear model.
         activation: Name of the activation.
-        dropout: Probability that a hidden unit is dropped, in [0, 1).
-        batch_norm: Whether a hidden layer normalises over the batch.
-        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
+        dropout: Dropout probability after the activation, in [0, 1).
+        batch_norm: Whether to apply batch normalization.
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
-        ValueError: A list that has not one entry for each hidden layer.
+        ValueError: A list whose length is not the number of hidden layers.
     """
 
     def __init__(

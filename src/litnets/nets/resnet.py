@@ -12,11 +12,11 @@ from litnets.nets.layers.normalization import BatchNorm2d
 
 class _Plan(NamedTuple):
     widths: tuple[int, ...]  # channels of each stage; every stage but the first halves the image
-    blocks: int  # of two convolutions, in each stage
-    projection: bool  # whether a shortcut between stages is a 1x1 convolution, or the input itself, padded by zeros
+    blocks: int  # per stage, of two convolutions each
+    projection: bool  # shortcuts between stages: a 1x1 convolution, or the zero-padded input
 
 
-# 18 is that of the paper's table 1; the others, of 6n + 2 layers, those of its section 4.2.
+# 18 is in table 1 of the paper, the others, with 6n + 2 layers, are in section 4.2.
 _PLANS: dict[int, _Plan] = {
     18: _Plan((64, 128, 256, 512), 2, projection=True),
     **{6 * n + 2: _Plan((16, 32, 64), n, projection=False) for n in (3, 5, 7, 9, 18)},
@@ -24,19 +24,22 @@ _PLANS: dict[int, _Plan] = {
 
 
 class ResNet(nn.Module):
-    """Residual network for images of about 32x32: one 3x3 convolution, stages of blocks of two of them, each block's
-    input added to its output, an average over what is left of the image and a linear layer. Any image and any number
-    of channels.
+    """Residual network for small images (He et al. 2016).
 
-    Takes `(N, channels, height, width)` and gives `(N, out_features)`.
+    One 3x3 convolution; stages of residual blocks, each of two 3x3 convolutions; global average pooling and a linear
+    layer. Works for images of any size, and is meant for about 32x32 pixels.
+
+    Takes `(N, channels, height, width)` and returns `(N, out_features)`.
+
+        net = ResNet(3, 10, depth=20)  # 0.27 million parameters
 
     Args:
         in_channels: Channels of the image.
-        out_features: Numbers in one answer (classes, targets).
-        depth: 20, 32, 44, 56 or 110 as in section 4.2 of the paper (three stages of 16, 32 and 64 channels, shortcuts
-            without weights), or 18 (four stages of 64 to 512 channels) with this first convolution in place of the one
-            of 7x7 and the pooling that large images get.
-        init: How the weights start, see `litnets.nets.layers.initialization.initialize`; `he` is the paper's.
+        out_features: Number of outputs (classes or targets).
+        depth: 20, 32, 44, 56 or 110 for the networks in section 4.2 of the paper (stages of 16, 32 and 64 channels,
+            shortcuts without weights), or 18 for the one in table 1 (stages of 64 to 512 channels), with the 3x3
+            convolution in place of the 7x7 convolution and max pooling.
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`; the paper uses `he`.
 
     Raises:
         ValueError: Another depth.
@@ -58,7 +61,7 @@ class ResNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], out_features))
         initialize(self, init)
-        # The memory format in which convolutions are fastest on CPUs and GPUs alike.
+        # The fastest memory format for convolutions on CPUs and GPUs.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ class ResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, each with its normalisation, + input, activation."""
+    """Two normalized convolutions, shortcut, activation."""
 
     def __init__(self, fan_in: int, width: int, stride: int, projection: bool) -> None:
         super().__init__()
@@ -91,7 +94,7 @@ class _Block(nn.Module):
 
 
 class _Padded(nn.Module):
-    """Every `stride`-th pixel, with `channels` more of zeros: the paper's option A, which has no weights."""
+    """Subsample the pixels and append zero channels: the shortcut without weights (option A of the paper)."""
 
     def __init__(self, stride: int, channels: int) -> None:
         super().__init__()

@@ -17,34 +17,36 @@ _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "l
 
 
 class RNN(nn.Module):
-    """Recurrent network: layers of RNN, GRU or LSTM, the steps pooled to one vector, then a linear layer.
+    """Recurrent network: RNN, GRU or LSTM layers, pooling over the steps, and a linear layer.
 
-    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads some rows at a time, as
-    `height / rows_per_step` steps of `rows_per_step * channels * width` numbers; gives `(N, out_features)`. With
-    `lengths`, what lies behind the end of a sequence never changes its answer: the forward direction has not seen it
-    yet, the backward direction starts at the sequence's own end, and the pooling leaves it out. No packing: on a CPU
-    that is an order of magnitude slower.
+    With `lengths`, padding never affects the output: the forward direction comes to it last, the backward direction
+    starts at the end of each sequence, and pooling skips it. Packed sequences would be ten times slower on a CPU.
+
+    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)`, which it reads as a sequence of
+    `height / rows_per_step` steps with `rows_per_step * channels * width` features; returns `(N, out_features)`.
+
+        net = RNN(40, 10, cell="gru", bidirectional=True)
+        net(torch.randn(8, 100, 40), lengths=torch.full((8,), 70))  # (8, 10)
 
     Args:
-        input_size: Numbers in one step.
-        out_features: Numbers in one answer (classes, targets).
-        hidden_size: Units of each layer and direction.
-        num_layers: Layers.
+        input_size: Features per step.
+        out_features: Number of outputs (classes or targets).
+        hidden_size: Units per layer and direction.
+        num_layers: Number of recurrent layers.
         cell: `lstm`, `gru` or `rnn` (Elman, tanh).
-        bidirectional: Read the sequence from both ends.
-        dropout: Probability that a unit is dropped between layers and before the linear layer, in [0, 1).
-        pooling: How the steps become one vector: `last` (the last valid step of each direction), `mean`, `max`, or
-            `attention` (a learnt weight for each step).
-        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
-        rows_per_step: Rows of an image in one step, a divisor of its height: steps are taken one after the other, so
-            that half as many take about half the time.
-        conv_widths: Steps that convolutions beside the recurrent layers see, one for each width: which short patterns
-            are in the sequence, wherever (Kim 2014). The largest answer of each channel joins the pooled steps before
-            the linear layer.
+        bidirectional: Whether to read the sequence in both directions.
+        dropout: Dropout probability between layers and before the linear layer, in [0, 1).
+        pooling: How the steps are reduced to one vector: `last` (the last valid step of each direction), `mean`, `max`,
+            or `attention` (with a learned weight per step).
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
+        rows_per_step: Image rows per step, a divisor of the height. Steps are processed one after the other, so half as
+            many take about half the time.
+        conv_widths: Kernel sizes of convolutions that run beside the recurrent layers and detect short patterns
+            anywhere in the sequence (Kim 2014). The maximum of each channel is appended to the pooled steps.
         conv_channels: Channels of each of these convolutions.
 
     Raises:
-        ValueError: A convolution over less than one step, or no layer.
+        ValueError: A kernel of less than one step, or no layers.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class RNN(nn.Module):
         initialize(self, init, "tanh")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
+        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for no padding -> `(N, out_features)`."""
         if x.ndim == 4:
             # (N, C, H, W) -> (N, H / rows, rows * C * W)
             x = x.transpose(1, 2).unflatten(1, (-1, self.rows_per_step)).flatten(2)
@@ -90,7 +92,7 @@ class RNN(nn.Module):
             lengths = x.new_full((len(x),), x.shape[1], dtype=torch.long)
         steps = torch.arange(x.shape[1], device=x.device)
         last = lengths.unsqueeze(1) - 1  # (N, 1)
-        # Position t of the reversed sequence is position length - 1 - t; the padding stays behind the end.
+        # Step t of the reversed sequence is step length - 1 - t. Padding stays at the end.
         reverse = torch.where(steps <= last, last - steps, steps)  # (N, T)
         patterns = self._patterns(x, lengths)
         for i, forward_layer in enumerate(self.forwards):
@@ -100,38 +102,39 @@ class RNN(nn.Module):
             if self.backwards:
                 out = torch.cat([out, _gather(self.backwards[i](_gather(x, reverse))[0], reverse)], dim=2)  # (N, T, 2H)
             x = out
-        pooled = self._pool(x, steps, last)
+        pooled = self._pool(x, lengths)
         if patterns:
             pooled = torch.cat([pooled, *patterns], dim=1)
         out_features: Tensor = self.head(self.dropout(pooled))
         return out_features
 
     def _patterns(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
-        """`(N, T, input_size)` -> for each convolution the maxima of its channels over the steps, `(N, channels)`."""
+        """Return the maximum of each channel of each convolution over the steps, each `(N, channels)`."""
         if not self.convs:
             return []
-        # A step of zeros at each end shows where a sequence begins and ends; more where all are shorter than a pattern.
-        behind = max(1, max(self.conv_widths) - 1 - x.shape[1])
-        x = pad(x.masked_fill(~sequence_mask(x, lengths).unsqueeze(2), 0).transpose(1, 2), (1, behind))  # (N, F, T + 2)
-        found = []
+        # A step of zeros at each end marks the ends of a sequence. The kernel may need more if all sequences are short.
+        end = max(1, max(self.conv_widths) - 1 - x.shape[1])
+        x = pad(x.masked_fill(~sequence_mask(x, lengths).unsqueeze(2), 0).transpose(1, 2), (1, end))  # (N, F, T + 2)
+        maxima = []
         for conv, width in zip(self.convs, self.conv_widths, strict=True):
             out = conv(x)  # (N, channels, places)
-            places = (lengths + 3 - width).clamp(min=1)  # where the pattern lies between the two ends
-            outside = ~sequence_mask(out.transpose(1, 2), places)
-            found.append(out.masked_fill(outside.unsqueeze(1), -torch.inf).amax(2).relu())
-        return found
+            places = (lengths + 3 - width).clamp(min=1)  # valid positions of the kernel
+            invalid = ~sequence_mask(out.transpose(1, 2), places)
+            maxima.append(out.masked_fill(invalid.unsqueeze(1), -torch.inf).amax(2).relu())
+        return maxima
 
-    def _pool(self, x: Tensor, steps: Tensor, last: Tensor) -> Tensor:
+    def _pool(self, x: Tensor, lengths: Tensor) -> Tensor:
         """`(N, T, width)` -> `(N, width)`."""
+        last = lengths.unsqueeze(1) - 1  # (N, 1)
         if self.pooling == "last":
             if not self.backwards:
                 return _gather(x, last).squeeze(1)
             ahead, back = x.chunk(2, dim=2)
             return torch.cat([_gather(ahead, last).squeeze(1), back[:, 0]], dim=1)
-        padding = (steps > last).unsqueeze(2)  # (N, T, 1)
+        padding = ~sequence_mask(x, lengths).unsqueeze(2)  # (N, T, 1)
         if self.pooling == "max":
             return x.masked_fill(padding, -torch.inf).amax(1)
-        x = x.masked_fill(padding, 0)  # be it NaN, which no weight of zero takes away
+        x = x.masked_fill(padding, 0)  # a weight of zero would not remove NaN
         if self.pooling == "mean":
             return x.sum(1) / (last + 1)
         assert self.attention is not None
@@ -141,5 +144,5 @@ class RNN(nn.Module):
 
 
 def _gather(x: Tensor, index: Tensor) -> Tensor:
-    """Steps `index` `(N, S)` of `x` `(N, T, F)` -> `(N, S, F)`."""
+    """Select steps `index` `(N, S)` of `x` `(N, T, F)` -> `(N, S, F)`."""
     return x.gather(1, index.unsqueeze(2).expand(-1, -1, x.shape[2]))

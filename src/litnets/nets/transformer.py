@@ -14,28 +14,32 @@ Pooling = Literal["mean", "max", "first"]
 
 
 class Transformer(nn.Module):
-    """Transformer encoder (Vaswani et al. 2017), normalised before each part and not after it (Xiong et al. 2020):
-    a linear layer and positions, layers of self-attention and a small MLP, the steps pooled to one vector, then a
-    linear layer.
+    """Pre-norm Transformer encoder (Vaswani et al. 2017, Xiong et al. 2020).
 
-    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)` that it reads row by row; gives
-    `(N, out_features)`. With `lengths`, what lies behind the end of a sequence never changes its answer: no step
-    attends to it and the pooling leaves it out. Time and memory grow with the square of the number of steps.
+    A linear projection with sinusoidal positions, layers of self-attention and an MLP, pooling over the steps, and a
+    linear layer. With `lengths`, padding never affects the output: attention and pooling skip it. Time and memory grow
+    with the square of the number of steps.
+
+    Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)`, which it reads as a sequence of rows;
+    returns `(N, out_features)`.
+
+        net = Transformer(40, 10, hidden_size=64, num_heads=4, pooling="first")
+        net(torch.randn(8, 100, 40), lengths=torch.full((8,), 70))  # (8, 10)
 
     Args:
-        input_size: Numbers in one step.
-        out_features: Numbers in one answer (classes, targets).
-        hidden_size: Numbers in one step inside the network; the MLP's hidden layer has four times as many.
-        num_layers: Layers.
-        num_heads: Heads of the attention; they share `hidden_size` evenly.
-        dropout: Probability that a number is dropped after the positions are added, behind each part of a layer and
-            before the last linear layer, in [0, 1).
-        pooling: How the steps become one vector: `mean`, `max`, or `first` (a learnt step that is put before the
-            sequence, as BERT does).
-        init: How the weights start, see `litnets.nets.layers.initialization.initialize`.
+        input_size: Features per step.
+        out_features: Number of outputs (classes or targets).
+        hidden_size: Model dimension; the hidden layer of each MLP is four times as wide.
+        num_layers: Number of encoder layers.
+        num_heads: Attention heads; a divisor of `hidden_size`.
+        dropout: Dropout probability after the positions, after each part of a layer and before the last linear layer,
+            in [0, 1).
+        pooling: How the steps are reduced to one vector: `mean`, `max`, or `first` (a learned token in front of the
+            sequence, as in BERT).
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
 
     Raises:
-        ValueError: No head, or a `hidden_size` that is odd or that the heads cannot share.
+        ValueError: No heads, or a `hidden_size` that is odd or not a multiple of `num_heads`.
     """
 
     def __init__(
@@ -64,17 +68,17 @@ class Transformer(nn.Module):
         initialize(self, init, "gelu")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for full ones -> `(N, out_features)`."""
+        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for no padding -> `(N, out_features)`."""
         x = as_steps(x)
         mask = sequence_mask(x, lengths)  # (N, T)
-        # Attention gives padding no weight, but no weight times infinity would still be NaN.
+        # Attention gives padding a weight of zero, but zero times infinity would be NaN.
         x = self.project(x.masked_fill(~mask.unsqueeze(2), 0))  # (N, T, H)
         x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         if self.first is not None:
             x = torch.cat([self.first.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
             mask = torch.cat([mask.new_ones(len(x), 1), mask], dim=1)
         x = self.dropout(x)
-        attended = None if lengths is None else mask[:, None, None]  # (N, 1, 1, T): for all heads and queries
+        attended = None if lengths is None else mask[:, None, None]  # (N, 1, 1, T), for all heads and queries
         for layer in self.layers:
             x = layer(x, attended)
         out: Tensor = self.head(self.dropout(masked_pool(self.norm(x), mask, self.pooling)))
@@ -93,7 +97,7 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(N, T, H)`; mask `(N, 1, 1, T)`, True where a step may be attended to -> `(N, T, H)`."""
+        """`(N, T, H)`, mask `(N, 1, 1, T)`, True for valid steps -> `(N, T, H)`."""
         parts = self.query_key_value(self.norm1(x)).unflatten(2, (3, self.num_heads, -1))  # (N, T, 3, heads, H / heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (N, heads, T, H / heads)
         attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -103,8 +107,7 @@ class _Layer(nn.Module):
 
 
 def positions(steps: int, size: int, device: torch.device | None = None) -> Tensor:
-    """Sines and cosines of each position `(steps, size)`, of wavelengths from 2 pi to 10,000 * 2 pi (Vaswani et al.
-    2017, section 3.5); they are there for sequences of any length."""
+    """Return sinusoidal position encodings `(steps, size)` (Vaswani et al. 2017, section 3.5)."""
     rates = torch.exp(torch.arange(0, size, 2, device=device) * (-math.log(10_000) / size))  # (size / 2,)
     angles = torch.arange(steps, device=device).unsqueeze(1) * rates  # (steps, size / 2)
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

@@ -14,7 +14,7 @@ TOKENS = torch.randint(1, 11, (3, 7), generator=torch.Generator().manual_seed(0)
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_padding_never_changes_an_answer(name):
+def test_padding_does_not_affect_the_output(name):
     net = Embedded(NETS[name](), 11, 5).eval()
     alone = torch.cat([net(row[None, :length]) for row, length in zip(TOKENS, LENGTHS, strict=True)])
     assert alone.shape == (3, 42)
@@ -22,7 +22,7 @@ def test_padding_never_changes_an_answer(name):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_every_token_but_the_padding_learns(name):
+def test_every_token_except_padding_gets_a_gradient(name):
     net = Embedded(NETS[name](), 11, 5)
     tokens = torch.arange(11).expand(3, 11)
     nn.functional.cross_entropy(net(tokens), torch.tensor([0, 7, 41])).backward()
@@ -31,7 +31,7 @@ def test_every_token_but_the_padding_learns(name):
 
 
 @pytest.mark.parametrize("init", ["default", "xavier", "normal"])
-def test_the_padding_is_zero_however_the_rest_starts(init):
+def test_padding_is_zero_with_every_initialization(init):
     weight = Embedded(nn.Identity(), 11, 5, init).embedding.weight
     assert weight[0].count_nonzero() == 0
     assert (weight[1:] != 0).all()
@@ -39,7 +39,7 @@ def test_the_padding_is_zero_however_the_rest_starts(init):
 
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64])
-def test_it_is_the_network_on_the_vectors(kind):
+def test_matches_the_network_on_embedded_tokens(kind):
     net = Embedded(CNN1d(5, 42), 11, 5)
     vectors = net.embedding.weight[TOKENS]
     torch.testing.assert_close(net(TOKENS.to(kind), LENGTHS), net.net(vectors, LENGTHS))

@@ -107,7 +107,7 @@ def test_normal():
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_zeros_leaves_all_classes_equal(kind):
+def test_zeros_make_all_classes_equal(kind):
     logits = NETS[kind]("zeros").eval()(torch.randn(INPUTS[kind]))
     assert logits.shape == (5, 42)
     assert logits.count_nonzero() == 0
@@ -115,7 +115,7 @@ def test_zeros_leaves_all_classes_equal(kind):
 
 @pytest.mark.parametrize("init", ["xavier", "he", "orthogonal", "normal", "zeros"])
 @pytest.mark.parametrize("kind", NETS)
-def test_biases_and_normalisation(kind, init):
+def test_biases_and_normalization(kind, init):
     net = NETS[kind](init)
     for name, parameter in net.named_parameters():
         if "bias" in name.rpartition(".")[2]:
@@ -126,7 +126,7 @@ def test_biases_and_normalisation(kind, init):
             assert (parameter.count_nonzero() == 0) == (init == "zeros"), name
 
 
-def test_default_is_pytorchs():
+def test_default_is_that_of_torch():
     torch.manual_seed(0)
     net = MLP(5, 3, [4])
     torch.manual_seed(0)
@@ -136,13 +136,13 @@ def test_default_is_pytorchs():
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_default_is_left_alone(kind):
+def test_default_changes_nothing(kind):
     net = NETS[kind]("default")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     initialize(net, "default")
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_unknown_name():
+def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match=r"init: expected .* got 'glorot'"):
         MLP(2, 2, init="glorot")

@@ -5,7 +5,7 @@ from litnets.nets.layers.masking import as_steps, masked_pool, sequence_mask
 LENGTHS = torch.tensor([5, 1, 7, 3])
 
 
-def test_an_image_is_read_row_by_row():
+def test_an_image_is_read_as_a_sequence_of_rows():
     image = torch.arange(2 * 3 * 5 * 4).view(2, 3, 5, 4)
     rows = as_steps(image)
     assert rows.shape == (2, 5, 12)
@@ -14,13 +14,13 @@ def test_an_image_is_read_row_by_row():
     assert as_steps(sequence) is sequence
 
 
-def test_which_steps_are_there():
+def test_sequence_mask():
     x = torch.zeros(4, 7, 2)
     assert sequence_mask(x, LENGTHS).tolist() == [[t < n for t in range(7)] for n in (5, 1, 7, 3)]
     assert sequence_mask(x, None).all()
 
 
-def test_pooling_of_each_sequence_alone():
+def test_pooling_matches_each_sequence_alone():
     x = torch.randn(4, 7, 2) - 5  # so that a zero in the padding would be the maximum
     mask = sequence_mask(x, LENGTHS)
     x[~mask] = torch.nan

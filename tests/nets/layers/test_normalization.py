@@ -14,14 +14,14 @@ from litnets.nets.layers.normalization import BatchNorm1d, BatchNorm2d
         (BatchNorm2d, nn.BatchNorm2d, (2, 3, 1, 1)),
     ],
 )
-def test_a_batch_is_normalised_as_by_torch(mine, theirs, shape):
+def test_matches_torch(mine, theirs, shape):
     x, (norm, other) = torch.randn(shape), (mine(3), theirs(3))
     assert torch.equal(norm(x), other(x))
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in norm.state_dict().items())
 
 
 @pytest.mark.parametrize(("norm", "shape"), [(BatchNorm1d, (1, 3)), (BatchNorm2d, (1, 3, 1, 1))])
-def test_a_single_value_of_each_channel_is_normalised_by_the_running_statistics(norm, shape):
+def test_a_single_value_per_channel_uses_the_running_statistics(norm, shape):
     norm = norm(3)
     norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
     norm.running_var.fill_(4.0)

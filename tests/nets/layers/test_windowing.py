@@ -8,7 +8,7 @@ from litnets.nets.layers.windowing import Window
 
 
 class Repeat(nn.Module):
-    """Gives back the last `horizon` steps of what it gets, flattened: what goes in comes out."""
+    """Returns the last `horizon` steps of its input, flattened."""
 
     def __init__(self, horizon: int) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ def series(samples=4, steps=12, channels=3):
 
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("norm", ["none", "last", "standard"])
-def test_what_is_taken_from_a_window_is_given_back(norm, share):
+def test_the_forecast_is_denormalized(norm, share):
     x = series()
     torch.testing.assert_close(Window(Repeat(5), norm, share)(x), x[:, -5:])
 
 
 @pytest.mark.parametrize("norm", ["none", "last", "standard"])
-def test_what_the_network_sees_equals_numpy(norm):
+def test_normalized_windows_match_numpy(norm):
     x = series()
     window = Window(Repeat(5), norm, share_channels=False)
     window(x)
@@ -44,7 +44,7 @@ def test_what_the_network_sees_equals_numpy(norm):
     np.testing.assert_allclose(window.net.seen, expected, atol=1e-4)
 
 
-def test_shared_channels_are_samples_of_their_own():
+def test_shared_channels_are_separate_samples():
     x = series()
     window = Window(Repeat(5), "none", share_channels=True)
     window(x)
@@ -73,14 +73,14 @@ def test_patches_are_consecutive_steps(share):
 
 
 def test_a_constant_window_is_forecast_as_constant():
-    """Up to the network's bias times the smallest deviation, sqrt(1e-5)."""
+    """Up to the bias of the network times the smallest standard deviation, sqrt(1e-5)."""
     out = Window(MLP(12, 5), "standard")(torch.full((2, 12, 3), 7.0))
     assert (out - 7).abs().max() < 0.01
     assert out.isfinite().all()
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_every_parameter_learns_and_the_answer_has_its_shape(share):
+def test_every_parameter_gets_a_gradient_and_the_output_has_its_shape(share):
     features = 1 if share else 3
     net = RNN(4 * features, 42 * features, hidden_size=6)
     out = Window(net, "standard", share, patch_length=4)(series())
@@ -89,7 +89,7 @@ def test_every_parameter_learns_and_the_answer_has_its_shape(share):
     assert all(p.grad is not None and p.grad.any() for p in net.parameters())
 
 
-def test_nlinear_equals_numpy():
+def test_nlinear_matches_numpy():
     """Zeng et al. 2023: subtract the last value, one linear map over time for all channels, add it again."""
     linear = MLP(12, 5, hidden_layer_sizes=())
     x = series()

@@ -1,4 +1,4 @@
-"""The activations that a configuration can name."""
+"""Activations by name."""
 
 from collections.abc import Callable
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Embedded: tokens before a network for sequences."""
+"""Embedded: an embedding in front of a network for sequences."""
 
 from torch import Tensor, nn
 
@@ -6,16 +6,20 @@ from litnets.nets.layers.initialization import Init, initialize
 
 
 class Embedded(nn.Module):
-    """A learnt vector for each token, then a network that reads a sequence of them.
+    """An embedding followed by a network for sequences.
 
-    Takes whole numbers `(N, steps)` and, as the network does, `lengths`; gives what the network gives. Token 0 is the
-    padding: its vector is zero and stays so.
+    Takes tokens `(N, steps)`, and lengths like the network; returns the output of the network. Token 0 is padding: its
+    embedding is zero and not trained.
+
+        net = Embedded(RNN(64, 18), vocab_size=57, embedding_size=64)
+        net(torch.randint(57, (8, 20)), lengths=torch.full((8,), 12))  # (8, 18)
 
     Args:
-        net: A network that takes `(N, steps, embedding_size)` and `lengths`.
-        vocab_size: Number of tokens, the padding among them.
-        embedding_size: Numbers in the vector of a token.
-        init: How the vectors start, see `litnets.nets.layers.initialization.initialize`; the network is left as it is.
+        net: A network that takes `(N, steps, embedding_size)` and lengths.
+        vocab_size: Number of tokens, including padding.
+        embedding_size: Size of the embedding of a token.
+        init: Initialization of the embedding, see `litnets.nets.layers.initialization.initialize`. The network is left
+            alone.
     """
 
     def __init__(self, net: nn.Module, vocab_size: int, embedding_size: int, init: Init = "default") -> None:
@@ -26,11 +30,6 @@ class Embedded(nn.Module):
         self.net = net
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Tokens `(N, steps)`, lengths `(N,)` or None for full ones -> the network's answer."""
+        """Tokens `(N, steps)`, lengths `(N,)` or None for no padding -> the output of the network."""
         out: Tensor = self.net(self.embedding(tokens), lengths)
         return out
-
-
-def embedded(net: nn.Module, vocab_size: int | None, embedding_size: int, init: Init = "default") -> nn.Module:
-    """`net` with an `Embedded` before it where its inputs are tokens, which is where there is a `vocab_size`."""
-    return net if vocab_size is None else Embedded(net, vocab_size, embedding_size, init)

@@ -1,4 +1,4 @@
-"""How the weights of a network start, by name, the same way for every network."""
+"""Weight initialization by name, the same for every network."""
 
 import math
 from collections.abc import Callable
@@ -8,25 +8,28 @@ from torch import Tensor, nn
 
 Init = Literal["default", "xavier", "he", "orthogonal", "normal", "zeros"]
 
-# The negative slope or name that torch.nn.init.calculate_gain knows an activation by. What it does not know (GELU,
-# SiLU, ELU ...) is close enough to ReLU for the gain sqrt(2) to be the usual choice.
+# Names of activations in torch.nn.init.calculate_gain. The others (GELU, SiLU, ELU, ...) are close enough to ReLU that
+# its gain of sqrt(2) is the usual choice.
 _GAIN_NAME = {"identity": "linear", "sigmoid": "sigmoid", "tanh": "tanh", "leaky_relu": "leaky_relu"}
 
 
 def initialize(net: nn.Module, init: Init = "default", activation: str = "relu") -> None:
-    """Fill the weights of `net` in place.
+    """Initialize the weights of `net` in place.
 
-    Every weight of two or more dimensions (linear, convolution, recurrent, embedding) is drawn as `init` says, every
-    bias is set to zero; normalisation layers keep the ones and zeros they start with. A recurrent weight holds its
-    gates one above the other (LSTM 4, GRU 3) and is filled gate by gate, so that fan and orthogonality are those of
-    one gate.
+    All weights with at least two dimensions (linear, convolutional, recurrent, embedding) are filled, biases are set to
+    zero, and normalization layers are left alone. A recurrent weight stacks the weights of its gates (LSTM 4, GRU 3);
+    each gate is filled separately, so that fan-in and orthogonality are those of one gate.
 
     Args:
         net: Any module.
-        init: `default` leaves everything as PyTorch made it; `xavier` is Glorot and Bengio 2010, uniform; `he` is He
-            et al. 2015, normal with fan-in, its gain matched to the activation; `orthogonal` is Saxe et al. 2014;
-            `normal` draws from N(0, 0.01^2); `zeros` is there to see that it fails: all units stay equal.
-        activation: Name of the activation (see `litnets.nets.layers.activation.ACTIVATIONS`), for the gain of `he`.
+        init: `default` is that of PyTorch; `xavier` is uniform (Glorot and Bengio 2010); `he` is normal with
+            fan-in and the gain of the activation (He et al. 2015); `orthogonal` (Saxe et al. 2014); `normal` samples
+            from N(0, 0.01^2); `zeros` makes all units of a layer equal, which fails to train unless the network is
+            linear.
+        activation: Name of the activation, for the gain of `he`; see `litnets.nets.layers.activation.ACTIVATIONS`.
+
+    Raises:
+        ValueError: Another name.
     """
     if init == "default":
         return

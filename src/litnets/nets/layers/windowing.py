@@ -1,4 +1,4 @@
-"""Window: how a network of any kind meets a window of a time series."""
+"""Window: forecast a window of a time series with any network."""
 
 from typing import Literal
 
@@ -8,20 +8,22 @@ WindowNorm = Literal["none", "last", "standard"]
 
 
 class Window(nn.Module):
-    """Forecasts `(N, look_back, channels) -> (N, horizon, channels)` by a network for one flat answer.
+    """Forecast a window `(N, look_back, channels) -> (N, horizon, channels)` with any network.
 
-    What makes even small networks forecast well, from the literature: each window is brought to one level, and the
-    forecast is taken back to the window's own; one network serves all channels, each of which it sees alone; and a
-    recurrent network reads several steps at once.
+    Three methods from the literature make even small networks forecast well: each window is normalized, and the
+    forecast is denormalized; one network forecasts each channel from that channel alone; and consecutive steps are read
+    as one.
+
+        Window(MLP(336, 96, hidden_layer_sizes=()), norm="last")  # NLinear
 
     Args:
-        net: `(N, steps, features) -> (N, horizon * features)`, with `steps = look_back / patch_length`. The features of
-            its input are `patch_length * channels`, those of its output `channels`; `channels` is 1 if they are shared.
-        norm: `last` subtracts the window's last value (NLinear: Zeng et al. 2023), `standard` its mean, and divides by
-            its standard deviation (Kim et al. 2022, RevIN without its learnt scale), `none` nothing.
-        share_channels: Whether the channels go through the network one by one, as samples of their own (Nie et al.
-            2023); otherwise all at once.
-        patch_length: Consecutive steps that are read as one (Nie et al. 2023); a divisor of look_back.
+        net: `(N, steps, features) -> (N, horizon * channels)`, with `steps = look_back / patch_length` and
+            `features = patch_length * channels`; `channels` is 1 if the network is shared by the channels.
+        norm: `last` subtracts the last value of the window (NLinear, Zeng et al. 2023); `standard` subtracts the mean
+            and divides by the standard deviation (RevIN without its learned scale, Kim et al. 2022); or `none`.
+        share_channels: Whether the channels pass through the network one by one, as separate samples (Nie et al. 2023),
+            or all at once.
+        patch_length: Consecutive steps that are read as one, a divisor of the look-back (Nie et al. 2023).
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Window(nn.Module):
             x = x - level
         elif self.norm == "standard":
             level = x.mean(1, keepdim=True)
-            spread = (x.var(1, keepdim=True, correction=0) + 1e-5).sqrt()  # 1e-5: as the paper, for a constant window
+            spread = (x.var(1, keepdim=True, correction=0) + 1e-5).sqrt()  # 1e-5 as in the paper, for constant windows
             x = (x - level) / spread
         if self.share_channels:
             x = x.transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (N * channels, look_back, 1)
