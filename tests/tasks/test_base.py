@@ -255,7 +255,7 @@ def test_compiling_keeps_the_names_of_the_weights():
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(InputError, match="compile: expected a C\\+\\+ compiler, and no-such-compiler is not there"):
+    with pytest.raises(InputError, match="compile: needs a C\\+\\+ compiler, but no-such-compiler is not installed"):
         MLPClassifier(input_shape=(3,), num_classes=3, compile=True)
 
 

@@ -25,7 +25,6 @@ def test_step_size(shape, size):
 
 
 SEQUENCE_CLASSIFIERS = "RNNClassifier or CNN1dClassifier or TransformerClassifier"
-IMAGE_REGRESSORS = "CNNRegressor or ResNetRegressor"
 SEQUENCE_REGRESSORS = "RNNRegressor or CNN1dRegressor or TransformerRegressor"
 
 

@@ -1,4 +1,4 @@
-"""Task: the steps, the metrics and the optimiser that every LightningModule of this project shares."""
+"""Task: the steps, metrics and optimizer that all LightningModules of this project share."""
 
 import math
 import os
@@ -23,7 +23,7 @@ from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
 from litnets.tasks.registry import NAMED_TASKS
 
-# What a batch holds: the network's inputs (a tensor, or several: padded steps and their lengths) and the targets.
+# A batch holds the inputs of the network (a tensor, or several, such as padded sequences and lengths) and the targets.
 Inputs = Tensor | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor]
 
@@ -46,39 +46,40 @@ class NetFactory:
         return self.build(self.input_shape, out_features)
 
 
-# Steps that are counted together, unless the outputs of one are as large as this.
+# The metrics are updated with this many steps at a time, or at once after a step with larger outputs than this.
 _MAX_PENDING = 16
 _MAX_PENDING_BYTES = 2**20
 
 
 class Task(ConversionHook, LightningModule):
-    """A network and how it is trained. A subclass gives the loss, the metrics and what a prediction is.
+    """A network and how to train it. A subclass adds the loss, the metrics and the predictions.
 
-    Metrics see each step, some steps together, and are computed once an epoch, and the loss is logged every
-    `trainer.log_every_n_steps` steps: one `self.log` costs as much as a small network's step, and counting in every
-    step takes three times as long, as its code has left the processor's cache meanwhile.
+    Metrics are updated every few steps and logged once per epoch; the loss of a step is logged every
+    `trainer.log_every_n_steps` steps. One call of `self.log` costs as much as a step of a small network, and updating
+    the metrics in every step would take three times as long, because their code leaves the CPU cache in between.
 
     Args:
         net: The network.
-        optimizer: Class of torch.optim by name (`AdamW`, `SGD` ...), `SGDW` (SGD with decoupled weight decay) or
-            `ConvMuon` (SGD, and Muon for the filters of convolutions), or the dotted path of another one.
-        lr: Learning rate; none leaves the optimiser's own default.
-        weight_decay: Weight decay, of which biases and normalisation are left out; none leaves the optimiser's own.
-        optimizer_args: Further arguments of the optimiser, such as `{momentum: 0.9}`.
-        lr_scheduler: Class of torch.optim.lr_scheduler by name, or `WarmupCosineLR` (linear warm-up, then a cosine to
-            zero), or a dotted path. A length (`total_steps`, `T_max` ...) that is not given comes from the trainer.
-        lr_scheduler_args: Further arguments of the schedule; for `ReduceLROnPlateau` also `monitor`, the metric that
-            it watches (by default the task's own, such as `val/loss`).
-        lr_scheduler_interval: Whether the schedule moves each `step` or each `epoch`; by default each step if its
-            length comes from the trainer, else each epoch.
-        compile: Whether torch.compile makes machine code of the network when it is first used, which takes a minute and
-            needs a C++ compiler: worth it for long trainings on a GPU. The state_dict is as without.
+        optimizer: Class of torch.optim by name (`AdamW`, `SGD`, ...), `SGDW` (SGD with decoupled weight decay),
+            `ConvMuon` (SGD, and Muon for convolution filters), or the dotted path of another class.
+        lr: Learning rate; null keeps the optimizer's default.
+        weight_decay: Weight decay, not applied to biases and normalization layers; null keeps the optimizer's default.
+        optimizer_args: Further arguments of the optimizer, such as `{momentum: 0.9}`.
+        lr_scheduler: Class of torch.optim.lr_scheduler by name, `WarmupCosineLR` (linear warm-up, then cosine decay to
+            zero), or the dotted path of another class. A missing length (`total_steps`, `T_max`, ...) is taken from the
+            trainer.
+        lr_scheduler_args: Further arguments of the schedule; for `ReduceLROnPlateau` also `monitor`, the metric to
+            monitor (default: that of the task, such as `val/loss`).
+        lr_scheduler_interval: Update the learning rate every `step` or every `epoch`. Default: every step if the length
+            is taken from the trainer, else every epoch.
+        compile: Whether to compile the network with torch.compile. The first step then takes about a minute, and a C++
+            compiler is needed; worthwhile for long training on a GPU. The state_dict stays the same.
 
     Raises:
-        InputError: What `Optimization` raises; nothing there to compile with.
+        InputError: The optimizer or the schedule cannot be built (see `Optimization`), or no compiler is installed.
     """
 
-    # The validation metric that checkpoints, early stopping and plateaus watch unless told otherwise.
+    # The default metric for checkpoints, early stopping and ReduceLROnPlateau.
     monitor: ClassVar[str] = "val/loss"
     monitor_mode: ClassVar[Literal["min", "max"]] = "min"
     # What a task predicts, and what a network reads: for errors that suggest another class.
@@ -106,15 +107,15 @@ class Task(ConversionHook, LightningModule):
         if isinstance(net, NetFactory):
             tasks = [subclass.__name__ for subclass in type(self).__subclasses__()]
             raise InputError(f"{type(self).__name__} is a network without a task; there are {', '.join(tasks)}")
-        # Collects the arguments of the subclass too; only plain numbers, strings, lists and dicts, so that the
-        # checkpoint loads with weights_only=True.
+        # This collects the arguments of all subclasses. They have to be plain numbers, strings, lists and dicts,
+        # because the checkpoint is loaded with weights_only=True.
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
         self.net = net
-        # Loss, predictions and targets of the steps that are not yet in the training's metrics.
+        # Loss, predictions and targets of steps that the training metrics do not include yet.
         self._pending_updates: list[tuple[Tensor, Tensor, Tensor]] = []
         if compile:
             _check_compiler()
-            net.compile()  # in its place: `torch.compile(net)` would be another module, and rename the weights
+            net.compile()  # in place: `torch.compile(net)` would wrap the module and rename the weights
         self.optimization = Optimization(
             optimizer, lr, weight_decay, optimizer_args, lr_scheduler, lr_scheduler_args, lr_scheduler_interval
         )
@@ -172,7 +173,7 @@ class Task(ConversionHook, LightningModule):
         return wrong_targets(type(self), net.input_shape if isinstance(net, NetFactory) else None)
 
     def set_metrics(self, train: MetricCollection, evaluation: MetricCollection) -> None:
-        """Give each split its own metrics: `train` is kept small, because it is updated in every step."""
+        """Clone the metrics for each split. Keep `train` small, because it is updated throughout training."""
         self.train_metrics = train.clone(prefix="train/")
         self.val_metrics = evaluation.clone(prefix="val/")
         self.test_metrics = evaluation.clone(prefix="test/")
@@ -197,41 +198,41 @@ class Task(ConversionHook, LightningModule):
             setattr(part, name, buffer.to(getattr(part, name).device))
 
     def setup(self, stage: str) -> None:
-        # Precisions bf16-true, 16-true and 64-true would turn a batch before the data have scaled it, and 2024 and 2027
-        # are one year in bfloat16; `forward` turns what has been scaled.
+        # With precision bf16-true, 16-true or 64-true, Lightning would convert a batch before the data are normalized,
+        # and 2024 and 2027 are the same number in bfloat16. `forward` converts normalized inputs instead.
         self.trainer.precision_plugin.convert_input = Precision().convert_input  # type: ignore[method-assign]
 
     def on_fit_start(self) -> None:
-        # An earlier training may have ended within an epoch.
+        # An earlier fit may have ended in the middle of an epoch.
         self._pending_updates.clear()
         reset_metrics(self.train_loss, self.train_metrics)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch, a scalar."""
+        """Return the mean loss of a batch, a scalar."""
         raise NotImplementedError
 
     def loss_weight(self, targets: Tensor) -> Tensor | int:
-        """How much a batch's loss counts in the mean of an epoch: its samples, or what the loss divides by."""
+        """Return the weight of a batch in the mean loss of an epoch: its samples, or whatever the loss divides by."""
         return len(targets)
 
     def metric_inputs(self, outputs: Tensor) -> Tensor:
-        """What the metrics compare with the targets, from the network's outputs in float32."""
+        """Return what the metrics compare with the targets, given the outputs of the network in float32."""
         return outputs
 
     def train_metric_inputs(self, outputs: Tensor) -> Tensor:
-        """The same for the training's metrics, in every step."""
+        """Return the same for the training metrics. It runs in every training step."""
         return self.metric_inputs(outputs)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """The network's outputs `(N, ...)`, in float32 also under mixed precision."""
+        """Return the outputs of the network, `(N, ...)`, in float32 even with mixed precision."""
         first, *rest = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
         if first.is_floating_point():
-            first = first.to(self.dtype)  # for precision 64-true and bf16-true; otherwise nothing happens
+            first = first.to(self.dtype)  # changes something only with precision 64-true, bf16-true or 16-true
         out: Tensor = self.net(first, *rest)
         return out.float()
 
     def training_forward(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The network's outputs for a training batch, and their loss."""
+        """Return the outputs of the network for a training batch, and the loss."""
         outputs: Tensor = self(inputs)
         return outputs, self.loss(outputs, targets)
 
@@ -240,11 +241,11 @@ class Task(ConversionHook, LightningModule):
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.trainer.global_step + 1) % every == 0:
             self.log("train/loss_step", loss, prog_bar=True)
-        # Lightning hands on `loss` divided by accumulate_grad_batches.
+        # Lightning divides `loss` by accumulate_grad_batches.
         return {"loss": loss, "batch_loss": loss.detach(), "outputs": outputs}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        # Here, not in the step: a batch whose optimiser step did not come about is not counted.
+        # Not in training_step, so that a batch whose optimizer step was interrupted is not counted.
         _, targets = batch
         predictions = self.train_metric_inputs(outputs["outputs"]).detach()
         self._pending_updates.append((outputs["batch_loss"], predictions, targets))
@@ -259,17 +260,19 @@ class Task(ConversionHook, LightningModule):
             self.update_train_metrics()
 
     def update_train_metrics(self) -> None:
-        """Add the steps that are not yet in the training's metrics to them. Whoever reads these within an epoch calls
-        it before; at an epoch's end they are whole."""
+        """Update the training metrics with the pending steps.
+
+        At the end of an epoch this has been done. Call it before you read the training metrics within an epoch.
+        """
         for loss, predictions, targets in self._pending_updates:
             self.train_loss.update(loss, self.loss_weight(targets))
-            # One by one: the collection takes as long again to find out which of them share a state.
+            # One by one: MetricCollection.update spends as much time again on looking for metrics with a shared state.
             for metric in self.train_metrics.values(copy_state=False):
                 metric.update(predictions, targets)
         self._pending_updates.clear()
 
     def on_validation_start(self) -> None:
-        self.update_train_metrics()  # what is found in a validation may end the epoch
+        self.update_train_metrics()  # a callback may end the epoch after validation
 
     def on_train_epoch_end(self) -> None:
         self.update_train_metrics()
@@ -288,38 +291,46 @@ class Task(ConversionHook, LightningModule):
         self._log_epoch("test/loss", self.test_loss, self.test_metrics)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
-        """Columns of the predictions, each `(N,)` or `(N, k)`; the batch may or may not hold targets."""
+        """Return the predictions by column name, each `(N,)` or `(N, k)`. The batch may or may not include targets."""
         raise NotImplementedError
 
     @staticmethod
     def inputs_of(batch: Batch | Inputs) -> Inputs:
-        """The inputs of a batch to predict: the first of what it holds, or a tensor that is nothing but inputs."""
+        """Return the inputs of a batch for prediction, which may be a tensor of inputs alone."""
         return batch if isinstance(batch, Tensor) else batch[0]
 
     def configure_optimizers(self) -> Any:
-        how = self.optimization
-        optimizer = how.build_optimizer(self.named_parameters())
-        if how.lr_scheduler is None:
+        optimization = self.optimization
+        optimizer = optimization.build_optimizer(self.named_parameters())
+        if optimization.lr_scheduler is None:
             return optimizer
-        monitor = how.monitor or self.monitor
-        if how.interval == "step":
-            length = float(self.trainer.estimated_stepping_batches)  # infinite in an endless training
+        monitor = optimization.monitor or self.monitor
+        if optimization.interval == "step":
+            length = float(self.trainer.estimated_stepping_batches)  # infinite if training has no end
         else:
             epochs = self.trainer.max_epochs
             length = math.inf if epochs is None or epochs < 0 else float(epochs)
-        watched = {**dict(self.train_metrics.items()), **dict(self.val_metrics.items())}.get(monitor)
-        mode: Literal["min", "max"] = "max" if watched is not None and watched.higher_is_better else "min"
+        monitored = {**dict(self.train_metrics.items()), **dict(self.val_metrics.items())}.get(monitor)
+        mode: Literal["min", "max"] = "max" if monitored is not None and monitored.higher_is_better else "min"
         if monitor == self.monitor:
             mode = self.monitor_mode
-        scheduler = how.build_scheduler(optimizer, length, mode)
-        config: dict[str, Any] = {"scheduler": scheduler, "interval": how.interval, "monitor": monitor, "name": "lr"}
-        if how.lr_scheduler == "ReduceLROnPlateau" and monitor.startswith("val/"):
-            config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # it has something to look at then
+        scheduler = optimization.build_scheduler(optimizer, length, mode)
+        config: dict[str, Any] = {
+            "scheduler": scheduler,
+            "interval": optimization.interval,
+            "monitor": monitor,
+            "name": "lr",
+        }
+        if optimization.lr_scheduler == "ReduceLROnPlateau" and monitor.startswith("val/"):
+            config["frequency"] = self.trainer.check_val_every_n_epoch or 1  # the metric exists only after a validation
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def check_monitor(self, monitor: str) -> None:
-        """Raises InputError if no epoch of this task logs `monitor`, or what its ReduceLROnPlateau watches; Lightning
-        says so only after the first epoch."""
+        """Check that this task logs `monitor` and the metric of ReduceLROnPlateau, before Lightning does.
+
+        Raises:
+            InputError: The task does not log one of them.
+        """
         logged = ["train/loss", "val/loss", *self.train_metrics, *self.val_metrics]
         for name in filter(None, (monitor, self.optimization.monitor)):
             if name not in logged:
@@ -342,16 +353,16 @@ class Task(ConversionHook, LightningModule):
         return predictions
 
     def _log_epoch(self, loss_name: str, loss: MeanLoss, metrics: MetricCollection) -> None:
-        # torchmetrics gathers the state of all processes by itself, so that no mean of means is taken.
+        # torchmetrics has gathered the state of all ranks, so there is no need for sync_dist, a mean of means.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)
         reset_metrics(loss, metrics)
 
 
 def _check_compiler() -> None:
-    # Those that torch looks for, whose own complaint is a hundred lines long.
-    known = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++", "cl"]
-    if not any(map(shutil.which, known)):
+    # The compilers that torch looks for. Its own error is a hundred lines long.
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++", "cl"]
+    if not any(map(shutil.which, compilers)):
         raise InputError(
-            f"compile: expected a C++ compiler, and {' or '.join(known)} is not there; install one, or leave it out"
+            f"compile: needs a C++ compiler, but {' or '.join(compilers)} is not installed; install one, or turn it off"
         )
