@@ -33,6 +33,7 @@ from litnets.data import (
     Names,
     RandomShift,
     SeriesCSV,
+    SeriesDataModule,
     SeriesFolder,
     SpokenDigits,
     StreamedImages,
@@ -53,7 +54,7 @@ from tests.helpers.tiny_text import rows, tiny_names, write_texts
 
 # StreamedImages keeps the same promises in test_streamed_images.py: it needs an extra, and its splits have no tensors.
 ELSEWHERE = (StreamedImages,)
-BASES = (ArrayDataModule, AudioDataModule, ImageDataModule, TableDataModule, TextDataModule)
+BASES = (ArrayDataModule, AudioDataModule, ImageDataModule, SeriesDataModule, TableDataModule, TextDataModule)
 PUBLIC = [
     cls
     for name in data.__all__

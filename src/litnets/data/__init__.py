@@ -21,6 +21,7 @@ from litnets.data.images.digits import Digits
 from litnets.data.images.folder import ImageFolder
 from litnets.data.images.mnist import MNIST, FashionMNIST
 from litnets.data.images.streaming import StreamedImages
+from litnets.data.series.base import SeriesDataModule
 from litnets.data.series.csv_series import SeriesCSV
 from litnets.data.series.ett import ETTh1, ETTh2
 from litnets.data.series.folder import SeriesFolder
@@ -60,6 +61,7 @@ __all__ = [
     "RandomFlip",
     "RandomShift",
     "SeriesCSV",
+    "SeriesDataModule",
     "SeriesFolder",
     "Spirals",
     "SpokenDigits",

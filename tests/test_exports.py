@@ -1,0 +1,29 @@
+"""`import litnets` names the public classes without importing torch."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import litnets
+from litnets import data, nets, tasks
+
+
+@pytest.mark.parametrize("package", [nets, tasks])
+def test_every_public_class_is_exported(package) -> None:
+    assert {*package.__all__} <= {*litnets.__all__}
+
+
+def test_every_data_module_is_exported() -> None:
+    modules = {name for name in data.__all__ if issubclass(getattr(data, name), data.ArrayDataModule)}
+    assert modules <= {*litnets.__all__}
+
+
+def test_every_exported_name_is_a_class() -> None:
+    assert all(inspect.isclass(getattr(litnets, name)) for name in litnets.__all__)
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import litnets, sys; assert 'torch' not in sys.modules; assert 'MLPClassifier' in dir(litnets)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
