@@ -290,7 +290,7 @@ def test_a_run_that_crashed_ends_as_if_it_had_not(capsys: pytest.CaptureFixture[
     goes_on = ["--trainer.callbacks", "[]", "--data.num_workers", "0"]
     assert main(["resume", str(broken), *goes_on]) == 0
     said = capsys.readouterr().out
-    assert "going on from epoch 2, batch 3" in said
+    assert "resuming at epoch 2, batch 3" in said
     weights = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, broken)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert (whole / "metrics.csv").read_text() == (broken / "metrics.csv").read_text()

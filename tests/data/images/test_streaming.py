@@ -327,7 +327,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path, capsys: pytest.
     stopped = interruptions.only_run("stopped")
     capsys.readouterr()
     assert main(["resume", str(stopped), "--trainer.callbacks", "null"]) == 0
-    assert "going on from epoch 2, batch 8" in capsys.readouterr().out
+    assert "resuming at epoch 2, batch 8" in capsys.readouterr().out
     whole = interruptions.outcome(interruptions.only_run("whole"))
     assert interruptions.difference(interruptions.outcome(stopped), whole) is None
 
