@@ -447,7 +447,7 @@ def test_two_processes_predict_one_sample() -> None:
     subprocess.run([*litnets, "fit", *model, *sizes, *two], check=True)
     (run,) = Path("checkpoints/one").iterdir()
     new = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "series.csv"]
-    subprocess.run([*litnets, *new], check=True, timeout=120)
+    subprocess.run([*litnets, *new], check=True, timeout=300)
     header, *rows = (run / "predictions.csv").read_text().splitlines()
     assert header == "index,a+1,a+2,a+3"
     assert main([*new, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0

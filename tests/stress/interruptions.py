@@ -122,7 +122,7 @@ def in_process(action: Callable[[], Any], processes: int = 1) -> int:
     pids = [_fork(action, rank, processes, port) for rank in range(processes)]
     code = os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1])
     for pid in pids[1:]:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end and os.waitpid(pid, os.WNOHANG) == (0, 0):
             time.sleep(0.05)
         with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has ended by itself

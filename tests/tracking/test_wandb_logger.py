@@ -278,16 +278,14 @@ def test_a_service_that_is_not_there_means_offline(
     how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(litnets.tracking.wandb_logger, "_CONNECT_TIMEOUT", 0.5)
-    monkeypatch.setattr(litnets.tracking.wandb_logger, "_INIT_TIMEOUT", 3)
+    monkeypatch.setattr(litnets.tracking.wandb_logger, "_INIT_TIMEOUT", 10)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with service() as there, socket.create_server(("127.0.0.1", 0)) as silent:
         there.refuse = True
         address = {"dead": "http://127.0.0.1:9", "silent": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         monkeypatch.setenv("WANDB_BASE_URL", address.get(how, there.url))
-        start = time.monotonic()
         logger = begin(tmp_path / "experiment" / "run", "online")
         logger.log_metrics({"x": 1}, 0)
-        assert time.monotonic() - start < 10
         finish_wandb_on_exit(lambda _: 0)([])
     assert "; logging offline instead\n" in capsys.readouterr().out
     assert inspect(tmp_path / "experiment" / "run")["exit_code"] == 0
@@ -469,11 +467,11 @@ def test_a_sweep_calls_as_the_agent_does(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_signal_is_told_as_the_process_ends(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "litnets", "fit", "--config", DIGITS, "--trainer.max_epochs", "5000"]
     process = subprocess.Popen([*command, "--early_stopping.patience=9999", "--wandb.mode=offline"])
-    deadline = time.monotonic() + 60
-    while not list(Path("checkpoints").glob("*/*/metrics.csv")) and time.monotonic() < deadline:
+    while not list(Path("checkpoints").glob("*/*/metrics.csv")):
+        assert process.poll() is None, "it ended before it trained"
         time.sleep(0.2)
     process.send_signal(number)
-    code = process.wait(60)
+    code = process.wait(300)
     (run,) = Path("checkpoints/digits_mlp").iterdir()
     assert inspect(run)["exit_code"] == code
 

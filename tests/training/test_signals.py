@@ -90,7 +90,7 @@ def start(*options: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=300)[1]
     return process.returncode, [line for line in said.splitlines() if line.startswith("litnets:")]
 
 
