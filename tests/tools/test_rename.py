@@ -1,6 +1,5 @@
 """`make rename` on a copy of the repository: what it leaves works under the new name."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,35 +9,13 @@ import pytest
 
 from litnets import former_names
 from tests.conftest import ROOT
+from tests.helpers.repository import copy_repository, needs_git, python, run
 from tools.rename import add_former_name, find_problem, split, wrap
 
 OLD = former_names.__name__.partition(".")[0]
 NEW = "pet_vision" if OLD == "petvision" else "petvision"  # so that the test also passes after its own rename
 
-pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="copies what git lists, and there is no git here")
-
-
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def python(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return run(folder, sys.executable, *args)
-
-
-def copy_repository(folder: Path) -> Path:
-    """Make a git repository with the files of this one."""
-    files = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout.split("\0")
-    for name in filter(None, files):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-            (folder / name).chmod((ROOT / name).stat().st_mode)
-    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    for command in (("init", "-q"), ("add", "--all"), (*identity, "commit", "-q", "-m", "Copy the repository")):
-        assert run(folder, "git", *command).returncode == 0
-    return folder
+pytestmark = needs_git
 
 
 @pytest.fixture(scope="module")

@@ -9,4 +9,13 @@ from litnets.nets.resnet import ResNet
 from litnets.nets.rnn import RNN
 from litnets.nets.transformer import Transformer
 
-__all__ = ["CNN", "MLP", "RNN", "AirNet", "CNN1d", "Embedded", "ResNet", "Transformer"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "RNN",
+    "AirNet",
+    "CNN1d",
+    "Embedded",
+    "ResNet",
+    "Transformer",
+]
