@@ -440,8 +440,11 @@ class LitnetsCLI(LightningCLI):
             print_results(title, logged_metrics(self.trainer))
 
     def _print_data_changes(self) -> None:
-        if self.trainer.is_global_zero:
-            print_data_changes(self.datamodule)
+        if not self.trainer.is_global_zero:
+            return
+        print_data_changes(self.datamodule)
+        if self.options.get("split_again"):
+            print("data: split again; these samples may have been trained on", flush=True)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from litnets.data import AudioFolder, ImageFolder, SeriesFolder, TableCSV, TextFiles
+from litnets.data import AudioFolder, Digits, ImageArrays, ImageFolder, SeriesCSV, SeriesFolder, TableCSV, TextFiles
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset
+from litnets.data.core.fingerprint import Fingerprint, digest_each, digest_rows
 from litnets.data.core.split_record import DataChanges, SplitRecord
+from litnets.data.core.splits import PARTS, SplitSpec, split_indices
 from litnets.data.text.base import TextDataModule
 from litnets.errors import InputError
 from tests.helpers.tiny_series import write_series
@@ -328,3 +331,217 @@ def test_other_data_are_refused() -> None:
     later.recorded_split = first.split_record
     with pytest.raises(InputError, match=r"none of the 20 files is one of the 20 of the run; .*--split_again"):
         later.setup()
+
+
+# Splits that are given by folders and files
+
+
+def check_parts(first: ArrayDataModule, later: ArrayDataModule, expected: dict[str, Any]) -> Values:
+    later.recorded_split = first.split_record
+    after = splits_of(later)
+    assert later.data_changes is not None
+    assert later.data_changes.to_dict() == expected
+    return after
+
+
+def write_parts(parts: tuple[str, ...]) -> None:
+    for number, part in enumerate(parts):
+        for name in CLASSES:
+            Path("data", part, name).mkdir(parents=True)
+            for index in range(EACH):
+                image(Path("data", part, name, f"{index}.bmp"), 1000 * number + EACH * (name == "dog") + index)
+
+
+def test_a_file_that_is_moved_to_another_split_is_reported() -> None:
+    write_parts(PARTS)
+    first = ImageFolder("data", 8)
+    before = splits_of(first)
+    Path("data/train/cat/0.bmp").rename("data/test/cat/moved.bmp")
+    image(Path("data/train/dog/new.bmp"), 5000)
+    after = check_parts(first, ImageFolder("data", 8), {"added": 1, "moved": 1})
+    changed = {content for content in before if after[content] != before[content]}
+    assert [(before[content], after[content]) for content in changed] == [({"train"}, {"test"})]
+    (new,) = after.keys() - before.keys()
+    assert after[new] == {"train"}  # where its folder puts it
+
+
+def test_what_is_added_to_a_folder_that_is_split_is_left_out() -> None:
+    write_parts(("train", "test"))
+    first = ImageFolder("data", 8)
+    before = splits_of(first)
+    image(Path("data/train/dog/new.bmp"), 5000)
+    image(Path("data/test/dog/new.bmp"), 5001)
+    after = check_parts(first, ImageFolder("data", 8), {"added": 2, "left_out": 1})
+    assert {content: after[content] for content in before} == before
+    (new,) = after.keys() - before.keys()
+    assert after[new] == {"test"}
+
+
+def test_a_row_that_is_moved_to_the_file_of_another_split_is_reported() -> None:
+    Path("data").mkdir()
+    rows = list(dict.fromkeys(csv_texts()))
+    for part, some in (("train", rows[:30]), ("test", rows[30:])):
+        Path("data", f"{part}.csv").write_text("\n".join(["text,label", *some]))
+    first = TextFiles("data", min_count=1)
+    before = splits_of(first)
+    Path("data/train.csv").write_text("\n".join(["text,label", *rows[1:30]]))
+    Path("data/test.csv").write_text("\n".join(["text,label", *rows[30:], rows[0]]))
+    after = check_parts(first, TextFiles("data", min_count=1), {"moved": 1, "reordered": True})
+    assert [content for content in before if after[content] != before[content]] == [rows[0].split(",")[0].encode()]
+
+
+@pytest.mark.parametrize("prefixes", [("",), ("train_", "test_"), ("train_", "val_", "test_")])
+def test_arrays(prefixes: tuple[str, ...]) -> None:
+    Path("data").mkdir()
+    arrays = {}
+    for number, prefix in enumerate(prefixes):
+        random = np.random.default_rng(number)
+        arrays[prefix] = random.integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40, dtype=np.uint8) % 2
+    write_arrays(arrays)
+    first = ImageArrays("data")
+    before = splits_of(first)
+    images, targets = arrays[prefixes[0]]
+    order = np.random.default_rng(9).permutation(39)  # without the last one
+    arrays[prefixes[0]] = images[order], targets[order]
+    write_arrays(arrays)
+    after = check_parts(first, ImageArrays("data"), {"missing": 1, "reordered": True})
+    assert len(after) == len(before) - 1
+    assert {content: before[content] for content in after} == after
+
+
+def write_arrays(arrays: dict[str, tuple[Any, Any]]) -> None:
+    for prefix, (images, targets) in arrays.items():
+        np.save(f"data/{prefix}inputs.npy", images)
+        np.save(f"data/{prefix}targets.npy", targets)
+
+
+# Series to forecast, which are split by time
+
+
+def steps(size: int = 100, first: int = 0) -> list[str]:
+    values = np.random.default_rng(0).normal(size=200)
+    return [f"{first + i},{values[first + i]}" for i in range(size)]
+
+
+def windows(lines: list[str], record: SplitRecord | None = None) -> SeriesCSV:
+    Path("series.csv").write_text("\n".join(["time,load", *lines]))
+    module = SeriesCSV("series.csv", look_back=4, horizon=2)
+    module.recorded_split = record
+    module.setup()
+    return module
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "lost"),
+    [
+        (steps(130), {"added": 30, "left_out": 30}, {}),
+        (steps()[10:], {"missing": 10}, {"train": 10}),
+        (steps()[:-3], {"missing": 3}, {"test": 3}),
+        (steps(110)[10:], {"added": 10, "left_out": 10, "missing": 10}, {"train": 10}),
+        (["-2,1.0", "-1,3.5", *steps()], {"added": 2, "left_out": 2}, {}),
+        (steps(), {}, {}),
+    ],
+    ids=["append", "remove at the start", "remove at the end", "move on", "insert at the start", "write again"],
+)
+def test_the_ends_of_a_series_are_kept(lines: list[str], expected: dict[str, Any], lost: dict[str, int]) -> None:
+    first = windows(steps())
+    before = splits_of(first)
+    later = windows(lines, first.split_record)
+    after = splits_of(later)
+    assert later.data_changes is not None
+    assert later.data_changes.to_dict() == expected
+    assert {content: before[content] for content in after} == after
+    for part in PARTS:
+        assert len(later.splits[part]) == len(first.splits[part]) - lost.get(part, 0)
+
+
+def test_edited_steps_are_reported() -> None:
+    first = windows(steps())
+    lines = steps()
+    lines[50] = "50,0.125"
+    later = windows(lines, first.split_record)
+    assert later.data_changes is not None
+    assert later.data_changes.to_dict() == {"changed": 1}
+    assert str(later.data_changes) == "1 step changed (50)"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [steps()[:40] + steps()[41:], [*steps()[:40], "39.5,0.1", *steps()[40:]]],
+    ids=["removed", "inserted"],
+)
+def test_steps_in_the_middle_of_a_series_are_refused(lines: list[str]) -> None:
+    first = windows(steps())
+    with pytest.raises(InputError, match=r"steps were added or removed after 39, .* --split_again\).* --init_from"):
+        windows(lines, first.split_record)
+
+
+# The parts
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    module = Digits(num_folds=5, fold=2)
+    module.setup()
+    record = module.split_record
+    assert record is not None
+    record.save(tmp_path / "split.npz")
+    again = SplitRecord.load(tmp_path / "split.npz")
+    assert again.spec == SplitSpec(0.2, 0.2, 0, 5, 2)
+    assert again.datamodule == "Digits"
+    assert (again.names == record.names).all()
+    assert (again.contents == record.contents).all()
+    assert (again.order == record.order).all()
+    sizes = [len(module.splits[part]) for part in PARTS]
+    assert list(again.sizes) == sizes
+
+
+def test_a_damaged_record_is_refused_or_read_as_it_was(tmp_path: Path) -> None:
+    rows = Fingerprint.of_rows(digest_each(str(i).encode() for i in range(30)))
+    splits = dict(zip(PARTS, split_indices(None, 30, SplitSpec(0.2, 0.2)), strict=True))
+    SplitRecord.create("Mine", SplitSpec(0.2, 0.2), rows, splits).save(tmp_path / "split.npz")
+    content = (tmp_path / "split.npz").read_bytes()
+    good = SplitRecord.load(tmp_path / "split.npz")
+    refused = 0
+    for position in range(0, len(content), 7):
+        (tmp_path / "split.npz").write_bytes(
+            content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :]
+        )
+        try:
+            record = SplitRecord.load(tmp_path / "split.npz")
+        except InputError:
+            refused += 1
+        else:
+            assert (record.order == good.order).all()
+            assert (record.contents == good.contents).all()
+    assert refused > len(content) // 7 // 2
+
+
+def test_digests_of_rows_differ_by_any_value() -> None:
+    rows = torch.zeros(65 * 8, 65, dtype=torch.uint8)
+    for bit in range(65 * 8):
+        rows[bit, bit // 8] = 1 << bit % 8
+    assert len(np.unique(digest_rows(rows))) == len(rows)
+    signs = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]).double()
+    assert len(np.unique(digest_rows(signs))) == 4
+
+
+def test_a_column_of_categories_counts_as_its_texts() -> None:
+    header, rows = "town,x,kind", [f"{'BCD'[i % 3]},{i},{CLASSES[i % 2]}" for i in range(30)]
+    write_rows(header, rows)
+    first = TableCSV("data.csv", "kind")
+    first.setup()
+    write_rows(header, [*rows, "A,50,cat"])  # every town gets another number
+    later = TableCSV("data.csv", "kind")
+    later.recorded_split = first.split_record
+    later.setup()
+    assert later.data_changes is not None
+    assert later.data_changes.to_dict() == {"added": 1, "left_out": 1}
+
+
+def test_changes_are_reported_in_words() -> None:
+    changes = DataChanges("file", 5, 5, 1, 2, 0, 1, False, {"added": ["a.png", "b.png", "c.png"], "changed": ["d.png"]})
+    assert str(changes) == (
+        "5 files added and left out (a.png, b.png, c.png, ...), 1 changed (d.png), 1 moved to another split, 2 missing"
+    )
+    assert not DataChanges("file")
+    assert str(DataChanges("row", reordered=True)) == "rows in another order"

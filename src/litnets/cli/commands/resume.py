@@ -33,6 +33,11 @@ def _resume(args: list[str], signals: Signals) -> None:
     parts = [part for option in options for part in (option.split("=", 1) if option.startswith("--") else [option])]
     if folder is None and "--config" in parts:
         raise InputError("resume: give the run's folder: `litnets resume RUN`; a --config may follow it")
+    if "--split_again" in parts:
+        raise InputError(
+            "resume: --split_again would validate and test on training samples; `litnets fit --init_from "
+            "RUN/last.ckpt` starts a new run, with a new split"
+        )
     runs_dir = next((Path(value) for name, value in pairwise(parts) if name == "--runs_dir"), Path("checkpoints"))
     resumed = find_run(folder, runs_dir)
     LitnetsCLI(["fit", "--config", str(resumed.configs[-1]), *options], signals, resume=resumed)

@@ -42,7 +42,9 @@ class Fingerprint:
         """Return the fingerprint of files, each named by its path below `root`."""
         start = len(str(root)) + 1  # Path.relative_to takes 20 times as long
         paths = [str(file)[start:].replace("\\", "/") for file in files]
-        return cls(digest_each(path.encode() for path in paths), contents, "file", paths.__getitem__)
+        return cls(
+            digest_each(path.encode("utf-8", "surrogateescape") for path in paths), contents, "file", paths.__getitem__
+        )
 
     @classmethod
     def of_rows(cls, contents: Digests, part_sizes: Sequence[int] = ()) -> "Fingerprint":
@@ -76,7 +78,10 @@ def digest_texts(texts: Sequence[str]) -> Digests:
 
 
 def digest_rows(*parts: NDArray[Any] | Tensor) -> Digests:
-    """Return the digest of each row of some arrays, `(rows, ...)` each, taken together."""
+    """Return the digest of each row of some arrays, `(rows, ...)` each, taken together.
+
+    Zeros at the end of a row do not change its digest.
+    """
     total = np.zeros(len(parts[0]), np.uint64)
     for part in parts:
         array = part.numpy() if isinstance(part, Tensor) else part
@@ -84,7 +89,7 @@ def digest_rows(*parts: NDArray[Any] | Tensor) -> Digests:
         words = torch.nn.functional.pad(torch.from_numpy(rows), (0, -rows.shape[1] % 8)).numpy().view(np.uint64)
         # A sum of products with random odd numbers. Its high bits depend on all bits of the words, its low ones on the
         # low ones alone, hence the shifts before and after.
-        weights = np.random.default_rng(words.shape[1]).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
+        weights = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
         mixed = (words ^ (words >> np.uint64(31))) @ weights
         total = (total ^ mixed ^ (mixed >> np.uint64(32))) * ODD
     return total

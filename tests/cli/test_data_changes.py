@@ -1,0 +1,213 @@
+"""A run keeps its split: what test, validate, predict and resume do once the data have changed."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from litnets.__main__ import main
+from tests.helpers.interrupting import at
+
+SMALL = ["--trainer.logger", "false", "--wandb.mode", "off", "--trainer.enable_progress_bar", "false"]
+IMAGES = ["--model", "MLPClassifier", "--data", "ImageFolder", "--data.root", "noise", "--data.size", "8"]
+TABLE = ["--model", "MLPClassifier", "--data", "TableCSV", "--data.path", "noise.csv", "--data.target", "kind"]
+
+
+def write_noise(each: int = 30) -> None:
+    """Two classes of images that are nothing but noise."""
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Path("noise", name).mkdir(parents=True)
+        for index in range(each):
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(f"noise/{name}/{index:02}.png")
+
+
+def write_noise_table(rows: list[str] | None = None) -> list[str]:
+    """A table whose labels are random."""
+    random = np.random.default_rng(0)
+    if rows is None:
+        values, labels = random.normal(size=(60, 3)), random.integers(0, 2, 60)
+        rows = [",".join(map(str, [*row, ["no", "yes"][label]])) for row, label in zip(values, labels, strict=True)]
+    Path("noise.csv").write_text("\n".join(["x,y,z,kind", *rows]) + "\n")
+    return rows
+
+
+def fit(*options: str) -> Path:
+    assert main(["fit", *options, *SMALL]) == 0
+    return max(Path("checkpoints").rglob("config.yaml"), key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def fit_images(*options: str) -> Path:
+    write_noise()
+    return fit(*IMAGES, "--trainer.max_epochs", "3", *options)
+
+
+def run(capsys: pytest.CaptureFixture[str], command: str, run: Path, *options: str) -> list[str]:
+    """The lines that a command prints."""
+    capsys.readouterr()
+    where = [str(run)] if command == "resume" else ["--config", str(run / "config.yaml")]
+    assert main([command, *where, *options]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    capsys.readouterr()
+    assert main(list(args)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def results(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return content
+
+
+def metrics(lines: list[str]) -> list[str]:
+    """The lines of the tables of results."""
+    return [line for line in lines if line.startswith("  ") and line.strip()]
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_results_on_random_noise_stay_when_an_image_is_copied_or_renamed(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    run_folder = fit_images()
+    honest = run(capsys, command, run_folder)
+    assert not any(line.startswith("data:") or "changed" in line for line in honest)
+    shutil.copy("noise/a/00.png", "noise/a/00b.png")
+    copied = run(capsys, command, run_folder)
+    assert copied[0] == (
+        "data: 1 file added and left out (a/00b.png) since the run; its split is kept "
+        "(test --split_again splits the data again)"
+    )
+    assert "data changed since the training: 1 file added and left out (a/00b.png)" in copied[1]
+    assert metrics(copied) == metrics(honest)
+    Path("noise/a/00b.png").unlink()
+    Path("noise/b/07.png").rename("noise/b/zz.png")
+    renamed = run(capsys, command, run_folder)
+    assert renamed[0].startswith("data: 1 file renamed (b/zz.png) since the run; its split is kept")
+    assert metrics(renamed) == metrics(honest)
+
+
+def test_predict_predicts_the_test_split_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = fit_images()
+    run(capsys, "predict", run_folder)
+    before = (run_folder / "predictions.csv").read_text()
+    shutil.copy("noise/a/00.png", "noise/a/00b.png")
+    assert run(capsys, "predict", run_folder)[0].startswith("data: 1 file added")
+    assert (run_folder / "predictions.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reported"),
+    [
+        (lambda rows: [*rows, rows[0]], {"added": 1, "left_out": 1}),
+        (lambda rows: rows[::-1], {"reordered": True}),
+        (lambda rows: rows, None),
+    ],
+    ids=["a duplicated row", "another order", "no change"],
+)
+def test_resume_is_exact_when_rows_are_added_or_reordered(
+    capsys: pytest.CaptureFixture[str], change: Any, reported: dict[str, Any] | None
+) -> None:
+    rows = write_noise_table()
+    options = [*TABLE, "--data.batch_size", "8", "--early_stopping.patience", "100"]
+    whole = fit(*options, "--trainer.max_epochs", "6", "--experiment", "whole")
+    part = fit(*options, "--trainer.max_epochs", "3", "--experiment", "part")
+    write_noise_table(change(rows))
+    printed = run(capsys, "resume", part, "--trainer.max_epochs", "6")
+    assert any(line.startswith("data:") for line in printed) == (reported is not None)
+    resumed, expected = results(part), results(whole)
+    assert resumed.get("data_changes") == reported
+    assert resumed["best"] == expected["best"]
+    assert resumed["test"] == expected["test"]
+
+
+def test_resume_says_that_a_training_on_other_samples_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write_noise_table()
+    run_folder = fit(*TABLE, "--trainer.max_epochs", "2")
+    write_noise_table(rows[1:])
+    printed = run(capsys, "resume", run_folder, "--trainer.max_epochs", "3")
+    at_data = [line for line in printed if line.startswith("data:")]
+    assert at_data == [
+        "data: 1 row missing since the run; its split is kept",
+        "data: the results will not equal those of an uninterrupted training",
+    ]
+    assert results(run_folder)["data_changes"] == {"missing": 1}
+
+
+def test_resume_within_an_epoch_refuses_other_training_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write_noise_table()
+    options = [*TABLE, "--data.batch_size", "8", "--trainer.max_epochs", "2"]
+    with pytest.raises(RuntimeError, match="crash"):
+        main(["fit", *options, *SMALL, *at("on_train_batch_start", 8)])
+    (config,) = Path("checkpoints").rglob("config.yaml")
+    write_noise_table(rows[:20])
+    line = refusal(capsys, "resume", str(config.parent))
+    assert "cannot resume in the middle of an epoch" in line
+    assert "training samples instead of 36" in line
+    write_noise_table([*rows, rows[0]])
+    assert main(["resume", str(config.parent)]) == 0
+
+
+def test_split_again(capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = fit_images()
+    Path("noise/a/00.png").rename("noise/a/zz.png")
+    printed = run(capsys, "test", run_folder, "--split_again")
+    assert not any(line.startswith("data:") and "kept" in line for line in printed)
+    assert any("may have been trained on" in line for line in printed)
+    line = refusal(capsys, "resume", str(run_folder), "--split_again")
+    assert line.startswith("litnets: resume: --split_again would validate and test on training samples")
+    config = str(run_folder / "config.yaml")
+    line = refusal(capsys, "test", "--config", config, "--data.split_seed", "1")
+    assert line == (
+        "litnets: --data.split_seed: the split of the run was made with 0, got 1; leave the option out to keep it, or "
+        "split the data again with --split_again"
+    )
+    assert main(["test", "--config", config, "--data.split_seed", "1", "--split_again"]) == 0
+
+
+def test_a_run_without_a_record_is_tested_and_resumed_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = fit_images()
+    before = run(capsys, "test", run_folder)
+    (run_folder / "split.npz").unlink()
+    assert run(capsys, "test", run_folder) == before
+    shutil.copy("noise/a/00.png", "noise/a/00b.png")
+    assert not any(line.startswith("data:") for line in run(capsys, "test", run_folder))
+    assert not any(line.startswith("data:") for line in run(capsys, "resume", run_folder, "--trainer.max_epochs", "4"))
+    assert not (run_folder / "split.npz").exists()  # it would record a split that may not be that of the run
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "no archive", "a folder"])
+def test_a_damaged_record_is_refused(capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    run_folder = fit_images()
+    path = run_folder / "split.npz"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes({"cut off": content[:-30], "empty": b"", "no archive": b"abc"}[damage])
+    line = refusal(capsys, "test", "--config", str(run_folder / "config.yaml"))
+    assert str(path) in line
+
+
+def test_a_run_on_texts_is_tested_without_some_of_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"word{i} {'good' if i % 2 else 'bad'},{'ab'[i % 2]}" for i in range(40)]
+    Path("texts.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    texts = ["--data", "TextFiles", "--data.path", "texts.csv", "--data.min_count", "1"]
+    run_folder = fit("--model", "RNNClassifier", *texts, "--trainer.max_epochs", "1")
+    Path("texts.csv").write_text("\n".join(["text,label", *lines[8:]]) + "\n")
+    printed = run(capsys, "test", run_folder)  # though fewer words are there to learn a vocabulary from
+    assert printed[0].startswith("data: 8 rows missing since the run")
+
+
+def test_a_dry_run_records_nothing() -> None:
+    write_noise()
+    assert main(["fit", *IMAGES, *SMALL, "--trainer.fast_dev_run", "true"]) == 0
+    assert not list(Path().rglob("split.npz"))
