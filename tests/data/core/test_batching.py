@@ -12,6 +12,7 @@ from litnets.data.core.batching import (
     RaggedDataset,
     TensorBatchSampler,
     identity_collate,
+    length_mask,
 )
 
 
@@ -143,6 +144,11 @@ def ragged(count: int = 40) -> tuple[RaggedDataset, list[Tensor]]:
     lengths = torch.arange(count) * 7 % 9 + 1
     values = torch.arange(1, int(lengths.sum()) * 2 + 1).float().view(-1, 2)
     return RaggedDataset(values, lengths, torch.arange(count)), list(values.split(lengths.tolist()))
+
+
+def test_length_mask_is_true_for_the_steps_of_each_sequence() -> None:
+    assert length_mask(torch.tensor([3, 0, 1]), 3).tolist() == [[True] * 3, [False] * 3, [True, False, False]]
+    assert length_mask(torch.tensor([3], device="meta"), 3).device.type == "meta"
 
 
 def test_ragged_batch_is_padded_to_its_own_longest_with_zeros() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from litnets.data.core import download as module
-from litnets.data.core.download import download, md5_of
+from litnets.data.core.download import check_md5, download, md5_of
 from litnets.errors import InputError
 
 CONTENT = bytes(range(256)) * 10_000  # 2.5 MB: more than a block
@@ -157,6 +157,17 @@ def assert_nothing_but_a_lock(path: Path) -> None:
 def test_md5(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert md5_of(tmp_path / "file") == hashlib.md5(content).hexdigest()
+
+
+def test_check_md5(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    check_md5(path, MD5)
+    check_md5(path, hashlib.md5(b"some").hexdigest(), content=b"some")
+    with pytest.raises(InputError, match=rf"file is corrupted: its MD5 is {MD5}, expected 0123; delete it to download"):
+        check_md5(path, "0123")
+    with pytest.raises(InputError, match="file is corrupted"):
+        check_md5(path, MD5, content=b"some")
 
 
 def test_a_file_is_fetched_once_and_nothing_else_is_left(server: Server, path: Path) -> None:

@@ -167,7 +167,7 @@ def test_an_archive_that_is_there_is_checked_before_it_is_opened(files: Path, tm
     new = tmp_path / "new"
     new.mkdir()
     (new / "cifar-10-python.tar.gz").write_bytes(b"anything")
-    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz is broken: its MD5 is \w+, expected"):
+    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz is corrupted: its MD5 is \w+, expected"):
         ready(new)
 
 
@@ -204,7 +204,7 @@ def test_an_archive_without_the_files_is_named(tmp_path: Path, monkeypatch: pyte
 def test_a_broken_file_is_named(files: Path, name: str, damage: Any) -> None:
     path = files / FOLDER / name
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match=r"is broken: its MD5 is \w+, expected \w+; delete the folder") as caught:
+    with pytest.raises(InputError, match=r"is corrupted: its MD5 is \w+, expected \w+; delete it") as caught:
         ready(files)
     assert str(path) in str(caught.value)
 
@@ -234,7 +234,7 @@ class Evil:
         (b"\x80\x02T\xff\xff\xff\x7f.", "cannot be read"),
         (
             python2_pickle({b"labels": [1, 2], b"data": np.zeros((3, 3072), np.uint8)}),
-            r"is broken: \(3, 3072\) and 2 labels",
+            r"is corrupted: images of shape \(3, 3072\) and 2 labels",
         ),
         (
             python2_pickle({b"labels": [1], b"data": np.zeros((1, 3072), np.int64)}),

@@ -11,9 +11,10 @@ from xxhash import xxh3_64_intdigest
 from litnets.data.audio.log_mel import LogMel
 from litnets.data.audio.reading import SUFFIXES, decode_audio
 from litnets.data.core.base import ArrayDataModule, check_new_shape
-from litnets.data.core.batching import RaggedDataset, smallest_type
+from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folders import names_in, new_files, read_all, read_content
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.scaling import replace_zero_std
 from litnets.errors import InputError
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]
@@ -120,8 +121,7 @@ class AudioDataModule(ArrayDataModule):
         (waveforms, lengths), targets = batch
         features, frames = self.features(waveforms, lengths)
         mean, std = (torch.tensor(values, device=features.device) for values in (self.mean, self.std))
-        inside = torch.arange(features.shape[1], device=features.device) < frames.unsqueeze(1)  # (N, T)
-        kept = inside.unsqueeze(2)
+        kept = length_mask(frames, features.shape[1]).unsqueeze(2)  # (N, T, 1)
         if self.trainer is not None and self.trainer.training and (self.time_mask or self.frequency_mask):
             kept = kept & ~self._hidden(frames, *features.shape[1:])
         return (torch.where(kept, (features - mean) / std, 0.0), frames), targets.long()
@@ -142,11 +142,11 @@ class AudioDataModule(ArrayDataModule):
         for chosen in train.split_lengths.argsort().split(self.eval_batch_size):  # of like length: little padding
             inputs, _ = train[chosen]
             features, frames = self.features(*inputs)
-            valid = features[torch.arange(features.shape[1]) < frames.unsqueeze(1)].double()  # (frames of all, n_mels)
+            valid = features[length_mask(frames, features.shape[1])].double()  # (frames of all, n_mels)
             count, total, squares = count + len(valid), total + valid.sum(0), squares + valid.square().sum(0)
         mean = total / count
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
-        return mean.tolist(), torch.where(std > 1e-6, std, 1.0).tolist()
+        return mean.tolist(), replace_zero_std(std, threshold=1e-6)
 
 
 def ragged_splits(

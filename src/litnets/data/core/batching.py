@@ -23,6 +23,16 @@ def gather(values: Tensor, chosen: Tensor) -> Tensor:
     return values[chosen]
 
 
+def length_mask(lengths: Tensor, num_steps: int) -> Tensor:
+    """Return a mask `(N, num_steps)` that is True for the steps of each sequence and False for its padding.
+
+    Args:
+        lengths: Number of steps of each sequence, `(N,)`.
+        num_steps: Number of steps that sequences are padded to.
+    """
+    return torch.arange(num_steps, device=lengths.device) < lengths.unsqueeze(1)
+
+
 class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
     """Inputs and targets in memory, each `(samples, ...)` and in its smallest type; `indices` chooses a split.
 
@@ -70,11 +80,11 @@ class RaggedDataset(Dataset[tuple[Inputs, Tensor]]):
         lengths, starts = self.lengths[chosen], self.starts[chosen]
         if chosen.ndim == 0:
             return (self.values[starts : starts + lengths], lengths), self.targets[chosen]
-        steps = torch.arange(int(lengths.max()))
-        inside = steps < lengths.unsqueeze(1)  # (N, T)
-        places = torch.where(inside, starts.unsqueeze(1) + steps, 0)
-        values = self.values.index_select(0, places.flatten()).unflatten(0, places.shape)  # (N, T, ...)
-        values[~inside] = 0
+        num_steps = int(lengths.max())
+        mask = length_mask(lengths, num_steps)  # (N, T)
+        positions = torch.where(mask, starts.unsqueeze(1) + torch.arange(num_steps), 0)
+        values = self.values.index_select(0, positions.flatten()).unflatten(0, positions.shape)  # (N, T, ...)
+        values[~mask] = 0
         return (values, lengths), self.targets[chosen]
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:

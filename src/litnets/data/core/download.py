@@ -19,11 +19,31 @@ from litnets.files import open_regular, replacing
 _TIMEOUT = 30.0  # seconds without an answer, after which a server or the network is taken to be down
 _SLOWEST = 20_000  # bytes in a second on average, below which a download is given up
 
+# What to do about a corrupted file, to be appended to an error message.
+REDOWNLOAD = "delete it to download it again, or replace it with a good copy"
+
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, as hexadecimal digits. It guards against broken files, not against forged ones."""
     with open_regular(path) as file:
         return hashlib.file_digest(cast(Any, file), _new_md5).hexdigest()
+
+
+def check_md5(path: Path, expected: str, content: bytes | None = None) -> None:
+    """Verify the MD5 of a file.
+
+    Args:
+        path: The file.
+        expected: Its MD5, as hexadecimal digits.
+        content: The bytes of the file, if they have been read already.
+
+    Raises:
+        InputError: The MD5 differs, or the path is no regular file.
+        OSError: The file cannot be read.
+    """
+    actual = md5_of(path) if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if actual != expected:
+        raise InputError(f"{path} is corrupted: its MD5 is {actual}, expected {expected}; {REDOWNLOAD}")
 
 
 def _new_md5() -> "hashlib._Hash":

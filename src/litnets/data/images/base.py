@@ -12,6 +12,7 @@ from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
 from litnets.data.core.class_folders import names_in, new_files, read_all
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.decoding import SUFFIXES, ImageFiles
 
@@ -142,6 +143,6 @@ def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], li
     count = len(indices) * pixels
     totals = [(int(total), int(square)) for total, square in zip(sums, squares, strict=True)]
     mean = [total / count for total, _ in totals]
-    # Python's whole numbers lose nothing where the mean is large and the deviation small.
-    std = [math.sqrt((count * square - total**2) / count**2) or 1.0 for total, square in totals]
-    return mean, std
+    # Python's integers are exact even where the mean is large and the standard deviation small.
+    std = [math.sqrt((count * square - total**2) / count**2) for total, square in totals]
+    return mean, replace_zero_std(std)

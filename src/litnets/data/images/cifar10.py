@@ -1,6 +1,5 @@
 """CIFAR-10, in torchvision's layout and with its checksums."""
 
-import hashlib
 import io
 import pickle
 import tarfile
@@ -16,7 +15,7 @@ from torchvision import datasets
 
 from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import ArrayDataset
-from litnets.data.core.download import download, md5_of
+from litnets.data.core.download import REDOWNLOAD, check_md5, download
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
@@ -71,11 +70,7 @@ class CIFAR10(ValSplitDataModule, ImageDataModule):
         archive = self.folder.parent / self.source.filename
         download([self.source.url], archive, self.source.tgz_md5, ARCHIVE_SIZE)
         try:
-            if (found := md5_of(archive)) != self.source.tgz_md5:
-                raise InputError(
-                    f"{archive} is broken: its MD5 is {found}, expected {self.source.tgz_md5}; delete it and it will "
-                    "be downloaded again"
-                )
+            check_md5(archive, self.source.tgz_md5)
             self.folder.mkdir(exist_ok=True)
             with FileLock(self.folder / ".extract.lock"):
                 _extract(archive, [self.folder / name for name in names])
@@ -164,19 +159,17 @@ def _read_batch(path: Path, md5: str) -> tuple[NDArray[np.uint8], NDArray[np.uin
     Raises:
         InputError: The file is missing, broken, or not the one that belongs here.
     """
-    mend = f"delete the folder {path.parent} and it will be made anew, or put a good copy there"
     try:
         with open_regular(path) as file:
             pickled = _read_bounded(file, path)
-        if (found := hashlib.md5(pickled, usedforsecurity=False).hexdigest()) != md5:
-            raise InputError(f"{path} is broken: its MD5 is {found}, expected {md5}; {mend}")
+        check_md5(path, md5, pickled)
         content = _ArrayUnpickler(io.BytesIO(pickled), encoding="bytes").load()
         images, labels = _array(content[b"data"]), np.array(content[b"labels"], np.uint8)
     except InputError:
         raise
     # What a broken pickle raises has no end: pickle's own error, EOFError, KeyError, TypeError ...
     except Exception as error:
-        raise InputError(f"{path} cannot be read ({error}); {mend}") from error
+        raise InputError(f"{path} cannot be read ({error}); {REDOWNLOAD}") from error
     if images.shape != (len(labels), 3072):
-        raise InputError(f"{path} is broken: {images.shape} and {len(labels)} labels; {mend}")
+        raise InputError(f"{path} is corrupted: images of shape {images.shape} and {len(labels)} labels; {REDOWNLOAD}")
     return images, labels

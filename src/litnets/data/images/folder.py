@@ -4,11 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from litnets.data.core.base import SplitDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folders import ClassFolders, check_classes
+from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.base import ImageDataModule
 from litnets.data.images.decoding import SUFFIXES
 from litnets.errors import InputError
@@ -75,7 +74,7 @@ class ImageFolder(SplitDataModule, ImageDataModule):
         if moments is not None and "mean" not in vars(self):  # otherwise all would be read once more for them
             mean, square = moments[splits["train"]].mean(0)
             std = (square - mean.square()).clamp(min=0).sqrt()
-            self.mean, self.std = mean.tolist(), torch.where(std > 1e-6, std, 1.0).tolist()
+            self.mean, self.std = mean.tolist(), replace_zero_std(std, threshold=1e-6)
         targets = folders.targets.to(smallest_type(int(folders.targets.max()) + 1))
         return {name: ArrayDataset(inputs, targets, indices) for name, indices in splits.items()}
 

@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import ArrayDataset
-from litnets.data.core.download import download, md5_of
+from litnets.data.core.download import REDOWNLOAD, check_md5, download
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
@@ -108,10 +108,9 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
         InputError: The file is missing, broken, or not the one that belongs here.
     """
     path = compressed if compressed.exists() else compressed.with_suffix("")
-    mend = f"delete it and it will be downloaded anew, or put a good copy into {path.parent}"
     try:
-        if path == compressed and (found := md5_of(path)) != md5:
-            raise InputError(f"{path} is broken: its MD5 is {found}, expected {md5}; {mend}")
+        if path == compressed:
+            check_md5(path, md5)
         with open_regular(path) as raw, gzip.open(raw) if path == compressed else raw as file:
             # Header: two zero bytes, the type (8: uint8), the number of dimensions, each dimension in 32 bits.
             header = file.read(4)
@@ -121,11 +120,12 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
             # Not more than the file can hold (deflate packs 1,032 to 1), and straight to where it stays: a second copy
             # would double the memory that training needs.
             values = torch.empty(size if size <= 1032 * path.stat().st_size else 0, dtype=torch.uint8)
-            whole = len(values) == size > 0 and _read_into(file, values) == size and not file.read(1)
+            is_complete = len(values) == size > 0 and _read_into(file, values) == size and not file.read(1)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}); {mend}") from error
-    if not whole:
-        raise InputError(f"{path} is broken: {path.stat().st_size} bytes that are no whole IDX file; {mend}")
+        raise InputError(f"{path} cannot be read ({error}); {REDOWNLOAD}") from error
+    if not is_complete:
+        size = path.stat().st_size
+        raise InputError(f"{path} is corrupted: its {size} bytes are not one complete IDX file; {REDOWNLOAD}")
     return values.view(shape)
 
 
