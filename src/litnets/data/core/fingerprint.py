@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from xxhash import xxh3_64_intdigest
@@ -72,11 +71,6 @@ def digest_each(values: Iterable[bytes]) -> Digests:
     return np.fromiter(map(xxh3_64_intdigest, values), np.uint64)
 
 
-def digest_texts(texts: Sequence[str]) -> Digests:
-    """Return the digest of each of many short texts; faster than `digest_each`, with memory for the longest of each."""
-    return digest_rows(np.array(texts).reshape(-1, 1))
-
-
 def digest_rows(*parts: NDArray[Any] | Tensor) -> Digests:
     """Return the digest of each row of some arrays, `(rows, ...)` each, taken together.
 
@@ -86,7 +80,8 @@ def digest_rows(*parts: NDArray[Any] | Tensor) -> Digests:
     for part in parts:
         array = part.numpy() if isinstance(part, Tensor) else part
         rows = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
-        words = torch.nn.functional.pad(torch.from_numpy(rows), (0, -rows.shape[1] % 8)).numpy().view(np.uint64)
+        words = np.zeros((len(rows), -(-rows.shape[1] // 8)), np.uint64)
+        words.view(np.uint8)[:, : rows.shape[1]] = rows
         # A sum of products with random odd numbers. Its high bits depend on all bits of the words, its low ones on the
         # low ones alone, hence the shifts before and after.
         weights = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)

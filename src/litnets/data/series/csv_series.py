@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.data.core.fingerprint import Fingerprint, digest_rows, digest_texts
+from litnets.data.core.fingerprint import Fingerprint, digest_each, digest_rows
 from litnets.data.core.splits import SplitSpec, chronological_ends, expanding_window_split
 from litnets.data.series.base import SeriesDataModule, Stretch
 from litnets.data.series.reading import read_series
@@ -51,7 +51,13 @@ class SeriesCSV(SeriesDataModule):
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
         values, names, times, _ = read_series(self.path, self.time_column or 0, self.channels)
-        steps = Fingerprint(digest_texts(times), digest_rows(values), "step", times.__getitem__, is_sequence=True)
+        steps = Fingerprint(
+            digest_each(time.encode() for time in times),
+            digest_rows(values),
+            "step",
+            times.__getitem__,
+            is_sequence=True,
+        )
         stretches = self.assign_stretches(steps, lambda: self._split(len(values)))
         return values, names, stretches
 

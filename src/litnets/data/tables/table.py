@@ -72,7 +72,7 @@ def statistics_of(table: Table, train: Tensor) -> dict[str, Any]:
 def digest_table(table: Table) -> Digests:
     """Return the digest of each row. A category counts as its text, because its number depends on the other rows."""
     categories = [
-        digest_each(text.encode() for text in [*texts, ""])[codes.long().numpy()]
+        digest_each(text.encode() for text in [*texts, ""])[codes.numpy().astype(np.intp)]
         for texts, codes in zip(table.texts, table.inputs[:, table.numbers :].T, strict=True)
     ]
     targets = table.targets.numpy()
