@@ -85,12 +85,16 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
         (sound, f"{SOUND} --data.n_mels 0", "n_mels: expected at least 1, got 0"),
         (sound, f"{SOUND} --data.sample_rate 0", "sample_rate: expected at least 1, got 0"),
         # Texts
-        (texts, f"{TEXTS} --data.label_column text", "label_column: 'text' is the column of the texts as well"),
-        (texts, f"{TEXTS} --data.min_count 9999", "min_count: no token is in the training texts 9999 times; the most"),
+        (texts, f"{TEXTS} --data.label_column text", "label_column: 'text' is also the text column"),
+        (
+            texts,
+            f"{TEXTS} --data.min_count 9999",
+            "min_count: no token occurs 9999 times in the training texts; the most",
+        ),
         (
             text("text,label\n", "own/train.csv"),
             "RNNClassifier TextFiles --data.path own",
-            "own has train.csv, and a split needs both a train and a test",
+            "own contains train.csv, but a split needs both train and test",
         ),
         # Tables
         (table, f"{TABLE} --data.target [red,red]", "target: 'red' is named twice"),

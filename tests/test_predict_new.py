@@ -209,7 +209,7 @@ def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     expected = torch.cat([network(torch.tensor([row]), torch.tensor([len(row)])) for row in numbers])
     torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
     Path("new.csv").write_text("txt,label\nhello,a\n")
-    assert "no column 'text'; did you mean 'txt'? (there are: txt, label)" in refused(run, capsys, path="new.csv")
+    assert "no column 'text'; did you mean 'txt'? (columns: txt, label)" in refused(run, capsys, path="new.csv")
     Path("new.csv").write_text('text\nhello\n" "\n')
     assert "new.csv, line 3: the text is empty" in refused(run, capsys, path="new.csv")
     Path("empty").mkdir()
@@ -440,7 +440,7 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
         ("SpokenDigits", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
         ("Names", NAMES, "new/a.txt", b" \n", "new/a.txt: the file is empty"),
         ("Names", NAMES, "new/a.txt", b"Ada\nJos\xe9", "new/a.txt, line 2: not UTF-8"),
-        ("Names", NAMES, "new.csv", b"surname\nAda", "no column 'text' (there are: surname); --data.text_column names"),
+        ("Names", NAMES, "new.csv", b"surname\nAda", "no column 'text' (columns: surname); set --data.text_column"),
         ("Names", NAMES, "new.doc", b"Ada", "predict_path: new.doc: no text (.txt)"),
         ("Names", NAMES, "", b"", "predict_path: new cannot be read: No such file"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", b"date,OTs\n1,2", "no column 'HUFL' (there are: date, OTs)"),

@@ -1,4 +1,4 @@
-"""Tiny sets of texts in the real on-disk formats."""
+"""Tiny text data sets in the real on-disk formats."""
 
 import csv
 import hashlib
@@ -17,13 +17,15 @@ LETTERS = "abcdefghijklmnopqrs"
 
 
 def write_names(folder: Path, each: int = 26) -> dict[str, str]:
-    """Write a tiny `folder/names`: `each` names for each of the 18 languages, the last line a copy of the first with
-    other spaces and case; names of language k have many of the k-th letter. The MD5 of each file."""
-    draw = random.Random(0)
+    """Write a tiny `folder/names` with `each` names per language, and return the MD5 checksum of each file.
+
+    The last line of a file duplicates the first with other spaces and case. Names of language k repeat the k-th letter.
+    """
+    rng = random.Random(0)
     (folder / "names").mkdir(parents=True)
     checksums = {}
     for k, language in enumerate(FILES):
-        names = ["".join(draw.choices(LETTERS, k=draw.randint(1, 9))) + 3 * LETTERS[k] for _ in range(each - 1)]
+        names = ["".join(rng.choices(LETTERS, k=rng.randint(1, 9))) + 3 * LETTERS[k] for _ in range(each - 1)]
         content = "".join(f"{name}\n" for name in [*(name.title() for name in names), f"{names[0].upper()} "]).encode()
         (folder / "names" / f"{language}.txt").write_bytes(content)
         checksums[language] = hashlib.md5(content).hexdigest()
@@ -31,23 +33,23 @@ def write_names(folder: Path, each: int = 26) -> dict[str, str]:
 
 
 def tiny_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Arguments of `Names` on a tiny set."""
+    """Write a tiny data set and return the arguments of `Names` that read it."""
     monkeypatch.setattr(Names, "files", write_names(folder))
     return {"data_dir": str(folder)}
 
 
 def rows(size: int = 120) -> Rows:
-    """Texts of 1 to 12 words and their classes, three in turn; a class has a word of its own."""
-    draw = random.Random(0)
+    """Return texts of 1 to 12 words, which alternate between three classes; one word identifies each class."""
+    rng = random.Random(0)
     words = [f"w{i}" for i in range(30)]
     return [
-        (" ".join([*draw.choices(words, k=draw.randint(0, 11)), ("good", "bad", "so-so")[i % 3]]), "abc"[i % 3])
+        (" ".join([*rng.choices(words, k=rng.randint(0, 11)), ("good", "bad", "so-so")[i % 3]]), "abc"[i % 3])
         for i in range(size)
     ]
 
 
 def write_texts(path: Path, content: Rows, columns: tuple[str, str] = ("text", "label")) -> Path:
-    """Write texts and classes as the file's suffix says, or as a folder a class."""
+    """Write texts and classes in the format of the suffix, or without suffix as one folder per class."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
         lines = [json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in content]

@@ -1,4 +1,4 @@
-"""Texts on their way through a run: grouped where they are judged, in their order where they are predicted."""
+"""Texts from fit to predict: predictions keep the order of the samples, checkpoints keep the vocabulary."""
 
 import csv
 from pathlib import Path
@@ -25,7 +25,7 @@ SMALL = ["--trainer.max_epochs", "3", "--trainer.precision", "32-true"]
     ],
     ids=lambda options: options[0],
 )
-def test_predictions_come_in_the_order_of_the_samples(
+def test_predictions_keep_the_order_of_the_samples(
     model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_texts(tmp_path / "t.csv", rows())
@@ -35,15 +35,15 @@ def test_predictions_come_in_the_order_of_the_samples(
     assert main(["predict", "--config", str(run / "config.yaml")]) == 0
     assert capsys.readouterr().err == ""
     with (run / "predictions.csv").open() as file:
-        found = list(csv.DictReader(file))
+        predictions = list(csv.DictReader(file))
 
     import litnets
 
     net = getattr(litnets, model[0]).load_from_checkpoint(run / "best.ckpt", weights_only=True).eval()
     test = TextFiles(str(path))
     test.setup()
-    assert len(found) == len(test.splits["test"])
-    for i, row in enumerate(found):
+    assert len(predictions) == len(test.splits["test"])
+    for i, row in enumerate(predictions):
         (tokens, length), _ = test.splits["test"][torch.tensor(i)]
         probabilities = net((tokens[None].long(), length[None])).softmax(1)[0]
         assert int(row["index"]) == i
@@ -52,26 +52,26 @@ def test_predictions_come_in_the_order_of_the_samples(
 
 
 @pytest.mark.parametrize("model", ["MLPClassifier", "CNNClassifier"])
-def test_a_network_that_does_not_fit_says_what_does(
+def test_an_unsuitable_network_is_refused_with_alternatives(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_texts(tmp_path / "t.csv", rows())
     assert main(["fit", "--model", model, "--data", "TextFiles", "--data.path", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"litnets: {model} reads ")
-    assert "one input of the data is a text (any): use RNNClassifier or CNN1dClassifier or" in said
+    error = capsys.readouterr().err
+    assert error.startswith(f"litnets: {model} reads ")
+    assert "one input of the data is a text (any): use RNNClassifier or CNN1dClassifier or" in error
 
 
-def test_bad_input_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_input_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "t.csv").write_bytes(b"text,label\nok,a\ncaf\xe9,b\n")
     command = ["fit", "--model", "RNNClassifier", "--data", "TextFiles", "--data.path", str(tmp_path / "t.csv")]
     assert main(command) == 2
     assert capsys.readouterr().err == (
-        f"litnets: {tmp_path}/t.csv, line 3: not UTF-8 at byte 19 (0xe9); save it as UTF-8\n"
+        f"litnets: {tmp_path}/t.csv, line 3: not UTF-8 (byte 0xe9 at offset 19); save the file as UTF-8\n"
     )
 
 
-def test_a_checkpoint_reads_texts_as_in_training(tmp_path: Path) -> None:
+def test_a_checkpoint_holds_vocabulary_and_classes(tmp_path: Path) -> None:
     path = write_texts(tmp_path / "t.csv", rows())
     data = ["--data", "TextFiles", "--data.path", str(path)]
     assert main(["fit", "--model", "RNNClassifier", "--model.hidden_size", "8", *data, *SMALL]) == 0
@@ -89,7 +89,7 @@ def test_a_checkpoint_reads_texts_as_in_training(tmp_path: Path) -> None:
     assert model.class_names == trained.class_names
 
 
-def test_tokens_are_dropped_in_training_only(tmp_path: Path) -> None:
+def test_token_dropout_applies_to_training_only(tmp_path: Path) -> None:
     data = TextFiles(str(write_texts(tmp_path / "t.csv", rows(600))), batch_size=600, token_dropout=0.25, min_count=1)
     data.setup()
     batch: Any = next(iter(data.train_dataloader()))
@@ -97,10 +97,10 @@ def test_tokens_are_dropped_in_training_only(tmp_path: Path) -> None:
     for training in (False, True):
         data.trainer = SimpleNamespace(training=training)  # type: ignore[assignment]
         (after, _), _ = data.on_after_batch_transfer(batch, 0)
-        inside = torch.arange(after.shape[1]) < lengths[:, None]
-        assert (after[~inside] == 0).all()
-        changed = after[inside] != before[inside]
-        assert (after[inside][changed] == 1).all()
+        mask = torch.arange(after.shape[1]) < lengths[:, None]
+        assert (after[~mask] == 0).all()
+        changed = after[mask] != before[mask]
+        assert (after[mask][changed] == 1).all()
         assert changed.float().mean().item() == pytest.approx(0.25 if training else 0, abs=0.03)
     with pytest.raises(InputError, match="token_dropout"):
         TextFiles("t.csv", token_dropout=1.0)

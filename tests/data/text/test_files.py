@@ -27,29 +27,29 @@ def texts(data: TextFiles, split: str) -> Rows:
     ]
 
 
-def everything(data: TextFiles) -> Rows:
+def all_texts(data: TextFiles) -> Rows:
     return sorted(sample for split in ("train", "val", "test") for sample in texts(data, split))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same_samples(form: str, tmp_path: Path) -> None:
+def test_every_file_format_gives_the_same_samples(form: str, tmp_path: Path) -> None:
     data = ready(write_texts(tmp_path / form, rows()))
     expected = sorted((text.replace("so-so", "so - so"), label) for text, label in rows())
-    assert everything(data) == expected
+    assert all_texts(data) == expected
     assert data.class_names == ["a", "b", "c"]
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == pytest.approx([72, 24, 24], abs=8)
 
 
 @pytest.mark.parametrize("form", ["t.csv", "t.tsv", "t.jsonl"])
-def test_columns_have_names_and_texts_have_separators_quotes_and_lines(form: str, tmp_path: Path) -> None:
-    odd = [('a, "b"\tc\nd', "x"), ("é, ø", "y")] * 6
-    path = write_texts(tmp_path / form, odd, ("what was said", "by"))
-    data = ready(path, text_column="what was said", label_column="by", tokens="characters")
-    found = [text.replace(" ", "") for text, _ in everything(data) if text.startswith("a")]
-    assert [set(found), len(found)] == [{'a,"b"cd'}, 6]
+def test_column_names_are_options_and_texts_may_hold_separators_quotes_and_newlines(form: str, tmp_path: Path) -> None:
+    content = [('a, "b"\tc\nd', "x"), ("é, ø", "y")] * 6
+    path = write_texts(tmp_path / form, content, ("the quote", "by"))
+    data = ready(path, text_column="the quote", label_column="by", tokens="characters")
+    read = [text.replace(" ", "") for text, _ in all_texts(data) if text.startswith("a")]
+    assert read == ['a,"b"cd'] * 6
 
 
-def test_numbers_may_be_classes(tmp_path: Path) -> None:
+def test_classes_may_be_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(
         "\ufeff" + "".join(f'{{"text": "w{i}", "label": {i % 2}, "id": 3}}\n\n' for i in range(20))
     )
@@ -58,7 +58,7 @@ def test_numbers_may_be_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("with_val", [False, True])
-def test_splits_that_are_given_are_left_as_they_are(form: str, with_val: bool, tmp_path: Path) -> None:
+def test_existing_splits_are_kept(form: str, with_val: bool, tmp_path: Path) -> None:
     parts = {"train": rows(90), "test": [(f"new{i} good", "ab"[i % 2]) for i in range(10)]}
     if with_val:
         parts["val"] = [(f"other{i}", "c") for i in range(6)]
@@ -82,32 +82,32 @@ def test_splits_that_are_given_are_left_as_they_are(form: str, with_val: bool, t
 
 
 @pytest.mark.parametrize("form", ["t.CSV", "t.TSV", "t.JSONL"])
-def test_a_suffix_may_be_in_capitals(form: str, tmp_path: Path) -> None:
-    whole = write_texts(tmp_path / form.lower(), rows()).rename(tmp_path / form)
-    assert len(everything(ready(whole))) == 120
+def test_suffixes_are_case_insensitive(form: str, tmp_path: Path) -> None:
+    path = write_texts(tmp_path / form.lower(), rows()).rename(tmp_path / form)
+    assert len(all_texts(ready(path))) == 120
     for part in ("train", "test"):
-        whole.with_name(form.replace("t", part, 1)).write_bytes(whole.read_bytes())
-    assert len(everything(ready(tmp_path))) == 240
+        path.with_name(form.replace("t", part, 1)).write_bytes(path.read_bytes())
+    assert len(all_texts(ready(tmp_path))) == 240
 
 
-def test_a_class_may_hold_folders_and_hidden_files(tmp_path: Path) -> None:
+def test_class_folders_are_searched_recursively_without_hidden_files(tmp_path: Path) -> None:
     folder = write_texts(tmp_path / "t", rows())
     first, second, *_ = sorted((folder / "a").iterdir())
     first.rename(first.with_suffix(".TXT"))
     (folder / "a" / "more").mkdir()
     second.rename(folder / "a" / "more" / second.name)
     (folder / "a" / "._0.txt").write_bytes(b"\xff")
-    assert len(everything(ready(folder))) == 120
+    assert len(all_texts(ready(folder))) == 120
 
 
-def test_copies_of_a_text_stay_in_one_split(tmp_path: Path) -> None:
+def test_duplicates_stay_in_one_split(tmp_path: Path) -> None:
     copies = [(f"{text.upper()}!", label) for text, label in rows(60)]
     data = ready(write_texts(tmp_path / "t.csv", rows(60) + copies), lowercase=True)
-    found = [{text.rstrip(" !") for text, _ in texts(data, split)} for split in data.splits]
-    assert sum(map(len, found)) == len(set.union(*found))
+    distinct = [{text.rstrip(" !") for text, _ in texts(data, split)} for split in data.splits]
+    assert sum(map(len, distinct)) == len(set.union(*distinct))
 
 
-def test_words_of_the_test_split_alone_are_not_in_the_vocabulary(tmp_path: Path) -> None:
+def test_the_vocabulary_comes_from_training_texts_only(tmp_path: Path) -> None:
     unique = [(f"t{i}", "ab"[i % 2]) for i in range(50)]
     data = ready(write_texts(tmp_path / "t.csv", unique))
     assert data.vocab_size == 2 + len(data.splits["train"])
@@ -116,7 +116,7 @@ def test_words_of_the_test_split_alone_are_not_in_the_vocabulary(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(100, torch.uint8), (1000, torch.int16), (33_000, torch.int32)], ids=str)
-def test_tokens_are_kept_in_their_smallest_type(size: int, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_tokens_are_stored_in_the_smallest_type(size: int, dtype: torch.dtype, tmp_path: Path) -> None:
     half = " ".join(f"w{i}" for i in range(size))
     data = ready(
         write_texts(tmp_path / "t.jsonl", [(half, "a"), (f"{half} x", "b")] * 6), max_vocab_size=10**6, max_length=10**6
@@ -126,14 +126,14 @@ def test_tokens_are_kept_in_their_smallest_type(size: int, dtype: torch.dtype, t
     assert f"{half} x" in dict(texts(data, "train"))
 
 
-def test_long_texts_are_cut(tmp_path: Path) -> None:
+def test_long_texts_are_truncated(tmp_path: Path) -> None:
     data = ready(write_texts(tmp_path / "t.csv", rows()), max_length=3)
-    assert {len(text.split()) for text, _ in everything(data)} == {1, 2, 3}
+    assert {len(text.split()) for text, _ in all_texts(data)} == {1, 2, 3}
     with pytest.raises(InputError, match="max_length"):
         TextFiles("t.csv", max_length=0)
 
 
-def test_subwords(tmp_path: Path) -> None:
+def test_subwords_survive_a_checkpoint(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     data = ready(write_texts(tmp_path / "t.csv", rows()), tokens="subwords", max_vocab_size=60)
     assert data.vocab_size <= 60
@@ -142,47 +142,51 @@ def test_subwords(tmp_path: Path) -> None:
     other.load_state_dict(data.state_dict())
     other.setup()
     assert other.vocab_size == data.vocab_size
-    everything_but_split = [sorted(text for text, _ in everything(d)) for d in (data, other)]
-    assert everything_but_split[0] == everything_but_split[1]
+    texts_of_both = [sorted(text for text, _ in all_texts(d)) for d in (data, other)]
+    assert texts_of_both[0] == texts_of_both[1]
 
 
 GOOD = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20))
 
-BAD: dict[str, tuple[str, str | bytes, str]] = {
-    "not UTF-8": ("t.csv", b"text,label\nok,a\ncaf\xe9,b\n", r"t.csv, line 3: not UTF-8 at byte 19 \(0xe9\)"),
-    "missing column": ("t.csv", "txt,label\nok,a\n", r"t.csv, line 2: no column 'text'; did you mean 'txt'\? \(there"),
+INVALID: dict[str, tuple[str, str | bytes, str]] = {
+    "not UTF-8": ("t.csv", b"text,label\nok,a\ncaf\xe9,b\n", r"t.csv, line 3: not UTF-8 \(byte 0xe9 at offset 19\)"),
+    "missing column": (
+        "t.csv",
+        "txt,label\nok,a\n",
+        r"t.csv, line 2: no column 'text'; did you mean 'txt'\? \(columns: txt",
+    ),
     "missing label": ("t.jsonl", '{"text": "a"}\n', r"t.jsonl, line 1: no column 'label' .*--data.label_column"),
     "empty file": ("t.csv", "", r"t.csv: the file is empty"),
-    "header alone": ("t.csv", "text,label\n", r"t.csv: there are no texts in it"),
+    "header only": ("t.csv", "text,label\n", r"t.csv: expected at least one text, got none"),
     "empty text": ("t.csv", f"text,label\n{GOOD}  ,a\n", r"t.csv, line 22: the text is empty"),
     "empty label": ("t.csv", "text,label\nok,a\nok, \n", r"t.csv, line 3: expected a class in 'label', got \" \""),
-    "too many columns": ("t.csv", "text,label\nah, yes,a\n", r"t.csv, line 2: expected 2 columns .*, got 3"),
-    "too few columns": ("t.tsv", "text\tlabel\nyes\n", r"t.tsv, line 2: expected 2 columns .*, got 1"),
-    "open quote": ("t.csv", 'text,label\n"yes,a\nno,b\n', r"t.csv, line 3: no proper table"),
-    "two of a name": ("t.csv", "text,label,text\na,b,c\n", r"t.csv: two columns are called 'text'"),
-    "no JSON": ("t.jsonl", '{"text": "a", "label": 1}\n{"text"', r"t.jsonl, line 2: not valid JSON"),
-    "no object": ("t.jsonl", "[1, 2]\n", r"t.jsonl, line 1: expected an object"),
-    "no text": ("t.jsonl", '{"text": 3, "label": 1}\n', r"t.jsonl, line 1: expected a text in 'text', got 3"),
-    "no class": (
+    "too many cells": ("t.csv", "text,label\nah, yes,a\n", r"t.csv, line 2: expected 2 cells .*, got 3"),
+    "too few cells": ("t.tsv", "text\tlabel\nyes\n", r"t.tsv, line 2: expected 2 cells .*, got 1"),
+    "open quote": ("t.csv", 'text,label\n"yes,a\nno,b\n', r"t.csv, line 3: not valid CSV"),
+    "duplicate column": ("t.csv", "text,label,text\na,b,c\n", r"t.csv: two columns are named 'text'; rename one"),
+    "not JSON": ("t.jsonl", '{"text": "a", "label": 1}\n{"text"', r"t.jsonl, line 2: not valid JSON"),
+    "not an object": ("t.jsonl", "[1, 2]\n", r"t.jsonl, line 1: expected an object"),
+    "not a text": ("t.jsonl", '{"text": 3, "label": 1}\n', r"t.jsonl, line 1: expected a text in 'text', got 3"),
+    "missing class": (
         "t.jsonl",
         '{"text": "a", "label": null}\n',
         r"t.jsonl, line 1: expected a class in 'label', got null",
     ),
     "one class": ("t.csv", "text,label\na,x\nb,x\n", r"every text has the class 'x'; expected two or more"),
     "one sample": ("t.csv", f"text,label\n{GOOD}zoo,c\n", r"t.csv, line 22: the only text of the class 'c'"),
-    "another kind": ("t.docx", "x", r"t.docx: expected a .csv, .tsv or .jsonl file, or a folder"),
+    "unsupported format": ("t.docx", "x", r"t.docx: expected a .csv, .tsv or .jsonl file, or a folder"),
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_bad_input_is_named(what: str, tmp_path: Path) -> None:
-    name, content, message = BAD[what]
+@pytest.mark.parametrize("fault", INVALID)
+def test_invalid_files_are_refused(fault: str, tmp_path: Path) -> None:
+    name, content, message = INVALID[fault]
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message):
         ready(tmp_path / name)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_files_are_reported_with_a_suggestion(tmp_path: Path) -> None:
     write_texts(tmp_path / "reviews.csv", rows())
     with pytest.raises(InputError, match=r"review.csv: no such file or folder; did you mean 'reviews.csv'\?"):
         ready(tmp_path / "review.csv")
@@ -190,22 +194,22 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ready(tmp_path / "nowhere" / "t")
 
 
-def test_bad_folders(tmp_path: Path) -> None:
+def test_invalid_folders_are_refused(tmp_path: Path) -> None:
     folder = write_texts(tmp_path / "t", rows(30))
     (folder / "b" / "0001.txt").write_text(" \n")
     with pytest.raises(InputError, match=r"b/0001.txt: the file is empty"):
         ready(folder)
     (folder / "d").mkdir()
     (folder / "b" / "0001.txt").write_text("good")
-    with pytest.raises(InputError, match=r"t/d: the class is empty"):
+    with pytest.raises(InputError, match=r"t/d: the class has no .txt file"):
         ready(folder)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(InputError, match="expected a folder for each class"):
+    with pytest.raises(InputError, match="expected one subfolder per class, got none"):
         ready(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_class_that_training_does_not_have(split: str, tmp_path: Path) -> None:
+def test_a_class_without_training_texts_is_refused(split: str, tmp_path: Path) -> None:
     for name in ("train", "val", "test"):
         write_texts(tmp_path / f"{name}.csv", rows(12) + ([("new", "aa")] if name == split else []))
     with pytest.raises(
@@ -214,13 +218,13 @@ def test_a_class_that_training_does_not_have(split: str, tmp_path: Path) -> None
         ready(tmp_path)
 
 
-def test_a_class_whose_copies_are_all_in_one_split(tmp_path: Path) -> None:
+def test_a_class_of_duplicates_is_complete_in_one_split_or_refused(tmp_path: Path) -> None:
     content = rows(100) + [("same", "z")] * 4
-    found = []
+    outcomes: list[int | str] = []
     for seed in range(20):
         try:
-            found.append(len(ready(write_texts(tmp_path / "t.csv", content), split_seed=seed).class_names))
+            outcomes.append(len(ready(write_texts(tmp_path / "t.csv", content), split_seed=seed).class_names))
         except InputError as error:
-            found.append(str(error))
-    assert all(result == 4 or "no training text has the class 'z'" in str(result) for result in found)
-    assert 4 in found
+            outcomes.append(str(error))
+    assert all(result == 4 or "no training text has the class 'z'" in str(result) for result in outcomes)
+    assert 4 in outcomes

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 import torch
 
+from litnets.__main__ import main
 from litnets.data import Names
 from litnets.data.core.batching import EpochSampler
 from litnets.data.core.download import md5_of
 from litnets.errors import InputError
 from litnets.seeding import global_seed
+from litnets.training.resume import loop_state
 from tests.helpers.tiny_text import tiny_names
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny set; nothing else can be fetched."""
+    """A folder with a tiny data set; downloads fail."""
     tiny_names(tmp_path, monkeypatch)
     monkeypatch.setattr(Names, "source", "file:///nowhere/")
     return tmp_path
@@ -34,49 +36,49 @@ def ready(folder: Path, **arguments: float) -> Names:
 
 
 def texts(data: Names, split: str) -> list[tuple[str, str]]:
-    """Names of a split, read back from the tokens, and their languages."""
-    part, found = data.splits[split], []
+    """Return the names of a split, decoded from their tokens, with their languages."""
+    part, samples = data.splits[split], []
     for i in range(len(part)):
         (tokens, length), target = part[torch.tensor(i)]
         assert len(tokens) == length
         assert data.vocabulary is not None
-        found.append(("".join(data.vocabulary.tokens[t] for t in tokens.tolist()), data.class_names[target]))
-    return found
+        samples.append(("".join(data.vocabulary.tokens[t] for t in tokens.tolist()), data.class_names[target]))
+    return samples
 
 
 def test_every_line_is_a_sample(folder: Path) -> None:
     data = ready(folder)
-    found = [sample for split in data.splits for sample in texts(data, split)]
+    samples = [sample for split in data.splits for sample in texts(data, split)]
     lines = [
         (line.strip(), path.stem) for path in (folder / "names").glob("*.txt") for line in path.read_text().splitlines()
     ]
-    assert sorted(found) == sorted(lines)
+    assert sorted(samples) == sorted(lines)
     assert len(data.class_names) == data.num_classes == 18
     assert data.input_shape == (None,)
 
 
-def test_copies_of_a_name_stay_together(folder: Path) -> None:
+def test_duplicates_of_a_name_stay_in_one_split(folder: Path) -> None:
     for fold in range(5):
         data = ready(folder, num_folds=5, fold=fold)
         names = [{re.sub(r"\W", "", text.lower()) for text, _ in texts(data, split)} for split in data.splits]
         assert sum(map(len, names)) == len(set.union(*names))
 
 
-def test_the_vocabulary_is_that_of_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each name of a language has a letter that stands in it twice and nowhere else.
+def test_the_vocabulary_comes_from_training_names_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each Polish name consists of an "a" and two copies of a letter that occurs in no other name.
     path = folder / "names" / "Polish.txt"
-    odd = {chr(0x0430 + i) for i in range(20)}
-    path.write_text("".join(f"a{letter}{letter}\n" for letter in sorted(odd)), encoding="utf-8")
+    cyrillic = {chr(0x0430 + i) for i in range(20)}
+    path.write_text("".join(f"a{letter}{letter}\n" for letter in sorted(cyrillic)), encoding="utf-8")
     monkeypatch.setitem(Names.files, "Polish", md5_of(path))
     data = ready(folder)
     assert data.vocabulary is not None
     counts = Counter(c for text, _ in texts(data, "train") for c in text if text != "[UNK]")
-    assert 14 <= len(odd & set(data.vocabulary.tokens)) == len(odd & set(counts)) <= 18
+    assert 14 <= len(cyrillic & set(data.vocabulary.tokens)) == len(cyrillic & set(counts)) <= 18
     assert set(data.vocabulary.tokens[2:]) <= set(counts)
     assert data.vocab_size == len(data.vocabulary.tokens)
 
 
-def test_it_is_stratified(folder: Path) -> None:
+def test_splits_are_stratified(folder: Path) -> None:
     data = ready(folder, val_size=0.2, test_size=0.2)
     for split, low, high in (("train", 14, 17), ("val", 4, 7), ("test", 4, 7)):
         part = data.splits[split]
@@ -84,55 +86,89 @@ def test_it_is_stratified(folder: Path) -> None:
         assert low <= counts.min() <= counts.max() <= high
 
 
-def test_a_batch_is_padded_to_its_longest_name(folder: Path) -> None:
+def test_batches_are_padded_to_the_longest_name(folder: Path) -> None:
     data = ready(folder, batch_size=7)
     for raw in data.train_dataloader():
         (tokens, lengths), targets = data.on_after_batch_transfer(raw, 0)
         assert tokens.dtype == targets.dtype == torch.int64
         assert raw[0][0].dtype == raw[1].dtype == torch.uint8
         assert tokens.shape == (len(targets), lengths.max())
-        inside = torch.arange(tokens.shape[1]) < lengths[:, None]
-        assert (tokens[inside] > 0).all()
-        assert (tokens[~inside] == 0).all()
+        mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        assert (tokens[mask] > 0).all()
+        assert (tokens[~mask] == 0).all()
 
 
-def test_another_file_is_refused(folder: Path) -> None:
+def test_a_modified_file_is_refused(folder: Path) -> None:
     path = folder / "names" / "Greek.txt"
     path.write_text(path.read_text() + "More\n")
-    with pytest.raises(InputError, match=r"Greek.txt is not the file that belongs here: its MD5"):
+    with pytest.raises(InputError, match=r"Greek.txt is corrupted: its MD5 is \w+, expected \w+; delete it"):
         ready(folder)
 
 
-def test_a_name_is_trained_on_once_a_language(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deduplicate_train_keeps_one_copy_per_language(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for language, name in (("Greek", "Robor"), ("Greek", "Robor"), ("Greek", "robor"), ("Irish", "Robor")):
         path = folder / "names" / f"{language}.txt"
         path.write_text(path.read_text() + f"{name}\n")
         monkeypatch.setitem(Names.files, language, md5_of(path))
-    for seed in range(9):  # the first in which the name is trained on
-        every, once = (ready(folder, split_seed=seed, train_copies=copies) for copies in (True, False))
-        if ("Robor", "Greek") in texts(every, "train"):
+    for seed in range(9):  # until the name is in the training split
+        data, unique = (ready(folder, split_seed=seed, deduplicate_train=value) for value in (False, True))
+        if ("Robor", "Greek") in texts(data, "train"):
             break
-    assert len(texts(every, "train")) > len(set(texts(every, "train")))
-    assert sorted(texts(once, "train")) == sorted(set(texts(every, "train")))
-    assert {("Robor", "Greek"), ("robor", "Greek"), ("Robor", "Irish")} <= set(texts(once, "train"))
+    assert len(texts(data, "train")) > len(set(texts(data, "train")))
+    assert sorted(texts(unique, "train")) == sorted(set(texts(data, "train")))
+    assert {("Robor", "Greek"), ("robor", "Greek"), ("Robor", "Irish")} <= set(texts(unique, "train"))
     for split in ("val", "test"):
-        assert texts(once, split) == texts(every, split)
-    assert once.state_dict() == every.state_dict()
-    counts = Counter(language for _, language in texts(every, "train"))
-    shares = [counts[name] / counts.total() for name in every.class_names]
-    assert once.class_shares == pytest.approx(shares) == every.class_shares
-    assert sum(once.class_counts or []) == len(once.splits["train"])
+        assert texts(unique, split) == texts(data, split)
+    assert unique.state_dict() == data.state_dict()
+    counts = Counter(language for _, language in texts(data, "train"))
+    fractions = [counts[name] / counts.total() for name in data.class_names]
+    assert unique.class_shares == pytest.approx(fractions) == data.class_shares
+    assert sum(unique.class_counts or []) == len(unique.splits["train"])
 
 
-def test_batches_of_names_of_any_length(folder: Path) -> None:
-    like, mixed = (ready(folder, batch_size=16, group_by_length=grouped) for grouped in (True, False))
-    spread = [
+@pytest.mark.parametrize("copies", [False, True])
+def test_the_former_option_train_copies_still_works(copies: bool) -> None:
+    value = "false" if copies else "true"
+    message = f"^the option train_copies is now called deduplicate_train; replace it by deduplicate_train: {value}$"
+    with pytest.warns(FutureWarning, match=message):
+        assert Names(train_copies=copies).deduplicate_train is not copies
+
+
+def test_a_run_with_the_former_option_is_resumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rename the option back in the configuration of a run, as older versions wrote it."""
+    data = ["--data", "Names", "--data.data_dir", str(folder), "--data.deduplicate_train", "true"]
+    options = ["--model", "RNNClassifier", "--model.hidden_size", "4", *data, "--trainer.logger", "false"]
+    assert main(["fit", *options, "--trainer.max_epochs", "1"]) == 0
+    (config,) = Path("checkpoints").glob("*/*/config.yaml")
+
+    def rename_back(text: str) -> str:
+        renamed = re.sub("deduplicate_train: true\n", "train_copies: false\n", text)
+        renamed, count = re.subn(" *train_copies: null\n", "", renamed)
+        assert count == 1
+        return renamed
+
+    config.write_text(rename_back(config.read_text()))
+    for path in config.parent.glob("*.ckpt"):
+        content = torch.load(path, weights_only=True)
+        content[loop_state.KEY]["config"] = rename_back(content[loop_state.KEY]["config"])
+        torch.save(content, path)
+    capsys.readouterr()
+    with pytest.warns(FutureWarning, match="train_copies is now called deduplicate_train"):
+        assert main(["resume", str(config.parent), "--trainer.max_epochs", "2"]) == 0
+    output = capsys.readouterr().out
+    assert "trainer.max_epochs: 1 -> 2" in output
+    assert "init_args" not in output
+
+
+def test_group_by_length_applies_to_training_only(folder: Path) -> None:
+    grouped, mixed = (ready(folder, batch_size=16, group_by_length=value) for value in (True, False))
+    grouped_ranges, mixed_ranges = (
         [(lengths.max() - lengths.min()).item() for (_, lengths), _ in data.train_dataloader()]
-        for data in (like, mixed)
-    ]
-    assert max(spread[0][:-1]) < sum(spread[1]) / len(spread[1])
-    chosen = torch.cat(list(mixed.train_dataloader().batch_sampler))  # type: ignore[arg-type]
-    assert torch.equal(chosen, EpochSampler(len(chosen), True, global_seed()).order())
+        for data in (grouped, mixed)
+    )
+    assert max(grouped_ranges[:-1]) < sum(mixed_ranges) / len(mixed_ranges)
+    order = torch.cat(list(mixed.train_dataloader().batch_sampler))  # type: ignore[arg-type]
+    assert torch.equal(order, EpochSampler(len(order), True, global_seed()).order())
     assert max(max(lengths) - min(lengths) for (_, lengths), _ in mixed.val_dataloader()) > 5  # one batch
     sampler: Any = mixed.val_dataloader().batch_sampler
     assert torch.equal(sampler.lengths, mixed.splits["val"].split_lengths)  # type: ignore[union-attr]
@@ -140,7 +176,7 @@ def test_batches_of_names_of_any_length(folder: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of the tiny files."""
+    """URL of a local server with the tiny files."""
     tiny_names(tmp_path / "served", monkeypatch)
 
     class Handler(SimpleHTTPRequestHandler):
@@ -155,7 +191,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-def test_it_is_downloaded_once(
+def test_files_are_downloaded_once(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Names, "source", server)
@@ -168,7 +204,7 @@ def test_it_is_downloaded_once(
         ready(tmp_path / "wrong")
 
 
-def test_a_checkpoint_brings_its_vocabulary(folder: Path) -> None:
+def test_a_checkpoint_restores_its_vocabulary(folder: Path) -> None:
     data = ready(folder)
     state = data.state_dict()
     other = ready(folder, split_seed=5, min_count=100)
@@ -182,7 +218,7 @@ def test_a_checkpoint_brings_its_vocabulary(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_files(real_data: Path) -> None:
+def test_the_real_data_set(real_data: Path) -> None:
     data = ready(real_data)
     sizes = {name: len(split) for name, split in data.splits.items()}
     assert sum(sizes.values()) == 20_050

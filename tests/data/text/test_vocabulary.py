@@ -10,20 +10,20 @@ from litnets.errors import InputError
 TEXTS = ["the cat, the hat", "the low lower lowest", "a cat", "low hat"]
 
 
-def learn(kind: Any, max_size: int = 100, min_count: int = 1) -> Vocabulary:
-    return Vocabulary.learn(kind, TEXTS, max_size, min_count)
+def build(kind: Any, max_size: int = 100, min_count: int = 1) -> Vocabulary:
+    return Vocabulary.build(kind, TEXTS, max_size, min_count)
 
 
 def encode(vocabulary: Vocabulary, *texts: str, max_length: int = 99) -> list[list[int]]:
     return list(vocabulary.encode(texts, max_length))
 
 
-def decoded(vocabulary: Vocabulary, text: str) -> list[str]:
+def decode(vocabulary: Vocabulary, text: str) -> list[str]:
     return [vocabulary.tokens[i] for i in encode(vocabulary, text)[0]]
 
 
-def test_words_by_count_then_by_code_point() -> None:
-    vocabulary = learn("words")
+def test_words_are_sorted_by_count_then_code_point() -> None:
+    vocabulary = build("words")
     expected = ["[PAD]", "[UNK]", "the", "cat", "hat", "low", ",", "a", "lower", "lowest"]
     assert vocabulary.tokens == expected
     assert encode(vocabulary, "the lower, cat", "dog") == [[2, 8, 6, 3], [1]]
@@ -32,84 +32,84 @@ def test_words_by_count_then_by_code_point() -> None:
 @pytest.mark.parametrize(
     "text", ["हिन्दी भाषा", "শিক্ষা", "ภาษาไทย ดี", "\u0645\u06cc\u200c\u062e\u0648", "q\u0307x", "a_1 é"]
 )
-def test_a_word_keeps_its_marks(text: str) -> None:
-    assert Vocabulary.learn("words", [text], 100, 1).tokens[2:] == sorted(text.split())
+def test_words_keep_their_combining_marks(text: str) -> None:
+    assert Vocabulary.build("words", [text], 100, 1).tokens[2:] == sorted(text.split())
 
 
-def test_characters_are_characters() -> None:
-    vocabulary = learn("characters")
+def test_tokens_may_be_characters() -> None:
+    vocabulary = build("characters")
     assert sorted(vocabulary.tokens[2:]) == sorted(set("".join(TEXTS)))
-    assert decoded(vocabulary, "hat, xo") == ["h", "a", "t", ",", " ", "[UNK]", "o"]
+    assert decode(vocabulary, "hat, xo") == ["h", "a", "t", ",", " ", "[UNK]", "o"]
 
 
-def test_subwords_are_the_frequent_pairs() -> None:
+def test_subwords_merge_frequent_pairs() -> None:
     pytest.importorskip("tokenizers")
-    vocabulary = learn("subwords", max_size=24, min_count=2)
+    vocabulary = build("subwords", max_size=24, min_count=2)
     assert len(vocabulary) <= 24
-    assert decoded(vocabulary, "the low") == ["▁the", "▁low"]
-    assert decoded(vocabulary, "lows")[0] == "▁low"
-    assert "[UNK]" in decoded(vocabulary, "ñ")
+    assert decode(vocabulary, "the low") == ["▁the", "▁low"]
+    assert decode(vocabulary, "lows")[0] == "▁low"
+    assert "[UNK]" in decode(vocabulary, "ñ")
     for text in TEXTS:
-        assert "".join(decoded(vocabulary, text)).replace("▁", " ").strip() == text
+        assert "".join(decode(vocabulary, text)).replace("▁", " ").strip() == text
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "subwords"])
-def test_its_state_is_all_of_it(kind: Any) -> None:
+def test_state_restores_the_vocabulary(kind: Any) -> None:
     if kind == "subwords":
         pytest.importorskip("tokenizers")
-    vocabulary = learn(kind)
-    again = Vocabulary(**vocabulary.state())
+    vocabulary = build(kind)
+    restored = Vocabulary(**vocabulary.state())
     texts = [*TEXTS, "something quite new", "[PAD] [UNK]"]
-    assert encode(again, *texts) == encode(vocabulary, *texts)
-    assert again.state() == vocabulary.state() == learn(kind).state()
+    assert encode(restored, *texts) == encode(vocabulary, *texts)
+    assert restored.state() == vocabulary.state() == build(kind).state()
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "subwords"])
-def test_half_a_character_is_a_character_like_another(kind: Any) -> None:
+def test_half_a_surrogate_pair_becomes_the_replacement_character(kind: Any) -> None:
     if kind == "subwords":
         pytest.importorskip("tokenizers")
     text = normalize("the \ud83d cat \ude00")
     assert text == "the \ufffd cat \ufffd"
-    vocabulary = Vocabulary.learn(kind, [text], 100, 1)
+    vocabulary = Vocabulary.build(kind, [text], 100, 1)
     assert 1 not in encode(vocabulary, text)[0]
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "subwords"])
-def test_no_text_has_padding_in_it_and_none_is_empty(kind: Any) -> None:
+def test_encoded_texts_hold_no_padding_and_at_least_one_token(kind: Any) -> None:
     if kind == "subwords":
         pytest.importorskip("tokenizers")
-    found = encode(learn(kind), "[PAD]", "[UNK][PAD]", "\u200b", "ñ", "the")
-    assert all(numbers and 0 not in numbers for numbers in found)
+    encoded = encode(build(kind), "[PAD]", "[UNK][PAD]", "\u200b", "ñ", "the")
+    assert all(indices and 0 not in indices for indices in encoded)
 
 
-def test_what_is_rare_or_too_much_is_unknown() -> None:
-    assert learn("words", min_count=2).tokens[2:] == ["the", "cat", "hat", "low"]
-    assert learn("words", max_size=4).tokens[2:] == ["the", "cat"]
-    assert decoded(learn("words", max_size=4), "the low cat") == ["the", "[UNK]", "cat"]
+def test_rare_and_excess_tokens_become_unknown() -> None:
+    assert build("words", min_count=2).tokens[2:] == ["the", "cat", "hat", "low"]
+    assert build("words", max_size=4).tokens[2:] == ["the", "cat"]
+    assert decode(build("words", max_size=4), "the low cat") == ["the", "[UNK]", "cat"]
     with pytest.raises(InputError, match=r"max_vocab_size: .* got 2"):
-        learn("words", max_size=2)
+        build("words", max_size=2)
 
 
-def test_the_beginning_of_a_long_text_is_read() -> None:
-    vocabulary = learn("words")
+def test_long_texts_are_truncated() -> None:
+    vocabulary = build("words")
     assert encode(vocabulary, "the cat a hat", max_length=2) == encode(vocabulary, "the cat")
 
 
-def test_subwords_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subwords_without_tokenizers_name_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without(name: str, *args: Any) -> Any:
+    def import_without_tokenizers(name: str, *args: Any) -> Any:
         if name.startswith("tokenizers"):
             raise ImportError(name)
         return real(name, *args)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(builtins, "__import__", import_without_tokenizers)
     with pytest.raises(InputError, match=r'pip install -e ".\[text\]"'):
-        learn("subwords")
-    assert learn("words").tokens
+        build("subwords")
+    assert build("words").tokens
 
 
-def test_one_way_to_write_a_text() -> None:
+def test_normalize_composes_characters_and_joins_white_space() -> None:
     assert normalize(unicodedata.normalize("NFD", " Café\t au\r\n\xa0Lait ")) == "Café au Lait"
     assert normalize("Café", lowercase=True) == "café"
     assert normalize(" \n\u3000") == ""
@@ -128,5 +128,5 @@ def test_one_way_to_write_a_text() -> None:
         ("1 2", "13", False),
     ],
 )
-def test_copies_of_a_text(one: str, other: str, same: bool) -> None:
+def test_same_text_key_ignores_case_accents_and_punctuation(one: str, other: str, same: bool) -> None:
     assert (same_text_key(one) == same_text_key(other)) == same

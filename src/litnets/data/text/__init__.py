@@ -1,1 +1,1 @@
-"""Texts: CSV, TSV, JSONL, folders, and the ready-made ones."""
+"""Text data: CSV, TSV, JSONL, folders of text files, and ready-made data sets."""

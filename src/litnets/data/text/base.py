@@ -1,5 +1,6 @@
-"""What DataModules of texts share: tokens in memory, batches of like length, a vocabulary kept with the run."""
+"""The base class of text DataModules: tokenization, the vocabulary, and batches of texts of similar length."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -12,35 +13,38 @@ from torch import Tensor
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
 from litnets.data.core.class_folders import names_in, new_files
-from litnets.data.text.reading import TABLES, Sample, read_samples, read_utf8
+from litnets.data.core.csv_files import read_utf8
+from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, did_you_mean
 
 
 class TextDataModule(ArrayDataModule):
-    """Texts in memory as tokens, each in the smallest type that holds the vocabulary: `(steps,)` of all texts, one
-    behind the other, of which batches of like length are cut. A batch is `((tokens, lengths), targets)`.
+    """Texts in memory as tokens, for classification.
 
-    Vocabulary and classes come from the training split alone and are kept with the run.
+    The tokens of all texts are concatenated in one tensor of the smallest integer type that holds the vocabulary. A
+    batch is `((tokens, lengths), targets)`, with shapes `(N, T)`, `(N,)` and `(N,)`. Vocabulary and classes come from
+    the training split and are saved in checkpoints. A subclass implements `read`.
 
     Args:
-        tokens: What a text is cut into: `characters`, `words` or `subwords` (byte pair encoding; needs the extra
-            `text`).
-        lowercase: Whether to read all letters as small ones.
-        max_length: Tokens of a text that are read, from its beginning.
-        max_vocab_size: The largest vocabulary, the two tokens for padding and the unknown among it.
-        min_count: How often the training texts must have a token; a rarer one is read as the unknown token.
-        token_dropout: Share of the tokens of a training batch that are read as the unknown one, so that no text is
-            learnt by heart (Iyyer et al. 2015).
-        train_copies: Whether a text that stands in the training split several times, in one class, is trained on each
-            time. Where that would have it learnt by heart, `false` takes it once (Lee et al. 2022); with the model's
-            `class_prior: data` the classes still are as likely as they are with all copies.
-        group_by_length: Whether a training batch holds texts of like length, which leaves little padding to compute;
-            `false` mixes them, which trains better where the length tells the class.
-        text_column: Column of the texts, in a file with columns.
-        predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the column of the texts, with or
-            without one of classes, or a folder of `.txt` files, at any depth, or a single one. The texts of
-            the training are not read then; tokens that they did not have are read as the unknown one.
+        tokens: Unit of tokenization: `characters`, `words`, or `subwords` (byte pair encoding; needs the extra `text`).
+        lowercase: Whether to convert texts to lower case.
+        max_length: Maximum number of tokens per text. Longer texts are truncated.
+        max_vocab_size: Maximum size of the vocabulary, including the padding token and the unknown token.
+        min_count: Minimum number of occurrences of a token in the training texts. Rarer tokens become the unknown
+            token.
+        token_dropout: Fraction of the tokens in a training batch that are replaced by the unknown token, to reduce
+            overfitting (Iyyer et al. 2015).
+        deduplicate_train: Whether to train on each distinct text of a class only once. This avoids memorizing frequent
+            duplicates (Lee et al. 2022). The model's `class_prior: data` then restores the class frequencies of the
+            data with all duplicates.
+        group_by_length: Whether training batches hold texts of similar length, which reduces padding. `false` mixes all
+            lengths, which trains better if the length correlates with the class.
+        text_column: Column of the texts in CSV, TSV and JSONL files.
+        predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the text column (a class column is
+            ignored), a `.txt` file, or a folder of `.txt` files at any depth. The training data are not needed. Tokens
+            outside the vocabulary become the unknown token.
+        train_copies: Deprecated inverse of `deduplicate_train`.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -54,36 +58,42 @@ class TextDataModule(ArrayDataModule):
         max_vocab_size: int = 10_000,
         min_count: int = 2,
         token_dropout: float = 0.0,
-        train_copies: bool = True,
+        deduplicate_train: bool = False,
         group_by_length: bool = True,
         text_column: str = "text",
         predict_path: str | None = None,
+        train_copies: bool | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         if not 0 <= token_dropout < 1:
-            raise InputError(f"token_dropout: expected a share in [0, 1), got {token_dropout}")
+            raise InputError(f"token_dropout: expected a fraction in [0, 1), got {token_dropout}")
         if max_length < 1:
             raise InputError(f"max_length: expected at least 1 token, got {max_length}")
-        self.tokens, self.lowercase, self.max_length = tokens, lowercase, max_length
-        self.max_vocab_size, self.min_count = max_vocab_size, min_count
-        self.token_dropout, self.text_column = token_dropout, text_column
-        self.train_copies, self.group_by_length = train_copies, group_by_length
+        self.tokens = tokens
+        self.lowercase = lowercase
+        self.max_length = max_length
+        self.max_vocab_size = max_vocab_size
+        self.min_count = min_count
+        self.token_dropout = token_dropout
+        self.deduplicate_train = deduplicate_train if train_copies is None else _invert_train_copies(train_copies)
+        self.group_by_length = group_by_length
+        self.text_column = text_column
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.vocabulary: Vocabulary | None = None
-        self.known_classes: list[str] = []
+        self._class_names: list[str] = []
 
     @abstractmethod
     def read(self) -> tuple[list[Sample], Mapping[str, Tensor]]:
-        """Return all samples, and the indices of those of train, val and test; see `assign_splits`."""
+        """Return all samples, and the indices of those in train, val and test; see `assign_splits`."""
 
     def read_new(self, file: Path) -> list[Sample]:
-        """The samples of a new `.txt` file: all of it is one text."""
+        """Return the samples of a `.txt` file to predict: here, its content is one text."""
         return [Sample(read_utf8(file), "", str(file))]
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, the padding (0) and the unknown one (1) among them."""
+        """Number of tokens, including padding (0) and the unknown token (1)."""
         self.ensure_setup()
         assert self.vocabulary is not None
         return len(self.vocabulary)
@@ -95,13 +105,13 @@ class TextDataModule(ArrayDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes, in the order of their numbers."""
+        """Names of the classes, in the order of their indices."""
         self.ensure_setup()
-        return self.known_classes
+        return self._class_names
 
     @property
     def class_shares(self) -> list[float]:
-        """How often each class is met, as a share of the training split with all of its copies."""
+        """Fraction of each class in the training split, duplicates included."""
         self.ensure_setup()
         counts = self._train_targets.long().bincount(minlength=self.num_classes)
         return (counts / counts.sum()).tolist()
@@ -110,44 +120,46 @@ class TextDataModule(ArrayDataModule):
         samples, splits = self.read()
         texts = self._normalize(samples)
         train = splits["train"].tolist()
-        self.known_classes = self.known_classes or sorted({samples[i].label for i in train})
-        targets = self._numbers(samples)
+        self._class_names = self._class_names or sorted({samples[i].label for i in train})
+        targets = self._encode_labels(samples)
         if self.vocabulary is None:
-            learnt_from = [texts[i] for i in train]
-            self.vocabulary = Vocabulary.learn(self.tokens, learnt_from, self.max_vocab_size, self.min_count)
-        values, lengths = self._encode(texts)
+            train_texts = [texts[i] for i in train]
+            self.vocabulary = Vocabulary.build(self.tokens, train_texts, self.max_vocab_size, self.min_count)
+        values, lengths = self._encode_texts(texts)
         self._train_targets = targets[splits["train"]]
-        if not self.train_copies:
-            first: dict[tuple[str, str], int] = {}
+        if self.deduplicate_train:
+            first_index: dict[tuple[str, str], int] = {}
             for i in train:
-                first.setdefault((texts[i], samples[i].label), i)
-            train = list(first.values())
+                first_index.setdefault((texts[i], samples[i].label), i)
+            train = list(first_index.values())
         splits = {**splits, "train": torch.tensor(train)}
         return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> RaggedDataset:
-        if self.vocabulary is None:  # no checkpoint
+        if self.vocabulary is None:  # no checkpoint was loaded
             self.ensure_setup()
         if path.is_file() and path.suffix.lower() in TABLES:
             samples = read_samples(path, self.text_column)
         else:
-            files = new_files(path, (".txt",), "text")
-            found = [(file, sample) for file in files for sample in self.read_new(file)]
-            samples = [sample for _, sample in found]
-            self.sample_names = names_in(path, [file for file, _ in found])
-        values, lengths = self._encode(self._normalize(samples))
+            samples, files = [], []
+            for file in new_files(path, (".txt",), "text"):
+                new_samples = self.read_new(file)
+                samples += new_samples
+                files += [file] * len(new_samples)
+            self.sample_names = names_in(path, files)
+        values, lengths = self._encode_texts(self._normalize(samples))
         return RaggedDataset(values, lengths, torch.zeros(len(samples), dtype=torch.uint8))
 
     def state_dict(self) -> dict[str, Any]:
-        """Vocabulary and classes, so that a checkpoint's network reads texts as it did in training."""
+        """Return the vocabulary and the class names, so that a checkpoint encodes texts as in training."""
         assert self.vocabulary is not None
-        return {"vocabulary": self.vocabulary.state(), "class_names": self.known_classes}
+        return {"vocabulary": self.vocabulary.state(), "class_names": self._class_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        loaded, self.splits = bool(self.splits), {}
+        is_set_up, self.splits = bool(self.splits), {}
         self.vocabulary = Vocabulary(**state_dict["vocabulary"])
-        self.known_classes = list(state_dict["class_names"])
-        if loaded:  # Lightning brings the state after `setup`
+        self._class_names = list(state_dict["class_names"])
+        if is_set_up:  # Lightning restores the state after `setup`: encode the texts again
             self.setup()
 
     def on_after_batch_transfer(
@@ -160,45 +172,59 @@ class TextDataModule(ArrayDataModule):
         return (tokens.long(), lengths), targets.long()
 
     def _normalize(self, samples: Sequence[Sample]) -> list[str]:
-        """The texts as they are cut into tokens; none may be empty."""
+        """Return the normalized texts. Raise InputError for an empty one."""
         texts = [normalize(sample.text, self.lowercase) for sample in samples]
         for text, sample in zip(texts, samples, strict=True):
             if not text:
-                raise InputError(f"{sample.where}: the text is empty; write one or delete the sample")
+                raise InputError(f"{sample.where}: the text is empty; fill it or delete the sample")
         return texts
 
-    def _encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """The tokens of all texts, one behind the other, and the number of each one's tokens."""
+    def _encode_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the concatenated tokens of all texts, and the number of tokens of each text."""
         assert self.vocabulary is not None
         encoded = list(self.vocabulary.encode(texts, self.max_length))
-        lengths = torch.tensor([len(numbers) for numbers in encoded])
+        lengths = torch.tensor([len(indices) for indices in encoded])
         return torch.tensor(list(chain.from_iterable(encoded)), dtype=smallest_type(len(self.vocabulary))), lengths
 
-    def _numbers(self, samples: Sequence[Sample]) -> Tensor:
-        """The number of each sample's class."""
-        number = {name: i for i, name in enumerate(self.known_classes)}
+    def _encode_labels(self, samples: Sequence[Sample]) -> Tensor:
+        """Return the class index of each sample. Raise InputError for a class without training samples."""
+        indices = {name: i for i, name in enumerate(self._class_names)}
         for sample in samples:
-            if sample.label not in number:
+            if sample.label not in indices:
                 raise InputError(
                     f"{sample.where}: no training text has the class '{sample.label}'"
-                    f"{did_you_mean(sample.label, number)} (they have: {_shortened(self.known_classes)}); "
-                    "add some, or delete it"
+                    f"{did_you_mean(sample.label, indices)} (training classes: {_abbreviate(self._class_names)}); "
+                    "add training texts of this class, or delete the sample"
                 )
-        return torch.tensor([number[sample.label] for sample in samples], dtype=smallest_type(len(number)))
+        return torch.tensor([indices[sample.label] for sample in samples], dtype=smallest_type(len(indices)))
+
+
+def _invert_train_copies(train_copies: bool) -> bool:
+    # A FutureWarning, because Python hides DeprecationWarnings from users.
+    deduplicate = not train_copies
+    value = str(deduplicate).lower()
+    warnings.warn(
+        f"the option train_copies is now called deduplicate_train; replace it by deduplicate_train: {value}",
+        FutureWarning,
+        3,
+    )
+    return deduplicate
 
 
 def duplicate_groups(samples: Sequence[Sample]) -> Tensor:
-    """A number for each sample `(samples,)`, the same for copies of a text (see `same_text_key`), so that a split can
-    keep them together."""
-    numbers: dict[str, int] = {}
-    return torch.tensor([numbers.setdefault(same_text_key(sample.text), len(numbers)) for sample in samples])
+    """Return a group index for each sample, `(samples,)`; duplicates of a text have the same one.
+
+    Splits keep the samples of a group together. See `same_text_key` for what counts as a duplicate.
+    """
+    groups: dict[str, int] = {}
+    return torch.tensor([groups.setdefault(same_text_key(sample.text), len(groups)) for sample in samples])
 
 
-def label_numbers(samples: Sequence[Sample]) -> Tensor:
-    """A number for each sample's class `(samples,)`, for stratified splits.
+def label_indices(samples: Sequence[Sample]) -> Tensor:
+    """Return the class index of each sample, `(samples,)`, for a stratified split.
 
     Raises:
-        InputError: One class only, or a class of one sample, which cannot be both learnt and tested.
+        InputError: All samples have the same class, or a class has only one sample.
     """
     classes: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -208,12 +234,12 @@ def label_numbers(samples: Sequence[Sample]) -> Tensor:
     for name, members in classes.items():
         if len(members) == 1:
             raise InputError(
-                f"{members[0].where}: the only text of the class '{name}', which cannot be both learnt and tested; "
-                "add some, or delete it"
+                f"{members[0].where}: the only text of the class '{name}'; expected at least two, one to train on and "
+                "one to test on; add some, or delete it"
             )
-    names = {name: i for i, name in enumerate(sorted(classes))}
-    return torch.tensor([names[sample.label] for sample in samples])
+    indices = {name: i for i, name in enumerate(sorted(classes))}
+    return torch.tensor([indices[sample.label] for sample in samples])
 
 
-def _shortened(names: Sequence[str]) -> str:
+def _abbreviate(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

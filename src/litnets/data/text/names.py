@@ -1,4 +1,4 @@
-"""Names: surnames of 18 languages, to be told from their letters."""
+"""Names: surnames in 18 languages, to classify by language."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
-from litnets.data.core.download import download, md5_of
+from litnets.data.core.csv_files import read_utf8
+from litnets.data.core.download import check_md5, download
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
-from litnets.data.text.base import TextDataModule, duplicate_groups, label_numbers
-from litnets.data.text.reading import Sample, read_utf8
-from litnets.errors import InputError
+from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
+from litnets.data.text.reading import Sample
 
-# Language: MD5 of its file.
+# MD5 checksum of the file of each language.
 FILES = {
     "Arabic": "82fae9e94c57f0ce3971ff005db0429e",
     "Chinese": "7dc684c0c97218fccbbe40b4ae5a1feb",
@@ -35,27 +35,29 @@ FILES = {
     "Vietnamese": "1c081f30420eb147fb747a90e3d2a7af",
 }
 
-LARGEST_FILE = 85_168  # bytes, the Russian one
+LARGEST_FILE = 85_168  # bytes, of Russian.txt
 
 
 class Names(SplitDataModule, TextDataModule):
-    """20,050 surnames in 18 languages, read character by character (PyTorch's tutorial on character-level RNNs). The
-    classes are of very different sizes: 9,384 names are Russian, 73 Vietnamese.
+    """20,050 surnames in 18 languages, read character by character (PyTorch's tutorial on character-level RNNs).
 
-    Many names are there more than once (Arabic has 2,000 lines of 108 names), in one language or in several: all copies
-    of a name, whatever their case, accents, apostrophes and spaces, stay in one split, so that none is tested on a
-    name that was learnt. Those that stand in several languages make it impossible to be always right.
+    The classes are imbalanced: 9,384 names are Russian, 73 Vietnamese. Many names occur several times, in one language
+    (the 2,000 Arabic lines hold 108 distinct names) or in several, which bounds the accuracy. Duplicates of a name,
+    whatever their case, accents, apostrophes and spaces, stay in the same split, so that no test name is a training
+    name.
 
-    Read from `data_dir/names/*.txt`; what is not there is downloaded on first use from
-    raw.githubusercontent.com/spro/practical-pytorch (MIT licence), and every file is held against its MD5.
+    The files are `data_dir/names/*.txt`. Missing ones are downloaded on first use from
+    raw.githubusercontent.com/spro/practical-pytorch (MIT license). Each is verified by its MD5 checksum.
+
+        litnets fit --config configs/names_rnn.yaml
 
     Args:
         data_dir: Folder of the data sets.
         val_size: Validation split, a fraction or a number of names.
-        test_size: Test split, likewise.
-        predict_path: New names for `predict`: a `.txt` file with a name in each line, a folder of such files, at any
-            depth, or a `.csv`, `.tsv` or `.jsonl` file with a column of names (`text_column`). The files of the
-            training are not read then; letters that they did not have are read as the unknown one.
+        test_size: Test split, a fraction or a number of names.
+        predict_path: New names for `predict`: a `.txt` file with one name per line, a folder of such files at any
+            depth, or a `.csv`, `.tsv` or `.jsonl` file with a column of names (`text_column`). The training data are
+            not needed. Letters outside the vocabulary become the unknown token.
         **loading: Arguments of `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -80,7 +82,7 @@ class Names(SplitDataModule, TextDataModule):
             download([f"{self.source}{language}.txt"], self.folder / f"{language}.txt", md5, LARGEST_FILE)
 
     def read_new(self, file: Path) -> list[Sample]:
-        """A name in each line; an empty one has none."""
+        """Return one sample per line. Skip empty lines."""
         lines = enumerate(read_utf8(file).splitlines(), 1)
         return [Sample(name, "", f"{file}, line {i}") for i, name in lines if name.strip()]
 
@@ -89,14 +91,10 @@ class Names(SplitDataModule, TextDataModule):
         for language, md5 in self.files.items():
             path = self.folder / f"{language}.txt"
             names = self.read_new(path)
-            if (found := md5_of(path)) != md5:
-                mend = f"delete it and it will be downloaded anew, or put a good copy into {path.parent}"
-                raise InputError(
-                    f"{path} is not the file that belongs here: its MD5 is {found}, expected {md5}; {mend}"
-                )
+            check_md5(path, md5)
             samples += [name._replace(label=language) for name in names]
 
         def propose() -> tuple[Tensor, Tensor, Tensor]:
-            return split_indices(label_numbers(samples), len(samples), self.split_spec, duplicate_groups(samples))
+            return split_indices(label_indices(samples), len(samples), self.split_spec, duplicate_groups(samples))
 
         return samples, self.assign_splits(Fingerprint.of_verified(len(samples)), propose)

@@ -1,4 +1,4 @@
-"""Texts as whole numbers: characters, words or sub-words, learnt from the texts of a training split."""
+"""Tokenization: characters, words or subwords, with a vocabulary built from the training texts."""
 
 import os
 import re
@@ -13,108 +13,131 @@ from litnets.errors import InputError
 Tokens = Literal["characters", "words", "subwords"]
 
 PADDING, UNKNOWN = 0, 1
-_RESERVED = ("[PAD]", "[UNK]")  # in the table for people to read; no text is ever cut into them
+_RESERVED = ("[PAD]", "[UNK]")  # names for display; text such as "[PAD]" is tokenized like any other
 
 
 class Vocabulary:
-    """The tokens of a text by number: 0 is the padding, 1 any token that is not known.
+    """The mapping between tokens and indices. Index 0 is padding, 1 is the unknown token.
+
+        vocabulary = Vocabulary.build("words", ["a cat", "a hat"], max_size=100, min_count=1)
+        list(vocabulary.encode(["a dog"], max_length=10))  # [[2, 1]]
 
     Args:
-        kind: `characters`, `words` (runs of letters and digits with their marks, and each other sign by itself), or
-            `subwords`.
-        tokens: The tokens in their order, the two reserved ones first.
-        merges: For sub-words: the pairs of tokens that become one, in the order in which they do.
+        kind: `characters`, `words` (runs of letters, digits and their combining marks; any other symbol is a word of
+            its own), or `subwords`.
+        tokens: The tokens in the order of their indices, starting with the two reserved ones.
+        merges: For subwords: the pairs of tokens to merge, in this order.
     """
 
     def __init__(self, kind: Tokens, tokens: Sequence[str], merges: Sequence[Sequence[str]] = ()) -> None:
         self.kind, self.tokens = kind, list(tokens)
         self.merges = [(left, right) for left, right in merges]
-        self._number = {token: number for number, token in enumerate(self.tokens)}
+        self._index = {token: index for index, token in enumerate(self.tokens)}
 
     @classmethod
-    def learn(cls, kind: Tokens, texts: Sequence[str], max_size: int, min_count: int) -> "Vocabulary":
-        """The vocabulary of these texts: at most `max_size` tokens, the most frequent ones, none seen less often than
-        `min_count` times. What is left out is read as the unknown token, which is learnt thereby.
+    def build(cls, kind: Tokens, texts: Sequence[str], max_size: int, min_count: int) -> "Vocabulary":
+        """Return the vocabulary of the most frequent tokens in some texts.
+
+        Rarer tokens become the unknown token, which is thereby trained as well.
+
+        Args:
+            kind: Unit of tokenization; see `Vocabulary`.
+            texts: Normalized training texts.
+            max_size: Maximum number of tokens, including the two reserved ones.
+            min_count: Minimum number of occurrences of a token.
 
         Raises:
-            InputError: A size too small to hold anything, or sub-words without the library that finds them.
+            InputError: `max_size` leaves no room for tokens, no token is frequent enough, or the library for subwords
+                is not installed.
         """
         if max_size <= len(_RESERVED):
             raise InputError(f"max_vocab_size: expected more than the {len(_RESERVED)} reserved tokens, got {max_size}")
         if kind == "subwords":
-            return cls(kind, *_learn_subwords(texts, max_size, min_count))
-        counts = Counter(token for text in texts for token in _cut(kind, text))
-        # By falling count, then by code point, so that ties do not depend on the order of the texts.
+            return cls(kind, *_train_bpe(texts, max_size, min_count))
+        counts = Counter(token for text in texts for token in _tokenize(kind, text))
+        # By descending count, then by code point, so that ties do not depend on the order of the texts.
         frequent = sorted((-count, token) for token, count in counts.items() if count >= min_count)
         if not frequent:
             most = max(counts.values(), default=0)
-            raise InputError(f"min_count: no token is in the training texts {min_count} times; the most is {most}")
+            raise InputError(
+                f"min_count: no token occurs {min_count} times in the training texts; the most frequent occurs {most} "
+                "times; choose a smaller one"
+            )
         return cls(kind, [*_RESERVED, *(token for _, token in frequent[: max_size - len(_RESERVED)])])
 
     def encode(self, texts: Sequence[str], max_length: int) -> Iterator[list[int]]:
-        """The numbers of each text's tokens, at most the first `max_length` and at least one."""
+        """Yield the token indices of each text: the first `max_length` ones, and at least one."""
         if self.kind == "subwords":
-            found = (encoding.ids for encoding in self._subwords().encode_batch(texts))
+            encoded = (encoding.ids for encoding in self._bpe_tokenizer().encode_batch(texts))
         else:
-            found = ([self._number.get(token, UNKNOWN) for token in _cut(self.kind, text)] for text in texts)
-        for numbers in found:
-            yield numbers[:max_length] or [UNKNOWN]
+            encoded = ([self._index.get(token, UNKNOWN) for token in _tokenize(self.kind, text)] for text in texts)
+        for indices in encoded:
+            yield indices[:max_length] or [UNKNOWN]
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def state(self) -> dict[str, Any]:
-        """All of it as plain data: `Vocabulary(**state)` is the same."""
+        """Return the vocabulary as plain data; `Vocabulary(**state)` restores it."""
         return {"kind": self.kind, "tokens": self.tokens, "merges": [list(pair) for pair in self.merges]}
 
-    def _subwords(self) -> Any:
-        lib = _tokenizers()
-        # Made without special tokens, so that a text with "[PAD]" in it is cut like any other.
-        numbers = {token: number for number, token in enumerate(self.tokens)}
-        tokenizer = lib.Tokenizer(lib.models.BPE(numbers, self.merges, unk_token=_RESERVED[UNKNOWN]))
+    def _bpe_tokenizer(self) -> Any:
+        lib = _import_tokenizers()
+        # Without special tokens, so that "[PAD]" in a text is tokenized like any other text.
+        tokenizer = lib.Tokenizer(lib.models.BPE(self._index, self.merges, unk_token=_RESERVED[UNKNOWN]))
         tokenizer.pre_tokenizer = lib.pre_tokenizers.Metaspace()
         return tokenizer
 
 
 def normalize(text: str, lowercase: bool = False) -> str:
-    """One way to write a text: composed characters (Unicode NFC: an e and an accent are one character, however they
-    were typed, as a reader sees them), any white space one space, U+FFFD for half a character of UTF-16, which JSON may
-    hold and nothing else. The case is kept unless asked otherwise: it tells a name from a word, and nothing is gained
-    by hiding it from a network that reads characters."""
+    """Return a text in canonical form.
+
+    Characters are composed (Unicode NFC), so that an accented letter is one character however it was typed. Each run of
+    white space becomes one space. Half a surrogate pair, which JSON can hold but UTF-8 cannot, becomes U+FFFD.
+
+    Args:
+        text: The text.
+        lowercase: Whether to convert it to lower case. Case distinguishes names from words, so keep it by default.
+    """
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", " ".join(unicodedata.normalize("NFC", text).split()))
     return text.lower() if lowercase else text
 
 
 def same_text_key(text: str) -> str:
-    """What stays equal in copies of a text: its letters and digits, without case, accents, punctuation and spaces
-    (`Weiß ` and `Weiss`, `Krüger` and `Kruger`). Vowel signs, as Devanagari has them, are no accents."""
+    """Return a key that duplicates of a text share: its letters and digits without case, accents and spaces.
+
+    `Weiß ` and `Weiss` share a key, as do `Krüger` and `Kruger`. Vowel signs, as in Devanagari, are kept.
+    """
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    kept = (c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c)[0] in "LNM")
-    return "".join(kept) or text
+    key = (c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c)[0] in "LNM")
+    return "".join(key) or text
 
 
-def _cut(kind: Tokens, text: str) -> Sequence[str]:
+def _tokenize(kind: Tokens, text: str) -> Sequence[str]:
     if kind != "words":
         return text
-    # Most texts have no marks, and to look for them takes several times as long.
-    return re.findall(r"\w+|[^\w\s]", text) if text.isascii() else _words().findall(text)
+    # ASCII has no combining marks, and the pattern that handles them is several times slower.
+    return re.findall(r"\w+|[^\w\s]", text) if text.isascii() else _word_pattern().findall(text)
 
 
 @cache
-def _words() -> re.Pattern[str]:
-    # Python's `\w` leaves out the marks that go with a letter, such as the vowel signs and viramas of Devanagari, and
-    # would cut a word at each of them. They end below U+20000, but for selectors of rare Chinese forms.
+def _word_pattern() -> re.Pattern[str]:
+    # Python's `\w` does not match the combining marks of a letter, such as the vowel signs and viramas of Devanagari,
+    # and would split a word at each of them. All marks lie below U+20000, except selectors of rare Chinese variants.
     codes = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
     marks = re.escape("".join(map(chr, codes)))
     return re.compile(rf"\w+(?:[{marks}\u200c\u200d]+\w*)*|[^\w\s]")
 
 
-def _learn_subwords(texts: Sequence[str], max_size: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """Byte pair encoding (Sennrich et al. 2016): starting from characters, the most frequent pair becomes one token,
-    again and again. A space is part of the word behind it, written as an underline."""
+def _train_bpe(texts: Sequence[str], max_size: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return tokens and merges of byte pair encoding (Sennrich et al. 2016).
+
+    Starting from characters, the most frequent pair of tokens is merged repeatedly. A space belongs to the word after
+    it and is written as an underscore-like character (U+2581).
+    """
     import json
 
-    lib = _tokenizers()
+    lib = _import_tokenizers()
     tokenizer = lib.Tokenizer(lib.models.BPE(unk_token=_RESERVED[UNKNOWN]))
     tokenizer.pre_tokenizer = lib.pre_tokenizers.Metaspace()
     trainer = lib.trainers.BpeTrainer(
@@ -126,8 +149,8 @@ def _learn_subwords(texts: Sequence[str], max_size: int, min_count: int) -> tupl
     return sorted(vocab, key=lambda token: vocab[token]), [(left, right) for left, right in model["merges"]]
 
 
-def _tokenizers() -> Any:
-    # The library warns at each fork that its threads are lost; the processes that cut batches do not use them.
+def _import_tokenizers() -> Any:
+    # Otherwise the library warns at each fork, although DataLoader workers do not tokenize.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         import tokenizers
@@ -135,5 +158,5 @@ def _tokenizers() -> Any:
         import tokenizers.pre_tokenizers
         import tokenizers.trainers
     except ImportError as error:
-        raise InputError('tokens: subwords need the library tokenizers: pip install -e ".[text]"') from error
+        raise InputError('tokens: subwords need the package tokenizers; run: pip install -e ".[text]"') from error
     return tokenizers

@@ -1,0 +1,120 @@
+"""Read text and CSV files: the checks of encoding, header and rows that texts, tables and series share.
+
+content = read_bytes(path)
+header, rows = open_csv(path, decode_utf8(path, content))
+for line, cells in rows: ...
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.files import open_regular
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        InputError: The file does not exist or cannot be read, or it is a folder or another special file.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file, got a folder")
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except OSError as error:
+        siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, siblings)
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}{hint}") from error
+
+
+def decode_utf8(path: Path, content: bytes) -> str:
+    """Return the text of a UTF-8 file, without its byte order mark.
+
+    Args:
+        path: Path of the file, for messages.
+        content: Content of the file.
+
+    Raises:
+        InputError: The content is empty or not UTF-8.
+    """
+    try:
+        text = content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"byte {content[error.start]:#04x} at offset {error.start}"
+        raise InputError(f"{path}, line {line}: not UTF-8 ({byte}); save the file as UTF-8") from error
+    if not text or text.isspace():
+        raise InputError(f"{path}: the file is empty")
+    return text
+
+
+def read_utf8(path: Path) -> str:
+    """Return the text of a UTF-8 file; see `read_bytes` and `decode_utf8`."""
+    return decode_utf8(path, read_bytes(path))
+
+
+def iter_csv(path: Path, text: str, separator: str = ",", strict: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV text, header included: the line in which a row ends, and its cells. Skip empty lines.
+
+    Args:
+        path: Path of the file, for messages.
+        text: Content of the file.
+        separator: Character between two cells.
+        strict: Whether to refuse misplaced quotes.
+
+    Raises:
+        InputError: The text is not valid CSV.
+    """
+    csv.field_size_limit(2**31 - 1)  # the default of 128 kB is too small for a document in a cell
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
+
+
+def open_csv(
+    path: Path, text: str, separator: str = ",", strict: bool = True
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the column names of a CSV text, stripped, and an iterator over its rows; see `iter_csv`.
+
+    Raises:
+        InputError: Two columns have the same name. While iterating: a row has more or fewer cells than the header.
+    """
+    rows = iter_csv(path, text, separator, strict)
+    _, header = next(rows, (0, []))
+    header = [name.strip() for name in header]
+    if duplicate := first_duplicate(header):
+        raise InputError(f"{path}: two columns are named '{duplicate}'; rename one")
+    return header, _check_row_lengths(path, header, rows)
+
+
+def _check_row_lengths(
+    path: Path, header: list[str], rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[int, list[str]]]:
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise InputError(
+                f"{path}, line {line}: expected {len(header)} cells as in the header, got {len(cells)}; "
+                "put cells that contain the separator in double quotes"
+            )
+        yield line, cells
+
+
+def missing_column(where: str | Path, name: str, columns: Iterable[str]) -> str:
+    """Return the message for a column that does not exist.
+
+    Args:
+        where: The file, or the line of a file.
+        name: Name of the missing column.
+        columns: Names of the columns that exist.
+    """
+    names = list(columns)
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"{where}: no column '{name}'{did_you_mean(name, names)} (columns: {shown})"
