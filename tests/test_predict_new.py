@@ -360,7 +360,9 @@ def test_what_comes_after_a_new_series(capsys: pytest.CaptureFixture[str]) -> No
     write_series(Path("other.csv"), values, ("wind", "x", "OTs"))
     assert "no column 'OT'; did you mean 'OTs'" in refused(run, capsys, path="other.csv")
     said = refused(run, capsys, "--data.look_back", "6", path="new.csv")
-    assert "the checkpoint was trained on inputs of shape (12, 2), and these options of SeriesCSV make (6, 2)" in said
+    assert (
+        "the checkpoint was trained on inputs of shape (12, 2), but these options of SeriesCSV produce (6, 2)" in said
+    )
     said = refused(run, capsys, "--data.horizon", "4", path="new.csv")
     assert "the checkpoint was trained to forecast 3 steps, and horizon is 4" in said
 

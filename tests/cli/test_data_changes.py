@@ -166,8 +166,8 @@ def test_split_again(capsys: pytest.CaptureFixture[str]) -> None:
     config = str(run_folder / "config.yaml")
     line = refusal(capsys, "test", "--config", config, "--data.split_seed", "1")
     assert line == (
-        "litnets: --data.split_seed: the split of the run was made with 0, got 1; leave the option out to keep it, or "
-        "split the data again with --split_again"
+        "litnets: --data.split_seed: the split of the run was made with 0, got 1; omit the option to keep the split, "
+        "or split the data again with --split_again"
     )
     assert main(["test", "--config", config, "--data.split_seed", "1", "--split_again"]) == 0
 

@@ -128,9 +128,9 @@ def test_special_files_among_samples_are_left_out(
     prepare()
     make(Path(path))
     assert fit(command) == 0
-    (line,) = {line for line in capsys.readouterr().out.splitlines() if "left out" in line}
+    (line,) = {line for line in capsys.readouterr().out.splitlines() if "skipped" in line}
     assert line.startswith("1 of ")
-    assert line.endswith(f"files left out, no regular files: {path}")
+    assert line.endswith(f"files skipped, not regular files: {path}")
 
 
 @SPECIAL

@@ -1,4 +1,4 @@
-"""LightningDataModules, and the machinery of their batches."""
+"""LightningDataModules for images, text, audio, time series and tables."""
 
 from litnets.data.audio.base import AudioDataModule
 from litnets.data.audio.folder import AudioFolder

@@ -319,7 +319,7 @@ def test_broken_recordings_are_skipped_on_request(tmp_path: Path, capsys: pytest
         cut_off(tmp_path / "low" / f"{index:02}.wav")
     data = ready(tmp_path, skip_broken=True)
     said = capsys.readouterr().out
-    assert "7 of 60 recordings cannot be read, left out:" in said
+    assert "7 of 60 recordings cannot be read, skipped:" in said
     assert str(tmp_path / "low" / "04.wav") in said
     assert "and 2 more" in said
     gone = range(20, 27)  # high, low, mid: the second twenty

@@ -86,7 +86,7 @@ def test_each_process_needs_a_sample_and_predicts_all_where_there_are_fewer() ->
     """Of 11 test samples; one process without a batch would leave the others waiting."""
     data = ready()
     data.trainer = SimpleNamespace(global_rank=11, world_size=12, overfit_batches=0)
-    with pytest.raises(InputError, match="test: each of 12 processes needs a sample, and there are 11"):
+    with pytest.raises(InputError, match="test: each of 12 processes needs at least one sample, but there are 11"):
         data.test_dataloader()
     assert [t for batch in targets_of(data.predict_dataloader()) for t in batch] == list(range(35, 46))
     data.trainer = SimpleNamespace(global_rank=10, world_size=11, overfit_batches=0)

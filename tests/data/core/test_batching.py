@@ -206,7 +206,7 @@ def test_batches_that_are_cut_together_are_those_that_are_cut_alone(
     at_once: int, start: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 23 samples in batches of 4 the last has 3; an input has 12 bytes."""
-    monkeypatch.setattr("litnets.data.core.batching._AT_ONCE", at_once)
+    monkeypatch.setattr("litnets.data.core.batching._CHUNK_BYTES", at_once)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (40, 3, 4), dtype=torch.uint8, generator=generator)
     split = ArrayDataset(inputs, torch.arange(40), torch.randperm(40, generator=generator)[:23])

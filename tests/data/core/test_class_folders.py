@@ -103,14 +103,17 @@ def test_folds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        ((), r"expected at least two folders, one a class, found none"),
+        ((), r"expected at least two folders, one per class, found none"),
         (("1.txt",), "found none"),
         (("a/1.txt",), "found only a"),
-        (("a/1.txt", "b/1.md"), r"/b: no poem in it \(\.txt\); put some there or remove the folder"),
+        (("a/1.txt", "b/1.md"), r"/b contains no poem \(\.txt\); add some or remove the folder"),
         (("train/a/1.txt", "train/b/1.txt", "test/a/1.txt", "test/c/1.txt"), r"test/c: .*train has no class 'c'"),
-        (("train/a/1.txt", "train/b/1.txt", "val/a/1.md"), r"val/a: no poem in it"),
-        (("train/a/1.txt", "train/b/1.txt", "val/1.txt"), r"val: no class in it"),
-        (("train/a/1.txt", "train/b/1.txt", "valid/a/1.txt"), r"beside it valid: expected train, val and test only"),
+        (("train/a/1.txt", "train/b/1.txt", "val/a/1.md"), r"val/a contains no poem"),
+        (("train/a/1.txt", "train/b/1.txt", "val/1.txt"), r"val contains no class"),
+        (
+            ("train/a/1.txt", "train/b/1.txt", "valid/a/1.txt"),
+            r"train next to valid; expected only train, val and test",
+        ),
         (("test/a/1.txt", "val/b/1.txt"), r"has test, val, but no train/"),
     ],
 )
@@ -122,7 +125,7 @@ def test_folders_that_are_of_no_use(tmp_path: Path, paths: tuple[str, ...], mess
 
 def test_no_folder(tmp_path: Path) -> None:
     touch(tmp_path, "file")
-    with pytest.raises(InputError, match=r"nowhere is not there; give --data.root"):
+    with pytest.raises(InputError, match=r"nowhere does not exist; set --data.root"):
         scan(tmp_path / "nowhere")
     with pytest.raises(InputError, match="file is a file, not a folder"):
         scan(tmp_path / "file")
@@ -176,8 +179,8 @@ def test_broken_files_are_named_and_counted(capsys: pytest.CaptureFixture[str]) 
     results, broken = read_all(files, read, True, "poem")
     assert results == [None if i % 3 == 1 else i for i in range(20)]
     assert broken.tolist() == [i % 3 == 1 for i in range(20)]
-    assert "7 of 20 poems cannot be read, left out:\n  f1: odd 1\n" in (said := capsys.readouterr().out)
-    with pytest.raises(InputError, match=r"^2 of 2 poems cannot be read, and none is left\n  f1: odd 1\n  f4: odd 4$"):
+    assert "7 of 20 poems cannot be read, skipped:\n  f1: odd 1\n" in (said := capsys.readouterr().out)
+    with pytest.raises(InputError, match=r"^2 of 2 poems cannot be read, so no poem is left\n  f1: odd 1\n  f4: odd"):
         read_all([Path("f1"), Path("f4")], lambda i: read(3 * i + 1), True, "poem")
     assert "f13" in said
     assert "f16" not in said

@@ -329,7 +329,7 @@ def test_other_data_are_refused() -> None:
     folder.rename_all()
     later = ImageFolder("data", 8)
     later.recorded_split = first.split_record
-    with pytest.raises(InputError, match=r"none of the 20 files is one of the 20 of the run; .*--split_again"):
+    with pytest.raises(InputError, match=r"none of the 20 files belongs to the run, which had 20; .*--split_again"):
         later.setup()
 
 

@@ -114,7 +114,7 @@ def test_sizes_that_leave_nothing_for_training_are_refused(val_size: float, test
 @pytest.mark.parametrize("name", ["val_size", "test_size"])
 def test_sizes_that_are_neither_share_nor_number_are_refused(name: str, value: float) -> None:
     sizes = {"val_size": 0.1, "test_size": 0.1} | {name: value}
-    with pytest.raises(InputError, match=f"{name}: expected a share in .* or a whole number"):
+    with pytest.raises(InputError, match=f"{name}: expected a fraction in .* or an integer number"):
         split_indices(None, 20, SplitSpec(**sizes))
 
 

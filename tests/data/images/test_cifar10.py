@@ -254,7 +254,7 @@ def test_a_file_that_is_no_batch_is_named_and_nothing_of_it_is_called(
 
 def test_a_missing_file_that_cannot_be_had_is_named(files: Path) -> None:
     (files / FOLDER / "data_batch_5").unlink()
-    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz is not there and could not be downloaded"):
+    with pytest.raises(InputError, match=r"cifar-10-python.tar.gz does not exist and could not be downloaded"):
         ready(files)
     with pytest.raises(InputError, match=r"data_batch_5 cannot be read"):
         CIFAR10(str(files)).setup()

@@ -227,7 +227,7 @@ def test_broken_images_are_skipped_on_request(
     not_an_image(tmp_path / "owl" / "10.png")
     data = ready(tmp_path, skip_broken=True, memory_budget=budget)
     said = capsys.readouterr().out
-    assert "2 of 60 images cannot be read, left out:" in said
+    assert "2 of 60 images cannot be read, skipped:" in said
     assert str(tmp_path / "owl" / "10.png") in said
     for name, split in data.splits.items():
         kept = [i for i in whole.splits[name].indices.tolist() if i not in (23, 50)]

@@ -230,7 +230,7 @@ def number_of_line_7(cell: str) -> Callable[[list[str]], list[str]]:
         (lambda lines: lines, {"test_size": 4}, r"the test split is too short: 4 of the 100 steps, 5 are needed"),
         (lambda lines: lines, {"val_size": 70}, r"the train split is too short: 10 of the 100 steps, 15 are needed"),
         (lambda lines: lines, {"val_size": 0.9}, r"val_size, test_size: 90 \+ 20 of 100 steps leave none for training"),
-        (lambda lines: lines, {"val_size": -1}, r"val_size: expected a share in \[0, 1\)"),
+        (lambda lines: lines, {"val_size": -1}, r"val_size: expected a fraction in \[0, 1\)"),
     ],
 )
 def test_what_a_person_can_get_wrong_is_named(

@@ -52,7 +52,7 @@ class AudioFolder(SplitDataModule, AudioDataModule):
         splits = self.assign_splits(
             folders.fingerprint(contents),
             lambda: folders.split(self.split_spec),
-            folders.given_splits(self.split_spec),
+            folders.fixed_splits(self.split_spec),
             ~broken,
         )
         folders.check_trained_on(splits["train"])

@@ -1,1 +1,1 @@
-"""What every modality shares: the base DataModule, batching, splits, downloads, class folders."""
+"""Shared by all modalities: the base DataModule, batching, splits, downloads and class folders."""

@@ -1,4 +1,4 @@
-"""What all LightningDataModules of this project share: splits in memory, loaders, statistics."""
+"""Base classes of the DataModules: splits in memory, dataloaders, and the facts that a model needs."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
 from litnets.seeding import global_seed, seed_batch
 
-# Attributes of a DataModule that are linked into the model's argument of the same name, if it has one.
+# Attributes of a DataModule that the command line passes to the model's argument of the same name, if it has one.
 LINKED_ATTRIBUTES = (
     "input_shape",
     "vocab_size",
@@ -50,112 +50,127 @@ Loader = DataLoader[tuple[Inputs, Tensor]]
 
 
 class ArrayDataModule(LightningDataModule):
-    """Data that fit in memory: `load` gives the splits, the rest is done here.
+    """Base class for data in memory. A subclass implements `load`, which returns the splits.
 
-    A subclass states the facts that a model may need, as attributes or properties; the command links each into the
-    model's argument of that name (`LINKED_ATTRIBUTES`):
+        class RandomData(ArrayDataModule):
+            input_shape, num_classes, class_names = (4,), 2, ["no", "yes"]
 
-    - `input_shape` of one input: `(channels, height, width)` of an image, `(steps, features)` of a sequence,
-      `(features,)` of a row of a table; None for a size that differs from sample to sample, so `(None,)` are tokens.
-    - `vocab_size`: number of tokens, 0 being the padding.
-    - `num_classes`, `class_names`: where a target is a class, or, with `multilabel`, one flag for each class.
-    - `class_counts`, `class_shares`: samples of each class that are trained on, and how often each is met.
-    - `num_targets`, `target_names`, `target_mean`, `target_std`: where a target is numbers, in their own units; mean
-      and standard deviation of each, from the training split.
-    - `horizon`, `channel_names`, `channel_mean`, `channel_std`: where a target is what comes next, `(horizon,
-      channels)`, scaled by the training split's mean and standard deviation of each channel.
+            def load(self):
+                inputs, targets = torch.randn(100, 4), torch.randint(2, (100,))
+                train, val, test = torch.arange(100).split([80, 10, 10])
+                return {
+                    "train": ArrayDataset(inputs, targets, train),
+                    "val": ArrayDataset(inputs, targets, val),
+                    "test": ArrayDataset(inputs, targets, test),
+                }
 
-    One that knows how to read new samples takes a `predict_path` and has a `load_predict`: `predict` then reads them
-    instead of the test split, scaled and encoded as in the training, whose files need not be there.
+    A subclass defines what a model needs to know about the data, as attributes or properties. The command line passes
+    each of them to the model's argument of the same name (`LINKED_ATTRIBUTES`):
+
+    - `input_shape`: shape of one input, such as `(channels, height, width)` for an image, `(steps, features)` for a
+      sequence or `(features,)` for a row of a table. None stands for a size that varies: `(None,)` for tokens.
+    - `vocab_size`: number of tokens. Token 0 is the padding.
+    - `num_classes`, `class_names`: for classification. With `multilabel`, a sample can belong to several classes.
+    - `class_counts`, `class_shares`: number of training samples of each class, and its frequency.
+    - `num_targets`, `target_names`, `target_mean`, `target_std`: for regression. Mean and standard deviation of each
+      target on the training split, in its original unit.
+    - `horizon`, `channel_names`, `channel_mean`, `channel_std`: for forecasting, where a target is the next steps,
+      `(horizon, channels)`, scaled by the mean and standard deviation of each channel on the training split.
+
+    A subclass that can read new samples takes a `predict_path` and implements `load_predict`. `predict` then reads
+    these samples instead of the test split and scales and encodes them as in training. It does not need the training
+    files.
 
     Args:
         batch_size: Samples in a training batch, on each device.
-        eval_batch_size: Samples in a batch where nothing is learnt.
-        num_workers: Processes that cut batches; with data in memory 0 is the fastest.
-        drop_last: Leave out the last training batch of an epoch if it is not full.
+        eval_batch_size: Batch size for validation, test and prediction.
+        num_workers: Number of DataLoader workers. 0 is fastest for data in memory.
+        drop_last: Drop the last training batch of an epoch if it is not full.
 
     Raises:
-        InputError: Sizes that are none, or fewer training samples than a full batch where only full ones count.
+        InputError: A size is too small, or `drop_last` is set and the training split does not fill one batch.
     """
 
     input_shape: tuple[int | None, ...]
     num_classes: int | None = None
 
-    group_by_length = True  # whether a training batch holds sequences of like length
+    group_by_length = True  # whether a training batch holds sequences of similar length
 
-    # New samples to predict, and their names (of files), if they have some, once they have been read.
+    # New samples to predict, and their file names, which are set once the samples are read.
     predict_path: Path | None = None
     sample_names: list[str] | None = None
 
-    # How samples are to be split; None where the data come split.
+    # How samples are split; None if the data come with fixed splits.
     split_spec: SplitSpec | None = None
 
-    # The split of the run whose checkpoint is used, which is set before the data are read; then what differs from it,
-    # and the split of the data as they are.
+    # `recorded_split` is the split of the run whose checkpoint is used, and is set before the data are read. Reading
+    # them sets `data_changes`, what differs from that run, and `split_record`, the split of the current data.
     recorded_split: SplitRecord | None = None
     data_changes: DataChanges | None = None
     split_record: SplitRecord | None = None
 
-    # Each process takes its own samples by itself, so Lightning must not do it a second time.
+    # The samplers of this class already distribute the samples over the processes, so Lightning must not do it again.
     shards_itself: ClassVar[bool] = True
 
     def __init__(
         self, batch_size: int = 128, eval_batch_size: int = 1024, num_workers: int = 0, drop_last: bool = False
     ) -> None:
         super().__init__()
-        for name, size, least in (
+        for name, size, minimum in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("num_workers", num_workers, 0),
         ):
-            if size < least:
-                raise InputError(f"{name}: expected at least {least}, got {size}")
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers, self.drop_last = num_workers, drop_last
+            if size < minimum:
+                raise InputError(f"{name}: expected at least {minimum}, got {size}")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.drop_last = drop_last
         self.splits: dict[str, Split] = {}
         self._start = (0, 0)
 
     @abstractmethod
     def load(self) -> Mapping[str, Split]:
-        """The splits `train`, `val` and `test`, disjoint; called once in each process, after `prepare_data`."""
+        """Return the disjoint splits `train`, `val` and `test`. Called once per process, after `prepare_data`."""
 
     def assign_splits(
         self,
         samples: Fingerprint,
         propose: Callable[[], Sequence[Tensor]],
-        given: Tensor | None = None,
+        fixed: Tensor | None = None,
         usable: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return the indices of each split: those of the run, if one is recorded, for the samples that it had.
+        """Return the indices of each split. Samples of a recorded split keep their split.
 
         Args:
-            samples: The samples that were read.
-            propose: Return the splits of a new run, train, val and test.
-            given: The number of the split of each sample whose folder or file decides it, -1 for the others.
-            usable: A flag for each sample; the others are in no split. None for all.
+            samples: Fingerprint of the samples that were read.
+            propose: Returns the indices of train, val and test for a new run.
+            fixed: Index of the split of each sample whose folder or file determines it, -1 for the others.
+            usable: Mask of the samples that may be used, `(samples,)`. The others are in no split. None for all.
 
         Raises:
-            InputError: None of the samples is one of the run.
+            InputError: No sample belongs to the recorded split.
         """
         if self.recorded_split is None:
             splits = dict(zip(PARTS, propose(), strict=True))
         else:
-            splits, self.data_changes = self.recorded_split.match(samples, given)
+            splits, self.data_changes = self.recorded_split.match(samples, fixed)
         if usable is not None:
             splits = {part: indices[usable[indices]] for part, indices in splits.items()}
         self.split_record = SplitRecord.create(type(self).__name__, self.split_spec, samples, splits)
         return splits
 
     def load_predict(self, path: Path) -> Split:
-        """The new samples at `predict_path`, in their order; their targets are of no meaning."""
+        """Return the new samples at `predict_path`, in order, with meaningless targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
     def download(self) -> None:
-        """Download what `load` reads, if it is not there."""
+        """Download the files that `load` reads, if they do not exist."""
 
     def prepare_data(self) -> None:
         predicting = self.trainer is not None and self.trainer.predicting
-        if not (predicting and self.predict_path is not None):  # what is new needs no files of the training
+        if not (predicting and self.predict_path is not None):  # new samples do not need the training files
             self.download()
 
     def setup(self, stage: str | None = None) -> None:
@@ -164,19 +179,19 @@ class ArrayDataModule(LightningDataModule):
             if self.drop_last and len(splits["train"]) < self.batch_size:
                 raise InputError(
                     f"drop_last: the {len(splits['train'])} training samples do not fill a batch of {self.batch_size}, "
-                    "and nothing would be trained; give a smaller --data.batch_size"
+                    "so no batch would be left to train on; reduce --data.batch_size"
                 )
             self.splits = splits
 
     def ensure_setup(self) -> None:
-        """Read the splits, if they have not been, for what is known only then."""
+        """Prepare and load the splits, unless that has been done."""
         if not self.splits:
             self.prepare_data()
             self.setup()
 
     @property
     def class_counts(self) -> list[int] | None:
-        """Training samples of each class, or of each flag that is set; None where there are no classes."""
+        """Number of training samples of each class; None if there are no classes."""
         if self.num_classes is None:
             return None
         self.ensure_setup()
@@ -187,13 +202,15 @@ class ArrayDataModule(LightningDataModule):
 
     @property
     def class_shares(self) -> list[float] | None:
-        """How often each class (or flag) is met, as a share of the training split; None where there are no classes. It
-        says other than `class_counts` where not all of that split is trained on."""
+        """Fraction of the training split that belongs to each class; None if there are no classes.
+
+        A subclass that trains on only part of the split overrides this, since `class_counts` counts only that part.
+        """
         counts = self.class_counts
         return None if counts is None else [count / sum(counts) for count in counts]
 
     def train_dataloader(self) -> Loader:
-        # To overfit some batches they must be the same ones in every epoch.
+        # Overfitting a few batches needs the same batches in every epoch.
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         return self._loader("train", shuffle=not overfit)
 
@@ -204,38 +221,39 @@ class ArrayDataModule(LightningDataModule):
         return self._loader("test", shuffle=False)
 
     def predict_dataloader(self) -> Loader:
-        # Lightning makes a prediction loader anew, to keep the indices, and for that wants torch's own BatchSampler.
+        # Lightning rebuilds a prediction loader to record the indices, which only works with torch's BatchSampler.
         if self.predict_path is None:
             dataset = self.splits["test"]
         else:
-            # Lightning asks for the loader in inference mode, whose tensors a thread that reads files may not write to.
+            # Lightning calls this in inference mode, but threads that read files cannot write to inference tensors.
             with torch.inference_mode(False):
                 dataset = self.load_predict(self.predict_path)
-        few = len(dataset) < self._process()[1]
+        # With fewer samples than processes, each process reads all samples. Otherwise one without a batch would block
+        # the others.
+        read_all = len(dataset) < self._process()[1]
         return DataLoader(
             dataset,
             batch_size=self.eval_batch_size,
-            # Where not each process has a sample, all read all: one without a batch would leave the others waiting.
-            sampler=EpochSampler(len(dataset), False) if few else self._sampler(dataset, shuffle=False),
+            sampler=EpochSampler(len(dataset), False) if read_all else self._sampler(dataset, shuffle=False),
             collate_fn=identity_collate,
             **self._workers(),
         )
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Let the next training loader begin with this batch of this epoch, both from 0: a run goes on there."""
+        """Let the next training dataloader start at this epoch and batch, both counted from 0, to resume a run."""
         self._start = epoch, batch
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        # What augments the batch on the device comes next, and Lightning calls nothing else of ours before it.
+        # This is the last hook before the batch is augmented on the device, so seed the augmentation here.
         if self.trainer is not None and self.trainer.training:
             loop = self.trainer.fit_loop
-            done = loop.epoch_loop.batch_progress.current.ready
-            seed_batch(self.trainer.current_epoch, done, self.trainer.global_rank, part=0)
+            batches_done = loop.epoch_loop.batch_progress.current.ready
+            seed_batch(self.trainer.current_epoch, batches_done, self.trainer.global_rank, part=0)
         return batch
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         if device.type == "cpu":
-            return batch  # it is there: Lightning would go through all of its parts to find that out
+            return batch  # nothing to move, and Lightning would traverse the batch to find that out
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _loader(self, split: str, shuffle: bool) -> Loader:
@@ -244,10 +262,10 @@ class ArrayDataModule(LightningDataModule):
         processes = self._process()[1]
         if 0 < len(dataset) < processes:
             raise InputError(
-                f"{split}: each of {processes} processes needs a sample, and there are {len(dataset)}; "
-                "give fewer --trainer.devices"
+                f"{split}: each of {processes} processes needs at least one sample, but there are {len(dataset)}; "
+                "reduce --trainer.devices"
             )
-        grouped = self.group_by_length or not training  # where nothing is learnt the neighbours do not matter
+        grouped = self.group_by_length or not training  # in evaluation, the composition of a batch does not matter
         batches = TensorBatchSampler(
             self._sampler(dataset, shuffle),
             self.batch_size if training else self.eval_batch_size,
@@ -261,7 +279,7 @@ class ArrayDataModule(LightningDataModule):
         return EpochSampler(len(dataset), shuffle, global_seed(), *self._process())
 
     def _process(self) -> tuple[int, int]:
-        """Index of this process, and how many there are."""
+        """Return the rank of this process and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _workers(self) -> dict[str, Any]:
@@ -269,14 +287,14 @@ class ArrayDataModule(LightningDataModule):
 
 
 class ValSplitDataModule(ArrayDataModule):
-    """Data with a test split of their own, whose other samples are split into training and validation.
+    """Base class for data with an official test split; the other samples are split into training and validation.
 
     Args:
-        val_size: Validation split, a fraction or a number of samples.
-        split_seed: Seed of the splits, apart from the seed of the training.
-        num_folds: Cross-validation: the number of folds. The test split is then the fold, or the validation split where
-            the test split is given.
-        fold: The fold that is held out, from 0.
+        val_size: Size of the validation split: a fraction in [0, 1), or a number of samples.
+        split_seed: Seed of the split, independent of the seed of the run.
+        num_folds: Number of folds for cross-validation. The test split is then the fold; if the test split is fixed,
+            the validation split is.
+        fold: Index of the held-out fold, from 0.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -290,11 +308,11 @@ class ValSplitDataModule(ArrayDataModule):
 
 
 class SplitDataModule(ValSplitDataModule):
-    """Data that are split into training, validation and test.
+    """Base class for data without official splits, which are split into training, validation and test.
 
     Args:
-        val_size: Validation split, a fraction or a number of samples.
-        test_size: Test split, likewise.
+        val_size: Size of the validation split: a fraction in [0, 1), or a number of samples.
+        test_size: Size of the test split: a fraction in [0, 1), or a number of samples.
         **splitting: Arguments of `ValSplitDataModule` and `ArrayDataModule`.
     """
 
@@ -304,10 +322,10 @@ class SplitDataModule(ValSplitDataModule):
 
 
 def check_new_shape(module: ArrayDataModule, state_dict: Mapping[str, Any]) -> None:
-    """Raises InputError if new samples would not have the shape that the checkpoint's network was built for."""
-    trained: Sequence[int | None] = state_dict.get("input_shape", module.input_shape)
-    if module.predict_path is not None and tuple(trained) != tuple(module.input_shape):
+    """Raise InputError if new samples would not have the shape that the checkpoint's network expects."""
+    trained_shape: Sequence[int | None] = state_dict.get("input_shape", module.input_shape)
+    if module.predict_path is not None and tuple(trained_shape) != tuple(module.input_shape):
         raise InputError(
-            f"the checkpoint was trained on inputs of shape {tuple(trained)}, and these options of "
-            f"{type(module).__name__} make {tuple(module.input_shape)}; leave them as they are in the run's config.yaml"
+            f"the checkpoint was trained on inputs of shape {tuple(trained_shape)}, but these options of "
+            f"{type(module).__name__} produce {tuple(module.input_shape)}; use the options of the run's config.yaml"
         )

@@ -1,4 +1,4 @@
-"""Batches cut from tensors in memory with one indexing call, in an order that is a pure function of seed and epoch."""
+"""Batches indexed from tensors in memory in one call, in an order that is a pure function of seed and epoch."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,15 +12,15 @@ Inputs = Tensor | tuple[Tensor, ...]
 
 
 def smallest_type(size: int) -> torch.dtype:
-    """The smallest type that holds the whole numbers below `size`, such as classes or tokens."""
+    """Return the smallest dtype that holds the integers in [0, size), such as classes or tokens."""
     return torch.uint8 if size <= 2**8 else torch.int16 if size <= 2**15 else torch.int32
 
 
-def gather(values: Tensor, chosen: Tensor) -> Tensor:
-    """`values[chosen]` along the first dimension, for a tensor or for what is read from files as if it were one."""
-    if isinstance(values, Tensor) and chosen.ndim == 1:
-        return values.index_select(0, chosen)  # copied row by row instead of value by value
-    return values[chosen]
+def gather(values: Tensor, indices: Tensor) -> Tensor:
+    """Return `values[indices]` along the first dimension, for a tensor or an object that is indexed like one."""
+    if isinstance(values, Tensor) and indices.ndim == 1:
+        return values.index_select(0, indices)  # copies rows, where indexing copies single values
+    return values[indices]
 
 
 def length_mask(lengths: Tensor, num_steps: int) -> Tensor:
@@ -34,10 +34,15 @@ def length_mask(lengths: Tensor, num_steps: int) -> Tensor:
 
 
 class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
-    """Inputs and targets in memory, each `(samples, ...)` and in its smallest type; `indices` chooses a split.
+    """Inputs and targets in memory, each `(samples, ...)` and in its smallest dtype.
 
-    One sample by `dataset[i]`, a whole batch by `dataset[tensor of indices]` or by `__getitems__`, which is what a
-    DataLoader calls.
+    `dataset[i]` is one sample. `dataset[indices]`, with a tensor of indices, is a batch, and so is the result of
+    `__getitems__`, which a DataLoader calls.
+
+    Args:
+        inputs: Inputs of all samples, `(samples, ...)`.
+        targets: Targets of all samples, `(samples, ...)`.
+        indices: Indices of the samples in the split; None for all.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, indices: Tensor | None = None) -> None:
@@ -48,23 +53,23 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
         return len(self.indices)
 
     def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
-        chosen = gather(self.indices, index) if isinstance(index, Tensor) else self.indices[index]
-        return gather(self.inputs, chosen), gather(self.targets, chosen)
+        samples = gather(self.indices, index) if isinstance(index, Tensor) else self.indices[index]
+        return gather(self.inputs, samples), gather(self.targets, samples)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:
         return self[torch.as_tensor(indices)]
 
 
 class RaggedDataset(Dataset[tuple[Inputs, Tensor]]):
-    """Sequences of different lengths in memory, one behind the other; a batch is padded to its own longest one.
+    """Sequences of different lengths in memory, concatenated. A batch is padded to its longest sequence.
 
-    A batch is `((values, lengths), targets)`: values `(N, T, ...)`, zero behind each sequence's end, lengths `(N,)`.
+    A batch is `((values, lengths), targets)`, with `values` `(N, T, ...)`, zero in the padding, and `lengths` `(N,)`.
 
     Args:
         values: All steps of all sequences, `(steps, ...)`.
-        lengths: Steps of each sequence, `(sequences,)`, each at least 1; together all of `values`.
-        targets: One for each sequence.
-        indices: The sequences of the split; None for all.
+        lengths: Number of steps of each sequence, `(sequences,)`, at least 1 and in total `len(values)`.
+        targets: Target of each sequence, `(sequences, ...)`.
+        indices: Indices of the sequences in the split; None for all.
     """
 
     def __init__(self, values: Tensor, lengths: Tensor, targets: Tensor, indices: Tensor | None = None) -> None:
@@ -76,38 +81,42 @@ class RaggedDataset(Dataset[tuple[Inputs, Tensor]]):
         return len(self.indices)
 
     def __getitem__(self, index: int | Tensor) -> tuple[Inputs, Tensor]:
-        chosen = self.indices[index]
-        lengths, starts = self.lengths[chosen], self.starts[chosen]
-        if chosen.ndim == 0:
-            return (self.values[starts : starts + lengths], lengths), self.targets[chosen]
+        samples = self.indices[index]
+        lengths, starts = self.lengths[samples], self.starts[samples]
+        if samples.ndim == 0:
+            return (self.values[starts : starts + lengths], lengths), self.targets[samples]
         num_steps = int(lengths.max())
         mask = length_mask(lengths, num_steps)  # (N, T)
         positions = torch.where(mask, starts.unsqueeze(1) + torch.arange(num_steps), 0)
         values = self.values.index_select(0, positions.flatten()).unflatten(0, positions.shape)  # (N, T, ...)
         values[~mask] = 0
-        return (values, lengths), self.targets[chosen]
+        return (values, lengths), self.targets[samples]
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Inputs, Tensor]:
         return self[torch.as_tensor(indices)]
 
     @property
     def split_lengths(self) -> Tensor:
-        """Steps of each sequence of the split, `(len(self),)`."""
+        """Number of steps of each sequence of the split, `(len(self),)`."""
         return self.lengths[self.indices]
 
 
 class EpochSampler(Sampler[int]):
-    """The samples of one process in one epoch, as a tensor of indices.
+    """Sampler of one process, with the order of an epoch as a tensor of indices.
 
-    Shuffled, the order is a permutation drawn from (seed, epoch), and every process takes the same number of samples,
-    so that all make the same number of steps: up to `num_replicas - 1` of an epoch's samples are left out. In order,
-    for evaluation, no sample is left out or read twice; processes may differ by one.
+    With `shuffle`, the order is a random permutation seeded by (seed, epoch). Every process gets the same number of
+    samples, so that all make the same number of steps, and up to `num_replicas - 1` samples of an epoch are dropped.
+    Without `shuffle`, as in evaluation, every sample is read exactly once, and processes may differ by one sample.
+
+        sampler = EpochSampler(10, shuffle=True, seed=0)
+        sampler.set_epoch(3)
+        sampler.order()  # (10,)
 
     Args:
-        size: Samples in the split.
-        shuffle: Whether to draw an order.
+        size: Number of samples in the split.
+        shuffle: Whether to shuffle the samples in every epoch.
         seed: Seed of the order.
-        rank: Index of this process.
+        rank: Rank of this process.
         num_replicas: Number of processes.
     """
 
@@ -117,16 +126,16 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning when an epoch starts."""
+        """Set the epoch. Lightning calls this when an epoch starts."""
         self.epoch = epoch
 
     @property
     def epoch_seed(self) -> int:
-        """(seed, epoch) as one number, so that neighbouring epochs share no stream with neighbouring seeds."""
+        """One seed from (seed, epoch), such that adjacent seeds and epochs never use the same random stream."""
         return (self.seed * 1_000_003 + self.epoch) % 2**63
 
     def order(self) -> Tensor:
-        """Indices of this process in this epoch, `(len(self),)`."""
+        """Return the indices of this process in this epoch, `(len(self),)`."""
         if not self.shuffle:
             return torch.arange(self.size)[self.rank :: self.num_replicas]
         generator = torch.Generator().manual_seed(self.epoch_seed)
@@ -143,19 +152,21 @@ class EpochSampler(Sampler[int]):
 
 
 class TensorBatchSampler(BatchSampler):
-    """Cuts an `EpochSampler`'s order into batches, each a tensor of indices; no index becomes a Python number.
+    """Splits the order of an `EpochSampler` into batches, each a tensor of indices instead of a list of integers.
+
+    With `lengths`, a batch holds sequences of similar length, which need little padding. If the sampler shuffles, the
+    sequences are sorted within pools of 50 batches and the batches are shuffled, so that an epoch stays a pure function
+    of (seed, epoch). Otherwise all sequences are sorted, and the batches come in one fixed random order, so that the
+    first batches are not the shortest sequences.
 
     Args:
-        sampler: The order; another one than `EpochSampler`, such as the DistributedSampler that Lightning puts here
-            when it is not told to leave that to the data, is read index by index.
+        sampler: The order. A sampler other than `EpochSampler`, such as the DistributedSampler that Lightning inserts
+            by default, is read index by index.
         batch_size: Samples in a batch.
-        drop_last: Leave out a last batch that is not full.
-        lengths: Steps of each sample of the split: batches are then made of sequences of like length, which are padded
-            little. Shuffled, sequences are sorted within stretches of 50 batches of the order and the batches are
-            shuffled, so that an epoch stays a pure function of (seed, epoch); in order, all are sorted, and the
-            batches then come in one mixed order, so that the first of them are not the shortest sequences.
-        start: Epoch and batch to begin with, where training goes on: the batches before it in that epoch are left out,
-            and `len` stays.
+        drop_last: Drop a last batch that is not full.
+        lengths: Number of steps of each sample of the split, `(samples,)`.
+        start: Epoch and batch to start at, to resume a run. The earlier batches of that epoch are skipped; `len` does
+            not change.
     """
 
     def __init__(
@@ -170,7 +181,7 @@ class TensorBatchSampler(BatchSampler):
         self.lengths = lengths
         self.start = start
         if isinstance(sampler, EpochSampler) and start != (0, 0):
-            # Workers ask for their first batches before Lightning says which epoch it is (#21938).
+            # Workers prefetch their first batches before Lightning calls set_epoch (Lightning issue #21938).
             sampler.set_epoch(start[0])
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
@@ -186,10 +197,10 @@ class TensorBatchSampler(BatchSampler):
         if self.lengths is None:
             return iter(order.split(self.batch_size))
         seed = sampler.epoch_seed if isinstance(sampler, EpochSampler) and sampler.shuffle else None
-        stretch = len(order) if seed is None else 50 * self.batch_size
+        pool_size = len(order) if seed is None else 50 * self.batch_size
         batches = [
             batch
-            for pool in order.split(stretch)
+            for pool in order.split(pool_size)
             for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
         ]
         generator = torch.Generator().manual_seed(0 if seed is None else seed)
@@ -197,13 +208,15 @@ class TensorBatchSampler(BatchSampler):
 
 
 def identity_collate(batch: Any) -> Any:
-    """Collating leaves a batch as it is: it was cut whole."""
+    """Return a batch unchanged. It is indexed in one call, so nothing has to be collated."""
     return batch
 
 
 class BatchLoader(DataLoader[tuple[Inputs, Tensor]]):
-    """A DataLoader of batches that are cut whole. Without workers, some batches of a tensor in memory are cut at once
-    and handed out one by one: of small ones the call costs more than what it copies.
+    """A DataLoader whose batches are indexed in one call each.
+
+    Without workers, several batches of a tensor in memory are indexed together and then returned one by one, because
+    for small batches the overhead of the call exceeds the cost of the copy.
     """
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:  # type: ignore[override]
@@ -213,20 +226,21 @@ class BatchLoader(DataLoader[tuple[Inputs, Tensor]]):
         return _iter_chunked(dataset, iter(self.batch_sampler))  # type: ignore[arg-type]
 
 
-# Bytes of inputs that are cut at once; they stay in a processor's cache until they are used.
-_AT_ONCE = 2**22
+# Bytes of inputs that are indexed together, few enough to stay in the CPU cache until they are used.
+_CHUNK_BYTES = 2**22
 
 
 def _iter_chunked(dataset: ArrayDataset, batches: Iterator[Tensor]) -> Iterator[tuple[Inputs, Tensor]]:
+    """Index several batches of a dataset at once and yield them one by one."""
     assert isinstance(dataset.inputs, Tensor)
-    size = dataset.inputs[:1].nbytes
+    sample_bytes = dataset.inputs[:1].nbytes
     for first in batches:
-        room = _AT_ONCE // max(len(first) * size, 1)
-        chosen = [first, *islice(batches, max(room - 1, 0))]
-        inputs, targets = dataset[torch.cat(chosen)]
+        batches_per_chunk = _CHUNK_BYTES // max(len(first) * sample_bytes, 1)
+        chunk = [first, *islice(batches, max(batches_per_chunk - 1, 0))]
+        inputs, targets = dataset[torch.cat(chunk)]
         assert isinstance(inputs, Tensor)
-        sizes = [len(batch) for batch in chosen]
-        for one, its in zip(inputs.split(sizes), targets.split(sizes), strict=True):
-            # A copy, as a product of matrices rounds otherwise where its input lies otherwise, and what is cut together
-            # is other batches in a training that is gone on with.
-            yield one.clone(), its.clone()
+        sizes = [len(batch) for batch in chunk]
+        for batch_inputs, batch_targets in zip(inputs.split(sizes), targets.split(sizes), strict=True):
+            # Copy: the rounding of a matrix product depends on the memory layout of its input, and after a resume the
+            # chunks start at other batches.
+            yield batch_inputs.clone(), batch_targets.clone()

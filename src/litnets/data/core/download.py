@@ -1,4 +1,4 @@
-"""Files that are downloaded once, completely, and only if size and checksum are right."""
+"""Atomic downloads with verified size and checksum."""
 
 import hashlib
 import http.client
@@ -16,15 +16,15 @@ from filelock import FileLock
 from litnets.errors import InputError
 from litnets.files import open_regular, replacing
 
-_TIMEOUT = 30.0  # seconds without an answer, after which a server or the network is taken to be down
-_SLOWEST = 20_000  # bytes in a second on average, below which a download is given up
+_TIMEOUT = 30.0  # seconds without a response, after which the server is considered down
+_MIN_SPEED = 20_000  # bytes per second on average, below which a download is aborted
 
-# What to do about a corrupted file, to be appended to an error message.
+# The end of the error message for a corrupted file.
 REDOWNLOAD = "delete it to download it again, or replace it with a good copy"
 
 
 def md5_of(path: Path) -> str:
-    """MD5 of a file, as hexadecimal digits. It guards against broken files, not against forged ones."""
+    """Return the MD5 of a file, as hexadecimal digits. It detects corrupted files, not malicious ones."""
     with open_regular(path) as file:
         return hashlib.file_digest(cast(Any, file), _new_md5).hexdigest()
 
@@ -51,19 +51,18 @@ def _new_md5() -> "hashlib._Hash":
 
 
 def download(urls: Sequence[str], path: Path, md5: str, size: int) -> None:
-    """Download `path` from the first of `urls` that has a file with this MD5. An existing file is left alone.
+    """Download a file from the first URL that serves it with this MD5, unless it exists.
 
-    The file appears under its name when it is complete. Of several processes that call this at once, one downloads and
-    the others wait.
+    The write is atomic. If several processes call this at the same time, one downloads and the others wait.
 
     Args:
-        urls: Where the file is.
-        path: Where it goes.
-        md5: Its MD5.
-        size: Its size in bytes, or an upper bound: nothing larger is downloaded.
+        urls: URLs to try, in order.
+        path: The file to write.
+        md5: MD5 of the file.
+        size: Size of the file in bytes, or an upper bound. Nothing larger is downloaded.
 
     Raises:
-        InputError: No address had the file, or the folder cannot be written.
+        InputError: No URL served the file, or the folder cannot be written.
     """
     if path.exists():
         return
@@ -71,30 +70,31 @@ def download(urls: Sequence[str], path: Path, md5: str, size: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock")
         with FileLock(lock):
-            for stale in path.parent.glob(f".{escape(path.name)}.*part"):  # of a process that was killed
+            for stale in path.parent.glob(f".{escape(path.name)}.*part"):  # left by a killed process
                 stale.unlink()
-            problems = [_try(url, path, md5, size) for url in urls if not path.exists()]
+            problems = [_try_download(url, path, md5, size) for url in urls if not path.exists()]
             if path.exists():
-                # Whoever still waits for the lock finds the file, and needs it no more; Windows removes it by itself.
+                # Processes that still wait will find the file and do not need the lock. On Windows, an open lock cannot
+                # be deleted, and filelock deletes it on release.
                 with suppress(PermissionError):
                     lock.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{path} is not there, and {path.parent} cannot be written: {error}") from error
+        raise InputError(f"{path} does not exist, and {path.parent} cannot be written: {error}") from error
     if not path.exists():
         raise InputError(
-            f"{path} is not there and could not be downloaded: {'; '.join(filter(None, problems))}\n"
-            f"Put it there by hand, or point --data.data_dir at a folder that has it."
+            f"{path} does not exist and could not be downloaded: {'; '.join(filter(None, problems))}\n"
+            f"Download it manually, or set --data.data_dir to a folder that contains it."
         )
 
 
-def _try(url: str, path: Path, md5: str, size: int) -> str | None:
-    """Download from one address, with the lock held; return the problem, if there is one."""
+def _try_download(url: str, path: Path, md5: str, size: int) -> str | None:
+    """Download from one URL while holding the lock. Return a description of the failure, None if it succeeded."""
     try:
         print(f"downloading {url}", flush=True)
         with replacing(path) as file:
             received = _receive(url, file, size)
             if received != md5:
-                raise _WrongFileError(f"{url} gave a file with the MD5 {received}, not {md5}")
+                raise _WrongFileError(f"{url} served a file with the MD5 {received}, expected {md5}")
         return None
     except _WrongFileError as error:
         return str(error)
@@ -103,14 +103,14 @@ def _try(url: str, path: Path, md5: str, size: int) -> str | None:
 
 
 class _WrongFileError(Exception):
-    """An answer that is not the file; the message names the address."""
+    """The response is not the expected file. The message names the URL."""
 
 
 def _receive(url: str, file: BinaryIO, size: int) -> str:
-    """Copy an answer into a file and return its MD5.
+    """Write the response to a file and return its MD5.
 
     Raises:
-        TimeoutError: The server sends so slowly that it might never end.
+        TimeoutError: The download is too slow to be worth waiting for.
     """
     outcome: list[str | Exception] = []
 
@@ -118,12 +118,12 @@ def _receive(url: str, file: BinaryIO, size: int) -> str:
         try:
             outcome.append(_copy(url, file, size))
         except urllib.error.HTTPError as error:
-            with error:  # it holds the connection
+            with error:  # the error holds the connection
                 outcome.append(OSError(error.reason))
         except Exception as error:
-            outcome.append(error.with_traceback(None))  # whose frames hold this list
+            outcome.append(error.with_traceback(None))  # the frames of the traceback reference `outcome`
 
-    # A timeout of the socket starts anew with each byte, so the whole is timed from another thread.
+    # The timeout of a socket restarts with each byte. A thread allows a time limit for the complete download.
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     seconds = _time_limit(size)
@@ -136,23 +136,23 @@ def _receive(url: str, file: BinaryIO, size: int) -> str:
 
 
 def _time_limit(size: int) -> float:
-    return 2 * _TIMEOUT + size / _SLOWEST
+    return 2 * _TIMEOUT + size / _MIN_SPEED
 
 
 def _copy(url: str, file: IO[bytes], size: int) -> str:
     digest, received = _new_md5(), 0
-    with urllib.request.build_opener(_WebRedirects).open(url, timeout=_TIMEOUT) as answer:
-        while block := answer.read(1 << 16):
+    with urllib.request.build_opener(_WebRedirects).open(url, timeout=_TIMEOUT) as response:
+        while block := response.read(1 << 16):
             received += len(block)
             if received > size:
-                raise _WrongFileError(f"{url} gave more than the {size:,} bytes of the file")
+                raise _WrongFileError(f"{url} served more than the expected {size:,} bytes")
             digest.update(block)
             file.write(block)
     return digest.hexdigest()
 
 
 class _WebRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to web addresses; urllib would also follow those to FTP."""
+    """Follows redirects to HTTP and HTTPS only; urllib would also follow redirects to FTP."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not newurl.lower().startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""Fingerprints of samples: 64-bit digests of their names and contents, so that a later command recognizes them."""
+"""Fingerprints of samples: 64-bit digests of their names and contents, by which a later command recognizes them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ ODD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What identifies the samples of a data set, in the order in which they were read.
+    """Digests that identify the samples of a dataset, in the order in which they were read.
 
     Args:
-        names: Digest of the name of each sample: of the path of a file, or of the position of a row.
-        contents: Digest of the content of each sample.
-        kind: What a sample is called in messages: `file`, `row`, `step`.
-        describe: Return the name of a sample, given its index, for messages.
-        is_positional: Whether names are positions, which change when something is inserted.
-        is_sequence: Whether samples are steps of time, which belong together in their order.
+        names: Digest of the name of each sample, `(samples,)`: the path of a file or the position of a row.
+        contents: Digest of the content of each sample, `(samples,)`.
+        kind: What a sample is called in messages: `file`, `row` or `step`.
+        describe: Returns the name of the sample with this index, for messages.
+        is_positional: Whether names are positions, which change if a row is inserted.
+        is_sequence: Whether samples are time steps, whose order matters.
     """
 
     names: Digests
@@ -38,7 +38,7 @@ class Fingerprint:
 
     @classmethod
     def of_files(cls, root: Path, files: Sequence[Path | str], contents: Digests) -> "Fingerprint":
-        """Return the fingerprint of files, each named by its path below `root`."""
+        """Return the fingerprint of files, whose names are their paths relative to `root`."""
         start = len(str(root)) + 1  # Path.relative_to takes 20 times as long
         paths = [str(file)[start:].replace("\\", "/") for file in files]
         return cls(
@@ -47,11 +47,11 @@ class Fingerprint:
 
     @classmethod
     def of_rows(cls, contents: Digests, part_sizes: Sequence[int] = ()) -> "Fingerprint":
-        """Return the fingerprint of rows, each named by its position within its file.
+        """Return the fingerprint of rows, whose names are their positions within their file.
 
         Args:
             contents: Digest of each row.
-            part_sizes: Rows of each file, if there are several; names then differ between the files.
+            part_sizes: Number of rows of each file, if there are several. Rows of different files get different names.
         """
         sizes = list(part_sizes) or [len(contents)]
         positions = [np.arange(size, dtype=np.uint64) + np.uint64(part << 48) for part, size in enumerate(sizes)]
@@ -59,7 +59,7 @@ class Fingerprint:
 
     @classmethod
     def of_verified(cls, size: int) -> "Fingerprint":
-        """Return the fingerprint of rows whose file is verified by its checksum: none of them can differ."""
+        """Return the fingerprint of rows of a file with a verified checksum, whose contents cannot change."""
         return cls.of_rows(np.zeros(size, np.uint64))
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ def digest_each(values: Iterable[bytes]) -> Digests:
 
 
 def digest_rows(*parts: NDArray[Any] | Tensor) -> Digests:
-    """Return the digest of each row of some arrays, `(rows, ...)` each, taken together.
+    """Return a digest of each row over all arrays, each of shape `(rows, ...)`.
 
     Zeros at the end of a row do not change its digest.
     """
@@ -82,8 +82,8 @@ def digest_rows(*parts: NDArray[Any] | Tensor) -> Digests:
         rows = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
         words = np.zeros((len(rows), -(-rows.shape[1] // 8)), np.uint64)
         words.view(np.uint8)[:, : rows.shape[1]] = rows
-        # A sum of products with random odd numbers. Its high bits depend on all bits of the words, its low ones on the
-        # low ones alone, hence the shifts before and after.
+        # A sum of products with random odd numbers. Its high bits depend on all bits of the words, but its low bits
+        # depend only on their low bits, hence the shifts before and after.
         weights = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
         mixed = (words ^ (words >> np.uint64(31))) @ weights
         total = (total ^ mixed ^ (mixed >> np.uint64(32))) * ODD

@@ -1,10 +1,10 @@
-"""The split of a run, recorded with it, so that no sample changes its split when the data change.
+"""The recorded split of a run, which keeps every sample in its split when the data change.
 
     record = SplitRecord.load(run.split)
     splits, changes = record.match(fingerprint)
 
 A sample is recognized by its name and content, then by its content alone (it was renamed or moved), then by its name
-alone (it was edited). What is not recognized was added. It is in no split, so that nothing has to make room for it.
+alone (it was edited). An unrecognized sample was added. It is in no split, so that the other splits do not change.
 """
 
 import json
@@ -27,24 +27,24 @@ from litnets.files import open_regular, replacing
 
 Indices = NDArray[np.int64]
 
-_NO_SPLIT = len(PARTS)  # the number of what is in none of them
+_NO_SPLIT = len(PARTS)  # the index of a sample that is in no split
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class DataChanges:
-    """What differs between the data of a run and those that were read now, in samples.
+    """Differences between the data of a run and the current data, as numbers of samples.
 
     Args:
-        kind: What a sample is called: `file`, `row`, `step`.
+        kind: What a sample is called: `file`, `row` or `step`.
         added: Samples that the run did not have.
-        left_out: How many of them are in no split.
+        left_out: Added samples that are in no split.
         changed: Samples whose content was edited. They stay in their split.
-        missing: Samples that are no longer there.
+        missing: Samples that no longer exist.
         renamed: Samples with another name. They stay in their split.
         moved: Samples that were moved into the folder or file of another split.
-        reordered: Whether the samples are in another order. The order of a split stays that of the run.
-        examples: Up to three names of samples that were added, changed, renamed or moved.
+        reordered: Whether the samples are in another order. Each split keeps the order of the run.
+        examples: Names of up to three samples that were added, changed, renamed or moved, by the kind of change.
     """
 
     kind: str
@@ -61,16 +61,16 @@ class DataChanges:
         return self.reordered or any((self.added, self.changed, self.missing, self.renamed, self.moved))
 
     def __str__(self) -> str:
-        """Return all of it as part of a sentence: `2 files added and left out (a.png, b.png), 1 missing`."""
+        """Return a summary, such as `2 files added and left out (a.png, b.png), 1 missing`."""
         return ", ".join(self._phrases())
 
     @property
     def affects_results(self) -> bool:
-        """Whether the splits hold other samples than they did: added ones are left out, and the order is kept."""
+        """Whether the content of a split differs. It does not if samples were only renamed, reordered or left out."""
         return bool(self.changed or self.missing or self.moved or self.added > self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts that are not zero, for results.json."""
+        """Return the nonzero counts, for results.json."""
         return {name: value for name, value in asdict(self).items() if value and name not in ("kind", "examples")}
 
     def _phrases(self) -> Iterator[str]:
@@ -94,15 +94,15 @@ class DataChanges:
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """The samples of a run, in the order in which they were read, and the split of each.
+    """The samples of a run, in the order in which they were read, and the split of each sample.
 
     Args:
         datamodule: Name of the DataModule class.
-        spec: How the samples were to be split; None where the data come split.
+        spec: How the samples were split; None if the data come with fixed splits.
         names: See `Fingerprint`.
         contents: See `Fingerprint`.
-        order: Indices of the samples: those of the training split in its order, then validation, test, and the rest.
-        sizes: Samples of training, validation and test.
+        order: Indices of the samples: the training split in its order, then validation, test, and the other samples.
+        sizes: Number of samples in training, validation and test.
     """
 
     datamodule: str
@@ -116,7 +116,14 @@ class SplitRecord:
     def create(
         cls, datamodule: str, spec: SplitSpec | None, fingerprint: Fingerprint, splits: Mapping[str, Tensor]
     ) -> "SplitRecord":
-        """Record splits, given as indices of the samples."""
+        """Return the record of these splits.
+
+        Args:
+            datamodule: Name of the DataModule class.
+            spec: How the samples were split; None if the data come with fixed splits.
+            fingerprint: The samples.
+            splits: Indices of the samples in train, val and test.
+        """
         parts = [splits[part].numpy() for part in PARTS]
         rest = np.ones(len(fingerprint), bool)
         for part in parts:
@@ -125,7 +132,7 @@ class SplitRecord:
         return cls(datamodule, spec, fingerprint.names, fingerprint.contents, order, [len(part) for part in parts])
 
     def save(self, path: Path) -> None:
-        """Write the record as a NumPy archive, completely or not at all."""
+        """Write the record atomically, as a NumPy archive."""
         head = json.dumps(
             {
                 "version": _VERSION,
@@ -139,10 +146,10 @@ class SplitRecord:
 
     @classmethod
     def load(cls, path: Path) -> "SplitRecord":
-        """Read a record and verify it.
+        """Read and verify a record.
 
         Raises:
-            InputError: The file is damaged, or a later version wrote it.
+            InputError: The file is damaged, or was written by a newer version of litnets.
         """
         try:
             with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
@@ -156,11 +163,11 @@ class SplitRecord:
                 raise ValueError("its parts do not fit together")
         except InputError:
             raise
-        # What a damaged archive raises has no common base: BadZipFile, zlib.error, EOFError, NotImplementedError ...
+        # The errors of a damaged archive have no common base: BadZipFile, zlib.error, EOFError, NotImplementedError ...
         except Exception as error:
-            reason = "it is cut off" if isinstance(error, EOFError | zipfile.BadZipFile) else str(error)
+            reason = "it is truncated" if isinstance(error, EOFError | zipfile.BadZipFile) else str(error)
             raise InputError(
-                f"{path} is damaged ({reason}); put a good copy there, or delete it to have the data split again"
+                f"{path} is damaged ({reason}); replace it with a good copy, or delete it to split the data again"
             ) from error
         return record
 
@@ -172,64 +179,67 @@ class SplitRecord:
         return permutation and counts and sum(self.sizes) <= size
 
     def check_spec(self, spec: SplitSpec | None) -> None:
-        """Raise InputError if samples are to be split in another way than those of the run were."""
+        """Raise InputError if the options ask for another split than the recorded one."""
         if self.spec is None or spec is None:
             return
-        before, now = asdict(self.spec), asdict(spec)
-        for name, value in now.items():
-            if value != before[name]:
+        recorded, requested = asdict(self.spec), asdict(spec)
+        for name, value in requested.items():
+            if value != recorded[name]:
                 option = "split_seed" if name == "seed" else name
                 raise InputError(
-                    f"--data.{option}: the split of the run was made with {before[name]}, got {value}; "
-                    "leave the option out to keep it, or split the data again with --split_again"
+                    f"--data.{option}: the split of the run was made with {recorded[name]}, got {value}; "
+                    "omit the option to keep the split, or split the data again with --split_again"
                 )
 
     @property
     def split_of(self) -> NDArray[np.int64]:
-        """The number of the split of each sample, `(samples,)`; that of what is in none comes last."""
-        numbers = np.full(len(self.order), _NO_SPLIT)
-        numbers[self.order] = np.repeat(np.arange(_NO_SPLIT + 1), [*self.sizes, len(self.order) - sum(self.sizes)])
-        return numbers
+        """Index in `PARTS` of the split of each sample, `(samples,)`; `len(PARTS)` for a sample in no split."""
+        splits = np.full(len(self.order), _NO_SPLIT)
+        splits[self.order] = np.repeat(np.arange(_NO_SPLIT + 1), [*self.sizes, len(self.order) - sum(self.sizes)])
+        return splits
 
-    def match(self, now: Fingerprint, given: Tensor | None = None) -> tuple[dict[str, Tensor], DataChanges]:
-        """Return the splits of the run, as indices of the samples that were read now, and what has changed.
+    def match(self, now: Fingerprint, fixed: Tensor | None = None) -> tuple[dict[str, Tensor], DataChanges]:
+        """Apply the recorded split to the current samples.
 
         Args:
-            now: The samples that were read now.
-            given: The number of the split of each sample whose folder or file decides it, -1 for the others.
+            now: The current samples.
+            fixed: Index of the split of each sample whose folder or file determines it, -1 for the others.
+
+        Returns:
+            The indices of the current samples in each split, and the changes since the run.
 
         Raises:
-            InputError: None of the samples is one of the run, or steps were added or removed between others.
+            InputError: No sample belongs to the run, or time steps were added or removed in the middle of a series.
         """
         before, renamed, changed = self._align(now) if now.is_sequence else self._recognize(now)
         is_recognized = before >= 0
-        place = np.argsort(self.order)  # of each sample of the run in its order
+        place = np.argsort(self.order)  # position of each sample of the run in its order
         rank = np.where(is_recognized, place[before], len(self.order) + np.arange(len(now)))
         recorded = np.where(is_recognized, self.split_of[before], _NO_SPLIT)
         split = recorded
         is_moved = np.zeros(len(now), bool)
-        if given is not None:
-            is_given = given.numpy() >= 0
-            split = np.where(is_given, given.numpy(), recorded)
-            is_elsewhere = np.where(is_given, split != recorded, np.isin(recorded, given.numpy()))
+        if fixed is not None:
+            is_fixed = fixed.numpy() >= 0
+            split = np.where(is_fixed, fixed.numpy(), recorded)
+            is_elsewhere = np.where(is_fixed, split != recorded, np.isin(recorded, fixed.numpy()))
             is_moved = is_recognized & is_elsewhere & (recorded != _NO_SPLIT)
             renamed = renamed & ~is_moved
         if not is_recognized.any() and (split == _NO_SPLIT).any():
             raise InputError(
-                f"none of the {len(now)} {now.kind}s is one of the {len(self.order)} of the run; "
-                "split them with --split_again, or use the data of the run"
+                f"none of the {len(now)} {now.kind}s belongs to the run, which had {len(self.order)}; "
+                "use the data of the run, or split these with --split_again"
             )
         splits = {}
         for number, part in enumerate(PARTS):
             members = (split == number).nonzero()[0]
             splits[part] = torch.from_numpy(members[rank[members].argsort()])
-        found = {"added": ~is_recognized, "changed": changed, "renamed": renamed, "moved": is_moved}
+        changes = {"added": ~is_recognized, "changed": changed, "renamed": renamed, "moved": is_moved}
         if now.is_positional:
-            del found["renamed"]  # it is only in another place
-        counts = {name: int(flags.sum()) for name, flags in found.items()}
+            del changes["renamed"]  # a row with another position counts as reordered
+        counts = {name: int(mask.sum()) for name, mask in changes.items()}
         examples = {
-            name: [now.describe(int(index)) for index in flags.nonzero()[0][:3]]
-            for name, flags in found.items()
+            name: [now.describe(int(index)) for index in mask.nonzero()[0][:3]]
+            for name, mask in changes.items()
             if counts[name]
         }
         return splits, DataChanges(
@@ -242,7 +252,12 @@ class SplitRecord:
         )
 
     def _recognize(self, now: Fingerprint) -> tuple[Indices, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the sample of the run that each sample is, -1 for none, and which are renamed and which changed."""
+        """Recognize samples by their digests.
+
+        Returns:
+            For each current sample, its index in the run, -1 for an added sample; whether it was renamed; and whether
+            it was changed.
+        """
         before = np.full(len(now), -1)
         renamed, changed = np.zeros((2, len(now)), bool)
         if np.array_equal(self.names, now.names) and np.array_equal(self.contents, now.contents):
@@ -250,7 +265,7 @@ class SplitRecord:
         free = np.ones(len(self.order), bool)
 
         def pair(old: Digests, new: Digests, candidates: NDArray[np.bool_]) -> Indices:
-            """Pair what is not paired yet by equal digests; return which samples have got one."""
+            """Pair remaining samples by equal digests, and return the indices of the current samples in the pairs."""
             old_at, new_at = free.nonzero()[0], candidates.nonzero()[0]
             i, j = _equal_pairs(old[old_at], new[new_at])
             before[new_at[j]] = old_at[i]
@@ -259,19 +274,23 @@ class SplitRecord:
 
         pair(self.names * ODD ^ self.contents, now.names * ODD ^ now.contents, before < 0)
         renamed[pair(self.contents, now.contents, before < 0)] = True
-        # A sample with the content of another one is a copy of it, which may not get into another split.
+        # A sample whose content exists in the run is a copy, which must not enter another split.
         is_new = ~np.isin(now.contents, self.contents)
         changed[pair(self.names, now.names, (before < 0) & is_new)] = True
         return before, renamed, changed
 
     def _align(self, now: Fingerprint) -> tuple[Indices, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Do the same for steps of time, which are recognized by their time; only the ends may differ."""
+        """Recognize time steps by their time. Steps may be added or removed only at the ends of the series.
+
+        Returns:
+            See `_recognize`.
+        """
         before = np.full(len(now), -1)
         old_at, new_at = _equal_pairs(self.names, now.names)
         before[new_at] = old_at
         if len(new_at):
-            stretch = before[new_at.min() : new_at.max() + 1]
-            gaps = (np.diff(stretch) != 1).nonzero()[0]
+            overlap = before[new_at.min() : new_at.max() + 1]
+            gaps = (np.diff(overlap) != 1).nonzero()[0]
             if len(gaps):
                 raise InputError(
                     f"steps were added or removed after {now.describe(int(new_at.min() + gaps[0]))}, in the middle of "
@@ -282,20 +301,20 @@ class SplitRecord:
         return before, np.zeros(len(now), bool), changed
 
     def _is_reordered(self, now: Fingerprint, before: Indices) -> bool:
-        """Return whether the unchanged samples come in another order, equal ones being alike."""
+        """Return whether the unchanged samples are in another order, where equal samples are interchangeable."""
         same = (before >= 0).nonzero()[0]
         same = same[self.contents[before[same]] == now.contents[same]]
         return not np.array_equal(self.contents[np.sort(before[same])], now.contents[same])
 
 
 def _equal_pairs(old: Digests, new: Digests) -> tuple[Indices, Indices]:
-    """Return the indices of equal digests; of several equal ones the k-th is paired with the k-th."""
+    """Return the indices of equal digests. If a digest occurs several times, its k-th occurrences are paired."""
     _, old_at, new_at = np.intersect1d(_number_equal(old), _number_equal(new), return_indices=True)
     return old_at, new_at
 
 
 def _number_equal(digests: Digests) -> Digests:
-    """Return digests that differ, and do so in the same way everywhere: the k-th of equal ones gets k mixed in."""
+    """Make the digests unique by mixing k into the k-th occurrence of a digest."""
     order = digests.argsort(kind="stable")
     ranked = digests[order]
     numbered = np.empty_like(digests)

@@ -14,15 +14,15 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """How samples are to be split.
+    """Parameters of a split.
 
     Args:
-        val_size: Validation split, a fraction in [0, 1) or a number of samples from 1. With folds and no test split the
-            validation split is the fold.
-        test_size: Test split, likewise; 0 for none. With folds the test split is the fold.
-        seed: Seed of the order in which samples are split.
+        val_size: Size of the validation split: a fraction in [0, 1), or a number of samples from 1. With folds and no
+            test split, the validation split is the fold.
+        test_size: Size of the test split, as `val_size`; 0 for none. With folds, the test split is the fold.
+        seed: Seed of the random order of the samples.
         num_folds: Number of folds, at least 2; None for a single split.
-        fold: The fold that is held out, in [0, num_folds).
+        fold: Index of the held-out fold, in [0, num_folds).
     """
 
     val_size: float
@@ -35,20 +35,22 @@ class SplitSpec:
 def split_indices(
     labels: Tensor | None, size: int, spec: SplitSpec, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices `(train, val, test)`, disjoint, together all of `range(size)`.
+    """Split `range(size)` into disjoint indices `(train, val, test)`, stratified by class.
 
-    Samples are put in a random order in which every stretch holds each class in proportion (to a sample, unless a class
-    has only one or two). The test split is its first stretch, then validation; a fold is a stretch as well.
+    The samples are put in a random order in which every contiguous block contains each class in proportion, to within
+    one sample unless a class has only one or two. The test split is the first block, followed by the validation split.
+    A fold is a block as well.
 
     Args:
-        labels: Class of each sample, `(size,)`, to stratify by; None for no classes.
+        labels: Class of each sample, `(size,)`, to stratify by; None for no stratification.
         size: Number of samples.
         spec: Sizes, seed and folds.
-        groups: Group of each sample, `(size,)`: samples of one group (copies, recordings of one take ...) stay together
-            in one split, whose size is then that of complete groups. The label of a group is that of its first sample.
+        groups: Group of each sample, `(size,)`; None if each sample is a group. Samples of a group, such as copies,
+            stay in the same split, so that the sizes of the splits are approximate. A group has the label of its first
+            sample.
 
     Raises:
-        InputError: Sizes or folds that leave no sample for training.
+        InputError: The sizes or folds leave no sample for training.
     """
     if groups is not None:
         return _split_groups(groups, labels, spec)
@@ -57,7 +59,9 @@ def split_indices(
     if spec.num_folds is not None:
         num_folds, fold = spec.num_folds, spec.fold
         if not 2 <= num_folds <= size or not 0 <= fold < num_folds:
-            raise InputError(f"num_folds: expected 2 to {size} folds and a fold from 0, got fold {fold} of {num_folds}")
+            raise InputError(
+                f"num_folds: expected 2 to {size} folds and a fold in [0, num_folds), got fold {fold} of {num_folds}"
+            )
         bounds = [round(i * size / num_folds) for i in range(num_folds + 1)]
         order = order.roll(-bounds[fold])
         held_out = bounds[fold + 1] - bounds[fold]
@@ -69,13 +73,13 @@ def split_indices(
 
 
 def _split_groups(groups: Tensor, labels: Tensor | None, spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Split the groups like samples, then give each sample the split of its group; counts become fractions."""
+    """Split the groups like samples, with sizes as fractions, then assign each sample to the split of its group."""
     size = len(groups)
     _, group = groups.unique(return_inverse=True)
     count = int(group.max()) + 1
     first = torch.full((count,), size).scatter_reduce(0, group, torch.arange(size), "amin")
     num_val, num_test = _count("val_size", spec.val_size, size), _count("test_size", spec.test_size, size)
-    if max(num_val, num_test) >= size:  # it would be read as a number of groups instead of a fraction
+    if max(num_val, num_test) >= size:  # a fraction of 1 or more would be taken as a number of groups
         raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
     group_labels = None if labels is None else labels[first]
     fractions = replace(spec, val_size=num_val / size, test_size=num_test / size)
@@ -87,10 +91,11 @@ def _split_groups(groups: Tensor, labels: Tensor | None, spec: SplitSpec) -> tup
 
 
 def _stratified_order(labels: Tensor | None, size: int, seed: int) -> Tensor:
+    """Return a random order of the samples in which the classes are interleaved in proportion, `(size,)`."""
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     if labels is None:
         return order
-    # Where a sample stands among those of its class, as a share in (0, 1): sorted by it, the classes are interleaved.
+    # Sorting by the relative position of a sample within its class, in (0, 1), interleaves the classes.
     _, classes = labels[order].unique(return_inverse=True)
     counts = classes.bincount()
     by_class = classes.argsort(stable=True)
@@ -101,21 +106,22 @@ def _stratified_order(labels: Tensor | None, size: int, seed: int) -> Tensor:
 
 
 def _count(name: str, value: float, size: int) -> int:
+    """Return a size, given as a fraction or a number of samples, as a number of samples."""
     if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
-        raise InputError(f"{name}: expected a share in [0, 1) or a whole number of samples, got {value}")
+        raise InputError(f"{name}: expected a fraction in [0, 1) or an integer number of samples, got {value}")
     return int(value) if value >= 1 else round(value * size)
 
 
 def chronological_ends(size: int, val_size: float, test_size: float) -> tuple[int, int, int]:
-    """The steps at which training, validation and test end, for `size` steps of time: test last, validation before.
+    """Return the steps at which training, validation and test end if a series is split in this order.
 
     Args:
-        size: Number of steps.
-        val_size: Validation split, a share in [0, 1) or a number of steps from 1.
-        test_size: Test split, likewise.
+        size: Number of time steps.
+        val_size: Size of the validation split: a fraction in [0, 1), or a number of steps from 1.
+        test_size: Size of the test split, as `val_size`.
 
     Raises:
-        InputError: Sizes that leave no step for training.
+        InputError: The sizes leave no step for training.
     """
     num_val, num_test = _count("val_size", val_size, size), _count("test_size", test_size, size)
     if num_val + num_test >= size:
@@ -124,21 +130,25 @@ def chronological_ends(size: int, val_size: float, test_size: float) -> tuple[in
 
 
 def expanding_window_split(size: int, val_size: float, num_folds: int, fold: int) -> tuple[int, int, int]:
-    """The steps at which training, validation and test end in one fold of a cross-validation that keeps the order of
-    time: the last `num_folds` of `num_folds + 1` equal blocks are tested, one a fold, each with all before it to learn
-    from, as in scikit-learn's TimeSeriesSplit (where the first block takes what the division leaves over, as here).
+    """Return the steps at which training, validation and test end in one fold of an expanding-window cross-validation.
+
+    The series is divided into `num_folds + 1` equal blocks, where the first block takes the remainder. Fold i tests on
+    block i + 1 and trains on all blocks before it, as in scikit-learn's TimeSeriesSplit.
 
     Args:
-        size: Number of steps.
-        val_size: Validation split, the last share in [0, 1) or number of steps of what is before the test block.
+        size: Number of time steps.
+        val_size: Size of the validation split, taken from the end of the steps before the test block: a fraction of
+            these in [0, 1), or a number of steps from 1.
         num_folds: Number of folds, at least 2.
-        fold: The fold, from 0; the later, the more there is to learn from.
+        fold: Index of the fold, from 0. Later folds have more training steps.
 
     Raises:
-        InputError: Folds that are not there, or sizes that leave no step for training.
+        InputError: The fold does not exist, or the sizes leave no step for training.
     """
     if not 2 <= num_folds < size or not 0 <= fold < num_folds:
-        raise InputError(f"num_folds: expected 2 to {size - 1} folds and a fold from 0, got fold {fold} of {num_folds}")
+        raise InputError(
+            f"num_folds: expected 2 to {size - 1} folds and a fold in [0, num_folds), got fold {fold} of {num_folds}"
+        )
     block = size // (num_folds + 1)
     start = size - (num_folds - fold) * block
     num_val = _count("val_size", val_size, start)
@@ -150,8 +160,14 @@ def expanding_window_split(size: int, val_size: float, num_folds: int, fold: int
 def check_trained_on(
     class_names: Sequence[str], targets: Tensor, kind: str, otherwise: str = " or remove the class"
 ) -> None:
-    """Raises InputError for a class that none of `targets`, those of the training split `(samples,)`, is of; `kind` is
-    what one sample is called, `otherwise` what a person may do but add some."""
+    """Raise InputError if a class has no training sample.
+
+    Args:
+        class_names: Names of the classes.
+        targets: Class of each training sample, `(samples,)`.
+        kind: What a sample is called in the message, such as `image`.
+        otherwise: The end of the message: what the user can do instead of adding samples.
+    """
     for name, count in zip(class_names, targets.long().bincount(minlength=len(class_names)), strict=True):
         if not count:
             raise InputError(f"class '{name}' has no {kind} in the training split; add some{otherwise}")

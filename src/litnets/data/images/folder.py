@@ -67,7 +67,7 @@ class ImageFolder(SplitDataModule, ImageDataModule):
         splits = self.assign_splits(
             folders.fingerprint(contents),
             lambda: folders.split(self.split_spec),
-            folders.given_splits(self.split_spec),
+            folders.fixed_splits(self.split_spec),
             ~broken,
         )
         folders.check_trained_on(splits["train"])
