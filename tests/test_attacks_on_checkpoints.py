@@ -5,7 +5,9 @@ sees the attack succeed: none of them fails for another reason, such as a typing
 """
 
 import io
+import shutil
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,12 +17,16 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+import yaml
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
 from torchmetrics import Metric
 
 import litnets.tasks
 from litnets import plain, resolving
+from litnets.__main__ import main
+from litnets.data import Digits
 from litnets.errors import InputError
 from litnets.tasks import Classifier, MLPClassifier, RNNForecaster, Task
 
@@ -94,21 +100,6 @@ class TouchingType(type):
 
 class WithProperties(metaclass=TouchingType):
     pass
-
-
-class Instance:
-    @property
-    def Loss(self) -> Any:  # noqa: N802
-        touch()
-        return nn.MSELoss
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        touch()
-        return type
-
-
-instance = Instance()
 
 
 class Focal(nn.Module):
@@ -381,7 +372,8 @@ def test_classes_of_torch_and_litnets_may_be_named(names: dict[str, Any]) -> Non
 
 def test_a_checkpoint_of_lightnings_own_command_line_is_loaded() -> None:
     path = write(
-        _instantiator="lightning.pytorch.cli.instantiate_module", _class_path="litnets.tasks.mlp.MLPClassifier"
+        _instantiator="lightning.pytorch.cli.instantiate_module",
+        _class_path=f"{MLPClassifier.__module__}.MLPClassifier",
     )
     assert type(Classifier.load_from_checkpoint(path)) is MLPClassifier
 
@@ -413,3 +405,297 @@ def test_loading_is_not_called_on_a_model() -> None:
 
 def test_a_checkpoint_of_another_task_is_refused() -> None:
     assert "does not fit RNNForecaster" in assert_refused(lambda: RNNForecaster.load_from_checkpoint(write()))
+
+
+# The command line
+
+FAST = [
+    "--trainer.accelerator", "cpu", "--trainer.limit_train_batches", "2",
+    "--trainer.limit_val_batches", "1", "--test_after_fit", "false", "--trainer.max_epochs", "1",
+]  # fmt: skip
+DIGITS = ["--model", "MLPClassifier", "--data", "Digits", "--model.hidden_layer_sizes", "[8]"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with EMA, Lookahead and a schedule, to be copied."""
+    folder = tmp_path_factory.mktemp("runs")
+    callbacks = ["--trainer.callbacks+", "EMA", "--trainer.callbacks+", "Lookahead"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.setattr("litnets.training.assemble.find_spec", lambda name: None)
+        assert main(["fit", *DIGITS, *FAST, *callbacks, "--model.lr_scheduler", "OneCycleLR"]) == 0
+    return next(folder.glob("checkpoints/*/*"))
+
+
+@pytest.fixture
+def run(trained: Path) -> Path:
+    return Path(shutil.copytree(trained, "checkpoints/digits/run"))
+
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def change_checkpoint(path: Path, change: Change) -> None:
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+def command_fails(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """Run a command that has to fail in one or two lines; return them."""
+    capsys.readouterr()
+    assert main(list(args)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) in (1, 2), lines
+    assert not PWNED.exists()
+    return "\n".join(lines)
+
+
+def set_in(*keys: Any) -> Change:
+    """Return a change that sets a value: the last of `keys`, at the path of those before."""
+
+    def change(content: dict[str, Any]) -> None:
+        *path, last, value = keys
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+ALL = ("test", "validate", "predict", "init_from", "resume")
+EARLY_STOPPING = "EarlyStopping{'monitor': 'val/accuracy', 'mode': 'max'}"
+
+TAMPERED: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "state_dict is a list": (set_in("state_dict", [1, 2]), ALL),
+    "a weight is a text": (set_in("state_dict", "net.layers.1.weight", "x"), ALL),
+    "a weight has no values": (set_in("state_dict", "net.layers.1.weight", torch.empty(8, 64, device="meta")), ALL),
+    "hyper_parameters is a list": (set_in("hyper_parameters", [1]), ALL),
+    "hyper_parameters hold a function": (set_in("hyper_parameters", "lr", torch._utils._rebuild_tensor_v2), ALL),
+    "hyper_parameters is a bomb": (set_in("hyper_parameters", "class_names", bomb()), ALL),
+    "something is a bomb": (set_in("anything", bomb()), ALL),
+    "callbacks is a text": (set_in("callbacks", "x"), ALL),
+    "a callback's state is a list": (set_in("callbacks", EARLY_STOPPING, [1]), ALL),
+    "a callback's number is a text": (set_in("callbacks", EARLY_STOPPING, "wait_count", "x"), ALL),
+    "epoch is a text": (set_in("epoch", "1"), ALL),
+    "global_step is too large": (set_in("global_step", 10**30), ALL),
+    "the position is a list": (set_in("training_state", [1, 2]), ALL),
+    "the position's batch is a text": (set_in("training_state", "batch", "1"), ALL),
+    "the position's config is a number": (set_in("training_state", "config", 1), ALL),
+    "the position's metrics are texts": (set_in("training_state", "callback_metrics", {"a": "b"}), ALL),
+    "the data's state is a list": (set_in("Digits", [1]), ("test", "validate", "predict", "resume")),
+    "the data's mean is a text": (set_in("Digits", "mean", ["x"]), ("test", "validate", "resume")),
+    "loops is a text": (set_in("loops", "x"), ("test", "resume")),
+    "loops is missing": (lambda content: content.pop("loops"), ("resume",)),
+    "a loop's counter is a text": (
+        set_in("loops", "fit_loop", "epoch_progress", "current", "completed", "x"), ("resume",),
+    ),
+    "optimizer_states is a text": (set_in("optimizer_states", "x"), ("resume",)),
+    "optimizer_states is empty": (set_in("optimizer_states", []), ("resume",)),
+    "an optimizer's state is a list": (set_in("optimizer_states", 0, [1]), ("resume",)),
+    "an optimizer's momentum is a text": (set_in("optimizer_states", 0, "state", 0, "exp_avg", "x"), ("resume",)),
+    "an optimizer's groups are a number": (set_in("optimizer_states", 0, "param_groups", 3), ("resume",)),
+    "an optimizer's rate is a text": (set_in("optimizer_states", 0, "param_groups", 0, "lr", "x"), ("resume",)),
+    "lr_schedulers is a number": (set_in("lr_schedulers", 3), ("resume",)),
+    "a schedule's counter is a text": (set_in("lr_schedulers", 0, "last_epoch", "x"), ("resume unchanged",)),
+    "EMA's weights are a list": (set_in("current_model_state", [1]), ("resume",)),
+    "Lookahead's weights are texts": (set_in("callbacks", "Lookahead", "slow", ["x"]), ("resume",)),
+    "the metrics' state is a list": (set_in("training_state", "ranks", [{"metrics": [1]}]), ("resume",)),
+    "the rows of metrics.csv are a text": (set_in("training_state", "csv", {"rows": "x"}), ("resume",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", TAMPERED)
+def test_tampered_checkpoints_are_refused_in_a_line(attack: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change, commands = TAMPERED[attack]
+    for path in run.glob("*.ckpt"):
+        change_checkpoint(path, change)
+    config, best = ["--config", str(run / "config.yaml")], str(run / "best.ckpt")
+    for command in commands:
+        if command == "resume":
+            command_fails(capsys, "resume", str(run), "--trainer.max_epochs", "3")
+        elif command == "resume unchanged":  # for the test that is still due
+            command_fails(capsys, "resume", str(run), "--test_after_fit", "true")
+        elif command == "init_from":
+            command_fails(capsys, "fit", *DIGITS, *FAST, "--init_from", best)
+        else:
+            command_fails(capsys, command, *config, *FAST[:2])
+
+
+def test_the_run_itself_is_resumed(run: Path) -> None:
+    """What the attacks above have in common does not keep a run from being resumed."""
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert torch.load(run / "last.ckpt", weights_only=True)["training_state"]["epoch"] == 2
+
+
+# Configurations
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 15)
+)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 15))
+BOMBS = {"aliases": ALIASES, "merges": MERGES, "nested": "a: " + "[" * 50_000 + "]" * 50_000, "ring": "a: &a [*a]"}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_bomb_of_aliases_ends_at_once(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bomb.yaml").write_text(text)
+    start = time.process_time()
+    assert "config: not valid YAML" in command_fails(capsys, "fit", *DIGITS, "--config", "bomb.yaml")
+    Path("inner.yaml").write_text("trainer:\n  max_epochs: |\n    " + text.replace("\n", "\n    "))
+    command_fails(capsys, "fit", *DIGITS, "--config", "inner.yaml")
+    with pytest.raises(InputError, match="not valid YAML"):
+        plain.load_yaml("config", text)
+    assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_bomb_in_a_checkpoint_ends_at_once(text: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in run.glob("*.ckpt"):
+        change_checkpoint(path, set_in("training_state", "config", text))
+    assert "not valid YAML" in command_fails(capsys, "resume", str(run), "--trainer.max_epochs", "3")
+
+
+def test_ordinary_aliases_work() -> None:
+    text = "base: &base {lr: 1, sizes: &sizes [1, 2]}\nother: {<<: *base, sizes: *sizes}"
+    assert plain.load_yaml("config", text)["other"] == {"lr": 1, "sizes": [1, 2]}
+
+
+CALLBACK = "[{class_path: lightning.pytorch.callbacks.LambdaCallback, init_args: {on_fit_start: %s}}]"
+POPEN = "{class_path: subprocess.Popen, init_args: {args: touch pwned, shell: true}}"
+
+# Options, as a configuration or the command line may hold them: nothing is called before its kind is checked.
+OPTIONS = {
+    "loss is a function": {"model.loss": "subprocess.run", "model.loss_args": str(SHELL)},
+    "loss is a class of another kind": {"model.loss": f"{HERE}.Touching"},
+    "optimizer is a function": {"model.optimizer": f"{HERE}.touch"},
+    "schedule is a class of another kind": {"model.lr_scheduler": f"{HERE}.Touching"},
+    "loss_args hold a class": {"model.loss_args": f"{{weight: {POPEN}}}"},
+    "optimizer_args hold a class": {"model.optimizer_args": f"{{lr: [{POPEN}]}}"},
+    "lr_scheduler_args are a class": {"model.lr_scheduler": "StepLR", "model.lr_scheduler_args": POPEN},
+    "a callback is a function": {"trainer.callbacks": f"[{{class_path: {HERE}.touch}}]"},
+    "a callback is a class of another kind": {"trainer.callbacks": f"[{POPEN}]"},
+    "a logger is a class of another kind": {"trainer.logger": f"[{POPEN}]"},
+    "an augmentation is a class of another kind": {"data.augment": f"[{POPEN}]"},
+    "the model is a function": {"model": f"{HERE}.touch"},
+    "the model is a class of another kind": {"model": "subprocess.Popen"},
+    "the data are a function": {"data": f"{HERE}.touch"},
+    "a number is a class": {"trainer.max_epochs": POPEN},
+}
+
+
+@pytest.mark.parametrize("attack", OPTIONS)
+def test_options_of_another_kind_are_not_called(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [part for name, value in OPTIONS[attack].items() for part in (f"--{name}", value)]
+    command_fails(capsys, "fit", *DIGITS, *FAST, *options)
+
+
+@pytest.mark.parametrize("value", [f"{HERE}.touch", "os.getcwd", POPEN])
+@pytest.mark.parametrize("command", ["resume", "test"])
+def test_a_run_folder_names_no_functions(
+    command: str, value: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    if value == POPEN:  # in an argument of any type
+        loggers = [{"class_path": f"{HERE}.AnyLogger", "init_args": {"anything": yaml.safe_load(POPEN)}}]
+        config["trainer"]["logger"] = loggers
+    else:
+        config["trainer"]["callbacks"] += yaml.safe_load(CALLBACK % value)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    args = ["resume", str(run), "--trainer.max_epochs", "2"]
+    if command == "test":
+        args = ["test", "--config", str(run / "config.yaml")]
+    message = command_fails(capsys, *args)
+    assert "which would be called" in message
+    if value == f"{HERE}.touch":
+        assert main([*args, "--trainer.callbacks", CALLBACK % value]) == 0
+        assert PWNED.exists() == (command == "resume")  # on_fit_start
+
+
+@pytest.mark.parametrize("value", [f"{HERE}.touch", f"{{class_path: {HERE}.Touching}}"])
+def test_without_its_check_a_run_folder_calls_functions(value: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litnets.cli.app.check_run_config", lambda *args: None)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    if "Touching" in value:
+        loggers = [{"class_path": f"{HERE}.AnyLogger", "init_args": {"anything": yaml.safe_load(value)}}]
+        config["trainer"]["logger"] = loggers
+    else:
+        config["trainer"]["callbacks"] += yaml.safe_load(CALLBACK % value)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert PWNED.exists()
+
+
+def test_without_its_check_arguments_of_a_loss_are_constructed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litnets.cli.app.check_plain_arguments", lambda options: None)
+    assert main(["fit", *DIGITS, *FAST, "--model.loss_args", f"{{weight: {{class_path: {HERE}.Touching}}}}"]) == 2
+    assert PWNED.exists()
+
+
+class AnyLogger(DummyLogger):
+    def __init__(self, anything: Any = None) -> None:
+        super().__init__()
+
+
+def test_functions_in_a_users_configuration_are_called() -> None:
+    Path("user.yaml").write_text(f"trainer: {{callbacks: {CALLBACK % (HERE + '.touch')}}}")
+    assert main(["fit", *DIGITS, *FAST, "--config", "user.yaml"]) == 0
+    assert PWNED.exists()
+
+
+def test_a_users_loss_and_optimizer_are_trained_tested_and_resumed() -> None:
+    names = ["--model.loss", "mine.Focal", "--model.loss_args", "{gamma: 3}", "--model.optimizer", "mine.MySGD"]
+    assert main(["fit", *DIGITS, *FAST, *names, "--model.lr", "0.1"]) == 0
+    run = next(Path("checkpoints").glob("*/*"))
+    sys.modules.pop("mine")
+    assert main(["test", "--config", str(run / "config.yaml")]) == 0
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert type(MLPClassifier.load_from_checkpoint(run / "best.ckpt", trust=["mine"]).criterion) is Focal
+
+
+class AnyNames(MLPClassifier):
+    """A user's model that does not say what its arguments are."""
+
+    def __init__(self, input_shape, num_classes, class_names=None) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(input_shape=input_shape, num_classes=num_classes, class_names=class_names)
+
+
+TEXT = f"{{class_path: {HERE}.Touching}}"
+
+
+@pytest.mark.parametrize("value", [{"class_path": f"{HERE}.Touching"}, [{"class_path": f"{HERE}.Touching"}, "b"], TEXT])
+def test_linked_values_of_a_checkpoint_are_not_constructed(
+    value: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{i % 7},{i % 3},{'ab'[i % 2]}\n" for i in range(60))
+    Path("table.csv").write_text("x,y,class\n" + rows)
+    table = ["--data", "TableCSV", "--data.path", "table.csv", "--data.target", "class"]
+    assert main(["fit", "--model", f"{HERE}.AnyNames", *table, *FAST]) == 0
+    run = next(Path("checkpoints").glob("*/*"))
+    change_checkpoint(run / "best.ckpt", set_in("hyper_parameters", "class_names", value))
+    predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "table.csv"]
+    assert "names a class" in command_fails(capsys, *predict)
+    monkeypatch.setattr("litnets.cli.app.check_linked_value", lambda *args: None)
+    with suppress(Exception):
+        main(predict)
+    assert PWNED.exists()
+
+
+def test_data_of_a_checkpoint_import_nothing() -> None:
+    """As for tasks: Lightning would let the checkpoint construct any class that the arguments allow."""
+    path = write()
+    builder = {"_instantiator": "lightning.pytorch.cli.instantiate_module", "augment": [{"class_path": "trap.X"}]}
+    change_checkpoint(Path(path), set_in("datamodule_hyper_parameters", builder))
+    Digits.load_from_checkpoint(path)
+    assert not PWNED.exists()
+    with suppress(Exception):
+        LightningDataModule.load_from_checkpoint.__func__(Digits, path)
+    assert PWNED.exists()
+
+
+def test_data_of_a_checkpoint_are_loaded(run: Path) -> None:
+    data = Digits.load_from_checkpoint(run / "best.ckpt", batch_size=7)
+    saved = torch.load(run / "best.ckpt", weights_only=True)["Digits"]
+    assert (data.batch_size, data.mean, data.std) == (7, saved["mean"], saved["std"])

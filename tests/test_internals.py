@@ -5,11 +5,13 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -271,6 +273,46 @@ def test_parser_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Parsed) as parsed_options:
         Command(BoringModel, BoringDataModule, args=["fit"])
     assert "trainer" in parsed_options.value.args[0], dropped("LightningCLI._parser")
+
+
+def test_restoring_passes_through_the_connector(tmp_path: Path) -> None:
+    calls = []
+
+    class Connector(internals.CheckpointConnector):
+        @contextmanager
+        def restoring(self, path: Any) -> Iterator[None]:
+            calls.append(("restoring", path))
+            yield
+            calls.append(("restored", path))
+
+        def check_training_state(self) -> None:
+            calls.append(("check", self.content["epoch"]))
+
+    model, path = BoringModel(), tmp_path / "model.ckpt"
+    quiet: dict[str, Any] = {
+        "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "limit_train_batches": 1, "limit_val_batches": 0,
+    }  # fmt: skip
+    trainer = Trainer(max_epochs=1, **quiet)
+    trainer.fit(model)
+    trainer.save_checkpoint(path)
+    trainer = Trainer(max_epochs=2, **quiet)
+    internals.set_checkpoint_connector(trainer, Connector(trainer))
+    trainer.fit(model, ckpt_path=path, weights_only=True)
+    first, last = ("restoring", path), ("restored", path)
+    assert calls == [first, last, first, ("check", 1), last]
+    assert trainer.current_epoch == 2
+
+
+def test_yaml_of_jsonargparse_is_loaded_with_a_mixin(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Upper:
+        def get_single_data(self) -> Any:
+            return str(super().get_single_data()).upper()  # type: ignore[misc]
+
+    loader = internals._loaders_dumpers.get_yaml_default_loader()
+    monkeypatch.setattr(internals._loaders_dumpers, "yaml_default_loader", loader)
+    internals.extend_yaml_loader(Upper)
+    assert jsonargparse.get_loader("yaml")("a: b") == "{'A': 'B'}"
 
 
 def test_wandb_run_of_a_logger(tmp_path: Path) -> None:

@@ -1,24 +1,33 @@
 """Read checkpoint files as data: complete, of plain values, and without running anything in them."""
 
+import inspect
+import os
 import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TypeVar
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from litnets.errors import InputError
 from litnets.plain import check_plain, check_size
+from litnets.resolving import names_from_checkpoint, resolve_class
+
+T = TypeVar("T")
 
 # What torch.load raises on files with random bytes in them.
 _BROKEN = (
     RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
     struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+# What a constructor raises on values of wrong types or sizes.
+_REJECTED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 
 # What hyperparameters may hold beside numbers and texts.
 _TORCH_VALUES = (Tensor, torch.dtype, torch.device)
@@ -50,18 +59,81 @@ def load_verified(path: Path, mmap: bool, map_location: Any = "cpu") -> Any:
     return content
 
 
-def load_stream(file: IO[bytes], map_location: Any) -> Any:
-    """Return what torch.save wrote into an open file, read with torch's safe loading.
+def read_checkpoint(source: Any, map_location: Any = None) -> Any:
+    """Return what a checkpoint holds, read with torch's safe loading.
+
+    Args:
+        source: A path, a URL or an open file.
+        map_location: Where its tensors go, as in torch.load; by default to the device that they were saved from.
 
     Raises:
         InputError: A file that is broken, or has code in it.
     """
+    map_location = map_location or _saved_device
+    if isinstance(source, (str, os.PathLike)) and "://" not in str(source):
+        return load_verified(Path(source), mmap=False, map_location=map_location)
     try:
-        content = torch.load(file, weights_only=True, map_location=map_location)
+        if isinstance(source, (str, os.PathLike)):
+            content: Any = TorchCheckpointIO().load_checkpoint(str(source), map_location, weights_only=True)
+        else:
+            content = torch.load(source, weights_only=True, map_location=map_location)
     except _BROKEN as error:
-        raise _unsafe(file) from error
-    check_size("checkpoint", content)
+        raise _unsafe(source) from error
+    check_size(f"checkpoint {source}", content)
     return content
+
+
+def build_from_checkpoint(
+    cls: type[T], source: Any, hyperparameters: Any, overrides: Mapping[str, Any], trust: Iterable[str] = ()
+) -> T:
+    """Construct a class with the hyperparameters of a checkpoint. The names in them are resolved as a checkpoint's.
+
+    Args:
+        cls: The class. LightningCLI saves that of a subclass beside its arguments: then it is that one.
+        source: The checkpoint, for errors.
+        hyperparameters: What the checkpoint holds.
+        overrides: Hyperparameters of the caller, which replace those of the checkpoint.
+        trust: Modules that the checkpoint may name.
+
+    Raises:
+        InputError: The hyperparameters are not plain values, name a class that they may not name, or do not fit.
+    """
+    check_hyperparameters(source, hyperparameters)
+    arguments = {**hyperparameters, **overrides}
+    names = [value for value in overrides.values() if isinstance(value, str)]
+    with names_from_checkpoint(str(source), trust, names):
+        arguments.pop("_instantiator", None)  # the function of LightningCLI that constructs classes; it is not called
+        if (class_path := arguments.pop("_class_path", None)) is not None:
+            cls = resolve_class("_class_path", class_path, cls)
+        # A subclass that passes fixed arguments to its base class does not take those, and they are saved all the same.
+        parameters = inspect.signature(cls).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            arguments = {name: value for name, value in arguments.items() if name in parameters}
+        try:
+            return cls(**arguments)
+        except InputError:
+            raise
+        # Whatever a constructor raises on values of wrong types.
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            RuntimeError,
+            MemoryError,
+        ) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"checkpoint {source} does not fit {cls.__name__}: {reason}") from error
+
+
+def refuse_unsafe_loading(weights_only: bool | None) -> None:
+    """Raise InputError if Lightning's argument `weights_only` asks for a loading that runs code in the file."""
+    if weights_only is False:
+        raise InputError(
+            "weights_only=False would let the checkpoint run any code; leave it out: what litnets saves loads "
+            "without. If you trust the file, torch.load(path, weights_only=False) reads it"
+        )
 
 
 def check_model_part(path: Any, content: Any) -> None:
@@ -83,7 +155,15 @@ def check_model_part(path: Any, content: Any) -> None:
         # A module may save anything as its extra state.
         if not isinstance(name, str) or not (isinstance(value, Tensor) or name.endswith("_extra_state")):
             raise wrong_type(path, f"state_dict[{str(name)[:100]!r}]", "a tensor", value)
-    hyperparameters = content.get("hyper_parameters", {})
+    check_hyperparameters(path, content.get("hyper_parameters", {}))
+
+
+def check_hyperparameters(path: Any, hyperparameters: Any) -> None:
+    """Check that the hyperparameters of a checkpoint are plain values by name.
+
+    Raises:
+        InputError: They are not.
+    """
     if not isinstance(hyperparameters, dict) or not all(isinstance(name, str) for name in hyperparameters):
         raise wrong_type(path, "hyper_parameters", "a dict with names as keys", hyperparameters)
     check_plain(f"hyper_parameters of checkpoint {path}", hyperparameters, _TORCH_VALUES)
@@ -107,3 +187,10 @@ def _unsafe(path: Any) -> InputError:
     return InputError(
         f"checkpoint {path}: not a checkpoint that loads safely; it is truncated, garbled, or another file"
     )
+
+
+def _saved_device(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
+    """Leave a tensor on the device that it was saved from, or on the CPU if this machine has no such device."""
+    kind = location.partition(":")[0]
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return None if kind == "cpu" or (accelerator is not None and accelerator.type == kind) else storage

@@ -8,8 +8,11 @@ Written for lightning 2.6.6, torch 2.15 and torchmetrics 1.9.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Self
 
+from jsonargparse import _loaders_dumpers
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
@@ -17,6 +20,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins import Precision
+from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -85,6 +89,37 @@ def dump_checkpoint(trainer: Trainer) -> dict[str, Any]:
     return content
 
 
+class CheckpointConnector(_CheckpointConnector):
+    """The part of the Trainer that restores a checkpoint: `restore_model`, `restore_datamodule`, `restore_callbacks`
+    and `restore_training_state`. A subclass may override them, and put all of them into a context."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the checkpoint holds; empty if none is restored."""
+        return self._loaded_checkpoint
+
+    def restoring(self, path: str | Path | None) -> AbstractContextManager[None]:
+        """Return the context in which a checkpoint is restored."""
+        return nullcontext()
+
+    def _restore_modules_and_callbacks(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
+        with self.restoring(checkpoint_path):
+            super()._restore_modules_and_callbacks(checkpoint_path, weights_only)
+
+    def restore_training_state(self) -> None:
+        with self.restoring(self._ckpt_path):
+            self.check_training_state()
+            super().restore_training_state()
+
+    def check_training_state(self) -> None:
+        """Called before optimizers, schedulers and loops are restored."""
+
+
+def set_checkpoint_connector(trainer: Trainer, connector: CheckpointConnector) -> None:
+    """Let a Trainer restore checkpoints with a connector. There is no argument for it."""
+    trainer._checkpoint_connector = connector
+
+
 def request_stop(trainer: Trainer) -> None:
     """Let the loops stop as after SIGTERM: when the batch or the epoch is complete, with validation and logging, after
     which no hook is called."""
@@ -122,6 +157,16 @@ class CurrentHook:
 def subcommand_parser(cli: LightningCLI, command: str) -> LightningArgumentParser:
     """Return the parser of a command of LightningCLI, which dumps its configuration and lists its options."""
     return cli._parser(command)
+
+
+def extend_yaml_loader(mixin: type) -> None:
+    """Add a mixin to the class with which jsonargparse loads YAML, in files and in the texts within them.
+
+    `jsonargparse.set_loader` replaces the function for files only.
+    """
+    loader: Any = _loaders_dumpers.get_yaml_default_loader()  # type: ignore[no-untyped-call]
+    if not issubclass(loader, mixin):
+        _loaders_dumpers.yaml_default_loader = type("Loader", (mixin, loader), {})  # type: ignore[assignment]
 
 
 def has_wandb_run(logger: WandbLogger) -> bool:

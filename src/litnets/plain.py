@@ -12,7 +12,8 @@ import yaml
 
 from litnets.errors import InputError
 
-MAX_VALUES = 10_000_000
+MAX_VALUES = 10_000_000  # in a checkpoint: the words of a vocabulary, for instance
+MAX_YAML_VALUES = 100_000
 MAX_DEPTH = 100
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
@@ -77,7 +78,7 @@ class BoundedYaml:
         """
         root: yaml.Node | None = super().get_single_node()  # type: ignore[misc]
         if root is not None:
-            _measure("YAML", root, _parts_of_node, 0, {})
+            _measure("YAML", root, _parts_of_node, 0, {}, MAX_YAML_VALUES)
         return root
 
 
@@ -105,6 +106,7 @@ def _measure(
     parts_of: Callable[[Any], Sequence[Any] | None],
     depth: int,
     measured: dict[int, tuple[int, int]],
+    max_values: int = MAX_VALUES,
 ) -> tuple[int, int]:
     """Number of values and height of the tree below `value`; `measured` holds those of the containers met before."""
     parts = parts_of(value)
@@ -114,11 +116,11 @@ def _measure(
     if id(value) not in measured:
         if depth >= MAX_DEPTH:
             raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts, or holds itself")
-        sizes = [_measure(what, part, parts_of, depth + 1, measured) for part in parts]
+        sizes = [_measure(what, part, parts_of, depth + 1, measured, max_values) for part in parts]
         measured[id(value)] = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
     size, height = measured[id(value)]
-    if size > MAX_VALUES:
-        raise TooLargeError(f"{what}: has more than {MAX_VALUES:,} values, counted as often as they are referred to")
+    if size > max_values:
+        raise TooLargeError(f"{what}: has more than {max_values:,} values, counted as often as they are referred to")
     if depth + height > MAX_DEPTH:
         raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts")
     return size, height

@@ -124,6 +124,22 @@ def import_object(name: str, argument: str = "class") -> Any:
     return found
 
 
+def find_imported(name: str) -> Any:
+    """Return what a dotted path stands for in the modules that are imported already, or None."""
+    parts = name.split(".")
+    length = _imported_prefix(parts)
+    found: Any = sys.modules.get(".".join(parts[:length]))
+    for part in parts[length:]:
+        found = getattr(found, part, None) if _is_module(found) or _is_class(found) else None
+    return found
+
+
+def _imported_prefix(parts: list[str]) -> int:
+    """Return how many leading parts of a path, but not all of them, name a module that is imported; 0 if none do."""
+    lengths = range(len(parts) - 1, 0, -1)
+    return next((n for n in lengths if _is_module(sys.modules.get(".".join(parts[:n])))), 0)
+
+
 def _import_submodule(package: ModuleType, path: str) -> ModuleType:
     try:
         return importlib.import_module(path)
@@ -137,10 +153,8 @@ def _find_for_checkpoint(argument: str, name: str, source: _Source) -> Any:
     parts = _parts(argument, name)
     if _within(name, source.modules):
         return import_object(name, argument)
-    # The longest part of the path that is a module the program has imported.
-    lengths = range(len(parts) - 1, 0, -1)
-    length = next((n for n in lengths if _is_module(sys.modules.get(".".join(parts[:n])))), None)
-    if length is None:
+    length = _imported_prefix(parts)
+    if length == 0:
         raise _not_allowed(argument, name, source, f"{parts[0]} has not been imported")
     found: Any = sys.modules[".".join(parts[:length])]
     for part in parts[length:]:

@@ -257,7 +257,7 @@ MISTAKES = {
     "fit --config {c} --data.val_size 2000": "leave none for training",
     "fit --config {c} --ckpt_path best": "--ckpt_path best: of which run?",
     "fit --config {c} --ckpt_path nope.ckpt": "checkpoint nope.ckpt: no such file",
-    "fit --config {c} --ckpt_path a.ckpt": "--ckpt_path a.ckpt: `litnets resume RUN` goes on with a run",
+    "fit --config {c} --ckpt_path a.ckpt": "--ckpt_path a.ckpt: `litnets resume RUN` resumes a run",
     "fit --config {c} --trainer.limit_val_batches 0": "limit_val_batches: nothing is validated, but val/accuracy",
     "fit --model wrong.Net --data Digits": "model: wrong.Net: '(' was never closed (wrong.py, line 1)",
     "fit --model lacks.Net --data Digits": "model: lacks.Net: No module named 'notthere'",

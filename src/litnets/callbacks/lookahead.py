@@ -54,6 +54,8 @@ class Lookahead(Callback):
             if not math.isfinite(self._steps):
                 raise InputError("Lookahead: power needs a training of known length; set --trainer.max_epochs")
         fast = _averaged(pl_module)
+        if self._restored and [getattr(w, "shape", None) for w in self._slow] != [w.shape for w in fast]:
+            raise InputError("Lookahead: the slow weights in the checkpoint are not those of this network")
         beginnings = self._slow if self._restored else fast
         self._slow = [slow.detach().to(p.device, copy=True) for slow, p in zip(beginnings, fast, strict=True)]
         self._step, self._restored = trainer.global_step, False

@@ -25,7 +25,8 @@ from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.cli.error_messages import format_parser_error
 from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, check_training_split, has_test
 from litnets.cli.reporting import changes_of, logged_metrics, print_data_changes, print_model, print_resume, report_fit
-from litnets.cli.resolve_run import check_config_files, check_runs_dir, fill_in_defaults, resolve_run
+from litnets.cli.resolve_run import check_config_files, check_runs_dir, config_paths, fill_in_defaults, resolve_run
+from litnets.cli.untrusted import check_linked_value, check_plain_arguments, check_run_config
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
@@ -163,7 +164,9 @@ class LitnetsCLI(LightningCLI):
             )
         if "hyper_parameters" not in content:
             return getattr(datamodule, name, None)
-        return content["hyper_parameters"].get(name)  # the model has no argument for an attribute that is missing here
+        value = content["hyper_parameters"].get(name)  # the model has no argument for an attribute that is missing here
+        check_linked_value(self.resolved.checkpoint, name, value)
+        return value
 
     def _keep_split(self, datamodule: LightningDataModule | None) -> None:
         """Read the data of a run that is resumed or evaluated, with each sample in the split that it had."""
@@ -215,6 +218,8 @@ class LitnetsCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Resolve the defaults, the run and the checkpoint."""
         options = self.options
+        check_plain_arguments(options)
+        check_run_config(options, self._args, config_paths(options))
         fill_in_defaults(options)
         if self.command == "fit" and self.run is None:
             check_runs_dir(options, self._args)

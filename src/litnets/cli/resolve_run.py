@@ -7,14 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli.defaults import default_experiment
 from litnets.errors import InputError
+from litnets.plain import load_yaml
 from litnets.runs.folder import Run
-from litnets.runs.storage import damaged, read_text
+from litnets.runs.storage import read_text
 from litnets.training.checkpoints.loading import find_checkpoint, load_checkpoint, usable_checkpoint
 from litnets.training.resume.plan import ResumePlan, plan_resume
 from litnets.training.trainer import fastest_precision
@@ -46,7 +46,7 @@ def fill_in_defaults(config: Namespace) -> None:
         config: The parsed options of the command.
     """
     if config.experiment is None:
-        paths = _config_paths(config)
+        paths = config_paths(config)
         config.experiment = paths[0].stem if paths else default_experiment(config)
     stopping = config.get("early_stopping")
     if stopping and stopping.check_on_train_epoch_end is None and str(stopping.monitor).startswith("train"):
@@ -141,11 +141,12 @@ def check_runs_dir(config: Namespace, args: list[str]) -> None:
 
 
 def _run_of_config(config: Namespace) -> Run | None:
-    runs = (Run.from_config(path) for path in _config_paths(config))
+    runs = (Run.from_config(path) for path in config_paths(config))
     return next((run for run in runs if run is not None), None)
 
 
-def _config_paths(config: Namespace) -> list[Path]:
+def config_paths(config: Namespace) -> list[Path]:
+    """Return the files of `--config`."""
     return [Path(path.relative) for path in config.get("config") or [] if path is not None]  # None: inline YAML
 
 
@@ -192,9 +193,5 @@ def _resolve_init_from(init_from: str | None, run: Run | None, is_new: bool) -> 
 def _saved_init_from(run: Run) -> Any:
     if not run.config.exists():
         return None
-    text = read_text(run.config)
-    try:
-        config = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise damaged(run.config, str(error).splitlines()[0]) from error
+    config = load_yaml(str(run.config), read_text(run.config))
     return config.get("init_from") if isinstance(config, dict) else None

@@ -14,11 +14,12 @@ from lightning.pytorch.plugins import Precision
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
+from litnets.checkpoint_file import build_from_checkpoint, check_model_part, read_checkpoint, refuse_unsafe_loading
 from litnets.errors import InputError, did_you_mean
 from litnets.internals import ConversionHook, restricted_classmethod
 from litnets.nets.layers.initialization import Init
+from litnets.plain import load_yaml
 from litnets.tasks.input_shapes import InputKind, Shape, wrong_targets
-from litnets.tasks.loading import load_task
 from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
 from litnets.tasks.registry import NAMED_TASKS
@@ -151,12 +152,17 @@ class Task(ConversionHook, LightningModule):
             InputError: No complete checkpoint, one that does not fit this class, or one that names a class that it may
                 not name.
         """
-        if weights_only is False:
-            raise InputError(
-                "weights_only=False would let the checkpoint run any code; leave it out: what litnets saves loads "
-                "without. If you trust the file, torch.load(path, weights_only=False) reads it"
-            )
-        return load_task(cls, checkpoint_path, map_location, hparams_file, strict, trust, kwargs)
+        refuse_unsafe_loading(weights_only)
+        content = read_checkpoint(checkpoint_path, map_location)
+        if isinstance(content, dict) and hparams_file is not None:
+            content["hyper_parameters"] = load_yaml(str(hparams_file), Path(hparams_file).read_text())
+        check_model_part(checkpoint_path, content)
+        model = build_from_checkpoint(cls, checkpoint_path, content.get("hyper_parameters", {}), kwargs, trust)
+        model.configure_model()
+        model.on_load_checkpoint(content)
+        model.load_state_dict(content["state_dict"], strict=model.strict_loading if strict is None else strict)
+        weights = [value for value in content["state_dict"].values() if isinstance(value, Tensor)]
+        return model.to(weights[0].device) if weights else model
 
     @classmethod
     def network(cls) -> type | None:

@@ -6,6 +6,9 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Trainer
 
+from litnets.internals import set_checkpoint_connector
+from litnets.training.checkpoints.restoring import CheckedConnector
+
 # Lightning's list of them has no public name.
 Precision = Literal[
     "64-true", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine",
@@ -31,6 +34,7 @@ class AutoTrainer(Trainer):
         if precision == "auto":
             chosen = fastest_precision(str(trainer.get("accelerator", "auto")))
         super().__init__(precision=chosen, **trainer)
+        set_checkpoint_connector(self, CheckedConnector(self))
 
 
 def fastest_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-true"]:

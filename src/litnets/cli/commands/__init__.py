@@ -8,10 +8,10 @@ follow the name and returns the exit code, and add a line to `COMMANDS`:
 """
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import NamedTuple
 
 from litnets.errors import InputError, did_you_mean
+from litnets.resolving import import_object
 
 
 class Command(NamedTuple):
@@ -48,6 +48,5 @@ def check_command(args: list[str]) -> None:
 
 def import_command(name: str) -> Callable[[list[str]], int]:
     """Import a command's module and return its function."""
-    module = import_module(f"{__name__}.{COMMANDS[name].module}")
-    command: Callable[[list[str]], int] = getattr(module, name)
+    command: Callable[[list[str]], int] = import_object(f"{__name__}.{COMMANDS[name].module}.{name}")
     return command

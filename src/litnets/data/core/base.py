@@ -1,16 +1,17 @@
 """Base classes of the DataModules: splits in memory, dataloaders, and the facts that a model needs."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from litnets.checkpoint_file import build_from_checkpoint, check_model_part, read_checkpoint, refuse_unsafe_loading
 from litnets.data.core.batching import (
     ArrayDataset,
     BatchLoader,
@@ -24,6 +25,8 @@ from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
+from litnets.internals import restricted_classmethod
+from litnets.plain import load_yaml
 from litnets.seeding import global_seed, seed_batch
 
 # Attributes of a DataModule that the command line passes to the model's argument of the same name, if it has one.
@@ -129,6 +132,35 @@ class ArrayDataModule(LightningDataModule):
         self.drop_last = drop_last
         self.splits: dict[str, Split] = {}
         self._start = (0, 0)
+
+    @restricted_classmethod  # Lightning's, which raises an error where it is called on an instance
+    def load_from_checkpoint(
+        cls,  # noqa: N805
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        weights_only: bool | None = None,
+        trust: Iterable[str] = (),
+        **kwargs: Any,
+    ) -> Self:
+        """Return the data of a checkpoint, with what was fitted on its training split.
+
+        Nothing that the checkpoint holds or names is run. See `litnets.tasks.Task.load_from_checkpoint` for the
+        arguments; `kwargs` are those of this class.
+
+        Raises:
+            InputError: No complete checkpoint, or one that does not fit this class.
+        """
+        refuse_unsafe_loading(weights_only)
+        content = read_checkpoint(checkpoint_path, map_location)
+        check_model_part(checkpoint_path, content)
+        hyperparameters = content.get("datamodule_hyper_parameters", {})
+        if hparams_file is not None:
+            hyperparameters = load_yaml(str(hparams_file), Path(hparams_file).read_text())
+        datamodule = build_from_checkpoint(cls, checkpoint_path, hyperparameters, kwargs, trust)
+        if (state := content.get(type(datamodule).__qualname__)) is not None:
+            datamodule.load_state_dict(state)
+        return datamodule
 
     @abstractmethod
     def load(self) -> Mapping[str, Split]:

@@ -1,7 +1,6 @@
 """Resume a run: what has changed in its configuration, and whether anything is left to do."""
 
 from collections.abc import Mapping
-from pkgutil import resolve_name
 from typing import Any
 
 import yaml
@@ -9,6 +8,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.errors import InputError
+from litnets.resolving import import_object
 from litnets.runs.folder import Run
 
 # Options that belong to a place or to a command, not to the experiment.
@@ -53,7 +53,7 @@ def _defaults_of_new_options(class_path: str, old: Mapping[str, Any], new: Mappi
     if not added:
         return {}
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(resolve_name(class_path), fail_untyped=False)
+    parser.add_class_arguments(import_object(class_path), fail_untyped=False)
     # As YAML, like the configurations: a tuple is a list there.
     defaults = yaml.safe_load(parser.dump(parser.get_defaults(), skip_unset=False, skip_validation=True))
     return {name: defaults[name] for name in added if name in defaults}

@@ -9,6 +9,7 @@ import yaml
 
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
+from litnets.plain import load_yaml
 from litnets.runs.folder import Run
 from litnets.training.resume import loop_state
 from litnets.training.resume.config_diff import check_changes, check_unfinished, diff_configs, stopped_early
@@ -57,7 +58,8 @@ def plan_resume(
         raise InputError(
             f"{checkpoint} holds no training state to resume from; --init_from starts a new run with its weights"
         )
-    changes = diff_configs(yaml.safe_load(update_class_paths(state["config"])), yaml.safe_load(config_yaml))
+    saved_config = load_yaml(f"config in checkpoint {checkpoint}", update_class_paths(state["config"]))
+    changes = diff_configs(saved_config, yaml.safe_load(config_yaml))
     check_changes(changes, state)
     stopped = stopped_early(content, changes, config.early_stopping)
     check_unfinished(run, content, state, config, stopped)

@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from litnets.tracking.loggers import MetricsCSV
+from litnets.training.checkpoints.restoring import report_misfit
 from litnets.training.resume import loop_state, overrides
 
 
@@ -46,7 +47,8 @@ class RestoreTrainingState(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._state is not None:
-            loop_state.restore_loop_state(trainer, pl_module, self._state)
+            with report_misfit(trainer.ckpt_path):
+                loop_state.restore_loop_state(trainer, pl_module, self._state)
             if self.optimization_changed:
                 position = self._state["epoch"], self._state["batch"]
                 overrides.rebuild_optimizers(

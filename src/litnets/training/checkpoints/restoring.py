@@ -1,0 +1,122 @@
+"""Restore what a checkpoint holds, and report a checkpoint that does not fit in one line."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from litnets.checkpoint_file import wrong_type
+from litnets.errors import InputError
+from litnets.internals import CheckpointConnector
+
+# What Python, Lightning and torch raise on states of wrong types or sizes.
+_MISFITS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, NotImplementedError)
+
+
+@contextmanager
+def report_misfit(checkpoint: Any) -> Iterator[None]:
+    """Turn what is raised while a checkpoint is being restored into one line about the checkpoint.
+
+    Raises:
+        InputError: Something was raised.
+    """
+    try:
+        yield
+    except (InputError, MisconfigurationException, torch.OutOfMemoryError):
+        raise
+    except _MISFITS as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"checkpoint {checkpoint} cannot be restored: it is damaged, or is not from this training ({reason[:300]})"
+        ) from error
+
+
+class CheckedConnector(CheckpointConnector):
+    """Restores a checkpoint and compares the types of all states with those that the objects have themselves, as some
+    states of wrong types are accepted and fail in the middle of training."""
+
+    def restoring(self, path: str | Path | None) -> AbstractContextManager[None]:
+        return report_misfit(path)
+
+    def restore_datamodule(self) -> None:
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        state = self.content.get(type(datamodule).__qualname__)
+        # New samples are predicted without the training data, to which the state belongs.
+        if state is not None and self.trainer.state.fn != "predict" and _is_ours(datamodule):
+            self._check(type(datamodule).__qualname__, datamodule.state_dict(), state)
+        super().restore_datamodule()
+
+    def restore_callbacks(self) -> None:
+        states = self.content.get("callbacks", {})
+        self._check("callbacks", {}, states)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if callback.state_key in states and _is_ours(callback):
+                self._check(f"callbacks[{callback.state_key!r}]", callback.state_dict(), states[callback.state_key])
+        super().restore_callbacks()
+
+    def check_training_state(self) -> None:
+        if not self.content or self.trainer.state.fn != "fit":
+            return
+        self._check("loops", {"fit_loop": self.trainer.fit_loop.state_dict()}, self.content.get("loops"))
+        self._check_optimizers(self.content.get("optimizer_states"))
+        schedulers = [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
+        for index, (own, saved) in enumerate(zip(schedulers, self.content.get("lr_schedulers", ()), strict=False)):
+            self._check(f"lr_schedulers[{index}]", own, saved)
+
+    def _check_optimizers(self, states: Any) -> None:
+        """The state of an optimizer that has made no step is empty, so it says nothing about types."""
+        path, own = self.trainer.ckpt_path, self.trainer.optimizers
+        if not isinstance(states, list) or len(states) != len(own):
+            raise InputError(f"checkpoint {path} is damaged: optimizer_states should be a list of {len(own)} states")
+        for index, (optimizer, saved) in enumerate(zip(own, states, strict=True)):
+            part = f"optimizer_states[{index}]"
+            self._check(part, optimizer.state_dict(), saved)
+            for key, values in saved["state"].items():
+                if not isinstance(values, dict):
+                    raise wrong_type(path, f"{part}['state'][{key}]", "a dict", values)
+                for name, value in values.items():
+                    if not isinstance(value, (Tensor, Number, list, dict, type(None))):
+                        raise wrong_type(path, f"{part}['state'][{key}][{name!r}]", "a tensor or number", value)
+
+    def _check(self, part: str, own: Any, saved: Any) -> None:
+        check_like(self.trainer.ckpt_path, part, own, saved)
+
+
+def check_like(checkpoint: Any, part: str, own: Any, saved: Any) -> None:
+    """Check that a saved state has the types of an object's own state.
+
+    Args:
+        checkpoint: The checkpoint, for errors.
+        part: Which part of it is checked, for errors.
+        own: The object's state; None says nothing about the type, nor does a key or an element that is not there.
+        saved: The state in the checkpoint.
+
+    Raises:
+        InputError: They differ.
+    """
+    if own is None or (saved is None and not isinstance(own, (dict, list, tuple))):
+        return
+    if isinstance(own, Mapping):
+        if not isinstance(saved, Mapping):
+            raise wrong_type(checkpoint, part, "a dict", saved)
+        for key in own.keys() & saved.keys():
+            check_like(checkpoint, f"{part}[{key!r}]", own[key], saved[key])
+    elif isinstance(own, (list, tuple)):
+        if not isinstance(saved, (list, tuple)):
+            raise wrong_type(checkpoint, part, "a list", saved)
+        for index, value in enumerate(saved if own else ()):
+            check_like(checkpoint, f"{part}[{index}]", own[min(index, len(own) - 1)], value)
+    elif isinstance(own, str) and not isinstance(saved, str):
+        raise wrong_type(checkpoint, part, "a text", saved)
+    elif isinstance(own, (Number, Tensor)) and not isinstance(saved, (Number, Tensor)):
+        raise wrong_type(checkpoint, part, "a number or tensor", saved)
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether the class is of this package or of Lightning, whose states keep their types; others may change them."""
+    return type(part).__module__.partition(".")[0] in (__name__.partition(".")[0], "lightning")
