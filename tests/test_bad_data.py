@@ -108,13 +108,21 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
         (text(GOOD + '1,"a\n'), f"MLPClassifier {SMALL}", "line 32: no CSV: unexpected end of data"),
         (text(GOOD + "1e300,a\n"), f"MLPClassifier {SMALL}", "column 'x', row 31: the value is 1e+300, too large"),
         # Series
-        (series, f"{SERIES} --data.channels [a,a]", "channels: 'a' is named twice"),
-        (lambda: Path("own.csv").mkdir(), SERIES, "own.csv is a folder, not a file; give a CSV file"),
-        (lambda: write_series(Path("own.csv"), np.ones((99, 2)), "ab"), SERIES, "every channel is constant (a, b)"),
+        (series, f"{SERIES} --data.channels [a,a]", "channels: 'a' is listed twice; remove one"),
+        (lambda: Path("own.csv").mkdir(), SERIES, "own.csv: expected a file, got a folder"),
+        (lambda: write_series(Path("own.csv"), np.ones((99, 2)), "ab"), SERIES, "all channels are constant (a, b)"),
         (text("t;a\n1;2\n2;3\n"), SERIES, "expected commas between the columns, got ';'"),
-        (text(""), SERIES, "got nothing; the file is empty"),
-        (lambda: write_series(Path("own.csv"), waves(99, 2), "ab", None), SERIES, "or name the time's column (--data."),
-        (lambda: Path("own").touch(), FOLDER, "own: a file, not a folder; expected one folder a class"),
+        (text(""), SERIES, "own.csv: the file is empty"),
+        (
+            lambda: write_series(Path("own.csv"), waves(99, 2), "ab", None),
+            SERIES,
+            "or set --data.time_column to the time column",
+        ),
+        (
+            lambda: Path("own").touch(),
+            FOLDER,
+            "own: not a folder; expected a folder with one subfolder of CSV files per class",
+        ),
         # Networks that do not fit
         (texts, TEXTS.replace("RNNClassifier", "RNNRegressor"), NOT_CLASSES),
         (lambda: write_series_folder(Path("own")), FOLDER.replace("RNNClassifier", "RNNRegressor"), NOT_CLASSES),

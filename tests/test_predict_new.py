@@ -356,7 +356,7 @@ def test_what_comes_after_a_new_series(capsys: pytest.CaptureFixture[str]) -> No
     assert list(found) == ["index", *(f"{name}+{step}" for name in ("wind", "OT") for step in (1, 2, 3))]
     assert [float(v) for v in list(found.values())[1:]] == pytest.approx(expected.T.flatten().tolist(), rel=1e-4)
     write_series(Path("short.csv"), values[:11], ("wind", "x", "OT"))
-    assert "short.csv: a forecast is made from 12 steps, the file has 11" in refused(run, capsys, path="short.csv")
+    assert "short.csv: a forecast needs 12 steps, but the file has 11" in refused(run, capsys, path="short.csv")
     write_series(Path("other.csv"), values, ("wind", "x", "OTs"))
     assert "no column 'OT'; did you mean 'OTs'" in refused(run, capsys, path="other.csv")
     said = refused(run, capsys, "--data.look_back", "6", path="new.csv")
@@ -364,7 +364,7 @@ def test_what_comes_after_a_new_series(capsys: pytest.CaptureFixture[str]) -> No
         "the checkpoint was trained on inputs of shape (12, 2), but these options of SeriesCSV produce (6, 2)" in said
     )
     said = refused(run, capsys, "--data.horizon", "4", path="new.csv")
-    assert "the checkpoint was trained to forecast 3 steps, and horizon is 4" in said
+    assert "horizon: the checkpoint forecasts 3 steps, got 4" in said
 
 
 @pytest.mark.parametrize("name", ["ETTh1", pytest.param("ETTh2", marks=pytest.mark.slow)])
@@ -445,11 +445,11 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
         ("Names", NAMES, "new.csv", b"surname\nAda", "no column 'text' (columns: surname); set --data.text_column"),
         ("Names", NAMES, "new.doc", b"Ada", "predict_path: new.doc: no text (.txt)"),
         ("Names", NAMES, "", b"", "predict_path: new cannot be read: No such file"),
-        ("ETTh1 ETTh2", CHANNELS, "new.csv", b"date,OTs\n1,2", "no column 'HUFL' (there are: date, OTs)"),
-        ("ETTh1 ETTh2", CHANNELS, "new.csv", b"", "got nothing; the file is empty"),
+        ("ETTh1 ETTh2", CHANNELS, "new.csv", b"date,OTs\n1,2", "no column 'HUFL' (columns: date, OTs)"),
+        ("ETTh1 ETTh2", CHANNELS, "new.csv", b"", "new.csv: the file is empty"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", ("t," + ",".join(ETT_CHANNELS) + "\n1,2,3,4,5,6,7,8").encode(),
-         "new.csv: a forecast is made from 336 steps, the file has 1"),
-        ("ETTh1 ETTh2", CHANNELS, "", b"", "new cannot be read: No such file"),
+         "new.csv: a forecast needs 336 steps, but the file has 1"),
+        ("ETTh1 ETTh2", CHANNELS, "", b"", "new: cannot be read: No such file"),
         ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a,b\n1,2", "(there are: a, b)"),
         ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a;b\n1;2", "is it another --data.separator?"),
         ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"", "new.csv: the file is empty"),

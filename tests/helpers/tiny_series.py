@@ -1,4 +1,4 @@
-"""Tiny series in the real on-disk formats."""
+"""Tiny time series in the real on-disk formats."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ETT_CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
 
 def waves(steps: int, channels: int, seed: int = 0) -> NDArray[np.float64]:
-    """`(steps, channels)`: a wave a day of 24 steps, another level, height and drift in each channel, and noise."""
+    """Return noisy waves with a period of 24 steps, `(steps, channels)`; each channel has its own amplitude."""
     random = np.random.default_rng(seed)
     time, channel = np.arange(steps)[:, None], np.arange(channels)
     values = (channel + 1) * np.sin(2 * np.pi * time / 24 + channel) + 0.01 * time + 5 * channel
@@ -23,7 +23,7 @@ def waves(steps: int, channels: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 def write_series(path: Path, values: NDArray[np.float64], names: Sequence[str], time: str | None = "date") -> None:
-    """A CSV file as that of ETTh1: the hour, then the channels; `time` None leaves the hour out."""
+    """Write a CSV file in the format of ETTh1: the hour, unless `time` is None, then the channels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     start = datetime(2016, 7, 1)
     lines = [",".join([*([time] if time else []), *names])]
@@ -38,7 +38,7 @@ def write_ett(
     cls: type[ETTh1] = ETTh1,
     ends: tuple[int, int, int] = (600, 800, 1000),
 ) -> NDArray[np.float64]:
-    """A tiny ETTh1 or another, with steps behind the last split as the real one has; its values."""
+    """Write a tiny ETT file, with some steps after the test split like the real one, and return its values."""
     path = folder / "ETT-small" / f"{cls.__name__}.csv"
     values = waves(ends[-1] + 50, len(ETT_CHANNELS))
     write_series(path, values, ETT_CHANNELS)
@@ -48,8 +48,8 @@ def write_ett(
 
 
 def write_series_folder(root: Path, each: int = 12) -> list[tuple[NDArray[np.float64], str]]:
-    """Two classes, a slow and a fast wave, of 5 to 16 steps and two channels; the series and their classes, in the
-    order in which they are read."""
+    """Write slow and fast waves of 5 to 16 steps and two channels. Return the series and their classes in the order in
+    which they are read."""
     random = np.random.default_rng(0)
     series = []
     for name, speed in (("fast", 2.0), ("slow", 0.5)):

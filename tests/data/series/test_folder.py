@@ -9,14 +9,14 @@ from litnets.errors import InputError
 from tests.helpers.tiny_series import waves, write_series, write_series_folder
 
 
-def ready(root: Path, **given: object) -> SeriesFolder:
-    module = SeriesFolder(str(root), **given)  # type: ignore[arg-type]
+def ready(root: Path, **options: object) -> SeriesFolder:
+    module = SeriesFolder(str(root), **options)  # type: ignore[arg-type]
     module.prepare_data()
     module.setup()
     return module
 
 
-def test_series_are_those_of_the_files(tmp_path: Path) -> None:
+def test_batches_hold_the_scaled_series_of_the_files(tmp_path: Path) -> None:
     series = write_series_folder(tmp_path)
     module = ready(tmp_path, batch_size=5)
     assert module.class_names == ["fast", "slow"]
@@ -24,7 +24,7 @@ def test_series_are_those_of_the_files(tmp_path: Path) -> None:
     assert module.input_shape == (None, 2)
     train = [series[i][0] for i in module.splits["train"].indices.tolist()]
     mean, std = np.concatenate(train).mean(0), np.concatenate(train).std(0)
-    seen = 0
+    count = 0
     for split in ("train", "val", "test"):
         part = module.splits[split]
         loader = getattr(module, f"{split}_dataloader")()
@@ -37,11 +37,11 @@ def test_series_are_those_of_the_files(tmp_path: Path) -> None:
                 np.testing.assert_allclose(values[number, : len(expected)], (expected - mean) / std, atol=1e-5)
                 assert not values[number, len(expected) :].any()
                 assert module.class_names[targets[number]] == name
-                seen += 1
-    assert seen == len(series)
+                count += 1
+    assert count == len(series)
 
 
-def test_the_scale_is_of_the_training_split_alone_and_kept(tmp_path: Path) -> None:
+def test_the_scale_is_fitted_on_the_training_split_or_restored(tmp_path: Path) -> None:
     series = write_series_folder(tmp_path)
     module = ready(tmp_path)
     for split in ("val", "test"):
@@ -75,7 +75,7 @@ def test_splits_are_stratified_and_folds_partition(tmp_path: Path) -> None:
     assert sorted(torch.cat(held_out).tolist()) == list(range(24))
 
 
-def test_channels_are_taken_by_name(tmp_path: Path) -> None:
+def test_channels_are_matched_by_name(tmp_path: Path) -> None:
     series = write_series_folder(tmp_path)
     swapped = series[13][0][:, ::-1]
     write_series(tmp_path / "slow" / "01.csv", swapped, ("y", "x"), time=None)
@@ -94,7 +94,7 @@ def _sample(module: SeriesFolder, index: int) -> tuple[tuple[torch.Tensor, torch
     raise AssertionError(index)
 
 
-def test_a_time_column_is_no_channel(tmp_path: Path) -> None:
+def test_the_time_column_is_not_a_channel(tmp_path: Path) -> None:
     for name in "ab":
         for number in range(4):
             write_series(tmp_path / name / f"{number}.csv", waves(6, 2), ("x", "y"))
@@ -102,7 +102,7 @@ def test_a_time_column_is_no_channel(tmp_path: Path) -> None:
     assert ready(tmp_path, time_column="date", channels=["y"]).input_shape == (None, 1)
 
 
-def test_hidden_files_and_folders_are_left_alone(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     write_series_folder(tmp_path)
     (tmp_path / ".cache").mkdir()
     (tmp_path / "fast" / ".hidden.csv").write_text("no series")
@@ -112,7 +112,7 @@ def test_hidden_files_and_folders_are_left_alone(tmp_path: Path) -> None:
     assert sum(map(len, module.splits.values())) == 24
 
 
-def test_a_suffix_may_be_in_capitals_and_a_series_in_a_folder_of_its_class(tmp_path: Path) -> None:
+def test_suffixes_are_case_insensitive_and_class_folders_recursive(tmp_path: Path) -> None:
     write_series_folder(tmp_path)
     first, second, *_ = sorted((tmp_path / "fast").iterdir())
     first.rename(first.with_suffix(".CSV"))
@@ -121,7 +121,7 @@ def test_a_suffix_may_be_in_capitals_and_a_series_in_a_folder_of_its_class(tmp_p
     assert sum(map(len, ready(tmp_path).splits.values())) == 24
 
 
-def test_a_class_without_a_series_to_train_on_is_named(tmp_path: Path) -> None:
+def test_a_class_without_training_series_is_refused(tmp_path: Path) -> None:
     write_series_folder(tmp_path)
     for number in range(2):
         write_series(tmp_path / "rare" / f"{number}.csv", waves(6, 2), ("x", "y"), time=None)
@@ -129,20 +129,20 @@ def test_a_class_without_a_series_to_train_on_is_named(tmp_path: Path) -> None:
         ready(tmp_path, val_size=0.4, test_size=0.5)
 
 
-def test_what_a_person_can_get_wrong_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none: no such folder; expected one folder a class"):
+def test_invalid_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none: no such folder; expected a folder with one subfolder"):
         ready(tmp_path / "none")
     (tmp_path / "one").mkdir()
-    with pytest.raises(InputError, match=r"expected one folder a class, at least two, found 1"):
+    with pytest.raises(InputError, match=r"expected one subfolder per class, at least two, got 1"):
         ready(tmp_path)
     write_series_folder(tmp_path)
-    with pytest.raises(InputError, match=r"one: a class needs at least two series.*found 0 CSV files"):
+    with pytest.raises(InputError, match=r"one: expected at least two CSV files per class.*got 0;"):
         ready(tmp_path)
     write_series(tmp_path / "one" / "1.csv", waves(6, 2), ("x", "y"), time=None)
-    with pytest.raises(InputError, match=r"one: a class needs at least two series.*found 1 CSV files"):
+    with pytest.raises(InputError, match=r"one: expected at least two CSV files per class.*got 1;"):
         ready(tmp_path)
     write_series(tmp_path / "one" / "2.csv", waves(6, 2), ("x", "z"), time=None)
-    with pytest.raises(InputError, match=r"2.csv: no column 'y' \(there are: x, z\)"):
+    with pytest.raises(InputError, match=r"2.csv: no column 'y' \(columns: x, z\)"):
         ready(tmp_path)
     values = waves(6, 2)
     values[4, 1] = np.nan

@@ -1,1 +1,1 @@
-"""Time series: forecasting and classification."""
+"""Time series data: forecasting and classification, from CSV files and ready-made data sets."""

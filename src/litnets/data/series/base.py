@@ -1,4 +1,4 @@
-"""Time series to forecast: windows cut from one tensor, a CSV of one's own, and the ETT sets."""
+"""The base class of forecasting DataModules: windows of one series, split by time, scaled per channel."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,21 +13,24 @@ from torch import Tensor
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.scaling import replace_zero_std
+from litnets.data.core.splits import PARTS
 from litnets.data.series.reading import read_series
 from litnets.errors import InputError
 
-Stretch = tuple[int, int]  # of a series: its first step, and the first behind it
+StepRange = tuple[int, int]  # the first step, and the step after the last
 
 
 class SeriesWindows(ArrayDataset):
-    """Every stretch of `look_back + horizon` steps of a series: the first are the input, the rest, strictly after them,
-    the target. The windows are views of `values`; nothing is copied before a batch is cut.
+    """All windows of `look_back + horizon` consecutive steps: inputs, and the targets that follow them.
+
+    The windows are views of `values`; only a batch copies data.
 
     Args:
-        values: The series, `(time, channels)`.
-        look_back: Steps of an input, `(look_back, channels)`.
-        horizon: Steps of a target, `(horizon, channels)`.
-        indices: First step of each window of the split; None for all windows.
+        values: The series, `(steps, channels)`.
+        look_back: Number of steps of an input, `(look_back, channels)`.
+        horizon: Number of steps of a target, `(horizon, channels)`.
+        indices: First step of each window in the split; None for all windows.
     """
 
     def __init__(self, values: Tensor, look_back: int, horizon: int, indices: Tensor | None = None) -> None:
@@ -36,7 +39,7 @@ class SeriesWindows(ArrayDataset):
 
 
 class ChannelScale:
-    """Mean and standard deviation of each channel of the training split, by which values are scaled."""
+    """Standardization by the mean and standard deviation of each channel of the training split."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -44,49 +47,54 @@ class ChannelScale:
         self.std: list[float] = []
 
     def fit(self, values: NDArray[np.float64], names: list[str]) -> None:
-        """Take them from the values `(time, channels)`, unless those of a checkpoint are there.
+        """Compute the statistics, unless a checkpoint has provided them.
 
-        The deviation of a constant channel is 1, so that it becomes zero and not infinite; what differs by rounding
-        alone is constant.
+        A channel that varies only by rounding errors counts as constant.
+
+        Args:
+            values: Training steps, `(steps, channels)`.
+            names: Names of the channels.
+
+        Raises:
+            InputError: The checkpoint was trained on other channels.
         """
         if self.names:
             if names != self.names:
-                raise _other_channels(self.names, names)
+                raise _channel_mismatch(self.names, names)
             return
         mean, std = values.mean(0), values.std(0)
         self.names, self.mean = names, mean.tolist()
-        self.std = np.where(std > 1e-12 * np.abs(mean), std, 1.0).tolist()
+        self.std = replace_zero_std(std, threshold=1e-12 * np.abs(mean))
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Raw values `(..., channels)` as the network wants them."""
+        """Return values `(..., channels)` scaled to mean 0 and standard deviation 1."""
         return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint, so that its network sees inputs as it saw them in training."""
+        """Return the statistics, so that a checkpoint scales inputs as in training."""
         return {"channel_names": self.names, "channel_mean": self.mean, "channel_std": self.std}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         names = state_dict["channel_names"]
         if self.names and names != self.names:
-            raise _other_channels(names, self.names)
+            raise _channel_mismatch(names, self.names)
         self.names, self.mean, self.std = names, state_dict["channel_mean"], state_dict["channel_std"]
 
 
 class SeriesDataModule(ArrayDataModule):
-    """What forecasting sets share: windows of one series, its splits in the order of time, scaled on the device by the
-    training split's mean and standard deviation of each channel (a constant channel by 1).
+    """Windows of one series, split chronologically. A batch is `(inputs, targets)`, `(N, steps, channels)` each.
 
-    A window belongs to the split in which its targets lie. The inputs of validation and test reach back into the steps
-    before, which are known when the forecast is made; no target is in two splits, and training sees nothing of either.
-    The series is kept as float32. Its rows are its steps: gaps in time are not looked for.
+    Each channel is scaled on the device by its mean and standard deviation in the training split. A window belongs to
+    the split that contains its targets. Inputs of validation and test windows extend into the steps before, which are
+    available when the forecast is made. No target is in two splits, and training uses no step of validation or test.
+    The series is stored as float32. Each row is one step; gaps in time are not detected. A subclass implements `read`.
 
     Args:
-        look_back: Steps that a forecast is made from.
-        horizon: Steps that are forecast.
-        time_column: Column of the time in a file of one's own, numbers or ISO 8601, which must increase; none is the
-            first column.
-        predict_path: A file for `predict` whose last `look_back` rows are what the forecast of the steps after them is
-            made from; it has the time and the channels that were trained on. The file of the training is not read then.
+        look_back: Number of input steps of a forecast.
+        horizon: Number of steps to forecast.
+        time_column: Column of the time: numbers or ISO 8601, increasing. Default: the first column.
+        predict_path: A CSV file for `predict`, with the time column and the channels of training. The forecast starts
+            after its last row and uses its last `look_back` rows. The training data are not needed.
         **loading: Arguments of `ArrayDataModule`.
     """
 
@@ -108,60 +116,70 @@ class SeriesDataModule(ArrayDataModule):
         self.scale = ChannelScale()
 
     @abstractmethod
-    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
-        """The series `(time, channels)`, the channels' names, and the steps of training, validation and test."""
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
+        """Return the series, `(steps, channels)`, the channel names, and the step ranges of train, val and test."""
 
-    def assign_stretches(self, steps: Fingerprint, propose: Callable[[], list[Stretch]]) -> list[Stretch]:
-        """Return the stretches of training, validation and test: those of the run, if its split is recorded, of which
-        steps may be missing at the start and at the end. Steps that were added there are in none of them.
+    def assign_step_ranges(self, steps: Fingerprint, propose: Callable[[], list[StepRange]]) -> list[StepRange]:
+        """Return the step ranges of training, validation and test.
+
+        If the split of a run is recorded, its ranges are kept, without the steps that were removed at the start or end
+        of the series. Steps that were added there belong to no split.
 
         Args:
-            steps: The steps that were read.
-            propose: Return the stretches of a new run.
+            steps: Fingerprint of the steps.
+            propose: Function that returns the step ranges of a new run.
 
         Raises:
-            InputError: Steps were added or removed elsewhere, or none is one of the run.
+            InputError: Steps were added or removed in the middle, or none of the steps belongs to the run.
         """
-        splits = self.assign_splits(steps, lambda: [torch.arange(*stretch) for stretch in propose()])
-        stretches: list[Stretch] = []
+        splits = self.assign_splits(steps, lambda: [torch.arange(*step_range) for step_range in propose()])
+        step_ranges: list[StepRange] = []
         for indices in splits.values():
-            end = stretches[-1][1] if stretches else 0
-            stretches.append((int(indices[0]), int(indices[-1]) + 1) if len(indices) else (end, end))
-        return stretches
+            end = step_ranges[-1][1] if step_ranges else 0
+            step_ranges.append((int(indices[0]), int(indices[-1]) + 1) if len(indices) else (end, end))
+        return step_ranges
 
     def load(self) -> dict[str, SeriesWindows]:
-        values, names, stretches = self.read()
+        values, names, step_ranges = self.read()
         window = self.look_back + self.horizon
         if window > len(values):
             raise InputError(
-                f"look_back {self.look_back} and horizon {self.horizon} need {window} steps, the series has "
-                f"{len(values)}; take fewer, or a longer series"
+                f"look_back {self.look_back} and horizon {self.horizon} need {window} steps, but the series has "
+                f"{len(values)}; choose smaller ones, or use a longer series"
             )
         tensor = torch.from_numpy(values).float()
         splits = {}
-        for split, (start, end) in zip(("train", "val", "test"), stretches, strict=True):
-            first, last = max(start - self.look_back, stretches[0][0]), end - window
-            if last < first or start == end:
-                needed = self.horizon if start else window
-                raise InputError(
-                    f"the {split} split is too short: {end - start} of the {len(values)} steps, {needed} are needed "
-                    f"for one window; take fewer steps of look_back or horizon, or another share"
-                )
-            splits[split] = SeriesWindows(tensor, self.look_back, self.horizon, torch.arange(first, last + 1))
+        for split, step_range in zip(PARTS, step_ranges, strict=True):
+            starts = self._window_starts(split, step_range, step_ranges[0][0], len(values))
+            splits[split] = SeriesWindows(tensor, self.look_back, self.horizon, starts)
         if (values == values[0]).all():
-            raise InputError(f"every channel is constant ({', '.join(names)}): nothing to forecast; choose other ones")
-        self.scale.fit(values[slice(*stretches[0])], names)
+            raise InputError(f"all channels are constant ({', '.join(names)}); choose other --data.channels")
+        self.scale.fit(values[slice(*step_ranges[0])], names)
         return splits
 
+    def _window_starts(self, split: str, step_range: StepRange, first_step: int, size: int) -> Tensor:
+        """Return the first step of each window whose targets lie in `step_range`, for a series that starts at
+        `first_step`."""
+        start, end = step_range
+        window = self.look_back + self.horizon
+        first, last = max(start - self.look_back, first_step), end - window
+        if last < first or start == end:
+            required = self.horizon if start else window
+            raise InputError(
+                f"the {split} split is too short: it has {end - start} of the {size} steps, but one window needs "
+                f"{required}; choose a smaller look_back or horizon, or a larger split"
+            )
+        return torch.arange(first, last + 1)
+
     def load_predict(self, path: Path) -> ArrayDataset:
-        self._ready()
+        self._ensure_scale()
         values, names, *_ = read_series(path, self.time_column or 0, self.scale.names)
         if len(values) < self.look_back:
-            raise InputError(f"{path}: a forecast is made from {self.look_back} steps, the file has {len(values)}")
+            raise InputError(f"{path}: a forecast needs {self.look_back} steps, but the file has {len(values)}")
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
         return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
-    def _ready(self) -> None:
+    def _ensure_scale(self) -> None:
         if not self.scale.names:
             self.ensure_setup()
 
@@ -171,18 +189,19 @@ class SeriesDataModule(ArrayDataModule):
 
     @property
     def channel_names(self) -> list[str]:
-        self._ready()
+        self._ensure_scale()
         return self.scale.names
 
     @property
     def channel_mean(self) -> list[float]:
-        """Of the training split's steps, in the data's units; so is `channel_std`."""
-        self._ready()
+        """Mean of each channel in the training split, in the units of the data."""
+        self._ensure_scale()
         return self.scale.mean
 
     @property
     def channel_std(self) -> list[float]:
-        self._ready()
+        """Standard deviation of each channel in the training split, in the units of the data."""
+        self._ensure_scale()
         return self.scale.std
 
     def state_dict(self) -> dict[str, Any]:
@@ -192,12 +211,15 @@ class SeriesDataModule(ArrayDataModule):
         self.scale.load_state_dict(state_dict)
         check_new_shape(self, state_dict)
         if self.predict_path is not None and (steps := state_dict.get("horizon", self.horizon)) != self.horizon:
-            raise InputError(f"the checkpoint was trained to forecast {steps} steps, and horizon is {self.horizon}")
+            raise InputError(f"horizon: the checkpoint forecasts {steps} steps, got {self.horizon}")
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
         return self.scale(inputs), self.scale(targets)
 
 
-def _other_channels(trained: list[str], names: list[str]) -> InputError:
-    return InputError(f"the checkpoint was trained on the channels {', '.join(trained)}; these are {', '.join(names)}")
+def _channel_mismatch(trained: list[str], names: list[str]) -> InputError:
+    return InputError(
+        f"the checkpoint was trained on the channels {', '.join(trained)}, but the data have {', '.join(names)}; "
+        "use the data of its run"
+    )

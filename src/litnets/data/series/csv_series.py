@@ -1,4 +1,4 @@
-"""SeriesCSV: your own time series to forecast, one CSV file."""
+"""SeriesCSV: forecast your time series from a CSV file."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,26 +10,29 @@ from numpy.typing import NDArray
 
 from litnets.data.core.fingerprint import Fingerprint, digest_each, digest_rows
 from litnets.data.core.splits import SplitSpec, chronological_ends, expanding_window_split
-from litnets.data.series.base import SeriesDataModule, Stretch
+from litnets.data.series.base import SeriesDataModule, StepRange
 from litnets.data.series.reading import read_series
 
 
 class SeriesCSV(SeriesDataModule):
-    """A series of your own: a CSV file (UTF-8, commas, a header), one row a step, in the order of time.
+    """Your time series: a CSV file (UTF-8, comma-separated, with a header), one row per step, in chronological order.
 
-    The last steps are the test split, those before them validation, the rest training: a share or a number of steps.
-    With folds, cross-validation goes forward in time (scikit-learn's TimeSeriesSplit): of `num_folds` + 1 equal blocks
-    each but the first is tested once, by what was learnt from the blocks before it, of which the last part validates.
+    The last steps are the test split, the steps before them the validation split, and the rest the training split.
+    Cross-validation uses an expanding window, like scikit-learn's TimeSeriesSplit: the series is divided into
+    `num_folds` + 1 equal blocks. Fold `k` tests on block `k` + 1 and trains on all blocks before it, whose last steps
+    are the validation split.
+
+        data = SeriesCSV("load.csv", look_back=96, horizon=24, channels=["load", "temperature"])
 
     Args:
         path: The file.
-        look_back: Steps that a forecast is made from.
-        horizon: Steps that are forecast.
-        channels: Columns to read and forecast; none takes all but the time.
-        val_size: Validation split, a share or a number of steps; with folds, of what is before the test block.
-        test_size: Test split, a share or a number of steps; with folds it is the fold.
-        num_folds: Cross-validation: the number of folds.
-        fold: The fold that is tested, from 0; the later, the more there is to learn from.
+        look_back: Number of input steps of a forecast.
+        horizon: Number of steps to forecast.
+        channels: Columns to read and forecast. Default: all except the time column.
+        val_size: Validation split, a fraction or a number of steps; with folds, of the steps before the test block.
+        test_size: Test split, a fraction or a number of steps; with folds, it is the fold.
+        num_folds: Number of cross-validation folds.
+        fold: Index of the fold to test on, from 0. Later folds have more training steps.
         **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
     """
 
@@ -49,7 +52,7 @@ class SeriesCSV(SeriesDataModule):
         self.path, self.channels = Path(path), channels
         self.split_spec = SplitSpec(val_size, test_size, num_folds=num_folds, fold=fold)
 
-    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
         values, names, times, _ = read_series(self.path, self.time_column or 0, self.channels)
         steps = Fingerprint(
             digest_each(time.encode() for time in times),
@@ -58,10 +61,10 @@ class SeriesCSV(SeriesDataModule):
             times.__getitem__,
             is_sequence=True,
         )
-        stretches = self.assign_stretches(steps, lambda: self._split(len(values)))
-        return values, names, stretches
+        step_ranges = self.assign_step_ranges(steps, lambda: self._split(len(values)))
+        return values, names, step_ranges
 
-    def _split(self, size: int) -> list[Stretch]:
+    def _split(self, size: int) -> list[StepRange]:
         spec = self.split_spec
         assert spec is not None
         if spec.num_folds is None:

@@ -8,32 +8,33 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.data.core.download import download, md5_of
+from litnets.data.core.download import check_md5, download
 from litnets.data.core.splits import expanding_window_split
-from litnets.data.series.base import SeriesDataModule, Stretch
+from litnets.data.series.base import SeriesDataModule, StepRange
 from litnets.data.series.reading import read_series
-from litnets.errors import InputError
 
 
 class ETTh1(SeriesDataModule):
-    """Load and oil temperature (OT) of an electricity transformer, 7 channels, each hour from July 2016 on (Zhou et al.
-    2021, Informer). The split is that of the papers: 12 months for training, 4 for validation, 4 for test, a month
-    being 30 days; what comes after them is not used.
+    """Load and oil temperature (OT) of an electricity transformer: 7 channels, hourly from July 2016.
 
-    With folds, cross-validation goes forward in time over the months of training and validation: of `num_folds` + 1
-    equal blocks each but the first validates once what was learnt from the blocks before it. The test split stays.
+    The split is that of the Informer paper (Zhou et al. 2021): 12 months for training, 4 for validation and 4 for test,
+    of 30 days each. Later steps are not used. Cross-validation uses an expanding window over the months of training and
+    validation: they are divided into `num_folds` + 1 equal blocks. Fold `k` validates on block `k` + 1 and trains on
+    the blocks before it. The test split is the same in all folds.
 
-    Read from `data_dir/ETT-small/ETTh1.csv`; if it is not there, it is downloaded on first use from
-    raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh1.csv and held against its MD5. Its licence is
-    CC BY-ND 4.0.
+    The file is `data_dir/ETT-small/ETTh1.csv`. If missing, it is downloaded on first use from
+    raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh1.csv (CC BY-ND 4.0). It is verified by its MD5
+    checksum.
+
+        litnets fit --model LinearForecaster --data ETTh1
 
     Args:
         data_dir: Folder of the data sets.
-        look_back: Hours that a forecast is made from.
-        horizon: Hours that are forecast.
-        num_folds: Cross-validation: the number of folds; the validation split is the fold.
-        fold: The fold that is held out, from 0; the later, the more there is to learn from.
-        **loading: Arguments of `ArrayDataModule`.
+        look_back: Number of input hours of a forecast.
+        horizon: Number of hours to forecast.
+        num_folds: Number of cross-validation folds; the held-out fold is the validation split.
+        fold: Index of the held-out fold, from 0. Later folds have more training steps.
+        **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
     """
 
     url: ClassVar[str] = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/"
@@ -57,12 +58,9 @@ class ETTh1(SeriesDataModule):
     def download(self) -> None:
         download([self.url + self.path.name], self.path, self.md5, self.size)
 
-    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[Stretch]]:
-        if self.path.exists() and (found := md5_of(self.path)) != self.md5:
-            raise InputError(
-                f"{self.path} is broken: its MD5 is {found}, expected {self.md5}; delete it and it will be downloaded "
-                f"anew, or put a good copy there"
-            )
+    def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
+        if self.path.exists():
+            check_md5(self.path, self.md5)
         values, names, *_ = read_series(self.path, "date")
         train, val, test = pairwise((0, *self.ends))
         if self.num_folds is not None:
@@ -72,8 +70,11 @@ class ETTh1(SeriesDataModule):
 
 
 class ETTh2(ETTh1):
-    """As `ETTh1`, of another transformer: `data_dir/ETT-small/ETTh2.csv`, from
-    raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh2.csv."""
+    """The same channels as `ETTh1`, of another transformer.
+
+    The file is `data_dir/ETT-small/ETTh2.csv`. If missing, it is downloaded on first use from
+    raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh2.csv.
+    """
 
     md5 = "51a229a3fc13579dd939364fefe9c7ab"
     size = 2_417_960

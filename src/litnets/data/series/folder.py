@@ -1,4 +1,4 @@
-"""Series to classify: a folder a class, a CSV file a series."""
+"""SeriesFolder: classify time series from one folder per class, one CSV file per series."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
-from litnets.data.core.batching import RaggedDataset, smallest_type
+from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folders import check_classes, files_in, names_in, new_files, subfolders
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import check_trained_on, split_indices
@@ -18,16 +18,20 @@ from litnets.errors import InputError
 
 
 class SeriesFolder(SplitDataModule):
-    """Series of any lengths that belong to classes: `root/CLASS/*.csv`, at any depth, each file (UTF-8, commas, a
-    header) one series, each row a step, all with the same channels. Each channel is scaled by its mean and standard
-    deviation over all steps of the training split.
+    """Your time series with their classes: `root/CLASS/*.csv`, at any depth.
+
+    Each file (UTF-8, comma-separated, with a header) is one series of any length, each row one step. All series have
+    the same channels. Each channel is scaled by its mean and standard deviation over all steps of the training split.
+    A batch is `((values, lengths), targets)`, with shapes `(N, T, channels)`, `(N,)` and `(N,)`.
+
+        data = SeriesFolder("gestures", time_column="t", channels=["x", "y", "z"])
 
     Args:
-        root: The folder of the classes' folders.
-        time_column: Column of the time, numbers or ISO 8601, which must increase; none if there is no such column.
-        channels: Columns to read; none takes all but the time.
-        predict_path: New series for `predict`: a folder of CSV files, at any depth, or a single one, with the channels
-            that were trained on; no classes are needed. The folder of the training is not read then.
+        root: The folder with one subfolder per class.
+        time_column: Column of the time: numbers or ISO 8601, increasing. Default: no time column.
+        channels: Columns to read. Default: all except the time column.
+        predict_path: New series for `predict`: a CSV file, or a folder of CSV files at any depth, with the channels of
+            training. The training data are not needed.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -49,9 +53,9 @@ class SeriesFolder(SplitDataModule):
         files = [(path, label) for label, name in enumerate(self.class_names) for path in self._by_class()[name]]
         series, digests, names = [], [], self.channels
         for path, _ in files:
-            # The first file names the channels, so that others may have them in another order.
-            values, found, _, digest = read_series(path, self.time_column, names)
-            names = names or found
+            # The first file defines the channels; other files may have them in another order.
+            values, channels, _, digest = read_series(path, self.time_column, names)
+            names = names or channels
             series.append(values)
             digests.append(digest)
         assert names is not None
@@ -65,7 +69,7 @@ class SeriesFolder(SplitDataModule):
         return {name: RaggedDataset(steps, lengths, targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> RaggedDataset:
-        if not self.scale.names:  # no checkpoint
+        if not self.scale.names:  # no checkpoint was loaded
             self.setup()
         files = new_files(path, (".csv",), "CSV file")
         self.sample_names = names_in(path, files)
@@ -74,20 +78,20 @@ class SeriesFolder(SplitDataModule):
         return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
 
     def _by_class(self) -> dict[str, list[Path]]:
-        """The files of each class."""
+        """Return the files of each class."""
         if not self._files:
             if not self.root.is_dir():
-                what = "a file, not a folder" if self.root.exists() else "no such folder"
-                raise InputError(f"{self.root}: {what}; expected one folder a class in it, of CSV files")
+                problem = "not a folder" if self.root.exists() else "no such folder"
+                raise InputError(f"{self.root}: {problem}; expected a folder with one subfolder of CSV files per class")
             folders = [self.root / name for name in subfolders(self.root)]
             if len(folders) < 2:
-                raise InputError(f"{self.root}: expected one folder a class, at least two, found {len(folders)}")
+                raise InputError(f"{self.root}: expected one subfolder per class, at least two, got {len(folders)}")
             for folder in folders:
                 files = files_in(folder, (".csv",))
                 if len(files) < 2:
                     raise InputError(
-                        f"{folder}: a class needs at least two series, one to learn from and one to judge by, found "
-                        f"{len(files)} CSV files; add some, or take the folder away"
+                        f"{folder}: expected at least two CSV files per class, one to train on and one to test on, got "
+                        f"{len(files)}; add some, or remove the folder"
                     )
                 self._files[folder.name] = files
         return self._files
@@ -117,5 +121,5 @@ class SeriesFolder(SplitDataModule):
         self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         (values, lengths), targets = batch
-        padding = torch.arange(values.shape[1], device=values.device) >= lengths.unsqueeze(1)  # (N, T)
-        return (self.scale(values).masked_fill(padding.unsqueeze(2), 0), lengths), targets.long()
+        mask = length_mask(lengths, values.shape[1]).unsqueeze(2)  # (N, T, 1)
+        return (self.scale(values).masked_fill(~mask, 0), lengths), targets.long()
