@@ -35,7 +35,8 @@ HERE = __name__
 
 
 def touch(*args: Any, **kwargs: Any) -> None:
-    PWNED.touch()
+    if Path("trap.py").exists():  # not while pytest collects the tests, for which it looks into this module
+        PWNED.touch()
 
 
 def look_into(name: str) -> Any:
@@ -163,6 +164,7 @@ BY_NAME: dict[str, tuple[dict[str, Any], str]] = {
     "optimizer looks into a lazy module": ({"optimizer": "lazy_trap.Loss"}, "lookup"),
     "loss calls a metaclass": ({"loss": f"{HERE}.WithProperties.anything"}, "lookup"),
     "loss reads a property of a class": ({"loss": f"{HERE}.WithProperties.Loss"}, "lookup"),
+    "loss reads a property of an instance": ({"loss": f"{HERE}.instance.Loss"}, "none"),
     "loss is of a library": ({"loss": f"{HERE}.LibraryLoss"}, "library"),
     "_class_path imports a module": ({"_class_path": "trap.Loss"}, "import"),
     "_class_path is another class": ({"_class_path": f"{HERE}.TouchingLightningModule"}, "kind"),
