@@ -172,6 +172,45 @@ def test_split_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--config", config, "--data.split_seed", "1", "--split_again"]) == 0
 
 
+def test_a_checkpoint_of_another_run_keeps_the_split_of_its_own_run(capsys: pytest.CaptureFixture[str]) -> None:
+    first = fit_images("--data.split_seed", "1")
+    second = fit(*IMAGES, "--trainer.max_epochs", "1")
+    best = str(first / "best.ckpt")
+    line = refusal(capsys, "test", "--config", str(second / "config.yaml"), "--ckpt_path", best)
+    assert line.startswith("litnets: --data.split_seed: the split of the run was made with 1, got 0")
+    options = ("--ckpt_path", best, "--data.split_seed", "1")
+    expected = metrics(run(capsys, "test", first))
+    assert metrics(run(capsys, "test", second, *options)) == expected
+    shutil.copy(best, "elsewhere.ckpt")  # of no run, so that of the configuration counts
+    capsys.readouterr()
+    assert main(["test", "--config", str(first / "config.yaml"), "--ckpt_path", "elsewhere.ckpt"]) == 0
+    assert metrics(capsys.readouterr().out.splitlines()) == expected
+
+
+def test_another_datamodule_does_not_use_the_split(capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = fit_images()
+    Path("my_images.py").write_text("from litnets import ImageFolder\n\nclass MyImages(ImageFolder): pass\n")
+    mine = ("--data", "my_images.MyImages", "--data.root", "noise", "--data.size", "8")
+    said = "data: the split of the run is one of ImageFolder, so MyImages does not use it"
+    assert said in run(capsys, "test", run_folder, *mine)
+    assert said in run(capsys, "predict", run_folder, *mine)
+    assert not any(line.startswith("data:") for line in run(capsys, "test", run_folder))
+
+
+def test_changed_data_with_a_checkpoint_without_hyperparameters(capsys: pytest.CaptureFixture[str]) -> None:
+    """A LightningModule of the user, which may not save them."""
+    Path("my_net.py").write_text(
+        "from litnets import MLPClassifier\n\n"
+        "class MyNet(MLPClassifier):\n"
+        "    def on_save_checkpoint(self, checkpoint):\n"
+        "        checkpoint.pop('hyper_parameters')\n"
+    )
+    write_noise()
+    run_folder = fit("--model", "my_net.MyNet", *IMAGES[2:], "--trainer.max_epochs", "1")
+    shutil.copy("noise/a/00.png", "noise/a/00b.png")
+    assert run(capsys, "test", run_folder)[0].startswith("data: 1 file added and left out")
+
+
 def test_a_run_without_a_record_is_tested_and_resumed_as_before(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     before = run(capsys, "test", run_folder)

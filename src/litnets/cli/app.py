@@ -152,7 +152,7 @@ class LitnetsCLI(LightningCLI):
         the training, or are new samples (`predict_path`), whose training files may be gone."""
         self._keep_split(datamodule)
         content = self.resolved.checkpoint_content
-        if content is not None and getattr(datamodule, "data_changes", None):
+        if content is not None and getattr(datamodule, "data_changes", None) and "hyper_parameters" in content:
             return content["hyper_parameters"].get(name)
         if self.command != "predict" or content is None or getattr(datamodule, "predict_path", None) is None:
             return getattr(datamodule, name, None)
@@ -229,9 +229,16 @@ class LitnetsCLI(LightningCLI):
         self.config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
         self.resolved = resolve_run(self.command, options, self.config_yaml, self._ckpt_path, self.run)
         self.run = self.resolved.run
-        has_split = self.run is not None and self.run.split.exists() and not options.get("split_again")
-        self.split_record = SplitRecord.load(self.run.split) if self.run is not None and has_split else None
+        self.split_record = self._load_split_record()
         options.ckpt_path = None if self.resolved.checkpoint is None else str(self.resolved.checkpoint)
+
+    def _load_split_record(self) -> SplitRecord | None:
+        """Return the split that the checkpoint was trained with, if its run has recorded it."""
+        checkpoint = self.resolved.checkpoint
+        run = self.run if checkpoint is None else Run.from_checkpoint(checkpoint) or self.run
+        if run is None or not run.split.exists() or self.options.get("split_again"):
+            return None
+        return SplitRecord.load(run.split)
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer. A constructor that refuses its arguments is a user error."""
@@ -270,6 +277,7 @@ class LitnetsCLI(LightningCLI):
 
     def _check_before_start(self, config: dict[str, Any]) -> None:
         """Raise InputError for what would fail only after the first epoch, or leave nothing to evaluate."""
+        self._keep_split(self.datamodule)  # unless a linked attribute has asked for it
         if self.command == "fit":
             check_saved_arguments(self.model, self.datamodule)
             monitor = self.options.checkpoint.monitor
@@ -277,7 +285,6 @@ class LitnetsCLI(LightningCLI):
             check_monitor(self.model, self.datamodule, monitor, *limits)
         else:
             check_split(self.datamodule, "val" if self.command == "validate" else "test")
-        self._keep_split(self.datamodule)  # unless a linked attribute has asked for it
         if isinstance(self.datamodule, ArrayDataModule) and self.resolved.resume is not None:
             check_training_split(self.datamodule, self.resolved.resume)
 
@@ -448,6 +455,9 @@ class LitnetsCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         print_data_changes(self.datamodule)
+        record, kind = self.split_record, type(self.datamodule).__name__
+        if record is not None and record.datamodule != kind and not getattr(self.datamodule, "predict_path", None):
+            print(f"data: the split of the run is one of {record.datamodule}, so {kind} does not use it", flush=True)
         if self.options.get("split_again"):
             print("data: split again; these samples may have been trained on", flush=True)
 

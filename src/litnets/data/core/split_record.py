@@ -149,7 +149,7 @@ class SplitRecord:
         """Read and verify a record.
 
         Raises:
-            InputError: The file is damaged, or was written by a newer version of litnets.
+            InputError: The file is damaged, cannot be read, or was written by a newer version of litnets.
         """
         try:
             with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
@@ -163,6 +163,8 @@ class SplitRecord:
                 raise ValueError("its parts do not fit together")
         except InputError:
             raise
+        except PermissionError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
         # The errors of a damaged archive have no common base: BadZipFile, zlib.error, EOFError, NotImplementedError ...
         except Exception as error:
             reason = "it is truncated" if isinstance(error, EOFError | zipfile.BadZipFile) else str(error)
