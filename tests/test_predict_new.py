@@ -261,7 +261,7 @@ def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
     torch.testing.assert_close(shown(found), expected, rtol=1e-5, atol=1e-6)
     assert [row["file"] for row in predict(run, "new/m.png")] == ["m.png"]
     Path("new/broken.png").write_bytes(b"no image")
-    assert "new/broken.png: no image, or a broken one" in refused(run, capsys)
+    assert "new/broken.png: not an image, or a broken one" in refused(run, capsys)
     rest = predict(run, "new", "--data.skip_broken", "true")
     assert [row["file"] for row in rest] == names
     torch.testing.assert_close(shown(rest), expected, rtol=1e-5, atol=1e-6)
@@ -433,11 +433,11 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
 @pytest.mark.parametrize(
     ("kinds", "state", "file", "content", "message"),
     [
-        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.png", b"no", "new/a.png: no image, or a broken one"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.png", b"no", "new/a.png: not an image"),
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new.txt", b"no", "predict_path: new.txt: no image (.bmp,"),
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.txt", b"", "predict_path: new: no image in it (.bmp,"),
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
-        ("SpokenDigits", STATISTICS, "new/a.wav", WAV, "new/a.wav: cut off: 1 of 127 samples are there"),
+        ("SpokenDigits", STATISTICS, "new/a.wav", WAV, "new/a.wav: truncated: it has 1 of 127 samples"),
         ("SpokenDigits", STATISTICS, "new/a.mp3", b"", "predict_path: new: no recording in it (.flac, .wav)"),
         ("SpokenDigits", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
         ("Names", NAMES, "new/a.txt", b" \n", "new/a.txt: the file is empty"),

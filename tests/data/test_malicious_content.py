@@ -83,9 +83,9 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
             "too many pixels",
         ),
         (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + GIF_FRAME, "too many pixels"),
-        (EPS, "no image, or a broken one"),
-        (b"%PDF-1.4\n", "no image, or a broken one"),
-        (b"\0\0\1\0", "no image, or a broken one"),
+        (EPS, "not an image, or a broken one"),
+        (b"%PDF-1.4\n", "not an image, or a broken one"),
+        (b"\0\0\1\0", "not an image, or a broken one"),
     ],
 )
 def test_images(content: bytes, message: str) -> None:
@@ -108,7 +108,7 @@ def test_no_outside_program_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
     write_image_folder(Path("own"), size=4)
     Path("own/cat/00.png").write_bytes(EPS)
-    refused(ImageFolder("own", size=8), "no image, or a broken one")
+    refused(ImageFolder("own", size=8), "not an image, or a broken one")
     monkeypatch.setattr(decoding.open_image, "__defaults__", (None, None))
     with pytest.raises(InputError):
         ImageFolder("own", size=8).setup()
@@ -159,7 +159,7 @@ def test_targets_of_another_number_are_not_read() -> None:
     header = npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,), }\n")
     Path("own/targets.npy").write_bytes(header)
     os.truncate("own/targets.npy", len(header) + 2**43)
-    refused(ImageArrays("own"), "expected a class for each of the 120 inputs, got shape")
+    refused(ImageArrays("own"), "expected one class for each of the 120 inputs, got shape")
 
 
 # Sound
@@ -201,9 +201,9 @@ def flac(samples: int, claimed: int | None = None) -> bytes:
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("a.wav", lambda: wav(100, claimed=2**32 - 2), "cut off: 100 of 2147483647 samples are there"),
-        ("a.wav", lambda: wav(100, rate=1), "1 samples in a second; expected 1000 to 1,000,000"),
-        ("a.wav", lambda: wav(100, rate=2**32 - 5), "4294967291 samples in a second; expected"),
+        ("a.wav", lambda: wav(100, claimed=2**32 - 2), "truncated: it has 100 of 2147483647 samples"),
+        ("a.wav", lambda: wav(100, rate=1), "a sample rate of 1 Hz; expected 1000 to 1,000,000 Hz"),
+        ("a.wav", lambda: wav(100, rate=2**32 - 5), "a sample rate of 4294967291 Hz; expected"),
         ("a.wav", lambda: b"RIFF", "."),
         ("a.flac", lambda: flac(100, claimed=2**36 - 1), "."),
         ("a.flac", lambda: flac(100, claimed=0), "."),

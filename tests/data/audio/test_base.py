@@ -12,7 +12,7 @@ import torch
 from scipy.signal import resample_poly
 
 from litnets.data import AudioFolder
-from litnets.data.audio.base import random_stretches
+from litnets.data.audio.base import random_blocks
 from litnets.data.audio.log_mel import LogMel, mel_filters
 from litnets.data.audio.reading import read_audio
 from litnets.data.core.class_folders import BrokenFileError
@@ -260,7 +260,7 @@ def test_training_hides_one_stretch_of_frames_and_one_of_bands(tmp_path: Path, t
 
 def test_every_place_is_hidden_equally_often() -> None:
     sizes, longest = torch.full((20_000,), 5), torch.full((20_000,), 2)
-    found = random_stretches(sizes, longest, 7).double().mean(0)
+    found = random_blocks(sizes, longest, 7).double().mean(0)
     # Each of the lengths 0, 1, 2 a third of the time, anywhere: a place of one in 5 starts, or of two in 4.
     expected = [1 / 15 + at / 12 for at in (1, 2, 2, 2, 1)]
     assert found.tolist() == pytest.approx([*expected, 0, 0], abs=0.01)
@@ -269,8 +269,8 @@ def test_every_place_is_hidden_equally_often() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"time_mask": 1.5}, r"time_mask: expected a share in \[0, 1\], got 1.5"),
-        ({"frequency_mask": 41}, "frequency_mask: expected a number from 0 to the 40 bands, got 41"),
+        ({"time_mask": 1.5}, r"time_mask: expected a fraction in \[0, 1\], got 1.5"),
+        ({"frequency_mask": 41}, r"frequency_mask: expected 0 to 40 bands \(n_mels\), got 41"),
     ],
 )
 def test_more_than_there_is_cannot_be_hidden(tmp_path: Path, given: dict[str, Any], message: str) -> None:
@@ -291,8 +291,8 @@ def not_numbers(path: Path) -> None:
 
 
 BROKEN = [
-    (cut_off, r"cut off: \d+ of \d+ samples"),
-    (of_no_samples, "no samples in it"),
+    (cut_off, r"truncated: it has \d+ of \d+ samples"),
+    (of_no_samples, "it has no samples"),
     (not_sound, "Format not recognised"),
     (empty, "Format not recognised|unknown format|Error"),
     (not_numbers, "sample 2 is not a number"),
@@ -345,7 +345,7 @@ def test_without_soundfile_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     soundfile.write(tmp_path / "a.flac", tone(440, 500), 8000)
     write_wav(tmp_path / "a.wav", tone(440, 500))
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(InputError, match=r"a.flac is no WAV file of 16 bits.*pip install -e '.\[audio\]'"):
+    with pytest.raises(InputError, match=r"a.flac is not a 16-bit WAV file.*pip install -e '.\[audio\]'"):
         read_audio(tmp_path / "a.flac", 8000)
     assert len(read_audio(tmp_path / "a.wav", 8000)) == 500
 

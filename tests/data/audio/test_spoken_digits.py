@@ -78,7 +78,7 @@ def test_missing_recordings_are_asked_for(tmp_path: Path) -> None:
 
 def test_an_unknown_speaker_is_named(tmp_path: Path) -> None:
     write_fsdd(tmp_path)
-    with pytest.raises(InputError, match=r"test_speaker: no 'georg'.*\(there are: jackson, theo\)"):
+    with pytest.raises(InputError, match=r"test_speaker: expected one of jackson, theo in .*, got 'georg'"):
         ready(tmp_path, test_speaker="georg")
 
 

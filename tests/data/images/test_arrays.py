@@ -191,27 +191,27 @@ HALF = np.arange(20, dtype=np.uint8) % 2
 @pytest.mark.parametrize(
     ("inputs", "targets", "message"),
     [
-        (GOOD.astype(np.float32), HALF, r"inputs.npy: expected uint8, values from 0 to 255, got float32"),
-        (GOOD[0], HALF, r"inputs.npy: expected images, \(N, height, width\) or .*, got \(8, 8\)"),
-        (GOOD[:, None, None], HALF, r"expected images, .*, got \(20, 1, 1, 8, 8\)"),
-        (GOOD[:0], HALF, r"expected images, .*, got \(0, 8, 8\)"),
-        (np.zeros((20, 8, 8, 3), np.uint8), HALF, r"got \(20, 8, 8, 3\), whose channels seem to come last"),
-        (np.asfortranarray(GOOD), HALF, "inputs.npy is in Fortran's order"),
+        (GOOD.astype(np.float32), HALF, r"inputs.npy: expected uint8 values from 0 to 255, got float32"),
+        (GOOD[0], HALF, r"inputs.npy: expected shape \(N, height, width\) or .*, got \(8, 8\)"),
+        (GOOD[:, None, None], HALF, r"expected shape .*, got \(20, 1, 1, 8, 8\)"),
+        (GOOD[:0], HALF, r"expected shape .*, got \(0, 8, 8\)"),
+        (np.zeros((20, 8, 8, 3), np.uint8), HALF, r"got \(20, 8, 8, 3\), with the channels last"),
+        (np.asfortranarray(GOOD), HALF, "inputs.npy is in Fortran order"),
         (
             GOOD.astype(object),
             HALF,
-            r"inputs.npy is no whole .npy file of numbers \(Array can't be memory-mapped: Pyth",
+            r"inputs.npy is not a complete .npy file of numbers \(Array can't be memory-mapped: Pyth",
         ),
-        (GOOD, HALF[:19], r"targets.npy: expected a class for each of the 20 inputs, got shape \(19,\)"),
-        (GOOD, np.eye(20, dtype=np.uint8), r"expected a class for each of the 20 inputs, got shape \(20, 20\)"),
-        (GOOD, HALF / 2, r"targets.npy: expected whole numbers, the classes from 0, got float64"),
+        (GOOD, HALF[:19], r"targets.npy: expected one class for each of the 20 inputs, got shape \(19,\)"),
+        (GOOD, np.eye(20, dtype=np.uint8), r"expected one class for each of the 20 inputs, got shape \(20, 20\)"),
+        (GOOD, HALF / 2, r"targets.npy: expected integer classes from 0, got float64"),
         (GOOD, HALF.astype(np.int8) - 1, r"targets.npy: expected classes from 0, got -1"),
         (GOOD, HALF.astype(np.uint64) << 40, r"targets.npy: expected classes from 0, got 1099511627776"),
-        (GOOD, HALF.astype(np.int32) * 10**9, r"the targets of 20 images go up to 1000000000; number the classes from"),
+        (GOOD, HALF.astype(np.int32) * 10**9, r"the targets of 20 images go up to 1000000000; number the classes cons"),
         (GOOD, HALF * 2, "class '1' has no image in the training split"),
-        (GOOD, HALF * 0, "expected at least two classes, numbered from 0, and every target is 0"),
-        (GOOD, np.array(list("ab" * 10)), r"expected whole numbers, the classes from 0, got <U1"),
-        (GOOD, HALF.astype(object), r"targets.npy is no whole .npy file"),
+        (GOOD, HALF * 0, "expected at least two classes, numbered from 0, but every target is 0"),
+        (GOOD, np.array(list("ab" * 10)), r"expected integer classes from 0, got <U1"),
+        (GOOD, HALF.astype(object), r"targets.npy is not a complete .npy file"),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path: Path, inputs: Any, targets: Any, message: str) -> None:
@@ -225,11 +225,14 @@ def test_wrong_arrays_are_named(tmp_path: Path, inputs: Any, targets: Any, messa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda good: good[:-1], r"{} is no whole .npy file of numbers \(mmap length is greater than file size\)"),
-        (lambda good: b"", r"{} is no whole .npy file of numbers \(EOF"),
-        (lambda good: b"PK\x03\x04 archive", r"{} is no whole .npy file of numbers \(the magic string"),
-        (lambda good: good.replace(b"'shape': (", b"'shape': {("), r"{} is no whole .npy file of numbers"),
-        (lambda good: good.replace(b"'shape': (", b"b'hape': (8"), r"{} is no whole .npy file of numbers"),
+        (
+            lambda good: good[:-1],
+            r"{} is not a complete .npy file of numbers \(mmap length is greater than file size\)",
+        ),
+        (lambda good: b"", r"{} is not a complete .npy file of numbers \(EOF"),
+        (lambda good: b"PK\x03\x04 archive", r"{} is not a complete .npy file of numbers \(the magic string"),
+        (lambda good: good.replace(b"'shape': (", b"'shape': {("), r"{} is not a complete .npy file of numbers"),
+        (lambda good: good.replace(b"'shape': (", b"b'hape': (8"), r"{} is not a complete .npy file of numbers"),
         (None, r"{} cannot be read: No such file"),
     ],
 )
@@ -240,24 +243,24 @@ def test_broken_files_are_named(tmp_path: Path, name: str, content: Any, message
     if content is not None:
         path.write_bytes(content(good))
     elif name == "inputs.npy":
-        message = "neither {} nor train_inputs.npy in it"
+        message = "has neither {} nor train_inputs.npy"
     with pytest.raises(InputError, match=message.format(name)) as error:
         ready(tmp_path)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none: no such folder; give --data\.root"):
+    with pytest.raises(InputError, match=r"none is not a folder; set --data\.root"):
         ready(tmp_path / "none")
     save(tmp_path, GOOD, HALF, "train_")
     save(tmp_path, GOOD[:, :4], HALF, "val_")
     with pytest.raises(InputError, match=r"val_inputs.npy: expected images of shape \(1, 8, 8\) .*, got \(1, 4, 8\)"):
         ready(tmp_path)
     save(tmp_path, GOOD, HALF + 1, "val_")
-    with pytest.raises(InputError, match="val has class 2, and train none beyond 1"):
+    with pytest.raises(InputError, match="val has class 2, but the classes of train end at 1"):
         ready(tmp_path)
     save(tmp_path, GOOD, HALF)
-    with pytest.raises(InputError, match=r"has inputs.npy and train_inputs.npy; leave one of them there"):
+    with pytest.raises(InputError, match=r"has both inputs.npy and train_inputs.npy; remove one of them"):
         ready(tmp_path)
 
 
@@ -265,7 +268,7 @@ def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
 def test_wrong_names_of_classes_are_refused(tmp_path: Path, names: str) -> None:
     save(tmp_path, GOOD, HALF)
     (tmp_path / "class_names.txt").write_text(names)
-    with pytest.raises(InputError, match=r"class_names.txt: expected 2 different names, one a line"):
+    with pytest.raises(InputError, match=r"class_names.txt: expected 2 different names, one per line"):
         ready(tmp_path)
 
 
@@ -320,7 +323,7 @@ def test_new_arrays_and_new_pictures_are_predicted(capsys: pytest.CaptureFixture
     assert [row["prediction"] for row in found] == [str(i) for i in expected.tolist()]
     assert [row["index"] for row in found] == [str(i) for i in range(7)]
     for path, message in (
-        ("small.npy", r"small.npy: expected images of shape (3, 12, 12) as in the training, got (3, 11, 12)"),
+        ("small.npy", r"small.npy: expected images of shape (3, 12, 12) as in training, got (3, 11, 12)"),
         ("none.npy", "none.npy cannot be read: No such file"),
         ("none", "predict_path: none cannot be read: No such file"),
     ):

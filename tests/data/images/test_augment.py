@@ -274,10 +274,13 @@ def test_affine_slants_rows() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomShift(-1), "RandomShift: pixels: expected a number from 0 up, got -1"),
-        (lambda: RandomShift(6, "reflect")(images()), "RandomShift: pixels: images of 6x7 are reflected by at most 5"),
-        (lambda: RandomAffine(scale=1.0), r"RandomAffine: scale: expected a share in \[0, 1\), got 1.0"),
-        (lambda: RandomAffine(scale=-0.1), "RandomAffine: scale: expected a share"),
+        (lambda: RandomShift(-1), "RandomShift: pixels: expected at least 0, got -1"),
+        (
+            lambda: RandomShift(6, "reflect")(images()),
+            "RandomShift: pixels: expected at most 5 to reflect images of 6x7, got 6",
+        ),
+        (lambda: RandomAffine(scale=1.0), r"RandomAffine: scale: expected a number in \[0, 1\), got 1.0"),
+        (lambda: RandomAffine(scale=-0.1), "RandomAffine: scale: expected a number"),
     ],
 )
 def test_what_is_impossible_is_named(make: Callable[[], object], message: str) -> None:

@@ -217,15 +217,15 @@ class Evil:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.dumps(Evil(), 2), r"it wants (builtins|__builtin__)\.print, which is no part of an array"),
-        (b"cnumpy\nload\n.", r"it wants numpy\.load"),
+        (pickle.dumps(Evil(), 2), r"it uses (builtins|__builtin__)\.print, which is not part of an array"),
+        (b"cnumpy\nload\n.", r"it uses numpy\.load"),
         (b"\x80\x02}.", "cannot be read"),
         (b"", "cannot be read"),
         (b"\x80\x02}q", "cannot be read"),
-        (pickle.dumps({"data": [Evil()]}, 2), r"it wants (builtins|__builtin__)\.print"),
-        (b"cos\nsystem\n(S'echo executed'\ntR.", r"it wants os\.system"),
-        (b"cbuiltins\neval\n(Vprint('executed')\ntR.", r"it wants builtins\.eval"),
-        (b"\x80\x04\x8c\x05numpy\x8c\x0edtype.__init__\x93.", r"it wants numpy\.dtype\.__init__"),
+        (pickle.dumps({"data": [Evil()]}, 2), r"it uses (builtins|__builtin__)\.print"),
+        (b"cos\nsystem\n(S'echo executed'\ntR.", r"it uses os\.system"),
+        (b"cbuiltins\neval\n(Vprint('executed')\ntR.", r"it uses builtins\.eval"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x0edtype.__init__\x93.", r"it uses numpy\.dtype\.__init__"),
         (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7fJ\xff\xff\xff\x7ftR.", "cannot be read"),  # 4 EB
         (b"\x80\x02cnumpy\nndarray\n}X\x04\0\0\0argsK\x01sb.", "cannot be read"),  # BUILD on the class
         (b"\x80\x02]r\xff\xff\xff\x7f.", "cannot be read"),  # the C unpickler makes a table of 2**31 entries
@@ -238,7 +238,7 @@ class Evil:
         ),
         (
             python2_pickle({b"labels": [1], b"data": np.zeros((1, 3072), np.int64)}),
-            "data is no array of bytes with two dimensions",
+            "data is not a 2D array of uint8",
         ),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_pgm_of_16_bits_is_read_like_a_png(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_greys_without_a_known_white_are_broken(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(BrokenFileError, match="greys of 32 bits, whose white is not known"):
+    with pytest.raises(BrokenFileError, match="32-bit gray values have no defined white"):
         read(tmp_path, "a.tif", Image.fromarray(np.ones((8, 8), dtype)), (1, 8, 8))
 
 
@@ -173,7 +173,7 @@ def test_the_budget_is_of_all_images_as_they_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, [16], [16, 16, 3], [16, -1]])
 def test_an_impossible_size_is_refused(tmp_path: Path, size: Any) -> None:
     write_image_folder(tmp_path)
-    with pytest.raises(InputError, match="size: expected the side of a square or"):
+    with pytest.raises(InputError, match="size: expected the side length of a square or"):
         ImageFolder(str(tmp_path), size=size)
 
 
@@ -199,8 +199,8 @@ def gone(path: Path) -> None:
 
 DAMAGES = [
     (cut_off, "(?i:truncated)"),
-    (not_an_image, "no image, or a broken one"),
-    (empty, "no image, or a broken one"),
+    (not_an_image, "not an image, or a broken one"),
+    (empty, "not an image, or a broken one"),
     (gone, "No such file"),
 ]
 
@@ -241,7 +241,7 @@ def test_an_image_that_breaks_during_the_run_is_an_input_error(tmp_path: Path) -
     write_image_folder(tmp_path)
     data = ready(tmp_path, memory_budget=0.0)
     not_an_image(tmp_path / "cat" / "03.jpg")
-    with pytest.raises(InputError, match=r"cat/03\.jpg no longer can be read"):
+    with pytest.raises(InputError, match=r"cat/03\.jpg can no longer be read"):
         list(data.train_dataloader()) + list(data.val_dataloader()) + list(data.test_dataloader())
 
 

@@ -73,7 +73,7 @@ def test_the_command_refuses_a_pickle(pickled: Path, prefix: str, capsys: pytest
     options = ["--data", "StreamedImages", "--data.root", f"{prefix}{pickled}", "--data.num_classes", "10"]
     assert main(["fit", "--model", "MLPClassifier", *options, "--trainer.max_epochs", "1"]) == 2
     message = capsys.readouterr().err
-    assert "the format 'pickle' is not read, since it may hold Python objects" in message
+    assert "the format 'pickle' is not allowed, because it can contain Python objects" in message
     assert len(message.splitlines()) == 1
     assert not Path("pwned").exists()
 
@@ -124,9 +124,9 @@ IMPORT = {"default_factory_module": "evil", "default_factory_name": "x", "dict_c
         (lambda index: index.update(updated_at=".."), "updated_at: expected a time"),
         (lambda index: index.update(shards=[]), "expected config and chunks"),
         (lambda index: index.update(chunks=[]), "expected a list of chunks"),
-        (set_chunk(filename="../../outside.bin"), "expected the name of a file beside it"),
-        (set_chunk(filename="/etc/passwd"), "expected the name of a file beside it"),
-        (set_chunk(filename="a\0b"), "expected the name of a file beside it"),
+        (set_chunk(filename="../../outside.bin"), "expected the name of a file in the same folder"),
+        (set_chunk(filename="/etc/passwd"), "expected the name of a file in the same folder"),
+        (set_chunk(filename="a\0b"), "expected the name of a file in the same folder"),
         (set_chunk(chunk_size=10**12), "cannot hold 1000000000000 samples"),
         (set_chunk(chunk_size=-1), "cannot hold -1 samples"),
     ],
@@ -159,7 +159,7 @@ def test_an_index_that_is_swapped_between_two_reads(plain: Path, pickled: Path, 
     (tmp_path / "train" / "chunk-0-0.bin").write_bytes((pickled / "train" / "chunk-0-0.bin").read_bytes())
     chunks = Chunks(str(tmp_path / "train"), "cache", 1.0)
     (tmp_path / "train" / "index.json").write_bytes((pickled / "train" / "index.json").read_bytes())
-    with pytest.raises(InputError, match="the format 'pickle' is not read"):
+    with pytest.raises(InputError, match="the format 'pickle' is not allowed"):
         chunks.open()
     assert not Path("pwned").exists()
 
@@ -177,7 +177,7 @@ def test_litdata_itself_holds_no_other_decoder(plain: Path, monkeypatch: pytest.
     content = path.read_text()
     try:
         change(plain / "train", set_format("numpy", "pickle"))
-        with pytest.raises(InputError, match="the format 'pickle' is not read"):
+        with pytest.raises(InputError, match="the format 'pickle' is not allowed"):
             read_all(plain / "train")
     finally:
         path.write_text(content)
@@ -204,7 +204,7 @@ def test_a_chunk_that_never_ends(plain: Path, tmp_path: Path) -> None:
 def test_a_chunk_shorter_than_its_index_says(plain: Path, tmp_path: Path) -> None:
     shutil.copytree(plain / "train", tmp_path / "train")
     os.truncate(tmp_path / "train" / "chunk-0-0.bin", 100)
-    with pytest.raises(InputError, match=r"chunk-0-0\.bin is cut off: 100 of"):
+    with pytest.raises(InputError, match=r"chunk-0-0\.bin is truncated: it has 100 of"):
         read_all(tmp_path / "train")
 
 
@@ -226,7 +226,7 @@ def png_bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tensor", struct.pack(">II3I", 4, 3, 3, 60_000, 60_000), "without values"),
+        ("tensor", struct.pack(">II3I", 4, 3, 3, 60_000, 60_000), "has no values"),
         ("jpeg", png_bomb(), "too many pixels"),
         ("image", png_bomb(), "too many pixels"),
         ("image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot identify"),

@@ -199,7 +199,7 @@ def test_without_litdata(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         ({"num_classes": 1}, "num_classes: expected at least 2, got 1"),
-        ({"class_names": ["a", "b"]}, "class_names: expected num_classes of them, 10, got 2"),
+        ({"class_names": ["a", "b"]}, r"class_names: expected 10 names \(num_classes\), got 2"),
         ({"batch_size": 201, "drop_last": True}, "the 200 training samples do not fill a batch of 201"),
         ({"num_classes": 4}, r"train: sample \d+: expected a target from 0 to 3 \(num_classes\), got \d"),
     ],
@@ -210,13 +210,13 @@ def test_arguments_that_do_not_fit(written: Path, arguments: dict[str, Any], mes
 
 
 def test_too_little_room(written: Path) -> None:
-    with pytest.raises(InputError, match=r"cache_gigabytes: expected room for all chunks of local:.*train"):
+    with pytest.raises(InputError, match=r"cache_gigabytes: expected at least .* to hold all chunks of local:.*train"):
         ready(f"local:{written}", cache_gigabytes=1e-6)
 
 
 @pytest.mark.parametrize("prefix", ["", "local:"])
 def test_nothing_there(tmp_path: Path, prefix: str, written: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere/train cannot be opened; expected what litdata\.optimize"):
+    with pytest.raises(InputError, match=r"nowhere/train cannot be opened .*; expected an index.json"):
         ready(f"{prefix}{tmp_path}/nowhere")
     shutil.copytree(written / "train", tmp_path / "some" / "train")
     with pytest.raises(InputError, match="some/val cannot be opened"):
@@ -226,8 +226,8 @@ def test_nothing_there(tmp_path: Path, prefix: str, written: Path) -> None:
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        ([(np.float32, 8, 0)], r"sample 0: .* uint8 \(channels, height, width\), got torch.float32 \(3, 8, 8\)"),
-        ([(np.uint8, 8, 0), (np.uint8, 9, 0)], r"sample 1: .* uint8 \(3, 8, 8\), got torch.uint8 \(3, 8, 9\)"),
+        ([(np.float32, 8, 0)], r"sample 0: .* uint8 image \(channels, height, width\), got torch.float32 \(3, 8, 8\)"),
+        ([(np.uint8, 8, 0), (np.uint8, 9, 0)], r"sample 1: .* uint8 image \(3, 8, 8\), got torch.uint8 \(3, 8, 9\)"),
         ([(np.uint8, 8, 10)], "sample 0: expected a target from 0 to 9"),
         ([], "sample 0: expected a dictionary with image and target, got picture"),
     ],

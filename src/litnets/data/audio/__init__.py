@@ -1,1 +1,1 @@
-"""Recordings: folders, and the ready-made ones."""
+"""Audio recordings from folders, and ready-made datasets."""

@@ -1,4 +1,4 @@
-"""Sound: recordings in memory as int16, and their log-mel spectra, computed for a whole batch on its device."""
+"""Base class of the audio DataModules: int16 recordings in memory, log-mel spectrograms computed on the device."""
 
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,30 @@ Batch = tuple[tuple[Tensor, Tensor], Tensor]
 
 
 class AudioDataModule(ArrayDataModule):
-    """Recordings in memory as int16 samples; a batch becomes log-mel spectra on the device, each band normalised by
-    its mean and standard deviation over the training split.
+    """Base class for audio recordings, kept in memory as int16 samples.
+
+    A batch is converted to log-mel spectrograms on the device. Each mel band is normalized by its mean and standard
+    deviation on the training split.
 
     Args:
-        sample_rate: Samples in a second, to which recordings are resampled.
-        n_mels: Bands of the mel scale: the features of a step.
-        window: Length of a window in seconds.
-        hop: Seconds from one window to the next.
-        equal_loudness: Bring each recording to the same mean power first, so that how near the microphone was does not
+        sample_rate: Sample rate that recordings are resampled to, in Hz.
+        n_mels: Number of mel bands, which are the features of a step.
+        window: Length of a window, in seconds.
+        hop: Time between consecutive windows, in seconds.
+        equal_loudness: Normalize each recording to the same mean power, so that the distance to the microphone does not
             matter.
-        time_mask: Largest share of a recording's frames that training hides in one stretch, in [0, 1] (Park et al.
-            2019). What is hidden is 0, the mean.
-        frequency_mask: Largest number of neighbouring bands that training hides.
+        time_mask: Largest fraction of the frames of a recording to mask during training, in [0, 1], as one block
+            (SpecAugment, Park et al. 2019). Masked values are 0, the mean.
+        frequency_mask: Largest number of adjacent mel bands to mask during training.
         batch_size: Recordings in a training batch, on each device.
-        eval_batch_size: Recordings in a batch where nothing is learnt.
-        skip_broken: Leave out recordings that cannot be read, and say which, instead of stopping.
-        predict_path: New recordings for `predict`, WAV or FLAC: a folder of them, at any depth, or a single one; no
-            classes are needed, and the files of the training are not read then.
+        eval_batch_size: Batch size for validation, test and prediction.
+        skip_broken: Skip and report recordings that cannot be read, instead of raising an error.
+        predict_path: New WAV or FLAC recordings for `predict`: a file, or a folder, which is searched recursively. No
+            classes are needed, and the training files are not read.
         **loading: Further arguments of `ArrayDataModule`.
+
+    Raises:
+        InputError: An argument is out of range.
     """
 
     def __init__(
@@ -62,11 +67,13 @@ class AudioDataModule(ArrayDataModule):
             if size < 1:
                 raise InputError(f"{name}: expected at least 1, got {size}")
         if not 0 <= time_mask <= 1:
-            raise InputError(f"time_mask: expected a share in [0, 1], got {time_mask}")
+            raise InputError(f"time_mask: expected a fraction in [0, 1], got {time_mask}")
         if not 0 <= frequency_mask <= n_mels:
-            raise InputError(f"frequency_mask: expected a number from 0 to the {n_mels} bands, got {frequency_mask}")
-        self.time_mask, self.frequency_mask = time_mask, frequency_mask
-        self.sample_rate, self.equal_loudness = sample_rate, equal_loudness
+            raise InputError(f"frequency_mask: expected 0 to {n_mels} bands (n_mels), got {frequency_mask}")
+        self.sample_rate = sample_rate
+        self.equal_loudness = equal_loudness
+        self.time_mask = time_mask
+        self.frequency_mask = frequency_mask
         self.log_mel = LogMel(sample_rate, n_mels, window, hop)
         self.input_shape = (None, n_mels)
         self.skip_broken = skip_broken
@@ -84,13 +91,17 @@ class AudioDataModule(ArrayDataModule):
             self.ensure_setup()
         files = new_files(path, SUFFIXES, "recording")
         waveforms, broken, _ = self.read_files(files)
-        found = torch.nonzero(~broken).squeeze(1)
-        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
-        return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": found})["new"]
+        readable = torch.nonzero(~broken).squeeze(1)
+        self.sample_names = names_in(path, [files[i] for i in readable.tolist()])
+        return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": readable})["new"]
 
     def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor, Digests]:
-        """Return the recordings, None for those that are broken, a flag for each of these, and the digests of the
-        files."""
+        """Read recordings.
+
+        Returns:
+            The int16 samples of each file, None for a broken file; the mask of the broken files, `(files,)`; and the
+            digest of each file.
+        """
         digests = np.zeros(len(files), np.uint64)
 
         def read(index: int) -> Tensor:
@@ -101,7 +112,7 @@ class AudioDataModule(ArrayDataModule):
         return *read_all(files, read, self.skip_broken, "recording"), digests
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""
+        """Return the statistics, so that a checkpoint normalizes inputs as in training."""
         return {"mean": self.mean, "std": self.std, "input_shape": list(self.input_shape)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -109,40 +120,49 @@ class AudioDataModule(ArrayDataModule):
         self.mean, self.std = state_dict["mean"], state_dict["std"]
 
     def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """int16 waveforms `(N, samples)` and lengths -> log-mel `(N, frames, n_mels)`, not normalised, and lengths in
-        frames."""
-        loud, frames = self.log_mel(waveforms, lengths)
+        """Compute log-mel spectrograms, before normalization by the statistics.
+
+        Args:
+            waveforms: int16 samples, `(N, samples)`, zero in the padding.
+            lengths: Number of samples of each recording, `(N,)`.
+
+        Returns:
+            The spectrograms `(N, frames, n_mels)`, and the number of frames of each recording, `(N,)`.
+        """
+        log_mel, frames = self.log_mel(waveforms, lengths)
         if self.equal_loudness:
             power = (waveforms.float() / 32768).square().sum(1) / lengths
-            loud = loud - power.clamp(min=LogMel.FLOOR).log().view(-1, 1, 1)
-        return loud, frames
+            log_mel = log_mel - power.clamp(min=LogMel.FLOOR).log().view(-1, 1, 1)
+        return log_mel, frames
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         (waveforms, lengths), targets = batch
         features, frames = self.features(waveforms, lengths)
         mean, std = (torch.tensor(values, device=features.device) for values in (self.mean, self.std))
-        kept = length_mask(frames, features.shape[1]).unsqueeze(2)  # (N, T, 1)
+        visible = length_mask(frames, features.shape[1]).unsqueeze(2)  # (N, T, 1)
         if self.trainer is not None and self.trainer.training and (self.time_mask or self.frequency_mask):
-            kept = kept & ~self._hidden(frames, *features.shape[1:])
-        return (torch.where(kept, (features - mean) / std, 0.0), frames), targets.long()
+            visible = visible & ~self._spec_augment_mask(frames, *features.shape[1:])
+        return (torch.where(visible, (features - mean) / std, 0.0), frames), targets.long()
 
-    def _hidden(self, frames: Tensor, most: int, bands: int) -> Tensor:
-        """A flag for each value that this training batch does not see, `(N, most, bands)`."""
-        time = random_stretches(frames, (self.time_mask * frames).long(), most)
-        every = torch.full_like(frames, bands)
-        frequency = random_stretches(every, torch.full_like(frames, self.frequency_mask), bands)
+    def _spec_augment_mask(self, frames: Tensor, num_frames: int, num_bands: int) -> Tensor:
+        """Return the mask of the values that this training batch hides, `(N, num_frames, num_bands)`."""
+        time = random_blocks(frames, (self.time_mask * frames).long(), num_frames)
+        bands = torch.full_like(frames, num_bands)
+        frequency = random_blocks(bands, torch.full_like(frames, self.frequency_mask), num_bands)
         return time.unsqueeze(2) | frequency.unsqueeze(1)
 
     def _statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each band over all frames of the training split. A band that is constant
-        gets the standard deviation 1, so that it becomes zero and not infinite."""
+        """Return the mean and standard deviation of each band over all frames of the training split.
+
+        The standard deviation of a constant band is 1, so that normalization makes it 0.
+        """
         train = self.splits["train"]
         assert isinstance(train, RaggedDataset)
         count, total, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
-        for chosen in train.split_lengths.argsort().split(self.eval_batch_size):  # of like length: little padding
-            inputs, _ = train[chosen]
+        for indices in train.split_lengths.argsort().split(self.eval_batch_size):  # similar lengths need little padding
+            inputs, _ = train[indices]
             features, frames = self.features(*inputs)
-            valid = features[length_mask(frames, features.shape[1])].double()  # (frames of all, n_mels)
+            valid = features[length_mask(frames, features.shape[1])].double()  # (total frames, n_mels)
             count, total, squares = count + len(valid), total + valid.sum(0), squares + valid.square().sum(0)
         mean = total / count
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
@@ -152,20 +172,33 @@ class AudioDataModule(ArrayDataModule):
 def ragged_splits(
     waveforms: list[Tensor | None], targets: Tensor, splits: dict[str, Tensor]
 ) -> dict[str, RaggedDataset]:
-    """Splits of recordings, one behind the other; one that is None has no samples and is in no split."""
-    present = [torch.zeros(0, dtype=torch.int16) if waveform is None else waveform for waveform in waveforms]
-    lengths = torch.tensor([len(waveform) for waveform in present])
-    values, targets = torch.cat(present), targets.to(smallest_type(int(targets.max()) + 1))
+    """Return the splits of some recordings.
+
+    Args:
+        waveforms: Samples of each recording, None for a broken recording, which must be in no split.
+        targets: Class of each recording, `(recordings,)`.
+        splits: Indices of the recordings in each split.
+    """
+    readable = [torch.zeros(0, dtype=torch.int16) if waveform is None else waveform for waveform in waveforms]
+    lengths = torch.tensor([len(waveform) for waveform in readable])
+    values, targets = torch.cat(readable), targets.to(smallest_type(int(targets.max()) + 1))
     return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in splits.items()}
 
 
-def random_stretches(sizes: Tensor, longest: Tensor, length: int) -> Tensor:
-    """A stretch of 0 to `longest` places of each sample, anywhere among its first `sizes` ones, as a flag for each
-    place, `(N, length)`; `sizes` and `longest` are `(N,)` of whole numbers.
+def random_blocks(sizes: Tensor, max_lengths: Tensor, num_positions: int) -> Tensor:
+    """Sample a block of consecutive positions for each row, with uniform length and start.
+
+    Args:
+        sizes: Number of positions of each row that a block can cover, `(N,)`.
+        max_lengths: Largest length of the block of each row, `(N,)`; the smallest is 0.
+        num_positions: Number of positions, including padding.
+
+    Returns:
+        A mask of the positions in the blocks, `(N, num_positions)`.
     """
-    long, start = torch.rand(2, len(sizes), device=sizes.device)
-    # Evenly drawn from 0 to the largest one; `minimum` for a product that is rounded up to the one behind.
-    extent = torch.minimum((long * (longest + 1)).long(), longest)
-    start = torch.minimum((start * (sizes - extent + 1)).long(), sizes - extent)
-    places = torch.arange(length, device=sizes.device)
-    return (start.unsqueeze(1) <= places) & (places < (start + extent).unsqueeze(1))
+    length, start = torch.rand(2, len(sizes), device=sizes.device)
+    # `minimum`, because a product just below the upper bound can be rounded up to it.
+    lengths = torch.minimum((length * (max_lengths + 1)).long(), max_lengths)
+    starts = torch.minimum((start * (sizes - lengths + 1)).long(), sizes - lengths)
+    positions = torch.arange(num_positions, device=sizes.device)
+    return (starts.unsqueeze(1) <= positions) & (positions < (starts + lengths).unsqueeze(1))

@@ -1,4 +1,4 @@
-"""AudioFolder: your own recordings, in one folder per class."""
+"""AudioFolder: your recordings, in one folder per class."""
 
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,18 @@ from litnets.data.core.class_folders import ClassFolders, check_classes
 
 
 class AudioFolder(SplitDataModule, AudioDataModule):
-    """Your own recordings, WAV or FLAC, in a folder for each class: `root/class/*.wav`, which is split, or
-    `root/{train,val,test}/class/*.wav`, where val and test are cut from train if they are not there.
+    """Your WAV or FLAC recordings, in one folder per class.
 
-    All are read once, their channels averaged, resampled and kept in memory. WAV of 16 bits needs nothing else; any
-    other kind, and FLAC, needs soundfile: `pip install -e '.[audio]'`.
+        litnets fit --model RNNClassifier --data AudioFolder --data.root commands
+
+    Recordings in `root/class/*.wav` are split into training, validation and test. Alternatively, the splits are the
+    folders `root/{train,val,test}/class/*.wav`; if val or test does not exist, the split is taken from train.
+
+    All recordings are read once, converted to mono, resampled and kept in memory. FLAC files, and WAV files with other
+    than 16 bits, require soundfile: `pip install -e '.[audio]'`.
 
     Args:
-        root: The folder.
+        root: Folder of the recordings.
         **audio: Arguments of `AudioDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -33,7 +37,7 @@ class AudioFolder(SplitDataModule, AudioDataModule):
 
     @cached_property
     def folders(self) -> ClassFolders:
-        """What is there to learn from."""
+        """The files in `root`, listed on first use."""
         return ClassFolders.scan(self.root, SUFFIXES, "recording")
 
     @property
@@ -47,7 +51,7 @@ class AudioFolder(SplitDataModule, AudioDataModule):
     def load(self) -> dict[str, RaggedDataset]:
         folders = self.folders
         if self.recorded_split is None:
-            folders.split(self.split_spec)  # so that it fails before all files are read
+            folders.split(self.split_spec)  # raises an error for invalid sizes before all files are read
         waveforms, broken, contents = self.read_files(folders.files)
         splits = self.assign_splits(
             folders.fingerprint(contents),

@@ -1,4 +1,4 @@
-"""Read recordings: WAV and FLAC to int16 samples."""
+"""Read WAV and FLAC files as int16 samples."""
 
 import io
 import math
@@ -15,12 +15,12 @@ from litnets.errors import InputError
 
 SUFFIXES = frozenset({".wav", ".flac"})
 
-# Bounds for what a few bytes may claim. FLAC packs silence thousands of times, but recordings less than ten times.
-MAX_RATE = 1_000_000  # samples in a second
+# Limits for malicious files. FLAC compresses silence a thousandfold, but recordings less than tenfold.
+MAX_RATE = 1_000_000  # Hz
 MAX_UPSAMPLING = 16
-MIN_DECODED = 2**24  # samples of all channels that any file may have
-MAX_RATIO = 64  # of them for each byte of a larger one
-_BLOCK = 2**20
+MIN_DECODED = 2**24  # samples over all channels that a file of any size may have
+MAX_RATIO = 64  # samples per byte that a larger file may have
+_BLOCK = 2**20  # samples to decode at once
 
 
 def read_audio(path: Path, sample_rate: int) -> Tensor:
@@ -29,16 +29,16 @@ def read_audio(path: Path, sample_rate: int) -> Tensor:
 
 
 def decode_audio(path: Path, content: bytes, sample_rate: int) -> Tensor:
-    """A recording as int16 samples `(samples,)` at `sample_rate`, the mean of its channels.
+    """Decode a recording to mono int16 samples `(samples,)`.
 
     Args:
-        path: The file, whose suffix says what it is.
-        content: All of it.
-        sample_rate: Samples in a second.
+        path: The file. Its suffix determines the format.
+        content: The content of the file.
+        sample_rate: Sample rate that the recording is resampled to, in Hz.
 
     Raises:
-        BrokenFileError: It cannot be decoded, is shorter than its header says, or has no samples.
-        InputError: It is of a kind that needs soundfile, which is not installed.
+        BrokenFileError: The recording cannot be decoded, is truncated, or has no samples.
+        InputError: The format needs soundfile, which is not installed.
     """
     file = io.BytesIO(content)
     decoded = _read_wav(file) if path.suffix.lower() == ".wav" else None
@@ -47,17 +47,17 @@ def decode_audio(path: Path, content: bytes, sample_rate: int) -> Tensor:
         decoded = _read_any(path, file)
     mono, rate = decoded
     if not len(mono):
-        raise BrokenFileError("no samples in it")
-    # Resampling takes memory in proportion to the ratio of the rates, whatever the length of the file.
+        raise BrokenFileError("it has no samples")
+    # The memory for resampling grows with the ratio of the sample rates, even for a short file.
     if not sample_rate / MAX_UPSAMPLING <= rate <= MAX_RATE:
         raise BrokenFileError(
-            f"{rate} samples in a second; expected {math.ceil(sample_rate / MAX_UPSAMPLING)} to {MAX_RATE:,} where "
-            f"--data.sample_rate is {sample_rate}"
+            f"a sample rate of {rate} Hz; expected {math.ceil(sample_rate / MAX_UPSAMPLING)} to {MAX_RATE:,} Hz for "
+            f"--data.sample_rate {sample_rate}"
         )
     if not np.isfinite(mono).all():
         raise BrokenFileError(f"sample {int((~np.isfinite(mono)).argmax())} is not a number")
     if rate != sample_rate:
-        from scipy.signal import resample_poly  # here, so that only those who use it pay for the import
+        from scipy.signal import resample_poly  # imported here because the import is slow
 
         common = math.gcd(rate, sample_rate)
         mono = resample_poly(mono, sample_rate // common, rate // common)
@@ -65,10 +65,10 @@ def decode_audio(path: Path, content: bytes, sample_rate: int) -> Tensor:
 
 
 def _read_wav(file: io.BytesIO) -> tuple[NDArray[np.float64], int] | None:
-    """Read a WAV file of 16 bits with the standard library; None if it is of another kind, or cannot be read so.
+    """Read a 16-bit WAV file with the standard library.
 
     Returns:
-        The mean of its channels `(samples,)`, in [-1, 1), and its sample rate.
+        The mean of the channels `(samples,)`, in [-1, 1), and the sample rate in Hz; None if it is another format.
     """
     try:
         with wave.open(file) as recording:
@@ -76,25 +76,25 @@ def _read_wav(file: io.BytesIO) -> tuple[NDArray[np.float64], int] | None:
             if width != 2:
                 return None
             size = channels * width
-            content = recording.readframes(min(length, _size(file) // size))  # the header may claim any length
+            content = recording.readframes(min(length, _size(file) // size))  # the header can claim any length
     except (wave.Error, EOFError):
         return None
     if len(content) != length * size:
-        raise BrokenFileError(f"cut off: {len(content) // size} of {length} samples are there")
+        raise BrokenFileError(f"truncated: it has {len(content) // size} of {length} samples")
     return (np.frombuffer(content, "<i2").reshape(-1, channels) / 32768).mean(1), rate
 
 
 def _read_any(path: Path, file: io.BytesIO) -> tuple[NDArray[np.float64], int]:
-    """Read a recording of any kind with soundfile, in blocks, whatever length its header claims.
+    """Read a recording in any format with soundfile, in blocks, because the header can claim any length.
 
     Returns:
-        The mean of its channels `(samples,)`, in [-1, 1), and its sample rate.
+        The mean of the channels `(samples,)`, in [-1, 1), and the sample rate in Hz.
     """
     try:
         import soundfile
-    except (ImportError, OSError) as error:  # OSError: the package is there, but not the library that it calls
+    except (ImportError, OSError) as error:  # OSError: the package is installed, but not the C library
         raise InputError(
-            f"{path} is no WAV file of 16 bits, and other kinds need soundfile: pip install -e '.[audio]' ({error})"
+            f"{path} is not a 16-bit WAV file, and other formats need soundfile: pip install -e '.[audio]' ({error})"
         ) from error
     try:
         with soundfile.SoundFile(file) as recording:

@@ -1,4 +1,4 @@
-"""Free Spoken Digit Dataset: 3,000 recordings of the digits, by six speakers."""
+"""Free Spoken Digit Dataset: 3,000 recordings of digits by six speakers."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,18 +18,23 @@ SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
 
 
 class SpokenDigits(ValSplitDataModule, AudioDataModule):
-    """Spoken digits, 10 classes: 50 recordings of each by each of six speakers, 8 kHz, 0.14 to 2.3 s (Free Spoken Digit
-    Dataset, github.com/Jakobovski/free-spoken-digit-dataset, here as of commit 26eb9aaf, CC BY-SA 4.0).
+    """Spoken digits, 10 classes: the Free Spoken Digit Dataset.
 
-    Read from `data_dir/fsdd/recordings/{digit}_{speaker}_{index}.wav`. It is not downloaded: its authors publish no
-    archive with a checksum. The official test split is recordings 0 to 4 of each speaker and digit, 300 in all; the
-    validation split is cut from the other 2,700, with as much of each speaker and digit in it.
+        litnets fit --model RNNClassifier --data SpokenDigits
+
+    Each of six speakers recorded each digit 50 times, at 8 kHz, in 0.14 to 2.3 s. The source is
+    github.com/Jakobovski/free-spoken-digit-dataset at commit 26eb9aaf (CC BY-SA 4.0).
+
+    Recordings are read from `data_dir/fsdd/recordings/{digit}_{speaker}_{index}.wav`. They are not downloaded because
+    the authors publish no archive with a checksum. The official test split consists of recordings 0 to 4 of each
+    speaker and digit, 300 in total. The validation split is taken from the other 2,700, with the same proportions of
+    speakers and digits.
 
     Args:
-        data_dir: Folder of the data sets.
-        test_speaker: Test on all recordings of this speaker, and train on those of the other five: `george`, `jackson`,
-            `lucas`, `nicolas`, `theo` or `yweweler`.
-        sample_rate: Samples in a second; the recordings have 8,000.
+        data_dir: Folder of the datasets.
+        test_speaker: Test on all recordings of this speaker and train on the other five: `george`, `jackson`, `lucas`,
+            `nicolas`, `theo` or `yweweler`.
+        sample_rate: Sample rate that recordings are resampled to, in Hz; the recordings have 8,000.
         **audio: Arguments of `AudioDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
 
@@ -51,19 +56,23 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
         files = regular_files(sorted(self.recordings.glob("*.wav")))
         if not files:
             raise InputError(
-                f"{self.recordings} has no recordings. Get them from {SOURCE} (its folder recordings), and point "
-                "--data.data_dir at the folder in which they are fsdd/recordings/0_george_0.wav ..."
+                f"{self.recordings} has no recordings. Download the folder recordings from {SOURCE}, and set "
+                "--data.data_dir to the folder that contains fsdd/recordings/0_george_0.wav ..."
             )
         digits, speakers, indices = zip(*map(_parse_name, files), strict=True)
-        known = sorted(set(speakers))
-        if self.test_speaker is not None and self.test_speaker not in known:
+        speaker_names = sorted(set(speakers))
+        if self.test_speaker is not None and self.test_speaker not in speaker_names:
             raise InputError(
-                f"test_speaker: no '{self.test_speaker}' in {self.recordings} (there are: {', '.join(known)})"
+                f"test_speaker: expected one of {', '.join(speaker_names)} in {self.recordings}, "
+                f"got '{self.test_speaker}'"
             )
         waveforms, broken, contents = self.read_files(files)
         targets = torch.tensor(digits)
-        speaker = torch.tensor([known.index(name) for name in speakers])
-        is_test = torch.tensor(indices) < 5 if self.test_speaker is None else speaker == known.index(self.test_speaker)
+        speaker = torch.tensor([speaker_names.index(name) for name in speakers])
+        if self.test_speaker is None:
+            is_test = torch.tensor(indices) < 5
+        else:
+            is_test = speaker == speaker_names.index(self.test_speaker)
         test = torch.nonzero(is_test & ~broken).squeeze(1)
 
         def propose() -> list[Tensor]:
@@ -73,13 +82,13 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
             return [rest[train], rest[val], test]
 
         samples = Fingerprint.of_files(self.recordings, files, contents)
-        given = torch.where(is_test, PARTS.index("test"), -1)
-        splits = self.assign_splits(samples, propose, given, ~broken)
+        fixed = torch.where(is_test, PARTS.index("test"), -1)
+        splits = self.assign_splits(samples, propose, fixed, ~broken)
         return ragged_splits(waveforms, targets, splits)
 
 
 def _parse_name(path: Path) -> tuple[int, str, int]:
-    """`7_jackson_32.wav` -> (7, "jackson", 32)."""
+    """Return the digit, speaker and index in a file name: `7_jackson_32.wav` -> (7, "jackson", 32)."""
     digit, _, rest = path.stem.partition("_")
     speaker, _, index = rest.rpartition("_")
     if not (digit.isdigit() and int(digit) < 10 and speaker and index.isdigit()):

@@ -1,1 +1,1 @@
-"""Images: folders, arrays, streams, and the ready-made ones."""
+"""Images from folders, arrays and streams, and ready-made datasets."""

@@ -1,4 +1,4 @@
-"""ImageArrays: the user's own images in NumPy arrays on disk, which may be larger than memory."""
+"""ImageArrays: your images in NumPy arrays on disk, which may be larger than memory."""
 
 import mmap
 from dataclasses import replace
@@ -23,60 +23,61 @@ from litnets.files import is_regular, open_regular
 
 
 def open_array(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
-    """The array of a .npy file, mapped into memory and not read; it cannot be written to.
+    """Memory-map the array of a .npy file, read-only.
 
     Raises:
-        InputError: The file is missing, no .npy file, too short, in Fortran's order, or holds Python objects.
+        InputError: The file is missing, not a complete .npy file, in Fortran order, or contains Python objects.
     """
     if path.exists() and not is_regular(path):
-        raise InputError(f"{path} is no regular file")
+        raise InputError(f"{path} is not a regular file")
     try:
-        # A mapping that copies what is written to (mode "c") would count as memory from the start, and the system
-        # refuses one that is larger than it has.
+        # The operating system refuses a copy-on-write mapping (mode "c") that is larger than memory.
         array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a broken header raises ValueError, TokenError, TypeError, SyntaxError ...
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no whole .npy file of numbers ({reason}); write it anew with np.save") from error
-    if not array.flags.c_contiguous:
         raise InputError(
-            f"{path} is in Fortran's order, a sample here and there in the whole file; save np.ascontiguousarray of it"
-        )
+            f"{path} is not a complete .npy file of numbers ({reason}); write it again with np.save"
+        ) from error
+    if not array.flags.c_contiguous:
+        raise InputError(f"{path} is in Fortran order, expected C order; save np.ascontiguousarray(array) instead")
     return array
 
 
 class MappedImages:
-    """The images of a .npy file, `(N, H, W)` or `(N, C, H, W)` of uint8, indexed as if they were the tensor
-    `(N, C, H, W)`. Only what is indexed is read, and what the system keeps of it gives way when memory is needed.
+    """Memory-mapped images of a .npy file, indexed like a uint8 tensor `(N, C, H, W)`.
 
-    Another process gets the path, not the content.
+    Only the indexed images are read, and the operating system frees its page cache if memory is needed. Pickling, as
+    for a DataLoader worker, passes the path and not the content.
 
     Args:
-        path: The file.
+        path: A file with a uint8 array `(N, H, W)` or `(N, C, H, W)`.
 
     Raises:
-        InputError: See `open_array`; other numbers than uint8, another shape, no image.
+        InputError: The file is not valid (see `open_array`), or the array has another dtype or shape, or no image.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         array = open_array(path)
         if array.dtype != np.uint8:
-            raise InputError(f"{path}: expected uint8, values from 0 to 255, got {array.dtype}; scale and save them so")
+            raise InputError(
+                f"{path}: expected uint8 values from 0 to 255, got {array.dtype}; convert and save them again"
+            )
         if array.ndim not in (3, 4) or not array.size:
             raise InputError(
-                f"{path}: expected images, (N, height, width) or (N, channels, height, width), got {array.shape}"
+                f"{path}: expected shape (N, height, width) or (N, channels, height, width), got {array.shape}"
             )
         if array.ndim == 4 and array.shape[3] <= 4 < array.shape[1]:
             raise InputError(
-                f"{path}: expected (N, channels, height, width), got {array.shape}, whose channels seem to come last; "
-                "save np.ascontiguousarray(np.moveaxis(images, -1, 1))"
+                f"{path}: expected shape (N, channels, height, width), got {array.shape}, with the channels last; "
+                "save np.ascontiguousarray(np.moveaxis(images, -1, 1)) instead"
             )
         self._map: mmap.mmap = array.base  # type: ignore[assignment]
-        self._start = array.offset % mmap.ALLOCATIONGRANULARITY  # of the first image in the map
-        self._size = array.nbytes // len(array)  # of an image
-        values = from_dlpack(array)  # what from_numpy gives, which warns that it must not be written to
+        self._start = array.offset % mmap.ALLOCATIONGRANULARITY  # offset of the first image in the map, in bytes
+        self._size = array.nbytes // len(array)  # size of an image, in bytes
+        values = from_dlpack(array)  # like from_numpy, but without its warning about read-only arrays
         self.values = values if values.ndim == 4 else values.unsqueeze(1)
         self.shape = tuple(self.values.shape)
 
@@ -87,47 +88,51 @@ class MappedImages:
         return MappedImages, (self.path,)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """A copy: one image for a single index, a batch for several."""
-        chosen = index.flatten()
-        self._prefetch(chosen)
-        return self.values.index_select(0, chosen).view(*index.shape, *self.shape[1:])
+        """Return a copy of one image for a scalar index, of a batch for a 1D index."""
+        indices = index.flatten()
+        self._prefetch(indices)
+        return self.values.index_select(0, indices).view(*index.shape, *self.shape[1:])
 
-    def _prefetch(self, chosen: Tensor) -> None:
-        """Tell the system which images come next, so that it reads them all at once. Otherwise it would read one after
-        the other, each with all that stands around it, of which a shuffled batch needs nothing: a hundredth of the
-        speed."""
-        # What stands together the system reads ahead by itself, and better. Windows takes no such advice.
-        together = len(chosen) < 2 or chosen.max() - chosen.min() < 2 * len(chosen)
-        if together or not hasattr(mmap, "MADV_WILLNEED"):
+    def _prefetch(self, indices: Tensor) -> None:
+        """Advise the operating system to read these images in parallel.
+
+        Without the advice, it reads them one after the other, each with its read-ahead, which a shuffled batch does not
+        need. That takes a hundred times as long.
+        """
+        # The read-ahead is faster for images that are next to each other. Windows has no such advice.
+        is_contiguous = len(indices) < 2 or indices.max() - indices.min() < 2 * len(indices)
+        if is_contiguous or not hasattr(mmap, "MADV_WILLNEED"):
             return
-        starts = chosen * self._size + self._start
-        pages = starts // mmap.PAGESIZE * mmap.PAGESIZE  # where advice has to begin
+        starts = indices * self._size + self._start
+        pages = starts // mmap.PAGESIZE * mmap.PAGESIZE  # the advice has to start at a page
         for page, length in zip(pages.tolist(), (starts - pages + self._size).tolist(), strict=True):
             self._map.madvise(mmap.MADV_WILLNEED, page, length)
 
 
 class ImageArrays(SplitDataModule, ImageDataModule):
-    """Your own images in NumPy arrays on disk, also such that are larger than memory.
+    """Your images in NumPy arrays on disk, which may be larger than memory.
 
-    `root/inputs.npy` and `root/targets.npy` are split; of `root/{train,val,test}_inputs.npy` and `..._targets.npy` each
-    is left as it is, and val and test are cut from train if they are not there. Inputs are uint8, `(N, height, width)`
-    or `(N, channels, height, width)`; targets `(N,)` are the classes, whole numbers from 0, and `root/class_names.txt`
-    may name them, a line each.
+        litnets fit --model CNNClassifier --data ImageArrays --data.root arrays
 
-    Inputs are not read into memory but mapped: each batch reads its own images, and what the system keeps of the files
-    gives way when memory is needed. Where it has no room for them, `num_workers` 1 reads batches while another one is
-    trained on. All of the training split is read once before it, for its mean and standard deviation. Such a file is
-    written bit by bit::
+    `root/inputs.npy` and `root/targets.npy` are split into training, validation and test. Alternatively, the splits are
+    `root/{train,val,test}_inputs.npy` and `root/{train,val,test}_targets.npy`; if there are none for val or test, the
+    split is taken from train. Inputs are uint8, `(N, height, width)` or `(N, channels, height, width)`. Targets are
+    integer classes from 0, `(N,)`. `root/class_names.txt` may name the classes, one per line.
+
+    The inputs are memory-mapped: a batch reads only its images, and the operating system frees its page cache if memory
+    is needed. If the files do not fit into the cache, set `num_workers` to 1 to read batches during training. The
+    training split is read once before training to compute its mean and standard deviation. A large file can be written
+    in parts::
 
         inputs = np.lib.format.open_memmap("root/inputs.npy", "w+", np.uint8, (1_000_000, 3, 64, 64))
         for start in range(0, len(inputs), 1000):
             inputs[start : start + 1000] = ...
 
     Args:
-        root: The folder.
-        predict_path: New images for `predict`: a .npy file of the shape of those of the training, or pictures, a folder
-            of them, at any depth, or a single one, which are brought to that shape. The files of the training are not
-            read then.
+        root: Folder of the arrays.
+        predict_path: New images for `predict`: a .npy file of images of the training shape, an image file, or a folder
+            of image files, which is searched recursively. Image files are converted to the training shape. The
+            training files are not read.
         **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -142,19 +147,19 @@ class ImageArrays(SplitDataModule, ImageDataModule):
 
     @cached_property
     def parts(self) -> dict[str, tuple[MappedImages, Tensor]]:
-        """Inputs and targets of each of train, val and test that has files of its own, or of "", which is split.
+        """Inputs and targets by split, of those that have files, or under "" if `root/inputs.npy` is to be split.
 
         Raises:
-            InputError: Files that are missing or do not belong together, targets that are no classes.
+            InputError: Files are missing or inconsistent, or targets are not classes.
         """
         names = [part for part in PARTS if (self.root / f"{part}_inputs.npy").exists()]
         if (self.root / "inputs.npy").exists():
             if names:
-                raise InputError(f"{self.root} has inputs.npy and {names[0]}_inputs.npy; leave one of them there")
+                raise InputError(f"{self.root} has both inputs.npy and {names[0]}_inputs.npy; remove one of them")
             return {"": _read_part(self.root, "")}
         if "train" not in names:
-            missing = "no such folder" if not self.root.is_dir() else "neither inputs.npy nor train_inputs.npy in it"
-            raise InputError(f"{self.root}: {missing}; give --data.root, the folder of the arrays")
+            problem = "has neither inputs.npy nor train_inputs.npy" if self.root.is_dir() else "is not a folder"
+            raise InputError(f"{self.root} {problem}; set --data.root to the folder of the arrays")
         parts = {part: _read_part(self.root, f"{part}_") for part in names}
         train, targets = parts["train"]
         for part, (images, labels) in parts.items():
@@ -164,7 +169,9 @@ class ImageArrays(SplitDataModule, ImageDataModule):
                     f"got {images.shape[1:]}"
                 )
             if labels.max() > targets.max():
-                raise InputError(f"{self.root}: {part} has class {labels.max()}, and train none beyond {targets.max()}")
+                raise InputError(
+                    f"{self.root}: {part} has class {labels.max()}, but the classes of train end at {targets.max()}"
+                )
         return parts
 
     @cached_property
@@ -173,33 +180,34 @@ class ImageArrays(SplitDataModule, ImageDataModule):
 
     @cached_property
     def class_names(self) -> list[str]:
-        """As in class_names.txt, or else the numbers.
+        """Names of the classes from class_names.txt, or their numbers if there is no such file.
 
         Raises:
-            InputError: Other names than there are classes, or two alike; fewer than two classes, or more than images.
+            InputError: The number of names differs from the number of classes, a name occurs twice, or there are fewer
+                than two classes or more classes than images.
         """
         (_, targets), *_ = self.parts.values()
-        number = int(targets.max()) + 1
-        if number < 2:
-            raise InputError(f"{self.root}: expected at least two classes, numbered from 0, and every target is 0")
-        if number > len(targets):
+        count = int(targets.max()) + 1
+        if count < 2:
+            raise InputError(f"{self.root}: expected at least two classes, numbered from 0, but every target is 0")
+        if count > len(targets):
             raise InputError(
-                f"{self.root}: the targets of {len(targets)} images go up to {number - 1}; "
-                "number the classes from 0, leaving no number out"
+                f"{self.root}: the targets of {len(targets)} images go up to {count - 1}; "
+                "number the classes consecutively from 0"
             )
         path = self.root / "class_names.txt"
         if not path.exists():
-            return [str(label) for label in range(number)]
+            return [str(label) for label in range(count)]
         try:
             with open_regular(path) as file:
                 lines = file.read().decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read: {error}") from error
         names = [line.strip() for line in lines if line.strip()]
-        if len(names) != number or len(set(names)) != number:
+        if len(names) != count or len(set(names)) != count:
             raise InputError(
-                f"{path}: expected {number} different names, one a line, as the targets go up to {number - 1}; "
-                f"got {len(names)}, {len(set(names))} of them different"
+                f"{path}: expected {count} different names, one per line, because the targets go up to {count - 1}; "
+                f"got {len(names)} names, {len(set(names))} of them different"
             )
         return names
 
@@ -211,7 +219,9 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         (images, targets), *_ = self.parts.values()
         fixed = {part: arrays for part, arrays in self.parts.items() if part in ("val", "test")}
         if self.split_spec.num_folds is not None and "val" in fixed:
-            raise InputError("num_folds: val_inputs.npy is the validation split; folds are cut from train_inputs.npy")
+            raise InputError(
+                "num_folds: val_inputs.npy is the validation split, but folds are taken from train; remove one of them"
+            )
         spec = replace(
             self.split_spec,
             val_size=0 if "val" in fixed else self.split_spec.val_size,
@@ -219,32 +229,34 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         )
         sizes = [len(labels) for _, labels in self.parts.values()]
         starts = dict(zip(self.parts, accumulate(sizes, initial=0), strict=False))
-        given = torch.full((sum(sizes),), -1)
+        fixed_splits = torch.full((sum(sizes),), -1)
         for part, (_, labels) in fixed.items():
-            given[starts[part] : starts[part] + len(labels)] = PARTS.index(part)
-        if len(fixed) == 2:  # nothing is taken from train
-            given[: len(targets)] = PARTS.index("train")
+            fixed_splits[starts[part] : starts[part] + len(labels)] = PARTS.index(part)
+        if len(fixed) == 2:  # no other split is taken from train
+            fixed_splits[: len(targets)] = PARTS.index("train")
 
         def propose() -> list[Tensor]:
             split = split_indices(targets, len(targets), spec)
-            own = {part: starts[part] + torch.arange(len(labels)) for part, (_, labels) in fixed.items()}
-            return [own.get(part, indices) for part, indices in zip(PARTS, split, strict=True)]
+            part_indices = {part: starts[part] + torch.arange(len(labels)) for part, (_, labels) in fixed.items()}
+            return [part_indices.get(part, indices) for part, indices in zip(PARTS, split, strict=True)]
 
         contents = np.concatenate([self._digest(inputs, labels) for inputs, labels in self.parts.values()])
-        splits = self.assign_splits(Fingerprint.of_rows(contents, sizes), propose, given)
-        check_trained_on(self.class_names, targets[splits["train"]], "image", ", or close the gap in the numbers")
+        splits = self.assign_splits(Fingerprint.of_rows(contents, sizes), propose, fixed_splits)
+        check_trained_on(self.class_names, targets[splits["train"]], "image", ", or number the classes consecutively")
         datasets = {}
         for part, indices in splits.items():
             inputs, labels = fixed.get(part, (images, targets))
-            own = indices - starts[part] if part in fixed else indices
-            own = own[(own >= 0) & (own < len(labels))]  # without what was moved into the file of another split
-            # An ArrayDataset asks of its inputs no more than to be indexed.
-            datasets[part] = ArrayDataset(cast(Tensor, inputs), labels, own)
+            rows = indices - starts[part] if part in fixed else indices
+            rows = rows[(rows >= 0) & (rows < len(labels))]  # without rows that were moved into another split's file
+            # MappedImages is indexed like a tensor, and an ArrayDataset needs no more.
+            datasets[part] = ArrayDataset(cast(Tensor, inputs), labels, rows)
         return datasets
 
     def _digest(self, images: MappedImages, targets: Tensor) -> Digests:
-        """Return the digest of each image and its target: of the target alone if the images do not fit in memory, which
-        would all have to be read for it."""
+        """Return the digest of each image and its target.
+
+        If the images do not fit in memory, the digest covers only the target, to avoid reading all images.
+        """
         if images.values.nbytes > self.memory_budget * 1e9:
             return digest_rows(targets)
         middle = images.values.flatten(1).shape[1] // 2
@@ -256,7 +268,7 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         images = MappedImages(path)
         if images.shape[1:] != tuple(self.input_shape):
             raise InputError(
-                f"predict_path: {path}: expected images of shape {tuple(self.input_shape)} as in the training, "
+                f"predict_path: {path}: expected images of shape {tuple(self.input_shape)} as in training, "
                 f"got {images.shape[1:]}"
             )
         return ArrayDataset(cast(Tensor, images), torch.zeros(len(images), dtype=torch.uint8))
@@ -274,15 +286,15 @@ class ImageArrays(SplitDataModule, ImageDataModule):
 
 
 def _read_part(root: Path, prefix: str) -> tuple[MappedImages, Tensor]:
-    """Inputs, mapped, and targets, read, in their smallest type."""
+    """Return the memory-mapped inputs of a split and its targets, in their smallest dtype."""
     images, path = MappedImages(root / f"{prefix}inputs.npy"), root / f"{prefix}targets.npy"
     stored = open_array(path)
     if stored.shape != (len(images),):
-        raise InputError(f"{path}: expected a class for each of the {len(images)} inputs, got shape {stored.shape}")
+        raise InputError(f"{path}: expected one class for each of the {len(images)} inputs, got shape {stored.shape}")
     if stored.dtype.kind not in "iu":
-        raise InputError(f"{path}: expected whole numbers, the classes from 0, got {stored.dtype}; save them as uint8")
+        raise InputError(f"{path}: expected integer classes from 0, got {stored.dtype}; save them as uint8")
     targets = np.array(stored)
-    least, most = int(targets.min()), int(targets.max())
-    if least < 0 or most >= 2**31:
-        raise InputError(f"{path}: expected classes from 0, got {least if least < 0 else most}")
-    return images, torch.from_numpy(targets.astype(np.int64)).to(smallest_type(most + 1))
+    smallest, largest = int(targets.min()), int(targets.max())
+    if smallest < 0 or largest >= 2**31:
+        raise InputError(f"{path}: expected classes from 0, got {smallest if smallest < 0 else largest}")
+    return images, torch.from_numpy(targets.astype(np.int64)).to(smallest_type(largest + 1))

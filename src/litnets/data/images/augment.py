@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch of images at once, each sample in its own way, on the device that holds the batch."""
+"""Batched image augmentation on the device of the batch, with different random parameters for each image."""
 
 import math
 from typing import Literal
@@ -11,10 +11,14 @@ from litnets.errors import InputError
 
 
 class Augmentation:
-    """Changes a training batch of raw images `(N, C, H, W)`, of any dtype, without changing its shape.
+    """Base class for augmentations of a batch of raw images `(N, C, H, W)`, of any dtype. The shape stays the same.
+
+        class Invert(Augmentation):
+            def __call__(self, images):
+                return 255 - images
 
     Attributes:
-        epoch: The epoch that the batch is part of, from 0; set before each batch.
+        epoch: Epoch of the batch, from 0; set before each batch.
     """
 
     epoch: int = 0
@@ -24,19 +28,19 @@ class Augmentation:
 
 
 class RandomShift(Augmentation):
-    """Moves each image by up to `pixels` in both directions; the same as padding and cropping at random.
+    """Shifts each image randomly in height and width. This is the same as padding and random cropping.
 
     Args:
-        pixels: Largest shift, in pixels.
-        padding: What comes in from outside: `zeros` or `reflect`.
+        pixels: Largest shift in each direction, in pixels.
+        padding: How the border is filled: `zeros` or `reflect`.
 
     Raises:
-        InputError: A shift below 0, or one that is as large as the images, which cannot be reflected so far.
+        InputError: The shift is negative, or too large to reflect an image of this size.
     """
 
     def __init__(self, pixels: int = 2, padding: Literal["zeros", "reflect"] = "zeros") -> None:
         if pixels < 0:
-            raise InputError(f"RandomShift: pixels: expected a number from 0 up, got {pixels}")
+            raise InputError(f"RandomShift: pixels: expected at least 0, got {pixels}")
         self.pixels, self.padding = pixels, padding
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -45,10 +49,10 @@ class RandomShift(Augmentation):
         if self.padding == "reflect":
             if p >= min(height, width):
                 raise InputError(
-                    f"RandomShift: pixels: images of {height}x{width} are reflected by at most "
-                    f"{min(height, width) - 1}, got {p}; less, or padding: zeros"
+                    f"RandomShift: pixels: expected at most {min(height, width) - 1} to reflect images of "
+                    f"{height}x{width}, got {p}; reduce it or set padding: zeros"
                 )
-            # Reflection is not there for uint8; every uint8 is exact as a float.
+            # torch cannot reflect uint8, but a float represents every uint8 exactly.
             padded = pad(images.float(), (p, p, p, p), "reflect").to(images.dtype)
         else:
             padded = pad(images, (p, p, p, p))
@@ -58,7 +62,7 @@ class RandomShift(Augmentation):
 
 
 class RandomFlip(Augmentation):
-    """Mirrors each image left to right with probability one half."""
+    """Flips each image horizontally with probability 0.5."""
 
     def __call__(self, images: Tensor) -> Tensor:
         flip = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
@@ -66,51 +70,54 @@ class RandomFlip(Augmentation):
 
 
 class AlternatingFlip(Augmentation):
-    """Mirrors each image left to right in every second epoch, half of the images in the even ones and the other half
-    in the odd ones: each is seen both ways equally often, in any two epochs once each (Jordan 2024).
+    """Flips each image horizontally in every second epoch (Jordan 2024).
 
-    Which half an image belongs to is read from its own values, so it has to be the first of the augmentations that
-    change any. Images with the same sum of values are in the same half.
+    Half of the images are flipped in even epochs and the other half in odd epochs, so that any two consecutive epochs
+    show each image once in each orientation.
+
+    The half is determined by the pixel values, so this has to come before any augmentation that changes them. Images
+    with the same sum of values are in the same half.
     """
 
     def __call__(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1, dtype=torch.int64)
-        # A bit of the sum that all of its digits have a part in: the sums of some data are all even.
+        # A hash bit that depends on all bits of the sum, because in some datasets all sums are even.
         half = (total * 2_654_435_761 >> 32) & 1
         flip = (half + self.epoch) % 2 == 1
         return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 class RandomAffine(Augmentation):
-    """Turns, stretches and slants each image about its centre, each by an amount drawn evenly from [-x, x], with zeros
-    from outside and linear interpolation, as handwriting differs.
+    """Rotates, scales and shears each image about its center, similar to variations in handwriting.
+
+    Each parameter is sampled uniformly from [-x, x]. The interpolation is bilinear and the border is filled with zeros.
 
     Args:
-        degrees: Largest angle.
-        scale: Largest share by which the step from pixel to pixel changes, in [0, 1), in height and width each by its
-            own: sizes become 1 / (1 - scale) to 1 / (1 + scale) times what they were.
-        shear: Largest slant, in columns for each row.
+        degrees: Largest rotation angle, in degrees.
+        scale: Largest change of the sampling step, in [0, 1), sampled separately for height and width. The size of an
+            image changes by a factor between 1 / (1 + scale) and 1 / (1 - scale).
+        shear: Largest shear, in columns per row.
 
     Raises:
-        InputError: A scale that may turn an image inside out.
+        InputError: `scale` is outside [0, 1).
     """
 
     def __init__(self, degrees: float = 10.0, scale: float = 0.1, shear: float = 0.1) -> None:
         if not 0 <= scale < 1:
-            raise InputError(f"RandomAffine: scale: expected a share in [0, 1), got {scale}")
+            raise InputError(f"RandomAffine: scale: expected a number in [0, 1), got {scale}")
         self.degrees, self.scale, self.shear = degrees, scale, shear
 
     def __call__(self, images: Tensor) -> Tensor:
         n, _, height, width = images.shape
         if not n:
-            return images  # torch makes no grid for none
+            return images  # affine_grid does not support an empty batch
         angle, wide, high, slant = (
             x * (2 * torch.rand(n, device=images.device) - 1)
             for x in (math.radians(self.degrees), self.scale, self.scale, self.shear)
         )
         wide, high, cos, sin = 1 + wide, 1 + high, angle.cos(), angle.sin()
-        # From a place in the new image to the one that it shows of the old: rotation @ [[wide, slant], [0, high]], in
-        # coordinates from -1 to 1 across each side, hence the ratios.
+        # Maps coordinates in the output to coordinates in the input: rotation @ [[wide, slant], [0, high]]. Both range
+        # from -1 to 1 over the height and the width, hence the aspect ratios.
         zero, ratio = torch.zeros_like(angle), height / width
         across = torch.stack([cos * wide, (cos * slant - sin * high) * ratio, zero], 1)
         down = torch.stack([sin * wide / ratio, sin * slant + cos * high, zero], 1)
@@ -120,10 +127,10 @@ class RandomAffine(Augmentation):
 
 
 class Noise(Augmentation):
-    """Adds normal noise to each value, rounded and kept in [0, 255].
+    """Adds Gaussian noise to each value, rounded and clipped to [0, 255].
 
     Args:
-        std: Its standard deviation, of values from 0 to 255.
+        std: Standard deviation of the noise, for values from 0 to 255.
     """
 
     def __init__(self, std: float = 10.0) -> None:
@@ -135,7 +142,7 @@ class Noise(Augmentation):
 
 
 class Cutout(Augmentation):
-    """Sets a square of each image to zero, its centre drawn over the whole image (DeVries and Taylor 2017).
+    """Sets a random square of each image to zero (DeVries and Taylor 2017). Its center can be any pixel.
 
     Args:
         size: Side of the square, in pixels.
@@ -155,17 +162,19 @@ class Cutout(Augmentation):
 
 
 class ColorJitter(Augmentation):
-    """Changes brightness, contrast and saturation of each image, in this order, each by a factor drawn evenly from
-    [1 - x, 1 + x]: all values are multiplied; the distance from the image's mean grey is; the distance from each
-    pixel's own grey is. The same formulas as torchvision's, for uint8.
+    """Changes the brightness, contrast and saturation of each image, in this order.
+
+    Each factor is sampled uniformly from [1 - x, 1 + x]. Brightness scales the values, contrast scales their distance
+    from the mean gray value of the image, and saturation scales their distance from the gray value of the pixel, with
+    the formulas of torchvision for uint8.
 
     Args:
-        brightness: How far the factor may be from 1, in [0, 1].
-        contrast: Likewise.
-        saturation: Likewise; of no effect on images of one channel.
+        brightness: Largest distance of the brightness factor from 1, in [0, 1].
+        contrast: Largest distance of the contrast factor from 1, in [0, 1].
+        saturation: Largest distance of the saturation factor from 1, in [0, 1]. It has no effect on grayscale images.
 
     Raises:
-        InputError: A number outside [0, 1].
+        InputError: A number is outside [0, 1].
     """
 
     def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
@@ -180,14 +189,14 @@ class ColorJitter(Augmentation):
             for x in (self.brightness, self.contrast, self.saturation)
         )
         out = (images.float() * bright).clamp(0, 255)
-        mean = _grey(out).mean((2, 3), keepdim=True)
+        mean = _to_gray(out).mean((2, 3), keepdim=True)
         out = (mean + contrast * (out - mean)).clamp(0, 255)
-        grey = _grey(out)
-        return (grey + saturation * (out - grey)).clamp(0, 255).round().to(images.dtype)
+        gray = _to_gray(out)
+        return (gray + saturation * (out - gray)).clamp(0, 255).round().to(images.dtype)
 
 
-def _grey(images: Tensor) -> Tensor:
-    """Luma `(N, 1, H, W)` of red, green and blue (ITU-R BT.601); what has one channel is grey already."""
+def _to_gray(images: Tensor) -> Tensor:
+    """Return the luma of RGB images (ITU-R BT.601), otherwise the mean of the channels, `(N, 1, H, W)`."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)

@@ -1,4 +1,4 @@
-"""What all DataModules of images share: normalization and augmentation on the device."""
+"""Base class of the image DataModules: normalization and augmentation on the device."""
 
 import math
 from functools import cached_property
@@ -18,22 +18,23 @@ from litnets.data.images.decoding import SUFFIXES, ImageFiles
 
 
 class ImageDataModule(ArrayDataModule):
-    """Images in memory as uint8 `(samples, channels, height, width)`: augmented and normalised as a batch on the
-    device, by the mean and standard deviation of each channel of the training split.
+    """Base class for uint8 images `(samples, channels, height, width)`, augmented and normalized on the device.
+
+    Images are normalized by the mean and standard deviation of each channel on the training split.
 
     Args:
-        augment: Augmentations of a training batch, in their order.
-        skip_broken: Leave out files of images that cannot be read, and say which, instead of stopping.
-        predict_path: New images for `predict`: a folder of them, at any depth, or a single one; no classes are needed,
-            and the files of the training are not read then. Each is turned upright as its camera noted, laid on white
-            where it is transparent, cropped around its centre to the shape of those of the training, resized, and made
-            grey or coloured as they are. Nothing else is changed: in Digits, MNIST and FashionMNIST what is shown is
-            light on black.
-        batch_size: See `ArrayDataModule`, as for the rest.
+        augment: Augmentations of a training batch, in this order.
+        skip_broken: Skip and report image files that cannot be read, instead of raising an error.
+        predict_path: New images for `predict`: an image file, or a folder, which is searched recursively. No classes
+            are needed, and the training files are not read. Each image is rotated by its EXIF orientation, placed on a
+            white background if it is transparent, center-cropped to the aspect ratio of the training images, resized,
+            and converted to grayscale or RGB like them. Nothing else is changed. Digits, MNIST and FashionMNIST expect
+            light objects on a black background.
+        **loading: Arguments of `ArrayDataModule`.
     """
 
-    white: ClassVar[int] = 255  # the value of it
-    memory_budget: float = 2.0  # gigabytes (10^9 bytes) that images from files may take in memory
+    white: ClassVar[int] = 255  # the pixel value of white
+    memory_budget: float = 2.0  # memory for images from files, in gigabytes (10^9 bytes)
 
     def __init__(
         self,
@@ -45,10 +46,10 @@ class ImageDataModule(ArrayDataModule):
         super().__init__(**loading)
         self.augment, self.skip_broken = augment or [], skip_broken
         self.predict_path = None if predict_path is None else Path(predict_path)
-        # Mean and deviation of each channel as tensors, which take longer to make than to use, behind what they are of.
+        # Cached mean and standard deviation as tensors, which take longer to create than to use, after their cache key.
         self._scaling: tuple[Any, Tensor, Tensor] | None = None
 
-    # Read from the data when they are needed first: where a checkpoint gives them, or nothing is trained, never.
+    # Computed from the data on first use; never if a checkpoint provides them.
     @cached_property
     def mean(self) -> list[float]:
         return self._statistics[0]
@@ -70,52 +71,53 @@ class ImageDataModule(ArrayDataModule):
             self.ensure_setup()
         files = new_files(path, SUFFIXES, "image")
         inputs, broken, *_ = self.read_files(files)
-        found = torch.nonzero(~broken).squeeze(1)
-        self.sample_names = names_in(path, [files[i] for i in found.tolist()])
-        return ArrayDataset(inputs, torch.zeros(len(files), dtype=torch.uint8), found)
+        readable = torch.nonzero(~broken).squeeze(1)
+        self.sample_names = names_in(path, [files[i] for i in readable.tolist()])
+        return ArrayDataset(inputs, torch.zeros(len(files), dtype=torch.uint8), readable)
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
-        """Read images from files.
+        """Read images from files, and keep them in memory if they fit in `memory_budget`.
 
         Returns:
-            The images, in memory if they fit; a flag for each that is broken, `(files,)`; if they do not fit, mean and
-            mean square of the channels of each, `(files, 2, channels)`; and the digest of each file.
+            The images, as a tensor or as `ImageFiles`; the mask of the broken files, `(files,)`; if the images do not
+            fit in memory, the mean and the mean square of each channel of each image, `(files, 2, channels)`, otherwise
+            None; and the digest of each file.
         """
         images = ImageFiles(files, cast(tuple[int, int, int], self.input_shape), self.white)
         fits = images.num_bytes <= self.memory_budget * 1e9
-        kept = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
+        pixels = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
         moments = torch.zeros(len(files), 2, images.shape[1], dtype=torch.float64)
 
         def read(index: int) -> None:
             image = images.read(index)
             if fits:
-                kept[index] = image
+                pixels[index] = image
             else:
                 values = image.flatten(1).double()
                 moments[index] = torch.stack([values.mean(1), values.square().mean(1)])
 
         _, broken = read_all(files, read, self.skip_broken, "image")
-        # ImageFiles is indexed like a tensor, and an ArrayDataset asks no more of it.
+        # ImageFiles is indexed like a tensor, and an ArrayDataset needs no more.
         if fits:
-            return kept, broken, None, images.digests
+            return pixels, broken, None, images.digests
         return cast(Tensor, images), broken, moments, images.digests
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics, so that a checkpoint's network sees inputs as it saw them in training."""
+        """Return the statistics, so that a checkpoint normalizes inputs as in training."""
         return {"mean": self.mean, "std": self.std}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.mean, self.std = state_dict["mean"], state_dict["std"]
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Raw images `(N, C, H, W)` as the network wants them."""
-        made_of = (*self.mean, *self.std, images.device)
-        if self._scaling is None or self._scaling[0] != made_of:
-            with torch.inference_mode(False):  # so that they may be used anywhere later
+        """Return raw images `(N, C, H, W)`, normalized per channel."""
+        key = (*self.mean, *self.std, images.device)
+        if self._scaling is None or self._scaling[0] != key:
+            with torch.inference_mode(False):  # inference tensors could not be used in training later
                 mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
-            self._scaling = made_of, mean, std
+            self._scaling = key, mean, std
         _, mean, std = self._scaling
-        return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # one new tensor instead of two
+        return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # in place, to allocate one tensor instead of two
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, targets = batch
@@ -127,17 +129,16 @@ class ImageDataModule(ArrayDataModule):
 
 
 def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of the chosen uint8 images, exact.
+    """Return the exact mean and standard deviation of each channel of the uint8 images with these indices.
 
-    A channel that is constant gets the standard deviation 1, so that it becomes zero and not infinite.
+    The standard deviation of a constant channel is 1, so that normalization makes it 0.
     """
     sums, squares = torch.zeros(2, images.shape[1], dtype=torch.float64)
     pixels = math.prod(images.shape[2:])
-    # So few values at a time that they stay in the processor's cache; in the order in which they lie on a disk.
+    # Chunks are small enough for the CPU cache, and in the order in which the images are stored.
     for chunk in indices.sort().values.split(max(1, 2**18 // (images.shape[1] * pixels))):
-        values = (
-            gather(images, chunk).flatten(2).double()
-        )  # (N, C, pixels); whole numbers, of which float64 holds all below 2^53
+        # (N, C, pixels). float64 represents all integers below 2^53 exactly.
+        values = gather(images, chunk).flatten(2).double()
         sums += values.sum((0, 2))
         squares += values.square_().sum((0, 2))
     count = len(indices) * pixels

@@ -23,19 +23,21 @@ from litnets.errors import InputError
 from litnets.files import open_regular, replacing
 
 ARCHIVE_SIZE = 170_498_071  # bytes
-LARGEST_FILE = 31_035_999  # bytes, of the files in it
+LARGEST_FILE = 31_035_999  # bytes, of the files in the archive
 
 
 class CIFAR10(ValSplitDataModule, ImageDataModule):
-    """32x32 colour images of animals and vehicles, 10 classes, 50,000 for training and 10,000 for the official test
-    (Krizhevsky 2009). The validation split is cut from the 50,000.
+    """32x32 RGB images of animals and vehicles, 10 classes (Krizhevsky 2009).
 
-    Read from `data_dir/cifar-10-batches-py`, torchvision's layout; if it is not there, the archive of 170 MB is
-    downloaded on first use from www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz. Archive and files are held against
-    torchvision's MD5.
+        litnets fit --model CNNClassifier --data CIFAR10
+
+    There are 50,000 training images, from which the validation split is taken, and 10,000 images in the official test
+    split. They are read from `data_dir/cifar-10-batches-py`, in torchvision's layout. If files are missing, the archive
+    (170 MB) is downloaded from www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz. The archive and the files are verified
+    against torchvision's MD5 checksums.
 
     Args:
-        data_dir: Folder of the data sets.
+        data_dir: Folder of the datasets.
         **images: Arguments of `ImageDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
 
@@ -94,27 +96,28 @@ class CIFAR10(ValSplitDataModule, ImageDataModule):
 
 
 def _extract(archive: Path, files: list[Path]) -> None:
-    """Take `files` out of the archive and nothing else; each appears under its name when it is whole."""
+    """Extract only `files` from the archive, each with an atomic write."""
     with tarfile.open(archive) as tar:
         for path in files:
             if path.exists():
                 continue
             content = tar.extractfile(f"{path.parent.name}/{path.name}")
             if content is None:
-                raise tarfile.TarError(f"{path.name} is no file")
+                raise tarfile.TarError(f"{path.name} is not a file")
             with content, replacing(path) as file:
                 file.write(_read_bounded(content, path))
 
 
 def _read_bounded(file: IO[bytes], path: Path) -> bytes:
+    """Return the content of a file, or raise InputError if it is larger than any file of the dataset."""
     content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise InputError(f"{path} has more than the {LARGEST_FILE:,} bytes that it may have; delete it")
+        raise InputError(f"{path} is too large: expected at most {LARGEST_FILE:,} bytes; {REDOWNLOAD}")
     return content
 
 
 class _Recorded:
-    """Stands for every function and class that a pickle may name: keeps what it is called with and calls nothing."""
+    """Replaces every function and class that a pickle names: records the arguments and calls nothing."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
@@ -125,39 +128,41 @@ class _Recorded:
 
 
 class _ArrayUnpickler(pickle._Unpickler):
-    """Reads Python's own containers, and what a pickle says of NumPy's arrays, without NumPy.
+    """Unpickles Python's containers and descriptions of NumPy arrays, without calling NumPy.
 
-    A pickle may name any function and call it with any arguments. Those that an array needs could be asked for more
-    memory than there is. The C version allocates a table of any size that the pickle names; this one does not.
+    A pickle can call any function that it names, with any arguments. Even the functions that build an array can be made
+    to exhaust the memory. This is the Python version because the C version allocates a table of any size that the
+    pickle asks for.
     """
 
     _NAMES = (("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))  # of NumPy 1
 
     def find_class(self, module: str, name: str) -> type[_Recorded]:
         if (module, name) not in self._NAMES:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which is no part of an array")
+            raise pickle.UnpicklingError(f"it uses {module}.{name}, which is not part of an array")
         return _Recorded
 
 
 def _array(recorded: Any) -> NDArray[np.uint8]:
-    """The two-dimensional uint8 array that a pickle describes.
+    """Return the 2D uint8 array that an unpickled object describes.
 
     Raises:
-        pickle.UnpicklingError: It describes something else.
+        pickle.UnpicklingError: The object is anything else.
     """
     match recorded:
         case _Recorded(state=(_, (int(rows), int(columns)), _Recorded(args=(b"u1", *_)), False, bytes(values))):
             if len(values) == rows * columns:
                 return np.frombuffer(values, np.uint8).reshape(rows, columns)
-    raise pickle.UnpicklingError("data is no array of bytes with two dimensions")
+    raise pickle.UnpicklingError("data is not a 2D array of uint8")
 
 
 def _read_batch(path: Path, md5: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images `(N, 3072)`, each colour's 32 rows one after the other, and labels `(N,)`, from one of the files that
-    Python 2 pickled (their format: www.cs.toronto.edu/~kriz/cifar.html).
+    """Read the images `(N, 3072)`, by channel, row and column, and the labels `(N,)` of a batch file.
+
+    The file is a Python 2 pickle, described at www.cs.toronto.edu/~kriz/cifar.html.
 
     Raises:
-        InputError: The file is missing, broken, or not the one that belongs here.
+        InputError: The file is missing, corrupted, or has another MD5.
     """
     try:
         with open_regular(path) as file:
@@ -167,7 +172,7 @@ def _read_batch(path: Path, md5: str) -> tuple[NDArray[np.uint8], NDArray[np.uin
         images, labels = _array(content[b"data"]), np.array(content[b"labels"], np.uint8)
     except InputError:
         raise
-    # What a broken pickle raises has no end: pickle's own error, EOFError, KeyError, TypeError ...
+    # A broken pickle can raise almost anything: UnpicklingError, EOFError, KeyError, TypeError ...
     except Exception as error:
         raise InputError(f"{path} cannot be read ({error}); {REDOWNLOAD}") from error
     if images.shape != (len(labels), 3072):

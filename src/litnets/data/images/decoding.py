@@ -1,4 +1,4 @@
-"""Images read from files, each brought to the same size and number of channels."""
+"""Read image files and convert them to one size and number of channels."""
 
 import io
 import threading
@@ -17,11 +17,11 @@ from litnets.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
-# Pillow's readers for these suffixes, tried by content and not by suffix. Among its others, EPS starts Ghostscript.
+# Pillow's readers for these suffixes. Pillow chooses one by content, and others are unsafe: EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
-MAX_PIXELS = 89_478_485  # of an image in memory; Pillow warns of more
+MAX_PIXELS = 89_478_485  # largest image to decode; Pillow warns above this
 
-_LARGE = 2**24  # pixels
+_LARGE = 2**24  # pixels; larger images are decoded one at a time
 _large_image_lock = threading.Lock()
 
 
@@ -31,11 +31,11 @@ def open_image(file: BinaryIO, formats: tuple[str, ...] = FORMATS, size: tuple[i
     Args:
         file: The file.
         formats: Pillow's names of the formats to try.
-        size: Width and height that are enough. A JPEG is decoded at a half, a quarter or an eighth of its size where
-            that still has them, which is far faster for photographs.
+        size: Smallest width and height that are needed. A JPEG is decoded at a half, a quarter or an eighth of its size
+            if that is still large enough, which is much faster for photographs.
 
     Raises:
-        BrokenFileError: More pixels than an image in memory may have.
+        BrokenFileError: The image has more than `MAX_PIXELS` pixels.
     """
     try:
         image = Image.open(file, formats=formats)
@@ -50,16 +50,17 @@ def open_image(file: BinaryIO, formats: tuple[str, ...] = FORMATS, size: tuple[i
 
 
 class ImageFiles:
-    """Images on disk that are indexed as if they were the uint8 tensor `(files, channels, height, width)`. What is
-    transparent shows white.
+    """Image files that are indexed like a uint8 tensor `(files, channels, height, width)`.
+
+    Transparent pixels become white.
 
     Args:
         files: The files.
-        shape: Channels, height and width that each is brought to: grey if there is one channel, else coloured.
-        white: The largest value, that of white.
+        shape: Channels, height and width that each image is converted to: grayscale for one channel, otherwise RGB.
+        white: The pixel value of white, which is the largest value.
 
     Attributes:
-        digests: Digest of the content of each file that has been read.
+        digests: Digest of the content of each file that has been read, `(files,)`.
     """
 
     def __init__(self, files: list[Path], shape: tuple[int, int, int], white: int = 255) -> None:
@@ -70,11 +71,11 @@ class ImageFiles:
 
     @property
     def num_bytes(self) -> int:
-        """Of all of them in memory."""
+        """Size of all images in memory, in bytes."""
         return int(np.prod(self.shape))
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """One image for a single index, a batch for several."""
+        """Read one image for a scalar index, a batch for a 1D index."""
         images = [self._read_again(i) for i in index.flatten().tolist()]
         return torch.stack(images).view(*index.shape, *self.shape[1:])
 
@@ -82,13 +83,13 @@ class ImageFiles:
         try:
             return self.read(index)
         except BrokenFileError as error:
-            raise InputError(f"{self.files[index]} no longer can be read: {error}") from error
+            raise InputError(f"{self.files[index]} can no longer be read: {error}") from error
 
     def read(self, index: int) -> Tensor:
-        """One image, `(channels, height, width)`.
+        """Read one image, `(channels, height, width)`.
 
         Raises:
-            BrokenFileError: It cannot be decoded.
+            BrokenFileError: The image cannot be decoded.
         """
         _, channels, height, width = self.shape
         content = read_content(self.files[index])
@@ -96,16 +97,16 @@ class ImageFiles:
         try:
             with (
                 open_image(io.BytesIO(content), size=(2 * width, 2 * height)) as opened,
-                # Read by as many threads as there are processors, large images would fill the memory together.
+                # One thread per CPU core reads images, and several large ones at once could exhaust the memory.
                 _large_image_lock if opened.width * opened.height > _LARGE else nullcontext(),
             ):
                 image = ImageOps.exif_transpose(opened)
-                # Greys of 16 bits, which `convert` would cut off at 255; those of a .pgm are put into 32.
+                # `convert` would clip 16-bit gray values at 255. Pillow reads those of a .pgm file as 32-bit.
                 if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):
                     image = image.point(lambda value: value * (1 / 256)).convert("L")
                 elif image.mode in ("I", "F"):
-                    raise BrokenFileError("greys of 32 bits, whose white is not known; save it with 8 or 16")
-                if image.has_transparency_data:  # what `convert` would leave of it is the colour behind, often black
+                    raise BrokenFileError("32-bit gray values have no defined white; save the image with 8 or 16 bits")
+                if image.has_transparency_data:  # `convert` would show the hidden color, which is often black
                     image = image.convert("RGBA")
                     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
                 image = image.convert("L" if channels == 1 else "RGB")
@@ -114,10 +115,10 @@ class ImageFiles:
                 return pixels if self.white == 255 else (pixels * (self.white / 255)).round().to(torch.uint8)
         except BrokenFileError:
             raise
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for a file that is broken.
+        # For a broken file, Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ...
         except Exception as error:
-            raise BrokenFileError("no image, or a broken one" if _unknown(error) else str(error)) from error
+            raise BrokenFileError("not an image, or a broken one" if _is_unidentified(error) else str(error)) from error
 
 
-def _unknown(error: Exception) -> bool:
+def _is_unidentified(error: Exception) -> bool:
     return type(error).__name__ == "UnidentifiedImageError"

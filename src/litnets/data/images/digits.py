@@ -1,4 +1,4 @@
-"""Digits: 1,797 real handwritten digits that come inside scikit-learn, so nothing is downloaded."""
+"""Digits: 1,797 handwritten digits that ship with scikit-learn, so that nothing is downloaded."""
 
 from typing import ClassVar
 
@@ -12,12 +12,15 @@ from litnets.data.images.base import ImageDataModule
 
 
 class Digits(SplitDataModule, ImageDataModule):
-    """8x8 images of handwritten digits with 17 levels of grey, 10 classes (Alpaydin and Kaynak 1998, the test part of
-    the UCI Optical Recognition of Handwritten Digits; there is no official split of it). New images are brought
-    to these levels.
+    """8x8 grayscale images of handwritten digits, 10 classes (Alpaydin and Kaynak 1998).
+
+        litnets fit --model MLPClassifier --data Digits
+
+    These are the 1,797 test images of the UCI Optical Recognition of Handwritten Digits dataset, as included in
+    scikit-learn. They have no official splits. Pixel values range from 0 to 16, and new images are scaled to this.
 
     Args:
-        augment: See `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`, as for the rest.
+        **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     input_shape = (1, 8, 8)
@@ -26,7 +29,7 @@ class Digits(SplitDataModule, ImageDataModule):
     white = 16
 
     def load(self) -> dict[str, ArrayDataset]:
-        from sklearn.datasets import load_digits  # here, so that only those who use it pay for the import
+        from sklearn.datasets import load_digits  # imported here because the import is slow
 
         bunch = load_digits()
         inputs = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)  # (N, 1, 8, 8)

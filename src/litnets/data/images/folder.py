@@ -1,4 +1,4 @@
-"""ImageFolder: the user's own images, in a folder for each class."""
+"""ImageFolder: your images, in one folder per class."""
 
 from functools import cached_property
 from pathlib import Path
@@ -14,20 +14,23 @@ from litnets.errors import InputError
 
 
 class ImageFolder(SplitDataModule, ImageDataModule):
-    """Your own images in a folder for each class: `root/class/*.jpg`, which is split, or
-    `root/{train,val,test}/class/*.jpg`, where val and test are cut from train if they are not there.
+    """Your images, in one folder per class.
 
-    Each image is turned upright as its camera noted, laid on white where it is transparent, cropped around its centre
-    to the shape of `size`, resized, and kept in memory as uint8. If all of them together are more than
-    `memory_budget`, each batch reads its own anew (set `num_workers` to about the number of processors), and the
-    batches are the same. Either way all are decoded once before training, so that a broken one is found then and not
-    hours later.
+        litnets fit --model CNNClassifier --data ImageFolder --data.root pets --data.size 64
+
+    Images in `root/class/*.jpg` are split into training, validation and test. Alternatively, the splits are the folders
+    `root/{train,val,test}/class/*.jpg`; if val or test does not exist, the split is taken from train.
+
+    Each image is rotated by its EXIF orientation, placed on a white background if it is transparent, center-cropped to
+    the aspect ratio of `size`, resized, and kept in memory as uint8. If the images do not fit in `memory_budget`, each
+    batch reads its images from disk instead; then set `num_workers` to about the number of CPU cores. The batches are
+    the same either way. All images are decoded once before training, so that a broken file is reported immediately.
 
     Args:
-        root: The folder.
-        size: Side of the square that images are resized to, or [height, width], in pixels.
-        grey: Make one channel of the colours.
-        memory_budget: Gigabytes (10^9 bytes) that the images may take in memory.
+        root: Folder of the images.
+        size: Side length of the square that images are resized to, or [height, width], in pixels.
+        grey: Convert images to grayscale (one channel) instead of RGB.
+        memory_budget: Memory for the images, in gigabytes (10^9 bytes).
         **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -42,13 +45,13 @@ class ImageFolder(SplitDataModule, ImageDataModule):
         super().__init__(**images)
         sides = [size, size] if isinstance(size, int) else size
         if len(sides) != 2 or min(sides) < 1:
-            raise InputError(f"size: expected the side of a square or [height, width], in pixels, got {size}")
+            raise InputError(f"size: expected the side length of a square or [height, width], in pixels, got {size}")
         self.root, self.memory_budget = Path(root), memory_budget
         self.input_shape = (1 if grey else 3, sides[0], sides[1])
 
     @cached_property
     def folders(self) -> ClassFolders:
-        """What is there to learn from."""
+        """The files in `root`, listed on first use."""
         return ClassFolders.scan(self.root, SUFFIXES, "image")
 
     @property
@@ -62,7 +65,7 @@ class ImageFolder(SplitDataModule, ImageDataModule):
     def load(self) -> dict[str, ArrayDataset]:
         folders = self.folders
         if self.recorded_split is None:
-            folders.split(self.split_spec)  # so that it fails before all files are read
+            folders.split(self.split_spec)  # raises an error for invalid sizes before all files are read
         inputs, broken, moments, contents = self.read_files(folders.files)
         splits = self.assign_splits(
             folders.fingerprint(contents),
@@ -71,7 +74,7 @@ class ImageFolder(SplitDataModule, ImageDataModule):
             ~broken,
         )
         folders.check_trained_on(splits["train"])
-        if moments is not None and "mean" not in vars(self):  # otherwise all would be read once more for them
+        if moments is not None and "mean" not in vars(self):  # avoids reading all images again
             mean, square = moments[splits["train"]].mean(0)
             std = (square - mean.square()).clamp(min=0).sqrt()
             self.mean, self.std = mean.tolist(), replace_zero_std(std, threshold=1e-6)

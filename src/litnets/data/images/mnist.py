@@ -22,14 +22,17 @@ from litnets.files import open_regular
 
 
 class MNIST(ValSplitDataModule, ImageDataModule):
-    """28x28 grey images of handwritten digits, 10 classes, 60,000 for training and 10,000 for the official test
-    (LeCun, Cortes, Burges). The validation split is cut from the 60,000.
+    """28x28 grayscale images of handwritten digits, 10 classes (LeCun, Cortes, Burges).
 
-    Read from `data_dir/MNIST/raw`, torchvision's layout, compressed or not; what is not there is downloaded on first
-    use from torchvision's mirrors (ossci-datasets.s3.amazonaws.com/mnist) and held against torchvision's MD5.
+        litnets fit --model MLPClassifier --data MNIST
+
+    There are 60,000 training images, from which the validation split is taken, and 10,000 images in the official test
+    split. They are read from `data_dir/MNIST/raw`, in torchvision's layout, compressed or not. Missing files are
+    downloaded from torchvision's mirrors (ossci-datasets.s3.amazonaws.com/mnist). Compressed files are verified against
+    torchvision's MD5 checksums.
 
     Args:
-        data_dir: Folder of the data sets.
+        data_dir: Folder of the datasets.
         **images: Arguments of `ImageDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
 
@@ -69,10 +72,10 @@ class MNIST(ValSplitDataModule, ImageDataModule):
             )
         ]
         images, targets, test_images, test_targets = parts
-        for inputs, labels in ((images, targets), (test_images, test_targets)):  # uncompressed, they have no checksum
+        for inputs, labels in ((images, targets), (test_images, test_targets)):  # uncompressed files have no checksum
             if inputs.shape != (len(labels), *self.input_shape[1:]):
-                found = f"images {tuple(inputs.shape)} and labels {tuple(labels.shape)}"
-                raise InputError(f"{self.raw}: {found} do not belong together; put good copies there")
+                shapes = f"images of shape {tuple(inputs.shape)} and labels of shape {tuple(labels.shape)}"
+                raise InputError(f"{self.raw}: {shapes} do not match; replace them with good copies")
         samples = Fingerprint.of_verified(len(targets))
         splits = self.assign_splits(samples, lambda: split_indices(targets, len(targets), self.split_spec))
         images = images.unsqueeze(1)  # (N, 28, 28) -> (N, 1, 28, 28)
@@ -84,11 +87,14 @@ class MNIST(ValSplitDataModule, ImageDataModule):
 
 
 class FashionMNIST(MNIST):
-    """28x28 grey images of clothes, 10 classes, 60,000 for training and 10,000 for the official test (Xiao, Rasul,
-    Vollgraf 2017). The validation split is cut from the 60,000.
+    """28x28 grayscale images of clothes, 10 classes (Xiao, Rasul, Vollgraf 2017).
 
-    Read from `data_dir/FashionMNIST/raw`, torchvision's layout, compressed or not; what is not there is downloaded on
-    first use (fashion-mnist.s3-website.eu-central-1.amazonaws.com) and held against torchvision's MD5.
+        litnets fit --model MLPClassifier --data FashionMNIST
+
+    There are 60,000 training images, from which the validation split is taken, and 10,000 images in the official test
+    split. They are read from `data_dir/FashionMNIST/raw`, in torchvision's layout, compressed or not. Missing files are
+    downloaded from fashion-mnist.s3-website.eu-central-1.amazonaws.com. Compressed files are verified against
+    torchvision's MD5 checksums.
     """
 
     class_names: ClassVar[list[str]] = list(datasets.FashionMNIST.classes)
@@ -102,23 +108,27 @@ class FashionMNIST(MNIST):
 
 
 def _read_idx(compressed: Path, md5: str) -> Tensor:
-    """The uint8 array of an IDX file (its format: http://yann.lecun.com/exdb/mnist), compressed or beside it not.
+    """Read the uint8 array of an IDX file (http://yann.lecun.com/exdb/mnist).
+
+    Args:
+        compressed: The .gz file. If it does not exist, the uncompressed file next to it is read.
+        md5: MD5 of the .gz file.
 
     Raises:
-        InputError: The file is missing, broken, or not the one that belongs here.
+        InputError: The file is missing, corrupted, or has another MD5.
     """
     path = compressed if compressed.exists() else compressed.with_suffix("")
     try:
         if path == compressed:
             check_md5(path, md5)
         with open_regular(path) as raw, gzip.open(raw) if path == compressed else raw as file:
-            # Header: two zero bytes, the type (8: uint8), the number of dimensions, each dimension in 32 bits.
+            # Header: two zero bytes, the dtype (8: uint8), the number of dimensions, and each dimension in 32 bits.
             header = file.read(4)
             dimensions = file.read(4 * header[3]) if len(header) == 4 and header[:3] == b"\0\0\x08" else b""
             shape = np.frombuffer(dimensions, ">u4", len(dimensions) // 4).tolist()
             size = math.prod(shape) if shape else 0
-            # Not more than the file can hold (deflate packs 1,032 to 1), and straight to where it stays: a second copy
-            # would double the memory that training needs.
+            # Allocate no more than the file can contain (deflate compresses at most 1,032 to 1), and read into the
+            # tensor directly, since a second copy would double the memory.
             values = torch.empty(size if size <= 1032 * path.stat().st_size else 0, dtype=torch.uint8)
             is_complete = len(values) == size > 0 and _read_into(file, values) == size and not file.read(1)
     except (OSError, EOFError, zlib.error) as error:
@@ -130,7 +140,7 @@ def _read_idx(compressed: Path, md5: str) -> Tensor:
 
 
 def _read_into(file: gzip.GzipFile | BinaryIO, values: Tensor) -> int:
-    """Fill `values` with what comes next in the file; return how many there were."""
+    """Fill `values` with the next bytes of the file, and return the number of bytes read."""
     buffer, filled = values.numpy().data, 0
     while filled < len(buffer) and (part := file.read(min(1 << 20, len(buffer) - filled))):
         buffer[filled : filled + len(part)] = part

@@ -1,10 +1,10 @@
-"""What is read of litdata's format: plain values only, from chunks that lie beside their index.
+"""Safe reading of litdata's format: only plain values, and only from chunks in the folder of the index.
 
-A data set of litdata can do more than hold images. Its fields may be pickles, its index may name any module to import,
-and its file names may point anywhere. An index that asks for one of these is refused whenever litdata reads it, so that
-nothing changes if it is swapped in between. litdata gets no decoder for such fields either.
+A litdata dataset can run code. Its fields may be pickles, its index may name any module to import, and its file names
+may point outside the folder. Such an index is rejected every time litdata reads it, so that it cannot be replaced after
+a check. In addition, litdata is given no decoder for such fields.
 
-Imported only where litdata is installed.
+This module imports litdata, an optional dependency.
 """
 
 import io
@@ -29,7 +29,7 @@ from litnets.files import open_regular
 
 
 class ImageField(litdata_serializers.JPEGSerializer):  # type: ignore[misc]
-    """An encoded image, of which litdata decodes JPEG, PNG and WebP, if it is not too large."""
+    """An encoded JPEG, PNG or WebP image of limited size."""
 
     def deserialize(self, data: bytes) -> Tensor:
         open_image(io.BytesIO(data), ("JPEG", "PNG", "WEBP")).close()
@@ -38,19 +38,19 @@ class ImageField(litdata_serializers.JPEGSerializer):  # type: ignore[misc]
 
 
 class TensorField(litdata_serializers.TensorSerializer):  # type: ignore[misc]
-    """A tensor that takes as many bytes as its shape says: litdata allocates one that claims a shape and has none."""
+    """A tensor whose bytes match its shape. litdata would allocate any shape for a tensor without values."""
 
     def deserialize(self, data: bytes) -> Tensor:
         view = memoryview(data)
         _, dimensions = struct.unpack_from(">II", view)
         shape = struct.unpack_from(f">{dimensions}I", view, 8)
         if math.prod(shape) and len(view) == 8 + 4 * dimensions:
-            raise ValueError(f"a tensor of shape {shape} without values")
+            raise ValueError(f"the tensor of shape {shape} has no values")
         tensor: Tensor = super().deserialize(data)
         return tensor
 
 
-# Every decoder that litdata is given. None of them can make a Python object of any other class.
+# All decoders that litdata may use. None of them can create arbitrary Python objects.
 DECODERS: dict[str, litdata_serializers.Serializer] = {
     "bool": litdata_serializers.BooleanSerializer(),
     "int": litdata_serializers.IntegerSerializer(),
@@ -66,27 +66,27 @@ DECODERS: dict[str, litdata_serializers.Serializer] = {
     "image": ImageField(),
 }
 
-# The part behind the colon is a dtype's number or the suffix of an image. litdata would take it for a decoder's name.
+# After the colon comes the number of a dtype or the suffix of an image. litdata would also accept a decoder's name.
 _FORMAT = re.compile(rf"({'|'.join(DECODERS)})(:(\d+|jpg|jpeg|png|webp))?", re.ASCII)
 _FILE_NAME = re.compile(r"\w[\w.-]{0,200}", re.ASCII)
-_TIME = re.compile(r"\w[\w.:+-]{0,100}", re.ASCII)  # becomes a folder of the cache
+_TIME = re.compile(r"\w[\w.:+-]{0,100}", re.ASCII)  # used as the name of a folder in the cache
 
 
 class PyTreeLoader(litdata_item_loader.PyTreeLoader):  # type: ignore[misc]
-    """litdata's loader of samples with the decoders above and no other. (It compares the name of the class.)"""
+    """litdata's sample loader, restricted to the decoders above. litdata requires this class name."""
 
     def setup(self, config: dict[str, Any], chunks: list[Any], serializers: Any, *further: Any, **named: Any) -> None:
         _check_formats(config, "index.json")
         super().setup(config, chunks, DECODERS, *further, **named)
 
     def _load_batched_item(self, chunk_index: int, chunk_filepath: str, table_idx: int) -> Any:
-        # A chunk may say itself that it holds compressed frames or an Arrow table, which the decoders would not see.
+        # A chunk may declare compressed frames or an Arrow table, which would bypass the decoders. Never read those.
         return litdata_item_loader._BATCH_SKIP
 
 
 @contextmanager
 def checked_indices(address: str) -> Iterator[None]:
-    """Inside the block, litdata checks each index that it reads, as `read_index` does."""
+    """Make litdata check every index that it reads, as `read_index` does."""
 
     def load(folder: str) -> dict[str, Any]:
         return read_index(Path(folder), address)
@@ -106,12 +106,12 @@ def read_index(folder: Path, address: str) -> dict[str, Any]:
     """Read and check the index of a split.
 
     Args:
-        folder: Where it lies.
-        address: What messages call it.
+        folder: Folder of the index.
+        address: Name of the dataset in messages.
 
     Raises:
-        InputError: It asks for more than plain values from chunks in the same folder.
-        OSError, ValueError: It cannot be read.
+        InputError: The index asks for more than plain values from chunks in its folder.
+        OSError, ValueError: The index cannot be read.
     """
     with open_regular(folder / "index.json") as file:
         index = json.load(file)
@@ -122,17 +122,17 @@ def read_index(folder: Path, address: str) -> dict[str, Any]:
 
 def _check_index(index: Any, name: str) -> None:
     if not isinstance(index, dict) or not isinstance(index.get("config"), dict) or "shards" in index:
-        raise InputError(f"{name}: expected config and chunks, as litdata.optimize writes them")
+        raise InputError(f"{name}: expected config and chunks, as written by litdata.optimize")
     config = index["config"]
     _check_formats(config, name)
     for key in ("compression", "encryption", "format"):
         if config.get(key) is not None:
             raise InputError(
-                f"{name}: {key}: expected none, got {str(config[key])[:50]!r}; write the chunks without it (images "
-                "may be stored as JPEG or PNG)"
+                f"{name}: {key}: expected none, got {str(config[key])[:50]!r}; write the chunks without it "
+                "(store images as JPEG or PNG instead)"
             )
     if not _is_dictionary_of_leaves(config.get("data_spec")):
-        raise InputError(f"{name}: expected samples that are a dictionary of values, got another structure")
+        raise InputError(f"{name}: expected each sample to be a flat dictionary, got another structure")
     if not (_TIME.fullmatch(str(index.get("updated_at", "0")))):
         raise InputError(f"{name}: updated_at: expected a time, got {str(index['updated_at'])[:50]!r}")
     chunks = index.get("chunks")
@@ -149,14 +149,16 @@ def _check_formats(config: Mapping[str, Any], name: str) -> None:
     for text in formats:
         if not isinstance(text, str) or not _FORMAT.fullmatch(text):
             raise InputError(
-                f"{name}: the format {str(text)[:50]!r} is not read, since it may hold Python objects or other media; "
-                f"expected one of {', '.join(DECODERS)}"
+                f"{name}: the format {str(text)[:50]!r} is not allowed, because it can contain Python objects or other "
+                f"media; expected one of {', '.join(DECODERS)}"
             )
 
 
 def _is_dictionary_of_leaves(text: Any) -> bool:
-    """Whether litdata's description of a sample is a flat dictionary, the only structure whose class it never looks up
-    by a name that stands in the file."""
+    """Return whether litdata's description of a sample is a flat dictionary.
+
+    This is the only structure for which litdata imports no class that the file names.
+    """
     leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
     try:
         protocol, tree = json.loads(text)
@@ -170,17 +172,19 @@ def _is_dictionary_of_leaves(text: Any) -> bool:
 def _check_chunk(chunk: dict[str, Any], name: str) -> None:
     file_name, size, samples = (chunk.get(key) for key in ("filename", "chunk_bytes", "chunk_size"))
     if not isinstance(file_name, str) or not _FILE_NAME.fullmatch(file_name):
-        raise InputError(f"{name}: expected the name of a file beside it, got {str(file_name)[:100]!r}")
-    # A sample takes at least the four bytes of its place in the chunk.
+        raise InputError(f"{name}: expected the name of a file in the same folder, got {str(file_name)[:100]!r}")
+    # A sample takes at least four bytes, for its offset in the chunk.
     if not isinstance(size, int) or not isinstance(samples, int) or not 0 <= 4 * samples <= size:
         raise InputError(f"{name}: {file_name} cannot hold {str(samples)[:20]} samples in {str(size)[:20]} bytes")
 
 
 def check_chunk_files(folder: Path, index: Mapping[str, Any]) -> None:
-    """Raises InputError if a chunk in a folder is no regular file, or shorter than the index says."""
+    """Raise InputError if a chunk is not a regular file, or shorter than stated in the index."""
     for chunk in index["chunks"]:
         path = folder / chunk["filename"]
         with open_regular(path) as file:
             size = file.seek(0, io.SEEK_END)
         if size < chunk["chunk_bytes"]:
-            raise InputError(f"{path} is cut off: {size} of {chunk['chunk_bytes']} bytes are there")
+            raise InputError(
+                f"{path} is truncated: it has {size} of {chunk['chunk_bytes']} bytes; write or copy it again"
+            )

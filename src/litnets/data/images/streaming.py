@@ -1,4 +1,4 @@
-"""StreamedImages: images in an object store, or in a folder, that are fetched while they are trained on."""
+"""StreamedImages: images in an object store or a folder, which are fetched during training."""
 
 import logging
 from collections.abc import Sequence
@@ -23,43 +23,43 @@ from litnets.seeding import global_seed
 
 
 class Chunks:
-    """The chunks of one split, as litdata's `index.json` lists them; nothing but that file is read.
+    """The chunks of a split, as listed in litdata's `index.json`. Only that file is read.
 
     Args:
-        address: A folder, or what litdata takes for one elsewhere: `s3://bucket/folder`, `gs://...`.
-        cache_dir: Where chunks from elsewhere are kept; those of a folder are read in their place.
-        cache_gigabytes: What they may take there, in 10^9 bytes. All of them have to fit: litdata deletes chunks that
-            are not read in its own order while another process is about to read them (its pull request #846).
+        address: A folder, or a URL that litdata supports, such as `s3://bucket/folder` or `gs://bucket/folder`.
+        cache_dir: Cache folder for remote chunks. Chunks in a folder are read in place.
+        cache_gigabytes: Size of the cache, in gigabytes (10^9 bytes). All chunks have to fit: if they are not read in
+            litdata's order, it can delete a chunk that another process is about to read (litdata pull request #846).
 
     Raises:
-        InputError: No litdata, nothing there that can be read, no chunks, too little room, or an index that asks for
-            more than plain values (see `stream_format`).
+        InputError: litdata is not installed; the address cannot be read or has no chunks; the cache is too small; or
+            the index asks for more than plain values (see `stream_format`).
     """
 
     def __init__(self, address: str, cache_dir: str, cache_gigabytes: float) -> None:
         self.address, self.cache_dir = address, Path(cache_dir)
-        self.elsewhere = "://" in address or address.startswith("local:")
+        self.is_remote = "://" in address or address.startswith("local:")
         self.folder = None if "://" in address else Path(address.removeprefix("local:"))
         opened = self._open()
         self.version = Path(opened.input_dir.path).name
         index = self._read_index(Path(opened.input_dir.path))
         size = sum(int(chunk["chunk_bytes"]) for chunk in index["chunks"]) / 1e9
-        if self.elsewhere and size > cache_gigabytes:
+        if self.is_remote and size > cache_gigabytes:
             raise InputError(
-                f"cache_gigabytes: expected room for all chunks of {address}, {size:g}, got {cache_gigabytes}"
+                f"cache_gigabytes: expected at least {size:g} to hold all chunks of {address}, got {cache_gigabytes}"
             )
-        self.sizes = torch.tensor([int(chunk["chunk_size"]) for chunk in index["chunks"]])  # samples of each
+        self.sizes = torch.tensor([int(chunk["chunk_size"]) for chunk in index["chunks"]])  # samples per chunk
         self.starts = self.sizes.cumsum(0) - self.sizes
 
     def __len__(self) -> int:
-        """Samples."""
+        """Return the number of samples."""
         return int(self.sizes.sum())
 
     def open(self) -> Any:
-        """litdata's own dataset, which reads a sample by its index."""
+        """Open litdata's dataset, which reads a sample by its index."""
         dataset = self._open(read=True)
         if Path(dataset.input_dir.path).name != self.version:
-            raise InputError(f"{self.address} was written anew since this command began; start it again")
+            raise InputError(f"{self.address} was overwritten since this command started; start it again")
         return dataset
 
     def _open(self, read: bool = False) -> Any:
@@ -69,33 +69,35 @@ class Chunks:
             raise InputError("StreamedImages needs litdata: pip install -e '.[streaming]'") from error
         from litnets.data.images.stream_format import PyTreeLoader, checked_indices
 
-        logging.getLogger("litdata").setLevel(logging.ERROR)  # it warns of every cache of less than 25 GB
+        logging.getLogger("litdata").setLevel(logging.ERROR)  # it warns about every cache smaller than 25 GB
         loader = PyTreeLoader()
-        # Else litdata 0.2.76 reads a whole chunk for each sample of it. What is mapped here is never deleted.
+        # Without this, litdata 0.2.76 reads the complete chunk for each sample. Mapped chunks are never deleted here.
         loader.set_mmap_allowed_chunks(range(2**31))
         try:
             if self.folder is not None:
-                self._read_index(self.folder)  # litdata would make an index where there is none
+                self._read_index(self.folder)  # litdata would create a missing index
             with self._exclusive_lock(), checked_indices(self.address):
                 dataset = StreamingDataset(
                     self.address,
                     cache_dir=str(self.cache_dir),
-                    max_cache_size=2**60,  # nothing is to be deleted: all of them fit
+                    max_cache_size=2**60,  # all chunks fit, so none has to be deleted
                     item_loader=loader,
-                    batch_decode=0,  # else 256 neighbours of each sample, which are not the ones that come next
+                    batch_decode=0,  # by default, decodes the next 256 samples of a chunk, which a shuffle does not use
                 )
             if read:
                 with checked_indices(self.address):
-                    dataset[0]  # makes the reader, whose setting is:
-                dataset.on_demand_bytes = False  # to fetch whole chunks, and not each sample by a request of its own
+                    dataset[0]  # creates the reader, which the next line configures
+                dataset.on_demand_bytes = False  # fetch complete chunks instead of one sample per request
             return dataset
         except InputError:
             raise
-        except Exception as error:  # of each store's own library: no such bucket, no credentials, no network ...
-            first = str(error).partition("\n")[0]
+        except (
+            Exception
+        ) as error:  # the client of each store has its own errors: no such bucket, no credentials, no network ...
+            reason = str(error).partition("\n")[0]
             raise InputError(
-                f"{self.address} cannot be opened; expected what litdata.optimize has written, an index.json and its "
-                f"chunks ({type(error).__name__}: {first})"
+                f"{self.address} cannot be opened ({type(error).__name__}: {reason}); expected an index.json and its "
+                "chunks, as written by litdata.optimize"
             ) from error
 
     def _read_index(self, folder: Path) -> dict[str, Any]:
@@ -107,22 +109,26 @@ class Chunks:
         return index
 
     def _exclusive_lock(self) -> AbstractContextManager[Any]:
-        """While a cache is made: several processes that start at once would delete each other's."""
-        if not self.elsewhere:
+        """Return the lock for creating the cache, since processes that start together would delete each other's."""
+        if not self.is_remote:
             return nullcontext()
         self.cache_dir.mkdir(parents=True, exist_ok=True)
         return FileLock(self.cache_dir / "opening.lock")
 
 
 class ChunkSampler(EpochSampler):
-    """The samples of one process in one epoch, chunk by chunk: each is fetched once and then read to its end.
+    """Sampler of one process that reads the samples chunk by chunk, so that each chunk is fetched once.
 
-    Shuffled, the chunks are in an order drawn from (seed, epoch) and so are the samples within each. Each process takes
-    a stretch of it, so that they fetch different chunks; how many samples it takes is as `EpochSampler` says.
+    With `shuffle`, the order of the chunks and of the samples within each chunk is random and seeded by (seed, epoch).
+    Each process gets a contiguous part of the order, so that processes fetch different chunks. It has as
+    many samples as with an `EpochSampler`.
 
     Args:
         chunks: The chunks.
-        shuffle: See `EpochSampler`, as for the rest.
+        shuffle: Whether to shuffle chunks and samples in every epoch.
+        seed: Seed of the order.
+        rank: Rank of this process.
+        num_replicas: Number of processes.
     """
 
     def __init__(self, chunks: Chunks, shuffle: bool, seed: int = 0, rank: int = 0, num_replicas: int = 1) -> None:
@@ -143,21 +149,22 @@ class ChunkSampler(EpochSampler):
 
 
 class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Images of a split and their classes, one by `dataset[i]`, a batch by `__getitems__`: `(N, C, H, W)`, uint8, and
-    `(N,)`, in their smallest type.
+    """Images and classes of a split. `dataset[i]` is a sample, and `__getitems__` returns a batch.
+
+    A batch consists of uint8 images `(N, C, H, W)` and classes `(N,)` in their smallest dtype.
 
     Args:
-        chunks: The chunks, of samples `{"image": uint8 (C, H, W), "target": int}`.
+        chunks: Chunks of samples `{"image": uint8 (C, H, W), "target": int}`.
         num_classes: Number of classes.
-        shape: What each image has to have; None for that of the first one.
+        shape: Expected shape of each image; None for the shape of the first image.
 
     Raises:
-        InputError: A sample that is something else, when it is read; it is named.
+        InputError: A sample has another format. This is raised when the sample is read.
     """
 
     def __init__(self, chunks: Chunks, num_classes: int, shape: tuple[int, ...] | None = None) -> None:
         self.chunks, self.num_classes = chunks, num_classes
-        self._opened: tuple[int, Any] | None = None  # the process that has opened it
+        self._opened: tuple[int, Any] | None = None  # the process that opened the dataset, and the dataset
         self.shape = shape
         if shape is None:
             self.shape = tuple(self._read(0)[0].shape)
@@ -170,37 +177,38 @@ class StreamedDataset(Dataset[tuple[Tensor, Tensor]]):
         return images[0], targets[0]
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        wanted = torch.as_tensor(indices)
-        samples = [self._read(index) for index in wanted.tolist()]
+        samples = [self._read(index) for index in torch.as_tensor(indices).tolist()]
         images, targets = zip(*samples, strict=True)
         return torch.stack(images), torch.tensor(targets, dtype=smallest_type(self.num_classes))
 
     def close(self) -> None:
-        """Let go of what this process has opened, so that no worker inherits it; reading opens it again."""
+        """Close the dataset in this process, so that no worker inherits it. Reading opens it again."""
         self._opened = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def _read(self, index: int) -> tuple[Tensor, int]:
-        """One sample, held against what is expected of it."""
+        """Read and validate one sample."""
         sample = self._dataset()[index]
         if not isinstance(sample, dict) or not {"image", "target"} <= sample.keys():
-            found = ", ".join(map(str, sample)) if isinstance(sample, dict) else type(sample).__name__
-            raise self._wrong(index, f"expected a dictionary with image and target, got {found}")
+            content = ", ".join(map(str, sample)) if isinstance(sample, dict) else type(sample).__name__
+            raise self._invalid_sample(index, f"expected a dictionary with image and target, got {content}")
         image, target = torch.as_tensor(sample["image"]), int(sample["target"])
         if image.dtype != torch.uint8 or image.ndim != 3 or self.shape not in (None, tuple(image.shape)):
             shape = self.shape or "(channels, height, width)"
-            raise self._wrong(index, f"expected an image of uint8 {shape}, got {image.dtype} {tuple(image.shape)}")
+            raise self._invalid_sample(index, f"expected a uint8 image {shape}, got {image.dtype} {tuple(image.shape)}")
         if not 0 <= target < self.num_classes:
-            raise self._wrong(index, f"expected a target from 0 to {self.num_classes - 1} (num_classes), got {target}")
+            raise self._invalid_sample(
+                index, f"expected a target from 0 to {self.num_classes - 1} (num_classes), got {target}"
+            )
         return image, target
 
-    def _wrong(self, index: int, what: str) -> InputError:
-        return InputError(f"{self.chunks.address}: sample {index}: {what}")
+    def _invalid_sample(self, index: int, problem: str) -> InputError:
+        return InputError(f"{self.chunks.address}: sample {index}: {problem}")
 
     def _dataset(self) -> Any:
-        """litdata's dataset of this process: one that a fork inherits has the threads and handles of its parent."""
+        """Return litdata's dataset of this process. One inherited by a fork would share its parent's file handles."""
         if self._opened is None or self._opened[0] != getpid():
             self._opened = getpid(), self.chunks.open()
         return self._opened[1]
@@ -210,9 +218,12 @@ STATISTICS_CHUNKS, STATISTICS_SAMPLES = 8, 2048
 
 
 class StreamedImages(ImageDataModule):
-    """Images that lie in an object store, or in a folder larger than memory: `root/train`, `root/val` and
-    `root/test`, each written by litdata (`pip install -e ".[streaming]"`) from samples of an image, uint8 (channels,
-    height, width), all of one shape, and its class:
+    """Images in an object store, or in a folder that is larger than memory, in litdata's format.
+
+        litnets fit --model CNNClassifier --data StreamedImages --data.root s3://bucket/pets --data.num_classes 37
+
+    The splits are `root/train`, `root/val` and `root/test`, each written by litdata (`pip install -e ".[streaming]"`).
+    A sample is an image, uint8 `(channels, height, width)`, and its class. All images have the same shape::
 
         def sample(path):
             image = np.asarray(Image.open(path).convert("RGB").resize((64, 64))).transpose(2, 0, 1)
@@ -221,25 +232,26 @@ class StreamedImages(ImageDataModule):
         if __name__ == "__main__":
             litdata.optimize(sample, shuffled_paths, "s3://bucket/pets/train", chunk_bytes="64MB", num_workers=4)
 
-    Write them in a random order: training shuffles the chunks, and the samples within each, and a batch is cut from one
-    or two chunks. Chunks are kept in `cache_dir` and fetched once, each when it is first read. The order is a function
-    of (seed, epoch) and not of the workers, so that `litnets resume` is exact with any number of them; several
-    processes take a part of it each. Set `num_workers` to about the number of processors.
+    Write the samples in random order. Training shuffles the chunks and the samples within each chunk, so that a batch
+    comes from only one or two chunks. Remote chunks are fetched once, on first use, and kept in `cache_dir`. The order
+    depends only on (seed, epoch) and not on the workers, so that `litnets resume` is exact with any number of workers.
+    Several processes each read a part of it. Set `num_workers` to about the number of CPU cores.
 
-    Only plain values are read: an array or a tensor, an encoded JPEG, PNG or WebP, numbers, texts. A data set with
-    other fields, which may be pickles and run code, or with compressed chunks, whose size nothing bounds, is refused.
+    Only plain values are read: arrays, tensors, JPEG, PNG and WebP images, numbers and texts. A dataset with other
+    fields is rejected because they may contain pickles, which can run code. Compressed chunks are rejected because
+    their decompressed size is not limited.
 
-    Mean and standard deviation are those of 2048 training images, evenly from 8 chunks: reading all would take as long
-    as an epoch. How many samples a class has is not known (no `class_weights: balanced`).
+    Mean and standard deviation are estimated from 2048 training images in 8 evenly spaced chunks, because reading all
+    images would take as long as an epoch. The number of samples per class is unknown, so `class_weights: balanced` is
+    not available.
 
     Args:
-        root: A folder, or an address such as `s3://bucket/pets` or `gs://bucket/pets`; the credentials are those that
-            the store's own tools find. `local:FOLDER` goes the way of an address.
-        num_classes: Number of classes; a target that is none of them stops the run.
-        class_names: Their names (default: 0, 1, 2 ...).
-        cache_dir: Folder for chunks from an object store; what is in a folder is read where it is.
-        cache_gigabytes: What they may take there (10^9 bytes), for each of the three splits. A split that is larger is
-            refused: it is fetched once, and then read from there.
+        root: A folder, or a URL such as `s3://bucket/pets` or `gs://bucket/pets`, with the default credentials of the
+            store. `local:FOLDER` treats a folder like a URL.
+        num_classes: Number of classes. A target outside [0, num_classes) is an error.
+        class_names: Names of the classes (default: 0, 1, 2 ...).
+        cache_dir: Cache folder for remote chunks. Chunks in a folder are read in place.
+        cache_gigabytes: Size of the cache for each split, in gigabytes (10^9 bytes). A larger split is an error.
         **images: Arguments of `ImageDataModule` and `ArrayDataModule`.
     """
 
@@ -258,14 +270,14 @@ class StreamedImages(ImageDataModule):
         if num_classes < 2:
             raise InputError(f"num_classes: expected at least 2, got {num_classes}")
         if class_names is not None and len(class_names) != num_classes:
-            raise InputError(f"class_names: expected num_classes of them, {num_classes}, got {len(class_names)}")
+            raise InputError(f"class_names: expected {num_classes} names (num_classes), got {len(class_names)}")
         self.root, self.num_classes = root.rstrip("/"), num_classes
         self.class_names = class_names or [str(number) for number in range(num_classes)]
         self.cache_dir, self.cache_gigabytes = cache_dir, cache_gigabytes
         self._shape: tuple[int, ...] | None = None
 
     def download(self) -> None:
-        """Fetch the lists of the chunks, by one process for all, and none of the images."""
+        """Fetch the indices of the splits, in one process for all, but no images."""
         for part in PARTS:
             Chunks(f"{self.root}/{part}", self.cache_dir, self.cache_gigabytes)
 
@@ -278,7 +290,7 @@ class StreamedImages(ImageDataModule):
 
     @property
     def class_counts(self) -> None:
-        """Not known: the targets lie beside the images, and all would have to be fetched."""
+        """None: the targets are stored with the images, so counting them would fetch all images."""
 
     def load(self) -> dict[str, Split]:
         splits: dict[str, Split] = {}
@@ -287,7 +299,7 @@ class StreamedImages(ImageDataModule):
             dataset = StreamedDataset(chunks, self.num_classes, self._shape)
             self._shape = dataset.shape
             dataset.close()
-            # It gives batches as an ArrayDataset does, and the loaders ask no more of it.
+            # StreamedDataset returns batches like an ArrayDataset, and the dataloaders need no more.
             splits[part] = cast(ArrayDataset, dataset)
         return splits
 
@@ -311,18 +323,18 @@ class StreamedImages(ImageDataModule):
         super().load_state_dict(state_dict)
 
     def _sampler(self, dataset: Any, shuffle: bool) -> EpochSampler:
-        if not isinstance(dataset, StreamedDataset):  # new images, in memory
+        if not isinstance(dataset, StreamedDataset):  # new images to predict, in memory
             return super()._sampler(dataset, shuffle)
         return ChunkSampler(dataset.chunks, shuffle, global_seed(), *self._process())
 
 
 def statistics_sample(chunks: Chunks) -> list[Tensor]:
-    """Indices of up to 2048 samples, evenly from up to 8 chunks, which lie evenly over the split."""
-    number = min(STATISTICS_CHUNKS, len(chunks.sizes))
-    chosen = torch.linspace(0, len(chunks.sizes) - 1, number).round().long()
-    each = STATISTICS_SAMPLES // number
+    """Return the indices of up to 2048 samples, evenly spaced within each of up to 8 evenly spaced chunks."""
+    num_chunks = min(STATISTICS_CHUNKS, len(chunks.sizes))
+    selected = torch.linspace(0, len(chunks.sizes) - 1, num_chunks).round().long()
+    per_chunk = STATISTICS_SAMPLES // num_chunks
     return [
-        chunks.starts[chunk] + torch.linspace(0, size - 1, min(each, size)).round().long()
-        for chunk in chosen.tolist()
+        chunks.starts[chunk] + torch.linspace(0, size - 1, min(per_chunk, size)).round().long()
+        for chunk in selected.tolist()
         if (size := int(chunks.sizes[chunk]))
     ]
