@@ -238,8 +238,8 @@ def test_a_recording_is_read_in_blocks_to_its_end(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[" * 100_000, "line 1: not read as JSON"),
-        ('{"text": ' + "9" * 5000 + "}", "line 1: not read as JSON"),
+        ("[" * 100_000, "line 1: cannot be read as JSON"),
+        ('{"text": ' + "9" * 5000 + "}", "line 1: cannot be read as JSON"),
         (json.dumps({"text": "a\ud800", "label": "a"}), "line 1: half of a surrogate pair"),
         (json.dumps({"text": "a", "label": "\udfff"}), "line 1: half of a surrogate pair"),
         (json.dumps({"text": ["x"] * 10_000, "label": "a"}), "line 1: expected a text in 'text', got"),

@@ -289,7 +289,7 @@ def predictions(run: Path) -> list[dict[str, str]]:
 
 def test_balanced_weights_need_what_is_not_known(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *COMMAND, "--data.root", str(written), "--model.class_weights", "balanced"]) == 2
-    assert "the data do not say how many samples a class has" in capsys.readouterr().err
+    assert "which the data do not report" in capsys.readouterr().err
 
 
 # Going on
