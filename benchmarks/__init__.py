@@ -1,6 +1,6 @@
-"""How fast it is: `make bench`, or `python -m benchmarks --only loader,step`, prints a table of ratios and writes JSON.
+"""Benchmarks: `make bench`, or `python -m benchmarks --only loader,step`, prints a table of ratios and writes JSON.
 
-Each figure is a ratio of two things that took turns in one process (or in processes of their own), the median over the
-rounds: what else the machine is doing slows down both. Not imported by the package; delete the folder, and only
-`make bench` and its test go with it.
+Each result is the median ratio of two measurements that alternate in one process (or in separate processes), so that
+other load on the machine slows down both. The package does not depend on this folder: it can be deleted together with
+`make bench` and its test.
 """

@@ -1,7 +1,7 @@
-"""An epoch of the commonly used template's MNIST example against the same network in litnets.
+"""An epoch on MNIST: the example of the most used Lightning template against the same network in litnets.
 
-The reference is written by hand after the most used template of this field: items read one by one from torchvision's
-dataset, metrics called in each step and logged in each step, Adam and a plateau watched each epoch.
+The reference follows that template: samples are read one by one from torchvision's dataset, metrics are updated and
+logged in every step, and ReduceLROnPlateau monitors the validation loss of every epoch.
 """
 
 import time
@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, random_split
 from torchmetrics import MaxMetric, MeanMetric
 from torchmetrics.classification import Accuracy
 
-from benchmarks.figure import Figure, Settings, divided, take_turns
-from benchmarks.loader import BATCH, item_by_item
+from benchmarks.loader import BATCH, sample_by_sample
+from benchmarks.result import Result, Settings, divide, interleave
 from benchmarks.training import fit_options
 from litnets.cli.app import LitnetsCLI
 from litnets.data import MNIST
@@ -24,7 +24,7 @@ from litnets.training.signals import Signals
 
 
 class Reference(LightningModule):
-    """784-64-128-64-10 with batch norm."""
+    """An MLP 784-64-128-64-10 with batch normalization."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Reference(LightningModule):
 
 
 class Stopwatch(Callback):
-    """Seconds from the start of the last epoch to the end of training, validation included."""
+    """Measure the seconds from the start of the last epoch to the end of training, including validation."""
 
     def __init__(self) -> None:
         self.seconds = self._start = 0.0
@@ -80,8 +80,8 @@ class Stopwatch(Callback):
         self.seconds = time.perf_counter() - self._start
 
 
-class WatchedFit(LitnetsCLI):
-    """`litnets fit` with all that it hangs on a training, and a stopwatch."""
+class StopwatchFit(LitnetsCLI):
+    """`litnets fit` with all of its callbacks, and a stopwatch."""
 
     def before_fit(self) -> None:
         super().before_fit()
@@ -89,14 +89,14 @@ class WatchedFit(LitnetsCLI):
         self.trainer.callbacks.append(self.stopwatch)  # type: ignore[attr-defined]
 
     def after_fit(self) -> None:
-        """Nothing is tested."""
+        """Skip the test."""
 
 
-def measure_epoch(settings: Settings) -> list[Figure]:
-    """Seconds of an epoch of all of MNIST, with its validation."""
+def measure_epoch(settings: Settings) -> list[Result]:
+    """Measure the seconds of an epoch on MNIST, including validation."""
     data = MNIST(data_dir=str(settings.data))
     data.setup("fit")
-    items = item_by_item(settings, data).dataset
+    items = sample_by_sample(settings, data).dataset
     val_size = len(data.splits["val"])
 
     def reference() -> float:
@@ -117,11 +117,11 @@ def measure_epoch(settings: Settings) -> list[Figure]:
     network = ("--model", "MLPClassifier", "--model.hidden_layer_sizes", "[64,128,64]", "--model.batch_norm", "true")
     optimizer = ("--model.optimizer", "Adam", "--model.lr", "0.001", "--model.lr_scheduler", "ReduceLROnPlateau")
 
-    def ours() -> float:
+    def litnets() -> float:
         with Signals() as signals:
             args = [*fit_options(settings, epochs=2), *network, *optimizer, "--data.batch_size", str(BATCH)]
-            return WatchedFit([*args, "--trainer.enable_progress_bar", "false"], signals).stopwatch.seconds
+            return StopwatchFit([*args, "--trainer.enable_progress_bar", "false"], signals).stopwatch.seconds
 
-    seconds = take_turns(settings.slow_rounds, reference=reference, ours=ours)
-    name = "epoch: MLP 64-128-64, speed against item by item with metrics logged each step"
-    return [Figure(name, divided(seconds["reference"], seconds["ours"]), 6)]
+    seconds = interleave(settings.slow_rounds, reference=reference, litnets=litnets)
+    name = "epoch: MLP 64-128-64, speed against sample by sample with metrics logged each step"
+    return [Result(name, divide(seconds["reference"], seconds["litnets"]), 6)]

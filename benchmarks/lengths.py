@@ -1,4 +1,4 @@
-"""Sequences of mixed length: batches grouped by length and padded, random and padded, random and packed."""
+"""Variable-length sequences: batches grouped by length and padded, random and padded, random and packed."""
 
 import time
 from itertools import islice
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from benchmarks.figure import Figure, Settings, divided, take_turns
+from benchmarks.result import Result, Settings, divide, interleave
 from litnets.data.core.batching import EpochSampler, RaggedDataset, TensorBatchSampler
 from litnets.nets import RNN
 from litnets.training.trainer import fastest_precision
@@ -31,9 +31,11 @@ class Packed(nn.Module):
         return out
 
 
-def measure_lengths(settings: Settings) -> list[Figure]:
-    """Seconds of a sequence in the training of an LSTM of 128 units, in the precision that `auto` chooses; lengths are
-    log-normal, most of them between 40 and 160 steps."""
+def measure_lengths(settings: Settings) -> list[Result]:
+    """Measure the seconds per sequence when training an LSTM of 128 units, at the precision that `auto` selects.
+
+    Lengths are log-normal; most are between 40 and 160 steps.
+    """
     random = torch.Generator().manual_seed(0)
     count = settings.size(16, 2) * BATCH
     lengths = (80 * (0.7 * torch.randn(count, generator=random)).exp()).long().clamp(5, settings.size(1000, 20))
@@ -46,25 +48,25 @@ def measure_lengths(settings: Settings) -> list[Figure]:
         order = EpochSampler(count, shuffle=True)
         sequences = 0
         start = time.perf_counter()
-        cut = TensorBatchSampler(order, BATCH, drop_last=False, lengths=lengths if grouped else None)
-        for chosen in islice(cut, batches):
-            (x, valid), targets = data[chosen]
+        batch_sampler = TensorBatchSampler(order, BATCH, drop_last=False, lengths=lengths if grouped else None)
+        for indices in islice(batch_sampler, batches):
+            (x, mask), targets = data[indices]
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-                loss = cross_entropy(net(x, valid), targets)
+                loss = cross_entropy(net(x, mask), targets)
             loss.backward()
             optimizer.step()
             sequences += len(targets)
         return (time.perf_counter() - start) / sequences
 
     padded, packed = RNN(FEATURES, CLASSES, HIDDEN), Packed()
-    seconds = take_turns(
+    seconds = interleave(
         settings.slow_rounds,
         grouped=lambda: cost(padded, grouped=True),
         random=lambda: cost(padded, grouped=False, batches=settings.size(8, 2)),
-        packed=lambda: cost(packed, grouped=False, batches=2),  # seconds each
+        packed=lambda: cost(packed, grouped=False, batches=2),  # each batch takes seconds
     )
     return [
-        Figure("lengths: speed grouped and padded against packed", divided(seconds["packed"], seconds["grouped"]), 10),
-        Figure("lengths: speed grouped and padded against random", divided(seconds["random"], seconds["grouped"])),
+        Result("lengths: speed grouped and padded against packed", divide(seconds["packed"], seconds["grouped"]), 10),
+        Result("lengths: speed grouped and padded against random", divide(seconds["random"], seconds["grouped"])),
     ]

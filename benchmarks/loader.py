@@ -1,4 +1,4 @@
-"""Batches: the loader against torchvision's item-by-item road and the bare loop; a sample's cost while data grow."""
+"""Data loading: against torchvision's DataLoader and bare indexing, and the cost per sample as the data grows."""
 
 import time
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from benchmarks.figure import Figure, Settings, divided, take_turns
-from benchmarks.pictures import synthetic, that_fit
+from benchmarks.images import limit_to_memory, synthetic
+from benchmarks.result import Result, Settings, divide, interleave
 from benchmarks.training import RawLoop, quiet_trainer
 from litnets.data import MNIST
 from litnets.data.core.batching import ArrayDataset
@@ -21,47 +21,51 @@ from litnets.tasks import MLPClassifier
 BATCH = 128
 
 
-def measure_loader(settings: Settings) -> list[Figure]:
-    """Batches as the network takes them, normalised floats, against torchvision's; and indexing against indexing."""
+def measure_loader(settings: Settings) -> list[Result]:
+    """Compare batches of normalized floats with torchvision's, and batches before normalization with bare indexing."""
     data = MNIST(data_dir=str(settings.data), batch_size=BATCH)
     data.setup("fit")
     train = data.splits["train"]
     assert isinstance(train, ArrayDataset)
-    road = item_by_item(settings, data)
+    torchvision_loader = sample_by_sample(settings, data)
     images, targets = train.inputs[train.indices], train.targets[train.indices]
 
     def bare() -> Iterable[tuple[Tensor, Tensor]]:
-        return ((images[chosen], targets[chosen]) for chosen in torch.randperm(len(targets)).split(BATCH))
+        return ((images[indices], targets[indices]) for indices in torch.randperm(len(targets)).split(BATCH))
 
     few, many = settings.size(40, 2), settings.size(400, 4)  # batches
-    seconds = take_turns(
+    seconds = interleave(
         settings.rounds,
-        torchvision=lambda: _seconds_of_a_sample(road, few),
-        whole=lambda: _seconds_of_a_sample((data.on_after_batch_transfer(b, 0) for b in data.train_dataloader()), many),
-        loader=lambda: _seconds_of_a_sample(data.train_dataloader(), many),
-        bare=lambda: _seconds_of_a_sample(bare(), many),
+        torchvision=lambda: _seconds_per_sample(torchvision_loader, few),
+        normalized=lambda: _seconds_per_sample(
+            (data.on_after_batch_transfer(b, 0) for b in data.train_dataloader()), many
+        ),
+        loader=lambda: _seconds_per_sample(data.train_dataloader(), many),
+        bare=lambda: _seconds_per_sample(bare(), many),
     )
     return [
-        Figure("loader: speed against torchvision's road", divided(seconds["torchvision"], seconds["whole"]), 40),
-        Figure("loader: speed against a bare randperm().split()", divided(seconds["bare"], seconds["loader"])),
+        Result(
+            "loader: speed against torchvision's DataLoader", divide(seconds["torchvision"], seconds["normalized"]), 40
+        ),
+        Result("loader: speed against a bare randperm().split()", divide(seconds["bare"], seconds["loader"])),
     ]
 
 
-def item_by_item(settings: Settings, data: MNIST, train: bool = True) -> DataLoader[Any]:
-    """MNIST as torchvision's documentation reads it."""
+def sample_by_sample(settings: Settings, data: MNIST, train: bool = True) -> DataLoader[Any]:
+    """Return a DataLoader of MNIST as in torchvision's documentation."""
     steps = [transforms.ToTensor(), transforms.Normalize([m / 255 for m in data.mean], [s / 255 for s in data.std])]
     dataset = datasets.MNIST(str(settings.data), train=train, transform=transforms.Compose(steps))
     return DataLoader(dataset, BATCH, shuffle=train)
 
 
-def measure_growth(settings: Settings) -> list[Figure]:
-    """What a sample costs in a set of 6,000 pictures and in larger ones: alone, and in the training of an MLP."""
+def measure_growth(settings: Settings) -> list[Result]:
+    """Compare the cost per sample of 6,000 images and of a larger data set, for loading and for training an MLP."""
     smallest = settings.size(6000, 600)
-    largest = that_fit(settings.largest)
+    largest = limit_to_memory(settings.largest)
     images, targets = synthetic(largest)
     sets = {}
     for size in (smallest, largest):
-        sets[size] = _Pictures(images[:size], targets[:size])
+        sets[size] = _SyntheticImages(images[:size], targets[:size])
         sets[size].setup("fit")
     task = MLPClassifier(input_shape=(1, 28, 28), num_classes=10, hidden_layer_sizes=(64, 128, 64), batch_norm=True)
     few = images[:smallest], targets[:smallest]
@@ -72,34 +76,34 @@ def measure_growth(settings: Settings) -> list[Figure]:
         data = sets[size]
         start = time.perf_counter()
         order = iter(data.train_dataloader())
-        next(order)  # the order of all of the epoch is drawn now
-        drawn = time.perf_counter()
+        next(order)  # this samples the order of the complete epoch
+        shuffled = time.perf_counter()
         samples = 0
-        while samples < batches * BATCH:  # of a small set several epochs
+        while samples < batches * BATCH:  # a small data set needs several epochs
             for batch in islice(order, batches):
                 images, targets = data.on_after_batch_transfer(batch, 0)
                 if train:
                     raw.step(images, targets)
                 samples += len(targets)
             order = iter(data.train_dataloader()) if samples < batches * BATCH else order
-        return (drawn - start) / size + (time.perf_counter() - drawn) / samples
+        return (shuffled - start) / size + (time.perf_counter() - shuffled) / samples
 
-    seconds = take_turns(
+    seconds = interleave(
         settings.rounds,
         small=lambda: cost(smallest, train=True),
         large=lambda: cost(largest, train=True),
         small_alone=lambda: cost(smallest, train=False),
         large_alone=lambda: cost(largest, train=False),
     )
-    sizes = f"{smallest:,} -> {largest:,} pictures"
-    trained, alone = (divided(seconds[f"large{which}"], seconds[f"small{which}"]) for which in ("", "_alone"))
+    sizes = f"{smallest:,} -> {largest:,} images"
+    trained, alone = (divide(seconds[f"large{which}"], seconds[f"small{which}"]) for which in ("", "_alone"))
     return [
-        Figure(f"growth: cost of a sample in training, {sizes}", trained, 1.10, "most"),
-        Figure(f"growth: cost of a sample loaded, {sizes}", alone),
+        Result(f"growth: cost per sample in training, {sizes}", trained, 1.10, "upper"),
+        Result(f"growth: cost per sample when loading, {sizes}", alone),
     ]
 
 
-class _Pictures(ImageDataModule):
+class _SyntheticImages(ImageDataModule):
     input_shape = (1, 28, 28)
     num_classes = 10
 
@@ -112,7 +116,7 @@ class _Pictures(ImageDataModule):
         return {"train": ArrayDataset(self.images, self.targets)}
 
 
-def _seconds_of_a_sample(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> float:
+def _seconds_per_sample(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> float:
     samples = 0
     start = time.perf_counter()
     for _, targets in islice(batches, count):

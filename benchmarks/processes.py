@@ -1,4 +1,4 @@
-"""What is measured from outside, in processes of their own: start, memory, and two processes against one."""
+"""Measurements of separate processes: start-up time, memory, and two processes against one."""
 
 import json
 import os
@@ -10,34 +10,34 @@ from typing import NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from benchmarks.figure import Figure, Settings, divided, take_turns
-from benchmarks.pictures import write_mnist
+from benchmarks.images import write_mnist
+from benchmarks.result import Result, Settings, divide, interleave
 
 ROOT = Path(__file__).parent.parent
 
 
-class EndAtFirstBatch(Callback):
-    """Ends the process when the first batch is there."""
+class ExitAtFirstBatch(Callback):
+    """Exit the process when the first batch is loaded."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         os._exit(0)
 
 
-def measure_start(settings: Settings) -> list[Figure]:
-    """Seconds until the first batch of digits_mlp, against the bare import of Lightning's CLI."""
+def measure_start(settings: Settings) -> list[Result]:
+    """Compare the seconds until the first batch of digits_mlp with importing Lightning's CLI alone."""
     config = ("--config", "configs/digits_mlp.yaml", "--runs_dir", str(settings.work / "runs"), "--wandb.mode", "off")
-    callback = ("--trainer.accelerator", "cpu", "--trainer.callbacks+=benchmarks.processes.EndAtFirstBatch")
-    seconds = take_turns(
+    callback = ("--trainer.accelerator", "cpu", "--trainer.callbacks+=benchmarks.processes.ExitAtFirstBatch")
+    seconds = interleave(
         settings.rounds,
         bare=lambda: _run("-c", "import os, lightning.pytorch.cli; os._exit(0)").seconds,
         first_batch=lambda: _run("-m", "litnets", "fit", *config, *callback).seconds,
     )
     name = "start: first batch of digits_mlp against importing lightning.pytorch.cli"
-    return [Figure(name, divided(seconds["first_batch"], seconds["bare"]), 1.2, "most")]
+    return [Result(name, divide(seconds["first_batch"], seconds["bare"]), 1.2, "upper")]
 
 
-def measure_memory(settings: Settings) -> list[Figure]:
-    """The peak of a training's memory above that of a small set, against the bytes of the larger one."""
+def measure_memory(settings: Settings) -> list[Result]:
+    """Compare the increase in peak memory from a small to a large data set with the increase in bytes."""
     sizes = {"small": 6000, "large": settings.size(600_000, 12_000)}
     for name, size in sizes.items():
         write_mnist(settings.work / name, size, 1000)
@@ -46,14 +46,14 @@ def measure_memory(settings: Settings) -> list[Figure]:
         limits = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "20", "--test_after_fit", "false")
         return _fit(settings, settings.work / name, *limits, "--model", "MLPClassifier").peak
 
-    peaks = take_turns(settings.slow_rounds, small=lambda: peak("small"), large=lambda: peak("large"))
-    more = (sizes["large"] - sizes["small"]) * 28 * 28
-    ratios = [(large - small) / more for small, large in zip(peaks["small"], peaks["large"], strict=True)]
-    return [Figure("memory: peak above the start-up against the data as uint8", ratios, 1.2, "most")]
+    peaks = interleave(settings.slow_rounds, small=lambda: peak("small"), large=lambda: peak("large"))
+    extra_bytes = (sizes["large"] - sizes["small"]) * 28 * 28
+    ratios = [(large - small) / extra_bytes for small, large in zip(peaks["small"], peaks["large"], strict=True)]
+    return [Result("memory: peak above the start-up against the data as uint8", ratios, 1.2, "upper")]
 
 
-def measure_processes(settings: Settings) -> list[Figure]:
-    """Samples a second of two processes against those of one, as the runs' results say."""
+def measure_processes(settings: Settings) -> list[Result]:
+    """Compare the samples per second of two processes with one, from the results of the runs."""
     limits = ("--trainer.max_epochs", "2", "--trainer.limit_train_batches", str(settings.size(50, 2)))
     rest = ("--trainer.limit_val_batches", "1", "--test_after_fit", "false", "--trainer.precision", "auto")
     network = ("--model", "CNNClassifier", "--model.blocks_per_stage", "1", *limits, *rest)
@@ -64,11 +64,11 @@ def measure_processes(settings: Settings) -> list[Figure]:
         (results,) = runs.glob("*/*/results.json")
         return float(json.loads(results.read_text())["samples_per_second"])
 
-    speeds = take_turns(settings.slow_rounds, one=lambda: speed(1), two=lambda: speed(2))
-    return [Figure("processes: speed of two (ddp, CNN) against one", divided(speeds["two"], speeds["one"]))]
+    speeds = interleave(settings.slow_rounds, one=lambda: speed(1), two=lambda: speed(2))
+    return [Result("processes: speed of two (ddp, CNN) against one", divide(speeds["two"], speeds["one"]))]
 
 
-# A process starts with the peak of the one that started it, so a small one stands between.
+# A child process inherits the peak memory of its parent, so a small launcher process runs in between.
 _LAUNCHER = """
 import json, resource, subprocess, sys, time
 start = time.perf_counter()
@@ -79,32 +79,32 @@ print(json.dumps([seconds, peak, done.returncode, done.stdout]))
 """
 
 
-class _Ended(NamedTuple):
-    """How many seconds a process ran, the most bytes of memory that it had, its exit code, and what it said."""
+class _CompletedProcess(NamedTuple):
+    """The run time in seconds of a process, its peak memory in bytes, its exit code and its output."""
 
     seconds: float
     peak: float
     code: int
-    said: str
+    output: str
 
 
-def _fit(settings: Settings, data: Path, *options: str) -> _Ended:
+def _fit(settings: Settings, data: Path, *options: str) -> _CompletedProcess:
     runs = ("--data", "MNIST", "--data.data_dir", str(data), "--runs_dir", str(settings.work / "runs"))
     return _run("-m", "litnets", "fit", *runs, "--trainer.accelerator", "cpu", "--wandb.mode", "off", *options)
 
 
-def _run(*args: str) -> _Ended:
-    """Run Python in the repository's folder.
+def _run(*args: str) -> _CompletedProcess:
+    """Run Python in the root of the repository.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: The process failed.
     """
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-c", _LAUNCHER, *args]
     text = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
-    ended = _Ended(*json.loads(text))
-    if ended.code:
-        raise RuntimeError(f"python {' '.join(args)} ended with {ended.code}:\n{ended.said}")
-    return ended
+    completed = _CompletedProcess(*json.loads(text))
+    if completed.code:
+        raise RuntimeError(f"python {' '.join(args)} exited with {completed.code}:\n{completed.output}")
+    return completed

@@ -1,4 +1,4 @@
-"""Time of a training step: of the command line with its fast loop and with Lightning's, and of a raw loop."""
+"""Time per training step: the command line with the fast loop and with Lightning's loop, against a raw loop."""
 
 import copy
 import time
@@ -10,13 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from benchmarks.figure import Figure, Settings, divided
+from benchmarks.result import Result, Settings, divide
 from litnets.cli.app import LitnetsCLI
 from litnets.tasks import Task
 from litnets.training.signals import Signals
 
 _MLP = ("--model", "MLPClassifier", "--model.hidden_layer_sizes", "[64,128,64]", "--model.batch_norm", "true")
-# Name, steps of a round, the network, what is asked of step / raw loop and of floor / step.
+# Name, steps per round, options of the network, targets of step / raw loop and of floor / step.
 CASES: list[tuple[str, int, tuple[str, ...], float, float | None]] = [
     ("MLP 128", 60, (*_MLP, "--data.batch_size", "128"), 1.40, None),
     ("MLP 1024", 20, (*_MLP, "--data.batch_size", "1024"), 1.10, 0.85),
@@ -30,36 +30,35 @@ CASES: list[tuple[str, int, tuple[str, ...], float, float | None]] = [
     ("RNN", 8, ("--model", "RNNClassifier", "--trainer.precision", "auto"), 1.10, None),
 ]
 
-
-# Cases that are measured with Lightning's epoch loop as well, against the same raw loop.
+# Cases that are also measured with Lightning's epoch loop.
 _BOTH_LOOPS = ("MLP 128", "CNN")
 
 
-def measure_step(settings: Settings) -> list[Figure]:
-    """A step, loading and metrics included, against the raw loop's and against its forward, backward and optimiser."""
-    figures = []
-    for name, batches, network, of_raw, of_floor in CASES:
+def measure_step(settings: Settings) -> list[Result]:
+    """Compare a step, including loading and metrics, with a raw loop and with a step on a fixed batch."""
+    results = []
+    for name, batches, network, raw_target, floor_target in CASES:
         seconds = _fit(settings, settings.size(batches, 2), network)
-        figures += [
-            Figure(f"step: {name} against a raw loop", divided(seconds["litnets"], seconds["raw"]), of_raw, "most"),
-            Figure(f"step: share of the floor, {name}", divided(seconds["floor"], seconds["litnets"]), of_floor),
+        results += [
+            Result(f"step: {name} against a raw loop", divide(seconds["litnets"], seconds["raw"]), raw_target, "upper"),
+            Result(f"step: fraction of the floor, {name}", divide(seconds["floor"], seconds["litnets"]), floor_target),
         ]
         if name in _BOTH_LOOPS:
             lightning = _fit(settings, settings.size(batches, 2), (*network, "--fast_loop", "false"))
-            ratios = divided(lightning["litnets"], lightning["raw"])
-            figures.append(Figure(f"step: {name} with Lightning's loop, --fast_loop false", ratios))
-    return figures
+            ratios = divide(lightning["litnets"], lightning["raw"])
+            results.append(Result(f"step: {name} with Lightning's loop, --fast_loop false", ratios))
+    return results
 
 
 class RawLoop:
-    """The same network, batch size, precision and optimiser in the shortest loop that trains.
+    """A minimal training loop with the same network, batch size, precision and optimizer.
 
     Args:
-        task: Whose network is copied and whose optimiser is built again.
+        task: The task whose network is copied and whose optimizer is rebuilt.
         images: Training split `(N, C, H, W)`, uint8.
-        targets: Its classes `(N,)`.
-        data: Whose mean and standard deviation normalise, and whose batch size is taken.
-        trainer: Whose precision and number of batches are taken.
+        targets: Classes `(N,)`.
+        data: The data module with the mean, standard deviation and batch size to use.
+        trainer: The trainer with the precision and number of batches to use.
     """
 
     def __init__(self, task: Task, images: Tensor, targets: Tensor, data: Any, trainer: Trainer) -> None:
@@ -79,14 +78,14 @@ class RawLoop:
         self.optimizer.step()
 
     def epoch(self) -> float:
-        """Seconds of a step of an epoch."""
+        """Return the mean seconds per step over an epoch."""
         start = time.perf_counter()
-        for chosen in torch.randperm(len(self.targets)).split(self.batch_size)[: self.batches]:
-            self.step((self.images[chosen] - self.mean) / self.std, self.targets[chosen])
+        for indices in torch.randperm(len(self.targets)).split(self.batch_size)[: self.batches]:
+            self.step((self.images[indices] - self.mean) / self.std, self.targets[indices])
         return (time.perf_counter() - start) / self.batches
 
     def floor(self) -> float:
-        """Seconds of a step on a batch that is there already, the mean of as many."""
+        """Return the mean seconds per step on a batch that is already prepared."""
         images = (self.images[: self.batch_size] - self.mean) / self.std
         targets = self.targets[: self.batch_size]
         start = time.perf_counter()
@@ -95,9 +94,12 @@ class RawLoop:
         return (time.perf_counter() - start) / self.batches
 
 
-class Turns(Callback):
-    """Notes the seconds of a step in each epoch, before which the others have their turn: from the end of the first
-    step to that of the last, as what an epoch costs beside its steps is measured elsewhere."""
+class InterleavedTimer(Callback):
+    """Run the other measurements before each epoch, then record the mean seconds per step of the epoch.
+
+    The time is taken from the end of the first step to the end of the last one, because `measure_epoch` measures the
+    overhead of an epoch.
+    """
 
     def __init__(self, **others: Callable[[], float]) -> None:
         self.others = others
@@ -118,7 +120,7 @@ class Turns(Callback):
 
 
 class TimedFit(LitnetsCLI):
-    """`litnets fit` with all that it hangs on a training, and the turns of others."""
+    """`litnets fit` with all of its callbacks, and an `InterleavedTimer`."""
 
     def before_fit(self) -> None:
         super().before_fit()
@@ -126,15 +128,15 @@ class TimedFit(LitnetsCLI):
         train = self.datamodule.splits["train"]
         images, targets = train.inputs[train.indices], train.targets[train.indices]
         raw = RawLoop(self.model, images, targets, self.datamodule, self.trainer)
-        self.turns = Turns(raw=raw.epoch, floor=raw.floor)
-        self.trainer.callbacks.insert(0, self.turns)  # type: ignore[attr-defined]
+        self.timer = InterleavedTimer(raw=raw.epoch, floor=raw.floor)
+        self.trainer.callbacks.insert(0, self.timer)  # type: ignore[attr-defined]
 
     def after_fit(self) -> None:
-        """Nothing is tested."""
+        """Skip the test."""
 
 
 def fit_options(settings: Settings, epochs: int) -> tuple[str, ...]:
-    """What every measured `litnets fit` on MNIST is told."""
+    """Return the options that every measured `litnets fit` on MNIST uses."""
     return (
         *("fit", "--data", "MNIST", "--data.data_dir", str(settings.data), "--runs_dir", str(settings.work / "runs")),
         *("--trainer.accelerator", "cpu", "--trainer.max_epochs", str(epochs), "--wandb.mode", "off"),
@@ -142,17 +144,16 @@ def fit_options(settings: Settings, epochs: int) -> tuple[str, ...]:
 
 
 def _fit(settings: Settings, batches: int, network: tuple[str, ...]) -> dict[str, list[float]]:
-    """Seconds of a step of litnets, the raw loop and the floor in each of many short rounds; not of the first, which
-    warms up."""
+    """Return the seconds per step of litnets, the raw loop and the floor for each round after a warm-up round."""
     limits = ("--trainer.limit_train_batches", str(batches), "--trainer.limit_val_batches", "1")
     with Signals() as signals:
         args = [*fit_options(settings, settings.size(3 * settings.rounds, 1) + 1), *limits, *network]
-        turns = TimedFit([*args, "--trainer.enable_progress_bar", "false"], signals).turns
-    return {name: seconds[1:] for name, seconds in turns.seconds.items()}
+        timer = TimedFit([*args, "--trainer.enable_progress_bar", "false"], signals).timer
+    return {name: seconds[1:] for name, seconds in timer.seconds.items()}
 
 
 def quiet_trainer(batches: int) -> Trainer:
-    """A Trainer that keeps and says nothing."""
+    """Return a Trainer that saves, logs and prints nothing."""
     return Trainer(
         accelerator="cpu",
         max_epochs=1,

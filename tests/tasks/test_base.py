@@ -11,12 +11,12 @@ from litnets.errors import InputError
 from litnets.nets import RNN
 from litnets.tasks import Classifier, MLPClassifier, Regressor
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
-class Log(Logger):
-    """Keeps what is logged: (step, values)."""
+class RecordingLogger(Logger):
+    """A logger that records the (step, metrics) pairs it receives."""
 
     name, version = "log", 0
 
@@ -31,9 +31,9 @@ class Log(Logger):
         self.rows.append((step, metrics))
 
 
-def trainer(**given):
+def trainer(**options):
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(**{"accelerator": "cpu", "logger": False, "max_epochs": 1, **quiet, **given})
+    return Trainer(**{"accelerator": "cpu", "logger": False, "max_epochs": 1, **quiet, **options})
 
 
 def loader(size=11, batch_size=4):
@@ -48,8 +48,8 @@ def cross_entropies(net, loader):
     return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y], (logits.argmax(1) == y).mean()
 
 
-def test_the_epochs_values_are_means_over_samples():
-    """Batches of 4, 4 and 3: a mean of the batches' means would be another number."""
+def test_epoch_metrics_are_averaged_over_samples():
+    """The batches have 4, 4 and 3 samples, so the mean of the batch means would differ."""
     model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
     data = loader()
     losses, accuracy = cross_entropies(model.net, data)
@@ -64,7 +64,7 @@ def test_the_epochs_values_are_means_over_samples():
 
 @pytest.mark.parametrize(("size", "batch_size"), [(33, 1), (64, 2), (3 * 2**17, 2**17)])
 def test_training_metrics_count_every_step(size, batch_size):
-    """Of 33 and 32 steps, which are counted some together, and of three with large outputs, which are not."""
+    """33 and 32 steps, whose metric updates are batched, and three steps with large outputs, whose updates are not."""
     model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
     data = loader(size, batch_size)
     losses, accuracy = cross_entropies(model.net, data)
@@ -74,8 +74,8 @@ def test_training_metrics_count_every_step(size, batch_size):
     assert run.callback_metrics["train/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
 
 
-class Seen(Callback):
-    """What the training's metrics have counted when an epoch ends, as a callback finds it before the module does."""
+class RecordSampleCount(Callback):
+    """Record how many samples the training metrics have counted when `on_train_epoch_end` of the callbacks runs."""
 
     def __init__(self):
         self.samples = []
@@ -84,8 +84,8 @@ class Seen(Callback):
         self.samples.append(int(pl_module.train_metrics["accuracy"].samples))
 
 
-class Stop(Callback):
-    """Asks for an end within an epoch, or crashes, at the n-th batch."""
+class StopAtBatch(Callback):
+    """Request a stop within an epoch, or crash, at the n-th batch."""
 
     def __init__(self, batch, crash=False):
         self.batch, self.crash = batch, crash
@@ -98,32 +98,32 @@ class Stop(Callback):
 
 
 @pytest.mark.parametrize(
-    ("given", "counted"),
+    ("options", "num_samples"),
     [
         ({}, 40),
         ({"max_steps": 5}, 10),
         ({"limit_train_batches": 3}, 6),
-        ({"stop": Stop(7)}, 14),
+        ({"stop": StopAtBatch(7)}, 14),
         ({"stop": EarlyStopping("val/loss", stopping_threshold=1e9), "val_check_interval": 3}, 6),
     ],
 )
-def test_a_callback_finds_the_training_metrics_whole_at_an_epochs_end(given, counted):
-    stop = [given.pop("stop")] if "stop" in given else []
-    seen = Seen()
-    trainer(callbacks=[seen, *stop], **given).fit(Classifier(nn.Linear(3, 3), 3), loader(40, 2), loader(3))
-    assert seen.samples == [counted]
+def test_callbacks_see_complete_training_metrics_at_epoch_end(options, num_samples):
+    stop = [options.pop("stop")] if "stop" in options else []
+    recorder = RecordSampleCount()
+    trainer(callbacks=[recorder, *stop], **options).fit(Classifier(nn.Linear(3, 3), 3), loader(40, 2), loader(3))
+    assert recorder.samples == [num_samples]
 
 
-def test_a_training_that_crashed_does_not_count_in_the_next():
-    model, seen = Classifier(nn.Linear(3, 3), 3), Seen()
+def test_metrics_of_a_crashed_fit_do_not_leak_into_the_next():
+    model, recorder = Classifier(nn.Linear(3, 3), 3), RecordSampleCount()
     with pytest.raises(RuntimeError, match="crash"):
-        trainer(callbacks=[Stop(18, crash=True)]).fit(model, loader(40, 2), loader(3))
-    trainer(callbacks=[seen]).fit(model, loader(40, 2), loader(3))
-    assert seen.samples == [40]
+        trainer(callbacks=[StopAtBatch(18, crash=True)]).fit(model, loader(40, 2), loader(3))
+    trainer(callbacks=[recorder]).fit(model, loader(40, 2), loader(3))
+    assert recorder.samples == [40]
 
 
 @pytest.mark.parametrize("make", [lambda: Classifier(nn.Linear(3, 3), 3), lambda: Regressor(nn.Linear(3, 1), 1)])
-def test_a_model_is_validated_and_tested_before_it_is_trained_on(make):
+def test_validate_and_test_before_and_between_fits(make):
     model, data = make(), loader()
     if isinstance(model, Regressor):
         data = DataLoader(TensorDataset(data.dataset.tensors[0], torch.randn(11, 1)), batch_size=4)
@@ -136,15 +136,15 @@ def test_a_model_is_validated_and_tested_before_it_is_trained_on(make):
         assert trainer(inference_mode=False).test(model, data, verbose=False)
 
 
-def test_outputs_may_be_more_than_a_tensor():
-    class Two(Classifier):
-        """Two answers to one question."""
+def test_forward_may_return_several_tensors():
+    class TwoHeads(Classifier):
+        """A classifier with two heads."""
 
         def forward(self, inputs):
             return self.net(inputs).chunk(2, 1)
 
         def loss(self, outputs, targets):
-            return sum(super(Two, self).loss(one, targets) for one in outputs)
+            return sum(super(TwoHeads, self).loss(head, targets) for head in outputs)
 
         def train_metric_inputs(self, outputs):
             return outputs[0]
@@ -153,13 +153,13 @@ def test_outputs_may_be_more_than_a_tensor():
             return outputs[0].softmax(1)
 
     run = trainer()
-    run.fit(Two(nn.Linear(3, 6), 3), loader(), loader())
+    run.fit(TwoHeads(nn.Linear(3, 6), 3), loader(), loader())
     assert 0 <= run.callback_metrics["train/accuracy"] <= 1
 
 
-def test_metrics_start_anew_each_epoch():
+def test_metrics_are_reset_each_epoch():
     model = Classifier(nn.Linear(3, 3), 3)
-    log = Log()
+    log = RecordingLogger()
     trainer(max_epochs=3, logger=log, log_every_n_steps=1).fit(model, loader(), loader())
     logged = [row["val/loss"] for _, row in log.rows if "val/loss" in row]
     assert len(logged) == 3
@@ -168,8 +168,8 @@ def test_metrics_start_anew_each_epoch():
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3]), (3, [2])])
-def test_the_loss_of_a_step_is_logged_every_n_steps(every, steps):
-    log, data = Log(), loader(size=18)
+def test_step_loss_is_logged_every_n_steps(every, steps):
+    log, data = RecordingLogger(), loader(size=18)
     model = Classifier(nn.Linear(3, 3), 3, lr=0.0)
     losses = [part.mean() for part in np.split(cross_entropies(model.net, data)[0], [4, 8, 12, 16])]
     trainer(logger=log, log_every_n_steps=every).fit(model, data, data)
@@ -193,13 +193,13 @@ def test_several_inputs_reach_the_network(kind):
     torch.testing.assert_close(model(kind((steps, lengths))), model.net(steps, lengths))
 
 
-def test_whole_numbers_stay_whole():
+def test_integer_inputs_are_not_cast():
     model = Classifier(nn.Embedding(7, 4), 4)
     assert model(torch.tensor([1, 6])).shape == (2, 4)
 
 
-def test_a_training_learns():
-    """Three classes along one direction: 60 steps separate them."""
+def test_training_fits_separable_classes():
+    """60 steps are enough to separate three well-separated classes."""
     torch.manual_seed(0)
     y = torch.arange(60) % 3
     x = nn.functional.one_hot(y).float() + 0.1 * torch.randn(60, 3)
@@ -209,7 +209,7 @@ def test_a_training_learns():
     assert run.callback_metrics["val/accuracy"] == 1.0
 
 
-def test_known_monitors():
+def test_check_monitor_accepts_every_logged_metric():
     model = Classifier(nn.Linear(3, 3), 3)
     names = ["train/loss", "train/accuracy"]
     names += [f"val/{metric}" for metric in ("loss", "accuracy", "precision", "recall", "f1", "auroc")]
@@ -223,19 +223,19 @@ def test_known_monitors():
 @pytest.mark.parametrize(
     ("monitor", "suggestion"), [("val/acc", "val/accuracy"), ("val_loss", "val/loss"), ("val/f1_score", "val/f1")]
 )
-def test_an_unknown_monitor_is_named(monitor, suggestion):
+def test_an_unknown_monitor_gets_a_suggestion(monitor, suggestion):
     model = Classifier(nn.Linear(3, 3), 3)
     with pytest.raises(InputError, match=f"no metric '{monitor}'; did you mean '{suggestion}'"):
         model.check_monitor(monitor)
 
 
-def test_the_plateaus_monitor_is_checked_too():
+def test_the_monitor_of_reduce_lr_on_plateau_is_checked():
     model = Classifier(nn.Linear(3, 3), 3, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": "val/los"})
     with pytest.raises(InputError, match="no metric 'val/los'; did you mean 'val/loss'"):
         model.check_monitor("val/accuracy")
 
 
-def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean() -> None:
+def test_a_nan_loss_makes_the_mean_nan() -> None:
     model = MLPClassifier(input_shape=(2,), num_classes=2)
     model.val_loss.update(torch.tensor(1.0), 3)
     model.val_loss.update(torch.tensor(float("nan")), 3)
@@ -246,21 +246,21 @@ def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean() -> None:
     assert model.val_loss.compute() == 3.0
 
 
-def test_compiling_keeps_the_names_of_the_weights():
+def test_compiling_keeps_parameter_names():
     plain = MLPClassifier(input_shape=(3,), num_classes=3, hidden_layer_sizes=[4])
     compiled = MLPClassifier(input_shape=(3,), num_classes=3, hidden_layer_sizes=[4], compile=True)
     assert list(compiled.state_dict()) == list(plain.state_dict())
     assert compiled.hparams["compile"] is True
 
 
-def test_compiling_without_a_compiler_is_refused(monkeypatch):
+def test_compiling_without_a_compiler_raises(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="compile: needs a C\\+\\+ compiler, but no-such-compiler is not installed"):
         MLPClassifier(input_shape=(3,), num_classes=3, compile=True)
 
 
 class OnlyCompiled(nn.Linear):
-    """A network whose own code must not be run."""
+    """A network that fails if it is run without having been compiled."""
 
     def forward(self, inputs):
         if not torch.compiler.is_compiling():
@@ -269,7 +269,7 @@ class OnlyCompiled(nn.Linear):
 
 
 @pytest.mark.slow
-def test_a_compiled_training_is_that_of_the_plain_network(monkeypatch):
+def test_compiled_training_equals_eager_training(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     kinds = {OnlyCompiled: True, nn.Linear: False}
     states = []
@@ -284,34 +284,34 @@ def test_a_compiled_training_is_that_of_the_plain_network(monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-def test_sums_and_losses_stay_in_float32_at_any_precision(precision):
-    """A sum of bfloat16 would stop at 256 times its summands; 600 batches are more."""
+def test_metrics_and_losses_stay_in_float32_at_any_precision(precision):
+    """A bfloat16 sum stops growing at 256 times its summands, and there are 600 batches."""
     data = loader(size=600, batch_size=1)
     model = Classifier(nn.Linear(3, 3), 3, class_counts=[1, 2, 3], class_weights="balanced")
     expected = trainer().test(model, data, verbose=False)[0]
-    found = trainer(precision=precision).test(model, data, verbose=False)[0]
+    metrics = trainer(precision=precision).test(model, data, verbose=False)[0]
     assert model.net.weight.dtype in (torch.float64, torch.bfloat16)
-    assert found["test/loss"] == pytest.approx(expected["test/loss"], rel=0.01)
+    assert metrics["test/loss"] == pytest.approx(expected["test/loss"], rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("monitor", "mode"),
     [("val/mae", "min"), ("val/rmse", "min"), ("val/loss", "min"), ("train/loss", "min"), ("val/r2", "max")],
 )
-def test_a_plateau_knows_what_is_better(monitor, mode):
+def test_plateau_mode_follows_the_monitor(monitor, mode):
     model = Regressor(nn.Linear(3, 1), 1, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": monitor})
     model.trainer = trainer()
     assert model.configure_optimizers()["lr_scheduler"]["scheduler"].mode == mode
 
 
-def test_a_plateau_of_a_score_waits_for_its_highest():
+def test_plateau_mode_is_max_for_a_score():
     model = Classifier(nn.Linear(3, 3), 3, lr_scheduler="ReduceLROnPlateau", lr_scheduler_args={"monitor": "val/auroc"})
     model.trainer = trainer()
     assert model.configure_optimizers()["lr_scheduler"]["scheduler"].mode == "max"
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])
-def test_means_and_deviations_are_not_rounded_at_any_precision(precision):
+def test_target_statistics_stay_in_float32_at_any_precision(precision):
     mean, std = 200_003.3, 77.7
     model = Regressor(nn.Linear(3, 1), 1, target_mean=[mean], target_std=[std])
     data = DataLoader(TensorDataset(torch.ones(4, 3), torch.full((4, 1), mean)))
@@ -324,8 +324,8 @@ def test_means_and_deviations_are_not_rounded_at_any_precision(precision):
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-def test_weights_and_a_prior_of_the_classes_go_with_any_precision(precision):
-    how = {"class_counts": [4, 4, 3], "class_weights": "balanced", "class_prior": "balanced"}
-    model = Classifier(nn.Linear(3, 3), 3, **how)
+def test_class_weights_and_prior_stay_in_float32_at_any_precision(precision):
+    kwargs = {"class_counts": [4, 4, 3], "class_weights": "balanced", "class_prior": "balanced"}
+    model = Classifier(nn.Linear(3, 3), 3, **kwargs)
     trainer(precision=precision).fit(model, loader(), loader())
     assert model.adjustment.dtype == model.criterion.weight.dtype == torch.float32

@@ -13,14 +13,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from litnets.errors import InputError
 from litnets.tasks import Classifier, MLPClassifier
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 NAMES = ["ant", "bee", "cat", "a/b", "eel"]
 
 
 def logits_and_targets(size=53):
-    """Logits that are right half of the time, and classes of uneven sizes."""
+    """Logits that are right about half of the time, and targets of imbalanced classes."""
     rng = np.random.default_rng(0)
     targets = rng.choice(5, size, p=[0.4, 0.3, 0.15, 0.1, 0.05])
     targets[:5] = range(5)
@@ -28,8 +28,8 @@ def logits_and_targets(size=53):
     return logits.astype("float32"), targets
 
 
-def evaluate(logits, targets, how="test", **given):
-    """The metrics of a classifier whose network gives what it gets."""
+def evaluate(logits, targets, how="test", **kwargs):
+    """The metrics of a classifier whose network is the identity."""
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
@@ -38,7 +38,7 @@ def evaluate(logits, targets, how="test", **given):
         enable_model_summary=False,
     )
     loader = DataLoader(TensorDataset(torch.from_numpy(logits), torch.from_numpy(targets)), batch_size=10)
-    (metrics,) = getattr(trainer, how)(Classifier(nn.Identity(), 5, **given), loader, verbose=False)
+    (metrics,) = getattr(trainer, how)(Classifier(nn.Identity(), 5, **kwargs), loader, verbose=False)
     return metrics
 
 
@@ -48,25 +48,25 @@ def softmax(logits):
 
 
 @pytest.mark.parametrize(("how", "split"), [("validate", "val"), ("test", "test")])
-def test_metrics_equal_scikit_learns(how, split):
+def test_metrics_match_sklearn(how, split):
     logits, targets = logits_and_targets()
-    answers = logits.argmax(1)
-    precision, recall, f1, _ = precision_recall_fscore_support(targets, answers, average="macro")
+    predictions = logits.argmax(1)
+    precision, recall, f1, _ = precision_recall_fscore_support(targets, predictions, average="macro")
     expected = {
-        "accuracy": accuracy_score(targets, answers),
+        "accuracy": accuracy_score(targets, predictions),
         "precision": precision,
         "recall": recall,
         "f1": f1,
         "auroc": roc_auc_score(targets, softmax(logits.astype(float)), multi_class="ovr", average="macro"),
     }
-    assert len({round(value, 4) for value in expected.values()}) == 5  # no two can be taken for one another
+    assert len({round(value, 4) for value in expected.values()}) == 5  # all different, so that no two can be confused
     metrics = evaluate(logits, targets, how)
     for name, value in expected.items():
         assert metrics[f"{split}/{name}"] == pytest.approx(value, abs=1e-5), name
 
 
 @pytest.mark.parametrize("names", [None, NAMES])
-def test_metrics_of_each_class_equal_scikit_learns(names):
+def test_metrics_per_class_match_sklearn(names):
     logits, targets = logits_and_targets()
     metrics = evaluate(logits, targets, class_names=names)
     each = precision_recall_fscore_support(targets, logits.argmax(1), average=None)
@@ -75,7 +75,7 @@ def test_metrics_of_each_class_equal_scikit_learns(names):
             assert metrics[f"test/{metric}/{name}"] == pytest.approx(value, abs=1e-6)
 
 
-def test_a_class_that_is_never_answered():
+def test_a_class_that_is_never_predicted():
     logits, targets = logits_and_targets()
     logits[:, 4] = -9
     expected = precision_recall_fscore_support(targets, logits.argmax(1), average="macro", zero_division=0)
@@ -84,22 +84,22 @@ def test_a_class_that_is_never_answered():
 
 
 def cross_entropy(logits, targets, smoothing=0.0, weights=(1, 1, 1, 1, 1)):
-    """Mean over samples, each weighted by its class (PyTorch's definition, with smoothing as in Szegedy 2016)."""
-    wanted = (1 - smoothing) * np.eye(5)[targets] + smoothing / 5
-    losses = -(wanted * np.asarray(weights) * np.log(softmax(logits.astype(float)))).sum(1)
+    """Mean over samples, weighted by class, as in PyTorch, with label smoothing as in Szegedy et al. (2016)."""
+    soft_targets = (1 - smoothing) * np.eye(5)[targets] + smoothing / 5
+    losses = -(soft_targets * np.asarray(weights) * np.log(softmax(logits.astype(float)))).sum(1)
     return losses.sum() / np.asarray(weights)[targets].sum()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 0.0, 3.0]])
-def test_loss_equals_numpy(smoothing, weights):
+def test_loss_matches_numpy(smoothing, weights):
     logits, targets = logits_and_targets()
     model = Classifier(nn.Identity(), 5, label_smoothing=smoothing, class_weights=weights)
     loss = model.loss(torch.from_numpy(logits), torch.from_numpy(targets)).item()
     assert loss == pytest.approx(cross_entropy(logits, targets, smoothing, weights or [1] * 5), abs=1e-5)
 
 
-def test_balanced_weights_are_scikit_learns():
+def test_balanced_weights_match_sklearn():
     logits, targets = logits_and_targets()
     model = Classifier(nn.Identity(), 5, class_weights="balanced", class_counts=np.bincount(targets).tolist())
     expected = compute_class_weight("balanced", classes=np.arange(5), y=targets)
@@ -113,34 +113,35 @@ def test_balanced_weights_of_a_class_without_samples_are_finite():
     np.testing.assert_allclose(model.criterion.weight, [0.5, 1, 3])
 
 
-def test_class_counts_alone_weight_nothing():
+def test_class_counts_alone_set_no_weights():
     assert Classifier(nn.Identity(), 3, class_counts=[6, 3, 1]).criterion.weight is None
 
 
 COUNTS = [60, 25, 10, 4, 1]
-SHARES = [0.5, 0.1, 0.1, 0.1, 0.2]
+FREQUENCIES = [0.5, 0.1, 0.1, 0.1, 0.2]
 
 
 @pytest.mark.parametrize(
-    ("prior", "expected"), [("data", SHARES), ("balanced", [1 / 5] * 5), ([4.0, 3.0, 1.0, 1.0, 1.0], [4, 3, 1, 1, 1])]
+    ("prior", "expected"),
+    [("data", FREQUENCIES), ("balanced", [1 / 5] * 5), ([4.0, 3.0, 1.0, 1.0, 1.0], [4, 3, 1, 1, 1])],
 )
-def test_a_prior_moves_the_logits_in_training_alone(prior, expected):
+def test_class_prior_shifts_the_logits_in_training_only(prior, expected):
     logits, targets = logits_and_targets()
-    given = {"class_counts": COUNTS, "class_shares": SHARES, "label_smoothing": 0.2}
-    model = Classifier(nn.Identity(), 5, class_prior=prior, **given)
+    kwargs = {"class_counts": COUNTS, "class_shares": FREQUENCIES, "label_smoothing": 0.2}
+    model = Classifier(nn.Identity(), 5, class_prior=prior, **kwargs)
     outputs, loss = model.training_forward(torch.from_numpy(logits), torch.from_numpy(targets))
-    moved = logits + np.log(np.array(COUNTS) / sum(COUNTS)) - np.log(np.array(expected) / sum(expected))
-    assert loss.item() == pytest.approx(cross_entropy(moved, targets, 0.2), abs=1e-5)
+    shifted = logits + np.log(np.array(COUNTS) / sum(COUNTS)) - np.log(np.array(expected) / sum(expected))
+    assert loss.item() == pytest.approx(cross_entropy(shifted, targets, 0.2), abs=1e-5)
     np.testing.assert_array_equal(outputs, logits)
-    plain = evaluate(logits, targets, **given)
-    assert evaluate(logits, targets, class_prior=prior, **given) == plain
+    plain = evaluate(logits, targets, **kwargs)
+    assert evaluate(logits, targets, class_prior=prior, **kwargs) == plain
     np.testing.assert_array_equal(
         model.predict_step((torch.from_numpy(logits), None), 0)["probability"], torch.from_numpy(logits).softmax(1)
     )
 
 
-def test_what_cannot_tell_the_classes_apart_learns_the_prior():
-    model = Classifier(nn.Identity(), 5, class_prior="data", class_counts=COUNTS, class_shares=SHARES)
+def test_constant_inputs_learn_the_prior():
+    model = Classifier(nn.Identity(), 5, class_prior="data", class_counts=COUNTS, class_shares=FREQUENCIES)
     logits = torch.zeros(1, 5, requires_grad=True)
     targets = torch.arange(5).repeat_interleave(torch.tensor(COUNTS))
     optimizer = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
@@ -152,33 +153,33 @@ def test_what_cannot_tell_the_classes_apart_learns_the_prior():
         return loss
 
     optimizer.step(step)
-    np.testing.assert_allclose(logits.softmax(1)[0].detach(), SHARES, atol=1e-3)
+    np.testing.assert_allclose(logits.softmax(1)[0].detach(), FREQUENCIES, atol=1e-3)
 
 
-def test_a_prior_goes_with_blended_inputs():
-    given = {"class_prior": "data", "class_counts": COUNTS, "class_shares": SHARES, "input_shape": (5,)}
+def test_class_prior_works_with_mixup():
+    kwargs = {"class_prior": "data", "class_counts": COUNTS, "class_shares": FREQUENCIES, "input_shape": (5,)}
     torch.manual_seed(0)
-    model = MLPClassifier(num_classes=5, mixup=1.0, **given).eval()
+    model = MLPClassifier(num_classes=5, mixup=1.0, **kwargs).eval()
     x, targets = torch.randn(8, 5), torch.tensor([0, 1, 2, 3, 4, 0, 1, 2])
     random.seed(1)
     torch.manual_seed(1)
-    mixed, others, share = model.mixing(x)
+    mixed, partners, weight = model.mixing(x)
     random.seed(1)
     torch.manual_seed(1)
     outputs, loss = model.training_forward(x, targets)
-    moved = model(mixed) + torch.tensor(COUNTS).div(100).log() - torch.tensor(SHARES).log()
-    losses = [nn.functional.cross_entropy(moved, classes) for classes in (targets, targets[others])]
-    torch.testing.assert_close(loss, share * losses[0] + (1 - share) * losses[1])
+    shifted = model(mixed) + torch.tensor(COUNTS).div(100).log() - torch.tensor(FREQUENCIES).log()
+    losses = [nn.functional.cross_entropy(shifted, classes) for classes in (targets, targets[partners])]
+    torch.testing.assert_close(loss, weight * losses[0] + (1 - weight) * losses[1])
     torch.testing.assert_close(outputs, model(mixed))
 
 
-def test_a_prior_is_not_in_the_weights():
-    given = {"class_prior": "balanced", "class_counts": COUNTS}
-    assert not Classifier(nn.Identity(), 5, **given).state_dict()
+def test_class_prior_is_not_in_the_state_dict():
+    kwargs = {"class_prior": "balanced", "class_counts": COUNTS}
+    assert not Classifier(nn.Identity(), 5, **kwargs).state_dict()
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("kwargs", "message"),
     [
         ({"class_prior": "balanced"}, "class_prior: needs the samples per class"),
         ({"class_prior": "data", "class_counts": COUNTS}, "class_prior: the data do not report the frequency"),
@@ -195,14 +196,14 @@ def test_a_prior_is_not_in_the_weights():
         ),
     ],
 )
-def test_a_prior_that_does_not_fit_is_refused(given, message):
+def test_an_invalid_prior_raises(kwargs, message):
     with pytest.raises(InputError, match=message):
-        Classifier(nn.Identity(), 5, **given)
+        Classifier(nn.Identity(), 5, **kwargs)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_loss_of_a_split_is_the_mean_over_its_samples(smoothing):
-    """Five batches of ten and one of three."""
+def test_the_loss_of_a_split_is_averaged_over_samples(smoothing):
+    """There are five batches of ten samples and one of three."""
     logits, targets = logits_and_targets()
     loss = evaluate(logits, targets, label_smoothing=smoothing)["test/loss"]
     assert loss == pytest.approx(cross_entropy(logits, targets, smoothing), abs=1e-5)
@@ -215,16 +216,16 @@ def test_predictions():
     np.testing.assert_allclose(columns["probability"], softmax(logits), rtol=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])  # two inputs alone are no pair of inputs and targets
+@pytest.mark.parametrize("size", [1, 2, 3])  # two inputs must not be mistaken for an (inputs, targets) pair
 @pytest.mark.parametrize("batch", [lambda x: x, lambda x: [x], lambda x: (x, None)])
-def test_a_batch_to_predict_may_hold_no_targets(size, batch):
+def test_predict_step_accepts_batches_without_targets(size, batch):
     logits = torch.from_numpy(logits_and_targets()[0])[:size]
     columns = Classifier(nn.Identity(), 5).predict_step(batch(logits), 0)
     assert torch.equal(columns["prediction"], logits.argmax(1))
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("kwargs", "message"),
     [
         ({"class_weights": [1.0, 2.0]}, "class_weights: expected 5 numbers, one per class, got 2"),
         ({"class_weights": [1.0, 1.0, 1.0, 1.0, -1.0]}, "class_weights: expected numbers of at least 0"),
@@ -235,18 +236,18 @@ def test_a_batch_to_predict_may_hold_no_targets(size, batch):
         ({"class_weights": "balanced"}, "class_weights: balanced needs the number of samples per class"),
     ],
 )
-def test_weights_that_do_not_fit(given, message):
+def test_invalid_weights_raise(kwargs, message):
     with pytest.raises(InputError, match=message):
-        Classifier(nn.Identity(), 5, **given)
+        Classifier(nn.Identity(), 5, **kwargs)
 
 
 def test_weights_are_not_in_the_checkpoint():
-    """They follow from the hyperparameters, and would bind a checkpoint to one way of training."""
+    """They follow from the hyperparameters, and would tie a checkpoint to one training configuration."""
     assert not Classifier(nn.Identity(), 2, class_weights=[1.0, 2.0]).state_dict()
 
 
-def test_class_weights_weigh_the_mean_of_an_epoch_too() -> None:
-    """The loss of a split is the weighted mean over its samples, however they are cut into batches."""
+def test_class_weights_apply_to_the_epoch_mean() -> None:
+    """The loss of a split is the weighted mean over its samples, regardless of the batch size."""
     model = MLPClassifier(input_shape=(3,), num_classes=3, class_weights=[1.0, 5.0, 0.5])
     inputs, targets = torch.randn(11, 3), torch.tensor([0, 1, 1, 1, 0, 2, 2, 2, 2, 0, 1])
     with torch.no_grad():

@@ -11,7 +11,7 @@ from litnets.nets import MLP, RNN, CNN1d
 from litnets.nets.layers.windowing import Window
 from litnets.tasks import CNNForecaster, Forecaster, LinearForecaster, MLPForecaster, RNNForecaster
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 NAMES = ["load", "OT"]
@@ -26,25 +26,25 @@ QUIET = {
 
 
 def forecasts_and_targets(size=23):
-    """`(size, horizon 4, channels 2)`, the second channel forecast worse."""
+    """Forecasts and targets `(size, horizon 4, channels 2)`; the second channel has larger errors."""
     rng = np.random.default_rng(0)
     targets = rng.normal(size=(size, 4, 2))
     return (targets + rng.normal(size=(size, 4, 2)) * [0.3, 0.9]).astype("float32"), targets.astype("float32")
 
 
-def evaluate(how="test", flat=False, **given):
-    """The metrics of a forecaster whose network gives what it gets, in batches of ten, ten and three."""
+def evaluate(how="test", flat=False, **kwargs):
+    """The metrics of a forecaster whose network is the identity, in batches of ten, ten and three samples."""
     forecasts, targets = map(torch.from_numpy, forecasts_and_targets())
     loader = DataLoader(TensorDataset(forecasts.flatten(1) if flat else forecasts, targets), batch_size=10)
     (metrics,) = getattr(Trainer(**QUIET), how)(
-        Forecaster(nn.Identity(), 4, **LINKED_ATTRIBUTES, **given), loader, verbose=False
+        Forecaster(nn.Identity(), 4, **LINKED_ATTRIBUTES, **kwargs), loader, verbose=False
     )
     return metrics
 
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize(("how", "split"), [("validate", "val"), ("test", "test")])
-def test_metrics_of_the_scaled_values_equal_scikit_learns(how, split, flat):
+def test_metrics_of_scaled_values_match_sklearn(how, split, flat):
     forecasts, targets = forecasts_and_targets()
     metrics = evaluate(how, flat)
     assert metrics[f"{split}/mse"] == pytest.approx(mean_squared_error(targets.ravel(), forecasts.ravel()), rel=1e-5)
@@ -52,7 +52,7 @@ def test_metrics_of_the_scaled_values_equal_scikit_learns(how, split, flat):
     assert metrics[f"{split}/loss"] == pytest.approx(metrics[f"{split}/mse"], rel=1e-5)
 
 
-def test_metrics_of_each_channel_are_in_the_units_of_the_data():
+def test_metrics_per_channel_are_in_data_units():
     forecasts, targets = (
         a * LINKED_ATTRIBUTES["channel_std"] + LINKED_ATTRIBUTES["channel_mean"] for a in forecasts_and_targets()
     )
@@ -74,14 +74,14 @@ def test_one_channel():
 
 
 @pytest.mark.parametrize("name", ["mse", "mae", "huber"])
-def test_losses_equal_numpy(name):
+def test_losses_match_numpy(name):
     forecasts, targets = forecasts_and_targets()
     error = np.abs(forecasts.astype(float) - targets)
     expected = {"mse": error**2, "mae": error, "huber": np.where(error < 1, error**2 / 2, error - 0.5)}[name]
     assert evaluate(loss=name)["test/loss"] == pytest.approx(expected.mean(), rel=1e-5)
 
 
-def test_predictions_are_in_the_units_of_the_data():
+def test_predictions_are_in_data_units():
     forecasts, targets = forecasts_and_targets()
     model = Forecaster(nn.Identity(), 4, **LINKED_ATTRIBUTES)
     (column,) = model.predict_step((torch.from_numpy(forecasts), torch.from_numpy(targets)), 0).values()
@@ -90,9 +90,9 @@ def test_predictions_are_in_the_units_of_the_data():
     )
 
 
-# The named ones
+# Forecasters with a built-in network
 
-NAMED = [
+FORECASTERS = [
     (LinearForecaster, {"window_norm": "standard", "init": "zeros"}),
     (
         MLPForecaster,
@@ -141,69 +141,69 @@ NAMED = [
 ]
 
 
-def expected_net(task, given):
-    given = dict(given)
+def expected_net(task, kwargs):
+    kwargs = dict(kwargs)
     window = [
-        given.pop(name, default)
+        kwargs.pop(name, default)
         for name, default in (("window_norm", "last"), ("share_channels", True), ("patch_length", 1))
     ]
     features = 1 if window[1] else 2
     if task is LinearForecaster:
-        net = MLP(12, 42, (), **given)
+        net = MLP(12, 42, (), **kwargs)
     elif task is MLPForecaster:
-        net = MLP(12 * features, 42 * features, **given)
+        net = MLP(12 * features, 42 * features, **kwargs)
     elif task is CNNForecaster:
-        net = CNN1d(window[2] * features, 42 * features, **({"pooling": "last"} | given))
+        net = CNN1d(window[2] * features, 42 * features, **({"pooling": "last"} | kwargs))
     else:
-        net = RNN(window[2] * features, 42 * features, **given)
+        net = RNN(window[2] * features, 42 * features, **kwargs)
     return Window(net, *window)
 
 
 @pytest.mark.parametrize("defaults", [True, False])
-@pytest.mark.parametrize(("task", "given"), NAMED)
-def test_arguments_reach_the_network(task, given, defaults):
-    given = {} if defaults else given
+@pytest.mark.parametrize(("task", "kwargs"), FORECASTERS)
+def test_arguments_reach_the_network(task, kwargs, defaults):
+    kwargs = {} if defaults else kwargs
     torch.manual_seed(0)
-    model = task(input_shape=(12, 2), horizon=42, **LINKED_ATTRIBUTES, **given)
+    model = task(input_shape=(12, 2), horizon=42, **LINKED_ATTRIBUTES, **kwargs)
     torch.manual_seed(0)
-    expected = expected_net(task, given)
+    expected = expected_net(task, kwargs)
     assert str(model.net) == str(expected)
     x = torch.randn(3, 12, 2)
     assert model.eval()(x).shape == (3, 42, 2)
     assert torch.equal(model(x), expected.eval()(x))
 
 
-@pytest.mark.parametrize(("task", "given"), NAMED)
-def test_a_checkpoint_gives_the_model_and_its_units_back(task, given, tmp_path):
-    model = task(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES, **given, loss="huber", optimizer="SGD", lr=0.1)
+@pytest.mark.parametrize(("task", "kwargs"), FORECASTERS)
+def test_a_checkpoint_restores_the_model_and_its_units(task, kwargs, tmp_path):
+    model = task(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES, **kwargs, loss="huber", optimizer="SGD", lr=0.1)
     loader = DataLoader(TensorDataset(torch.randn(4, 12, 2), torch.randn(4, 4, 2)), batch_size=2)
     trainer = Trainer(max_epochs=1, **QUIET)
     trainer.fit(model, loader, loader)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
-    again = task.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    loaded = task.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
     x = torch.randn(3, 12, 2)
-    assert torch.equal(again.eval()(x), model.eval()(x))
-    assert again.hparams == model.hparams
-    # Built for other data, it still forecasts in the units that it was trained in.
+    assert torch.equal(loaded.eval()(x), model.eval()(x))
+    assert loaded.hparams == model.hparams
+    # A model built for other data forecasts in the units it was trained on, once the state dict is loaded.
     other = task(
-        input_shape=(12, 2), horizon=4, channel_names=NAMES, channel_mean=[0.0] * 2, channel_std=[1.0] * 2, **given
+        input_shape=(12, 2), horizon=4, channel_names=NAMES, channel_mean=[0.0] * 2, channel_std=[1.0] * 2, **kwargs
     )
     other.load_state_dict(torch.load(tmp_path / "model.ckpt", weights_only=True)["state_dict"])
     batch = (x, torch.zeros(3))
     assert torch.equal(other.eval().predict_step(batch, 0)["prediction"], model.predict_step(batch, 0)["prediction"])
 
 
-def test_zeros_begin_with_the_forecast_that_nothing_changes():
+def test_zeros_init_starts_as_the_naive_forecast():
     x = torch.randn(3, 12, 2)
     model = LinearForecaster(input_shape=(12, 2), horizon=4, init="zeros", **LINKED_ATTRIBUTES)
     torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 4, -1))
 
 
-@pytest.mark.parametrize("task", [task for task, _ in NAMED])
+@pytest.mark.parametrize("task", [task for task, _ in FORECASTERS])
 @pytest.mark.parametrize(
     ("shape", "horizon"), [((12, 2), None), ((1, 8, 8), None), ((None, 2), None), ((None, 2), 4), ((4,), 4)]
 )
-def test_data_without_a_horizon_are_refused(task, shape, horizon):
+def test_forecasters_refuse_data_without_a_horizon(task, shape, horizon):
     with pytest.raises(InputError, match=rf"^{task.__name__} predicts the next steps .* use \w+Classifier for classes"):
         task(input_shape=shape, horizon=horizon, channel_names=None)
 
@@ -222,7 +222,7 @@ def test_a_custom_network_needs_a_horizon_too():
         Forecaster(nn.Identity(), None)
 
 
-def test_what_may_be_watched():
+def test_check_monitor():
     model = LinearForecaster(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES)
     for name in (model.monitor, "val/mae", "val/loss"):
         model.check_monitor(name)

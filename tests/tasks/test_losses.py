@@ -8,12 +8,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from litnets.errors import InputError
 from litnets.tasks import Classifier, CNNClassifier, MLPClassifier, Regressor, RNNClassifier
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
-class Cubed(nn.Module):
-    """Somebody's own loss, with weights of its own."""
+class PowerLoss(nn.Module):
+    """A user-defined loss with a trainable parameter."""
 
     def __init__(self, power: float = 3.0) -> None:
         super().__init__()
@@ -26,16 +26,18 @@ class Cubed(nn.Module):
         return (self.scale * (outputs - targets).abs() ** self.power).mean()
 
 
-class Crooked(nn.Module):
+class PerSampleLoss(nn.Module):
+    """An invalid loss: it returns one value per sample instead of a scalar."""
+
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return outputs.sum(1)
 
 
-OWN = f"{__name__}.Cubed"
+CUSTOM_LOSS = f"{__name__}.PowerLoss"
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("kwargs", "expected"),
     [
         ({}, nn.CrossEntropyLoss()),
         ({"loss": "CrossEntropyLoss", "loss_args": {"label_smoothing": 0.2}}, nn.CrossEntropyLoss(label_smoothing=0.2)),
@@ -46,31 +48,31 @@ OWN = f"{__name__}.Cubed"
             {"loss": "MultiMarginLoss", "class_weights": [1.0, 2.0, 3.0]},
             nn.MultiMarginLoss(weight=torch.tensor([1.0, 2, 3])),
         ),
-        ({"loss": OWN, "loss_args": {"power": 1.5}}, Cubed(1.5)),
+        ({"loss": CUSTOM_LOSS, "loss_args": {"power": 1.5}}, PowerLoss(1.5)),
     ],
 )
-def test_losses_of_classes(given, expected):
+def test_classification_losses(kwargs, expected):
     logits, targets = torch.randn(9, 3), torch.arange(9) % 3
-    model = Classifier(nn.Identity(), 3, **given)
+    model = Classifier(nn.Identity(), 3, **kwargs)
     torch.testing.assert_close(model.loss(logits, targets), expected(logits, targets))
 
 
-def test_a_loss_of_ones_own_is_trained_and_kept():
-    model = Regressor(nn.Identity(), 2, loss=OWN)
+def test_parameters_of_a_custom_loss_are_trained_and_saved():
+    model = Regressor(nn.Identity(), 2, loss=CUSTOM_LOSS)
     assert "criterion.scale" in model.state_dict()
     assert any(parameter is model.criterion.scale for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
-    "given",
+    "kwargs",
     [
         {"class_weights": [1.0, 2.0]},
         {"loss": "BCEWithLogitsLoss", "loss_args": {"pos_weight": [2.0]}},
         {"multilabel": True, "loss_args": {"pos_weight": [2.0, 1.0]}},
     ],
 )
-def test_weights_of_classes_are_not_in_the_checkpoint(given):
-    model = Classifier(nn.Identity(), 2, **given)
+def test_class_weights_are_not_in_the_state_dict(kwargs):
+    model = Classifier(nn.Identity(), 2, **kwargs)
     assert list(model.criterion.buffers())
     assert not model.state_dict()
 
@@ -88,11 +90,17 @@ def test_weights_of_classes_are_not_in_the_checkpoint(given):
         (lambda: Classifier(nn.Identity(), 3, loss="BCEWithLogitsLoss"), "is for two classes, but the data have 3"),
         (lambda: Classifier(nn.Identity(), 3, loss="torch.nn.MSELoss"), "torch.nn.MSELoss does not work here"),
         (lambda: Classifier(nn.Identity(), 3, loss="nowhere.Loss"), "cannot import 'nowhere.Loss'"),
-        (lambda: Classifier(nn.Identity(), 3, loss=f"{__name__}.Crooked"), "does not give one number for a batch"),
+        (
+            lambda: Classifier(nn.Identity(), 3, loss=f"{__name__}.PerSampleLoss"),
+            "does not give one number for a batch",
+        ),
         (lambda: Classifier(nn.Identity(), 3, loss_args={"smoothing": 1}), "CrossEntropyLoss takes no 'smoothing'"),
         (lambda: Classifier(nn.Identity(), 3, loss_args={"weight": [1.0]}), "CrossEntropyLoss does not work here"),
         (lambda: Classifier(nn.Identity(), 3, loss_args={"reduction": "sum"}), "reduction is always mean"),
-        (lambda: Classifier(nn.Identity(), 3, loss=OWN, label_smoothing=0.1), "Cubed takes no 'label_smoothing'"),
+        (
+            lambda: Classifier(nn.Identity(), 3, loss=CUSTOM_LOSS, label_smoothing=0.1),
+            "PowerLoss takes no 'label_smoothing'",
+        ),
         (
             lambda: Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss", label_smoothing=0.1),
             "label_smoothing: BCEWithLogitsLoss does not support it",
@@ -111,7 +119,7 @@ def test_weights_of_classes_are_not_in_the_checkpoint(given):
         (lambda: Regressor(nn.Identity(), 2, loss="HuberLoss", loss_args={"beta": 1.0}), "takes no 'beta'"),
     ],
 )
-def test_a_loss_that_does_not_fit_is_said_before_training(make, message):
+def test_an_unsuitable_loss_raises_before_training(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert len(str(caught.value).splitlines()) == 1
@@ -120,35 +128,35 @@ def test_a_loss_that_does_not_fit_is_said_before_training(make, message):
 @pytest.mark.parametrize(
     ("task", "shape"), [(MLPClassifier, (3,)), (CNNClassifier, (1, 8, 8)), (RNNClassifier, (20, 7))]
 )
-def test_data_without_classes_are_refused(task, shape):
+def test_classifiers_refuse_data_without_classes(task, shape):
     with pytest.raises(InputError, match=rf"{task.__name__} predicts classes.* use {task.__name__[:3]}Regressor"):
         task(input_shape=shape, num_classes=None)
 
 
-# One logit for two classes
+# Binary classification with one logit
 
 
 @pytest.mark.parametrize(
     ("task", "shape"), [(MLPClassifier, (3,)), (CNNClassifier, (1, 8, 8)), (RNNClassifier, (20, 7))]
 )
-def test_two_classes_by_one_logit_or_two(task, shape):
+def test_binary_tasks_have_one_or_two_logits(task, shape):
     x = torch.randn(4, *shape)
     assert task(input_shape=shape, num_classes=2, loss="BCEWithLogitsLoss")(x).shape == (4, 1)
     assert task(input_shape=shape, num_classes=2)(x).shape == (4, 2)
     assert task(input_shape=shape, num_classes=2, multilabel=True, loss="BCEWithLogitsLoss")(x).shape == (4, 2)
 
 
-def test_one_logit_is_two_of_which_one_is_zero():
-    """Loss, probabilities and metrics are those of cross entropy on (0, logit)."""
+def test_one_logit_equals_two_logits_with_the_first_at_zero():
+    """Loss, probabilities and metrics equal those of cross entropy on (0, logit)."""
     logits, targets = torch.randn(20, 1), torch.arange(20) % 2
     one = Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss")
     two = Classifier(nn.Identity(), 2)
     both = torch.cat([torch.zeros_like(logits), logits], 1)
     torch.testing.assert_close(one.loss(logits, targets), two.loss(both, targets))
     torch.testing.assert_close(one.metric_inputs(logits), two.metric_inputs(both))
-    shown = one.predict_step((logits, targets), 0)
-    assert torch.equal(shown["prediction"], (logits[:, 0] > 0).long())
-    assert shown["probability"].shape == (20, 2)
+    columns = one.predict_step((logits, targets), 0)
+    assert torch.equal(columns["prediction"], (logits[:, 0] > 0).long())
+    assert columns["probability"].shape == (20, 2)
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     results = []
     for model, outputs in ((one, logits), (two, both)):
@@ -158,7 +166,7 @@ def test_one_logit_is_two_of_which_one_is_zero():
     assert results[0]["test/auroc"] == pytest.approx(roc_auc_score(targets, logits[:, 0]), abs=1e-6)
 
 
-def test_the_weight_of_the_second_class():
+def test_pos_weight():
     logits, targets = torch.randn(20, 1), torch.arange(20) % 2
     model = Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss", loss_args={"pos_weight": [3.0]})
     p = logits[:, 0].sigmoid()
@@ -166,46 +174,46 @@ def test_the_weight_of_the_second_class():
     torch.testing.assert_close(model.loss(logits, targets), expected)
 
 
-# Several flags
+# Multi-label targets
 
 
-def flags():
+def multilabel_batch():
     generator = torch.Generator().manual_seed(0)
     targets = (torch.rand(53, 4, generator=generator) < torch.tensor([0.5, 0.3, 0.2, 0.7])).long()
     return torch.randn(53, 4, generator=generator) + targets, targets
 
 
-def test_metrics_of_flags_equal_scikit_learns():
-    logits, targets = flags()
+def test_multilabel_metrics_match_sklearn():
+    logits, targets = multilabel_batch()
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(accelerator="cpu", logger=False, **quiet)
     model = Classifier(nn.Identity(), 4, class_names=list("abcd"), multilabel=True)
     (metrics,) = trainer.test(model, DataLoader(TensorDataset(logits, targets), batch_size=10), verbose=False)
-    answers = (logits > 0).long()
+    predictions = (logits > 0).long()
     expected = {
         "loss": nn.BCEWithLogitsLoss()(logits, targets.float()).item(),
-        "accuracy": (answers == targets).float().mean().item(),
-        "precision": precision_score(targets, answers, average="macro"),
-        "recall": recall_score(targets, answers, average="macro"),
-        "f1": f1_score(targets, answers, average="macro"),
+        "accuracy": (predictions == targets).float().mean().item(),
+        "precision": precision_score(targets, predictions, average="macro"),
+        "recall": recall_score(targets, predictions, average="macro"),
+        "f1": f1_score(targets, predictions, average="macro"),
         "auroc": roc_auc_score(targets, logits, average="macro"),
     }
     assert len({round(value, 3) for value in expected.values()}) == 6
     for name, value in expected.items():
         assert metrics[f"test/{name}"] == pytest.approx(value, abs=1e-5), name
-    for name, value in zip("abcd", f1_score(targets, answers, average=None), strict=True):
+    for name, value in zip("abcd", f1_score(targets, predictions, average=None), strict=True):
         assert metrics[f"test/f1/{name}"] == pytest.approx(value, abs=1e-6)
 
 
-def test_predictions_of_flags():
-    logits, targets = flags()
-    shown = Classifier(nn.Identity(), 4, multilabel=True).predict_step((logits, targets), 0)
-    assert torch.equal(shown["prediction"], (logits > 0).long())
-    torch.testing.assert_close(shown["probability"], logits.sigmoid())
+def test_multilabel_predictions():
+    logits, targets = multilabel_batch()
+    columns = Classifier(nn.Identity(), 4, multilabel=True).predict_step((logits, targets), 0)
+    assert torch.equal(columns["prediction"], (logits > 0).long())
+    torch.testing.assert_close(columns["probability"], logits.sigmoid())
 
 
-def test_weights_of_flags():
-    logits, targets = flags()
+def test_multilabel_class_weights():
+    logits, targets = multilabel_batch()
     model = Classifier(nn.Identity(), 4, multilabel=True, class_weights=[1.0, 0.0, 2.0, 0.5])
     p = logits.sigmoid()
     losses = -(targets * p.log() + (1 - targets) * (1 - p).log()) * torch.tensor([1.0, 0.0, 2.0, 0.5])

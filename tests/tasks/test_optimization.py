@@ -13,7 +13,7 @@ from litnets.errors import InputError
 from litnets.tasks import Classifier
 from litnets.tasks.optimization import SGDW, Optimization, WarmupCosineLR, orthogonalized
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 OPTIMIZERS = sorted(
@@ -25,30 +25,30 @@ FUSED = ["Adam", "AdamW", "SGD"]
 LENGTH_FROM_TRAINER = ["CosineAnnealingLR", "OneCycleLR", "PolynomialLR", "WarmupCosineLR"]
 
 
-def optimization(optimizer="AdamW", **given):
+def optimization(optimizer="AdamW", **kwargs):
     names = ("lr", "weight_decay", "optimizer_args", "lr_scheduler", "lr_scheduler_args", "lr_scheduler_interval")
-    return Optimization(optimizer, **{name: given.get(name) for name in names})
+    return Optimization(optimizer, **{name: kwargs.get(name) for name in names})
 
 
-def build(net, **given):
-    return optimization(**given).build_optimizer(net.named_parameters())
+def build(net, **kwargs):
+    return optimization(**kwargs).build_optimizer(net.named_parameters())
 
 
-class Rates(Callback):
-    """The learning rate of each update of the weights."""
+class RecordLearningRates(Callback):
+    """Record the learning rate of each optimizer step."""
 
     def __init__(self):
-        self.seen = []
+        self.rates = []
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        self.seen.append(optimizer.param_groups[0]["lr"])
+        self.rates.append(optimizer.param_groups[0]["lr"])
 
 
-def fit(model=None, batches=5, trainer=None, **given):
-    """The learning rates of a tiny training, and its trainer."""
-    model = model or Classifier(nn.Linear(3, 2), 2, **given)
+def fit(model=None, batches=5, trainer=None, **kwargs):
+    """Train a tiny model. Return the learning rate of each step, and the trainer."""
+    model = model or Classifier(nn.Linear(3, 2), 2, **kwargs)
     loader = DataLoader(TensorDataset(torch.randn(2 * batches, 3), torch.arange(2 * batches) % 2), batch_size=2)
-    rates = Rates()
+    recorder = RecordLearningRates()
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
@@ -56,31 +56,31 @@ def fit(model=None, batches=5, trainer=None, **given):
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[rates],
+        callbacks=[recorder],
         **(trainer or {"max_epochs": 2}),
     )
     trainer.fit(model, loader, loader)
-    return rates.seen, trainer
+    return recorder.rates, trainer
 
 
-# Optimisers
+# Optimizers
 
 
 @pytest.mark.parametrize("kind", ["AdamW", "SGD"])
-def test_biases_and_normalisation_do_not_decay(kind):
-    """Without a gradient, only the decay moves a weight."""
+def test_biases_and_normalization_layers_are_not_decayed(kind):
+    """With zero gradients, only weight decay changes the parameters."""
     net = nn.ModuleList([nn.Linear(3, 4), nn.BatchNorm1d(4), nn.GroupNorm(2, 4), nn.Conv2d(1, 2, 3), nn.LSTM(3, 2)])
     for parameter in net.parameters():
         nn.init.ones_(parameter)
         parameter.grad = torch.zeros_like(parameter)
     build(net, optimizer=kind, lr=0.5, weight_decay=0.4).step()
     for name, parameter in net.named_parameters():
-        decays = name.rpartition(".")[2] in ("weight_ih_l0", "weight_hh_l0") or name in ("0.weight", "3.weight")
-        expected = torch.full_like(parameter, 0.8 if decays else 1.0)
+        is_decayed = name.rpartition(".")[2] in ("weight_ih_l0", "weight_hh_l0") or name in ("0.weight", "3.weight")
+        expected = torch.full_like(parameter, 0.8 if is_decayed else 1.0)
         torch.testing.assert_close(parameter.data, expected, msg=name)
 
 
-def test_frozen_parameters_are_left_out():
+def test_frozen_parameters_are_skipped():
     net = nn.Linear(3, 4)
     net.weight.requires_grad_(False)
     groups = build(net).param_groups
@@ -88,41 +88,41 @@ def test_frozen_parameters_are_left_out():
 
 
 @pytest.mark.parametrize(("kind", "decay"), [("SGD", 0), ("Adam", 0), ("AdamW", 0.01), ("NAdam", 0)])
-def test_each_optimizer_keeps_its_own_decay(kind, decay):
+def test_default_weight_decay_of_each_optimizer_is_kept(kind, decay):
     weights, biases = build(nn.Linear(3, 4), optimizer=kind).param_groups
     assert weights["weight_decay"] == decay
     assert biases["weight_decay"] == 0
 
 
-# Muon takes no biases, and SparseAdam no gradients that are not sparse.
+# Muon does not support biases, and SparseAdam does not support dense gradients.
 @pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name not in ("Muon", "SparseAdam")])
-def test_every_optimizer_of_torch_at_its_own_defaults(kind):
-    theirs = getattr(torch.optim, kind)([nn.Parameter(torch.zeros(2, 2))]).defaults
-    mine = build(nn.Linear(3, 4), optimizer=kind)
-    assert type(mine) is getattr(torch.optim, kind)
+def test_every_torch_optimizer_keeps_its_defaults(kind):
+    reference = getattr(torch.optim, kind)([nn.Parameter(torch.zeros(2, 2))]).defaults
+    optimizer = build(nn.Linear(3, 4), optimizer=kind)
+    assert type(optimizer) is getattr(torch.optim, kind)
     fused = {"fused": True} if kind in FUSED else {}
-    assert mine.defaults == theirs | fused
+    assert optimizer.defaults == reference | fused
 
 
 @pytest.mark.parametrize("kind", FUSED)
-@pytest.mark.parametrize("own", [{"fused": False}, {"foreach": True}])
-def test_a_step_that_was_chosen_is_not_fused(kind, own):
-    mine = build(nn.Linear(3, 4), optimizer=kind, lr=0.1, optimizer_args=own)
-    assert not mine.defaults["fused"]
+@pytest.mark.parametrize("args", [{"fused": False}, {"foreach": True}])
+def test_an_explicit_implementation_overrides_fused(kind, args):
+    optimizer = build(nn.Linear(3, 4), optimizer=kind, lr=0.1, optimizer_args=args)
+    assert not optimizer.defaults["fused"]
 
 
 @pytest.mark.parametrize("kind", FUSED)
-def test_a_fused_step_is_that_of_the_plain_one(kind):
+def test_fused_and_plain_steps_are_equal(kind):
     torch.manual_seed(0)
     nets = [nn.Linear(3, 4), nn.Linear(3, 4)]
     nets[1].load_state_dict(nets[0].state_dict())
-    steps = [
-        build(net, optimizer=kind, lr=0.1, optimizer_args=own)
-        for net, own in zip(nets, [{}, {"fused": False}], strict=True)
+    optimizers = [
+        build(net, optimizer=kind, lr=0.1, optimizer_args=args)
+        for net, args in zip(nets, [{}, {"fused": False}], strict=True)
     ]
     for _ in range(5):
         x = torch.randn(8, 3)
-        for net, optimizer in zip(nets, steps, strict=True):
+        for net, optimizer in zip(nets, optimizers, strict=True):
             optimizer.zero_grad()
             (net(x) - 1).square().mean().backward()
             optimizer.step()
@@ -130,8 +130,8 @@ def test_a_fused_step_is_that_of_the_plain_one(kind):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_gradients_of_a_fused_step_are_clipped(precision):
-    """Lightning refuses that under bf16-mixed as long as the optimiser says that it unscales by itself (#21435)."""
+def test_gradients_are_clipped_with_a_fused_optimizer(precision):
+    """Lightning refuses to clip under bf16-mixed if the optimizer declares that it unscales gradients (#21435)."""
     model = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=1.0)
     before = model.net.weight.detach().clone()
     clip = {"gradient_clip_val": 1e-3, "max_steps": 1, "precision": precision}
@@ -140,7 +140,7 @@ def test_gradients_of_a_fused_step_are_clipped(precision):
 
 
 @pytest.mark.parametrize("kind", [name for name in OPTIMIZERS if name not in ("Muon", "SparseAdam")])
-def test_every_optimizer_of_torch_lowers_a_loss(kind):
+def test_every_torch_optimizer_reduces_a_loss(kind):
     torch.manual_seed(0)
     net, x = nn.Linear(3, 1), torch.randn(16, 3)
     optimizer = build(net, optimizer=kind, lr=0.01)
@@ -156,8 +156,8 @@ def test_every_optimizer_of_torch_lowers_a_loss(kind):
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_decoupled_decay_is_loshchilovs_and_hutters(nesterov):
-    """Their algorithm 1, with the gradient taken where the weights were before they decayed."""
+def test_sgdw_matches_loshchilov_and_hutter(nesterov):
+    """Algorithm 1 of the paper, with the gradient computed before the weights are decayed."""
     net, x = nn.Linear(3, 2, bias=False).double(), torch.randn(4, 3).double()
     momentum = {"momentum": 0.9, "nesterov": nesterov}
     optimizer = build(net, optimizer="SGDW", lr=0.1, weight_decay=0.3, optimizer_args=momentum)
@@ -183,65 +183,67 @@ def test_decoupled_decay_is_loshchilovs_and_hutters(nesterov):
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
-def test_orthogonalized_keeps_directions_and_evens_out_their_lengths(shape):
-    """Held against NumPy's singular value decomposition."""
+def test_orthogonalized_keeps_singular_vectors_and_equalizes_singular_values(shape):
+    """Compared with NumPy's singular value decomposition."""
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    left, lengths, right = np.linalg.svd(matrix.numpy(), full_matrices=False)
-    found = left.T @ orthogonalized(matrix).float().numpy() @ right.T  # diagonal, if the directions are the same
-    known = lengths / np.linalg.norm(lengths) > 0.1  # three steps bring so many of them up
-    assert known.sum() >= 7
-    assert ((found.diagonal()[known] > 0.5) & (found.diagonal()[known] < 1.5)).all()
-    assert np.abs(found - np.diag(found.diagonal())).max() < 0.05  # bfloat16
+    left, singular_values, right = np.linalg.svd(matrix.numpy(), full_matrices=False)
+    result = left.T @ orthogonalized(matrix).float().numpy() @ right.T  # diagonal if the singular vectors are the same
+    large = singular_values / np.linalg.norm(singular_values) > 0.1  # three iterations do not reach smaller ones
+    assert large.sum() >= 7
+    assert ((result.diagonal()[large] > 0.5) & (result.diagonal()[large] < 1.5)).all()
+    assert np.abs(result - np.diag(result.diagonal())).max() < 0.05  # bfloat16
 
 
-def conv_muon(net, **given):
+def conv_muon(net, **kwargs):
     args = {"momentum": 0.8, "conv_lr": 0.5, "conv_momentum": 0.6}
-    return build(net, optimizer="ConvMuon", lr=0.1, weight_decay=0.3, optimizer_args=args | given)
+    return build(net, optimizer="ConvMuon", lr=0.1, weight_decay=0.3, optimizer_args=args | kwargs)
 
 
-def test_conv_muon_moves_all_but_filters_as_sgd_does():
+def test_conv_muon_updates_other_parameters_like_sgd():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
     twin = copy.deepcopy(net)
-    mine = conv_muon(net)
-    theirs = build(twin, optimizer="SGD", lr=0.1, weight_decay=0.3, optimizer_args={"momentum": 0.8, "nesterov": True})
+    optimizer = conv_muon(net)
+    reference = build(
+        twin, optimizer="SGD", lr=0.1, weight_decay=0.3, optimizer_args={"momentum": 0.8, "nesterov": True}
+    )
     for _ in range(3):
         for parameter, other in zip(net.parameters(), twin.parameters(), strict=True):
             parameter.grad = torch.randn_like(parameter)
             other.grad = parameter.grad.clone()
-        mine.step()
-        theirs.step()
+        optimizer.step()
+        reference.step()
     for (name, parameter), other in zip(net.named_parameters(), twin.parameters(), strict=True):
         assert torch.allclose(parameter, other, atol=1e-6) == (name != "0.weight"), name
 
 
-def test_conv_muon_moves_filters_by_hand():
-    """w sqrt(n) / |w| - lr * (g + m v) made orthogonal, v = m v + g; over three steps, in any memory format."""
+def test_conv_muon_updates_filters_as_computed_by_hand():
+    """w sqrt(n) / |w| - lr * orthogonalized(g + m v) with v = m v + g, over three steps, in channels-last format."""
     torch.manual_seed(0)
     net = nn.Conv2d(8, 4, 3, bias=False).to(memory_format=torch.channels_last)
     optimizer = conv_muon(net)
-    weight, gathered = net.weight.detach().flatten(1), torch.zeros(4, 72)
+    weight, velocity = net.weight.detach().flatten(1), torch.zeros(4, 72)
     for _ in range(3):
         gradient = torch.randn(4, 8, 3, 3)
         net.weight.grad = gradient.to(memory_format=torch.channels_last)
         optimizer.step()
-        gathered = 0.6 * gathered + gradient.flatten(1)
-        weight = 2 * weight / weight.norm() - 0.5 * orthogonalized(gradient.flatten(1) + 0.6 * gathered)
+        velocity = 0.6 * velocity + gradient.flatten(1)
+        weight = 2 * weight / weight.norm() - 0.5 * orthogonalized(gradient.flatten(1) + 0.6 * velocity)
         torch.testing.assert_close(net.weight.detach().flatten(1), weight, atol=5e-3, rtol=0)  # bfloat16
 
 
-def test_a_schedule_moves_both_rates_of_conv_muon_in_proportion():
-    how = optimization("ConvMuon", lr=2.0, optimizer_args={"conv_lr": 0.5}, lr_scheduler="PolynomialLR")
+def test_a_schedule_scales_both_learning_rates_of_conv_muon():
+    settings = optimization("ConvMuon", lr=2.0, optimizer_args={"conv_lr": 0.5}, lr_scheduler="PolynomialLR")
     net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(3, 4))
-    optimizer = how.build_optimizer(net.named_parameters())
-    schedule = how.build_scheduler(optimizer, length=4, mode="min")
+    optimizer = settings.build_optimizer(net.named_parameters())
+    schedule = settings.build_scheduler(optimizer, length=4, mode="min")
     optimizer.step()
     schedule.step()
     rates = {p.ndim: group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert rates == {1: 1.5, 2: 1.5, 4: 0.375}
 
 
-def test_conv_muon_goes_on_from_its_state():
+def test_conv_muon_continues_from_its_state_dict():
     torch.manual_seed(0)
     net = nn.Conv2d(2, 4, 3)
     optimizer = conv_muon(net)
@@ -259,7 +261,7 @@ def test_conv_muon_goes_on_from_its_state():
     assert all(map(torch.equal, net.parameters(), twin.parameters()))
 
 
-def test_conv_muon_lowers_a_loss():
+def test_conv_muon_reduces_a_loss():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
     optimizer, x = conv_muon(net), torch.randn(32, 1, 4, 4)
@@ -274,18 +276,18 @@ def test_conv_muon_lowers_a_loss():
     assert values[-1] < 0.5 * values[0]
 
 
-def test_what_works_on_a_gpu_alone_is_not_tried_here():
-    own = f"{__name__}.OnGPU"
-    for how in (optimization("Adam", optimizer_args={"capturable": True}), optimization(own, lr=0.1)):
-        assert how.build_optimizer(nn.Linear(3, 4).named_parameters()).param_groups
+def test_gpu_only_optimizers_are_built_without_a_trial_step():
+    gpu_only = f"{__name__}.GPUOnlySGD"
+    for settings in (optimization("Adam", optimizer_args={"capturable": True}), optimization(gpu_only, lr=0.1)):
+        assert settings.build_optimizer(nn.Linear(3, 4).named_parameters()).param_groups
 
 
-class OnGPU(torch.optim.SGD):
+class GPUOnlySGD(torch.optim.SGD):
     def step(self, closure=None):
         raise RuntimeError("no GPU")
 
 
-def test_an_optimizer_that_refuses_biases_says_so():
+def test_muon_raises_because_it_does_not_support_biases():
     with pytest.raises(InputError, match="Muon only supports 2D parameters"):
         optimization("Muon")
 
@@ -295,12 +297,12 @@ def test_arguments_reach_the_optimizer():
     assert [(group["momentum"], group["lr"]) for group in groups] == [(0.9, 0.5)] * 2
 
 
-def test_a_dotted_path_names_a_class_outside():
+def test_an_optimizer_can_be_an_import_path():
     assert type(build(nn.Linear(3, 4), optimizer="torch.optim.sgd.SGD")) is torch.optim.SGD
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("kwargs", "message"),
     [
         ({"optimizer": "adamw"}, "optimizer: no class 'adamw'; did you mean 'AdamW'?"),
         ({"optimizer": "Sdg"}, "did you mean 'SGD'?"),
@@ -335,9 +337,9 @@ def test_a_dotted_path_names_a_class_outside():
         ({"lr_scheduler": "StepLR", "lr_scheduler_args": {"step_size": "3"}}, "optimizer or lr_scheduler: "),
     ],
 )
-def test_a_mistake_is_named_before_training(given, message):
+def test_invalid_settings_raise_before_training(kwargs, message):
     with pytest.raises(InputError) as error:
-        optimization(**given)
+        optimization(**kwargs)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -345,31 +347,31 @@ def test_a_mistake_is_named_before_training(given, message):
 # Schedules
 
 
-def rates(steps, length=10, lr=0.5, mode="min", **given):
-    """The learning rate of each of `steps` updates."""
-    how = optimization("SGD", lr=lr, optimizer_args={"momentum": 0.9}, **given)
-    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
-    scheduler = how.build_scheduler(optimizer, length, mode)
-    seen = []
+def learning_rates(steps, length=10, lr=0.5, mode="min", **kwargs):
+    """Return the learning rate of each of `steps` optimizer steps."""
+    settings = optimization("SGD", lr=lr, optimizer_args={"momentum": 0.9}, **kwargs)
+    optimizer = settings.build_optimizer(nn.Linear(2, 2).named_parameters())
+    scheduler = settings.build_scheduler(optimizer, length, mode)
+    rates = []
     for _ in range(steps):
-        seen.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return seen
+    return rates
 
 
 def test_warmup_cosine():
-    """Three of ten steps rise to the learning rate, the other seven follow half a cosine to zero."""
+    """Three of ten steps warm up to the learning rate, and the other seven follow half a cosine down to zero."""
     falling = [0.5 * 0.5 * (1 + math.cos(math.pi * k / 7)) for k in range(8)]
     expected = [0.125, 0.25, 0.375, *falling, 0.0, 0.0]
-    seen = rates(13, lr_scheduler="WarmupCosineLR", lr_scheduler_args={"warmup": 0.3})
-    assert seen == pytest.approx(expected, abs=1e-12)
+    rates = learning_rates(13, lr_scheduler="WarmupCosineLR", lr_scheduler_args={"warmup": 0.3})
+    assert rates == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("total", [1, 2, 4])
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 0.6, 0.9])
-def test_warmup_cosine_of_a_few_steps(total, warmup):
-    """A run of few steps (fast_dev_run has one) learns in each of them, and ends at zero."""
+def test_warmup_cosine_with_few_steps(total, warmup):
+    """Even with few steps (fast_dev_run has one), every learning rate is above zero and the schedule ends at zero."""
     optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.5)
     scheduler = WarmupCosineLR(optimizer, total, warmup)
     for _ in range(total):
@@ -379,52 +381,52 @@ def test_warmup_cosine_of_a_few_steps(total, warmup):
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
 
 
-def test_every_length_is_filled_in():
+def test_schedule_lengths_are_filled_in():
     steps = range(10)
-    assert rates(10, lr_scheduler="CosineAnnealingLR") == pytest.approx(
+    assert learning_rates(10, lr_scheduler="CosineAnnealingLR") == pytest.approx(
         [0.25 * (1 + math.cos(math.pi * k / 10)) for k in steps]
     )
-    assert rates(10, lr_scheduler="PolynomialLR") == pytest.approx([0.5 * (1 - k / 10) for k in steps])
-    one_cycle = rates(10, lr_scheduler="OneCycleLR")
+    assert learning_rates(10, lr_scheduler="PolynomialLR") == pytest.approx([0.5 * (1 - k / 10) for k in steps])
+    one_cycle = learning_rates(10, lr_scheduler="OneCycleLR")
     assert one_cycle[0] == pytest.approx(0.5 / 25)
     assert one_cycle[2] == max(one_cycle) == pytest.approx(0.5)  # pct_start 0.3 of ten steps
     assert one_cycle[9] == pytest.approx(0.5 / 25 / 1e4)
 
 
-@pytest.mark.parametrize(("scheduler", "given"), [("OneCycleLR", {}), ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1})])
+@pytest.mark.parametrize(("scheduler", "kwargs"), [("OneCycleLR", {}), ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1})])
 @pytest.mark.parametrize("momentum", [0, 0.9])
-def test_a_cycle_of_rates_gives_no_momentum_to_who_has_none(scheduler, given, momentum):
-    how = optimization(
-        "SGD", lr=0.1, optimizer_args={"momentum": momentum}, lr_scheduler=scheduler, lr_scheduler_args=given
+def test_cyclic_schedules_do_not_add_momentum(scheduler, kwargs, momentum):
+    settings = optimization(
+        "SGD", lr=0.1, optimizer_args={"momentum": momentum}, lr_scheduler=scheduler, lr_scheduler_args=kwargs
     )
-    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
-    how.build_scheduler(optimizer, length=10, mode="min")
+    optimizer = settings.build_optimizer(nn.Linear(2, 2).named_parameters())
+    settings.build_scheduler(optimizer, length=10, mode="min")
     assert [bool(group["momentum"]) for group in optimizer.param_groups] == [bool(momentum)] * 2
 
 
-def test_one_cycle_makes_a_triangle():
-    """From a fifth of the rate to all of it, and down to 7 %, as in Jordan 2024."""
+def test_one_cycle_can_be_a_triangle():
+    """From a fifth of the learning rate up to the full rate and down to 7 % of it, as in Jordan (2024)."""
     shape = {"pct_start": 0.3, "div_factor": 5, "final_div_factor": 20 / 7, "anneal_strategy": "linear"}
     expected = [0.5 * (0.2 + 0.8 * k / 2) for k in range(2)] + [0.5 * (1 - 0.93 * k / 7) for k in range(8)]
-    assert rates(10, lr_scheduler="OneCycleLR", lr_scheduler_args=shape) == pytest.approx(expected)
+    assert learning_rates(10, lr_scheduler="OneCycleLR", lr_scheduler_args=shape) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "given"),
+    ("scheduler", "kwargs"),
     [("CosineAnnealingLR", {"T_max": 4}), ("PolynomialLR", {"total_iters": 4}), ("WarmupCosineLR", {"total_steps": 4})],
 )
-def test_a_length_that_is_given_stays(scheduler, given):
-    how = optimization(lr_scheduler=scheduler, lr_scheduler_args=given)
-    assert how.interval == "epoch"
-    assert rates(5, lr_scheduler=scheduler, lr_scheduler_args=given)[4] == pytest.approx(0)
+def test_an_explicit_schedule_length_is_kept(scheduler, kwargs):
+    settings = optimization(lr_scheduler=scheduler, lr_scheduler_args=kwargs)
+    assert settings.interval == "epoch"
+    assert learning_rates(5, lr_scheduler=scheduler, lr_scheduler_args=kwargs)[4] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("scheduler", LENGTH_FROM_TRAINER)
-def test_an_endless_training_has_no_length(scheduler):
-    how = optimization("SGD", optimizer_args={"momentum": 0.9}, lr_scheduler=scheduler)
-    optimizer = how.build_optimizer(nn.Linear(2, 2).named_parameters())
+def test_an_endless_fit_has_no_schedule_length(scheduler):
+    settings = optimization("SGD", optimizer_args={"momentum": 0.9}, lr_scheduler=scheduler)
+    optimizer = settings.build_optimizer(nn.Linear(2, 2).named_parameters())
     with pytest.raises(InputError, match=f"{scheduler} needs to know how long training is"):
-        how.build_scheduler(optimizer, math.inf, "min")
+        settings.build_scheduler(optimizer, math.inf, "min")
 
 
 def cosine(k, length):
@@ -440,57 +442,57 @@ def cosine(k, length):
         ({"max_epochs": 2, "limit_train_batches": 3}, 6),
     ],
 )
-def test_a_schedule_ends_with_the_training(trainer, updates):
-    seen, after = fit(trainer=trainer, lr=0.1, lr_scheduler="CosineAnnealingLR")
-    assert seen == pytest.approx([cosine(k, updates) for k in range(updates)])
-    assert after.optimizers[0].param_groups[0]["lr"] == pytest.approx(0)
+def test_a_schedule_ends_when_training_ends(trainer, updates):
+    rates, trainer = fit(trainer=trainer, lr=0.1, lr_scheduler="CosineAnnealingLR")
+    assert rates == pytest.approx([cosine(k, updates) for k in range(updates)])
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_one_cycle_ends_with_the_training(accumulate):
+def test_one_cycle_ends_when_training_ends(accumulate):
     trainer = {"max_epochs": 2, "accumulate_grad_batches": accumulate}
-    seen, _ = fit(trainer=trainer, lr=0.1, lr_scheduler="OneCycleLR")
-    assert len(seen) == (6 if accumulate == 2 else 10)
-    assert seen[0] == pytest.approx(0.1 / 25)
-    assert seen[-1] == pytest.approx(0.1 / 25 / 1e4)
-    assert max(seen[1:-1]) > 0.08
+    rates, _ = fit(trainer=trainer, lr=0.1, lr_scheduler="OneCycleLR")
+    assert len(rates) == (6 if accumulate == 2 else 10)
+    assert rates[0] == pytest.approx(0.1 / 25)
+    assert rates[-1] == pytest.approx(0.1 / 25 / 1e4)
+    assert max(rates[1:-1]) > 0.08
 
 
-def test_a_schedule_by_epochs():
-    seen, _ = fit(
+def test_a_schedule_per_epoch():
+    rates, _ = fit(
         batches=2, trainer={"max_epochs": 4}, lr=0.1, lr_scheduler="CosineAnnealingLR", lr_scheduler_interval="epoch"
     )
-    assert seen == pytest.approx([cosine(k, 4) for k in (0, 0, 1, 1, 2, 2, 3, 3)])
+    assert rates == pytest.approx([cosine(k, 4) for k in (0, 0, 1, 1, 2, 2, 3, 3)])
 
 
-def test_a_schedule_without_length_moves_each_epoch():
-    seen, _ = fit(
+def test_a_schedule_without_length_steps_each_epoch():
+    rates, _ = fit(
         batches=2,
         trainer={"max_epochs": 3},
         lr=0.1,
         lr_scheduler="StepLR",
         lr_scheduler_args={"step_size": 1, "gamma": 0.5},
     )
-    assert seen == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
+    assert rates == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
 
 
 class Scripted(Classifier):
-    """Its validation accuracy is what the test says; its loss is the opposite of it."""
+    """A classifier with a predetermined validation accuracy, whose loss is its negative."""
 
     def on_validation_epoch_end(self):
         accuracy = (0.1, 0.2, 0.3, 0.2, 0.1)[self.current_epoch]
         self.log_dict({"val/accuracy": accuracy, "val/loss": -accuracy, "val/f1": accuracy})
 
 
-@pytest.mark.parametrize("watched", [{}, {"monitor": "val/accuracy"}, {"monitor": "val/loss"}, {"monitor": "val/f1"}])
-def test_a_plateau_of_the_watched_metric_lowers_the_learning_rate(watched):
+@pytest.mark.parametrize("monitor", [{}, {"monitor": "val/accuracy"}, {"monitor": "val/loss"}, {"monitor": "val/f1"}])
+def test_a_plateau_of_the_monitored_metric_lowers_the_learning_rate(monitor):
     model = Scripted(
         nn.Linear(3, 2),
         2,
         lr=0.1,
         lr_scheduler="ReduceLROnPlateau",
-        lr_scheduler_args={"patience": 0, "factor": 0.5, **watched},
+        lr_scheduler_args={"patience": 0, "factor": 0.5, **monitor},
     )
-    seen, trainer = fit(model, batches=1, trainer={"max_epochs": 5})
-    assert seen == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05])
+    rates, trainer = fit(model, batches=1, trainer={"max_epochs": 5})
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05])
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.025)

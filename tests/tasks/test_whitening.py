@@ -1,4 +1,4 @@
-"""The whitening of AirNetClassifier, which the first batch of a training gives."""
+"""The whitening layer of AirNetClassifier, which is fitted on the first training batch."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ def whitening(run: Path) -> torch.Tensor:
     return state["net.whitening.weight"]
 
 
-def test_the_first_batch_gives_the_whitening(monkeypatch) -> None:
+def test_whitening_is_fitted_on_the_first_batch(monkeypatch) -> None:
     seen = []
     step = AirNetClassifier.training_step
     monkeypatch.setattr(
@@ -39,7 +39,7 @@ def test_the_first_batch_gives_the_whitening(monkeypatch) -> None:
     assert not torch.allclose(whitening(run), expected.weight)
 
 
-def test_all_processes_take_the_first_ones() -> None:
+def test_all_ranks_use_the_weights_of_rank_zero() -> None:
     model = AirNetClassifier(input_shape=(1, 8, 8), num_classes=3, widths=(4,))
     model.trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=lambda weight: torch.full_like(weight, 7)))
     model.on_train_start()
@@ -47,11 +47,11 @@ def test_all_processes_take_the_first_ones() -> None:
     assert (model.net.whitening.weight == 7).all()
     model.net.whitening.weight.fill_(5)
     model.on_train_batch_start((torch.randn(4, 1, 8, 8), torch.zeros(4)), 1)
-    assert (model.net.whitening.weight == 5).all(), "once"
+    assert (model.net.whitening.weight == 5).all(), "the layer is fitted only once"
 
 
-def test_a_checkpoint_keeps_it(monkeypatch) -> None:
-    """For a use without the data, a training that goes on, and one that starts from these weights."""
+def test_whitening_is_restored_from_a_checkpoint(monkeypatch) -> None:
+    """When the model is loaded without data, when a run is resumed, and when a run starts from these weights."""
     run = fit()
     first = whitening(run)
     model = AirNetClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
@@ -65,8 +65,8 @@ def test_a_checkpoint_keeps_it(monkeypatch) -> None:
     assert torch.equal(whitening(other), first)
 
 
-def test_a_checkpoint_with_the_former_name_of_the_flag(monkeypatch) -> None:
-    """Up to version 0.1 the flag was called `known`."""
+def test_checkpoints_with_the_former_buffer_name_load(monkeypatch) -> None:
+    """Up to version 0.1 the buffer `fitted` was called `known`."""
     run = fit("--trainer.callbacks", "EMA")
     for path in run.glob("*.ckpt"):
         content = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""The pictures that are measured with: MNIST, or synthetic ones of its size."""
+"""The images of the benchmarks: MNIST, or synthetic images of the same size."""
 
 import gzip
 import os
@@ -11,9 +11,16 @@ from torch import Tensor
 PARTS = ("train", "t10k")
 
 
-def provide(source: Path, target: Path, sizes: tuple[int, int]) -> bool:
-    """Put MNIST's four files, uncompressed, as torchvision reads them, under `target`. Whether they are the real ones:
-    where `source` has none, they are synthetic, so many for training and for the test.
+def prepare_mnist(source: Path, target: Path, sizes: tuple[int, int]) -> bool:
+    """Write MNIST's four files, uncompressed, in torchvision's layout under `target`.
+
+    Args:
+        source: Folder with MNIST; without it, synthetic images are written.
+        target: Folder to write to.
+        sizes: Number of synthetic training and test images.
+
+    Returns:
+        Whether the files are the real MNIST.
     """
     raw = source / "MNIST" / "raw"
     names = [f"{part}-{kind}-ubyte" for part in PARTS for kind in ("images-idx3", "labels-idx1")]
@@ -29,7 +36,7 @@ def provide(source: Path, target: Path, sizes: tuple[int, int]) -> bool:
 
 
 def write_mnist(folder: Path, train: int, test: int) -> None:
-    """Write synthetic pictures in MNIST's format, uncompressed, under `folder`."""
+    """Write synthetic images in MNIST's format, uncompressed, under `folder`."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, size in zip(PARTS, (train, test), strict=True):
@@ -41,7 +48,7 @@ def write_mnist(folder: Path, train: int, test: int) -> None:
 
 
 def synthetic(size: int) -> tuple[Tensor, Tensor]:
-    """Pictures `(size, 1, 28, 28)` and their classes `(size,)`, uint8: one thousand random ones again and again."""
+    """Return images `(size, 1, 28, 28)` and classes `(size,)`, both uint8: the same 1000 random images, repeated."""
     images = torch.empty(size, 1, 28, 28, dtype=torch.uint8)
     few = torch.randint(0, 256, (1000, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for part in images.split(1000):
@@ -49,13 +56,13 @@ def synthetic(size: int) -> tuple[Tensor, Tensor]:
     return images, (torch.arange(size) % 10).to(torch.uint8)
 
 
-def that_fit(pictures: int) -> int:
-    """As many of the pictures as leave a third of the free memory alone, in whole steps of ten times fewer."""
+def limit_to_memory(count: int) -> int:
+    """Divide the number of images by ten until they take at most two thirds of the free memory."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # no Linux
+    except (OSError, StopIteration):  # not Linux
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    while pictures * 28 * 28 > free * 2 // 3:
-        pictures //= 10
-    return pictures
+    while count * 28 * 28 > free * 2 // 3:
+        count //= 10
+    return count
