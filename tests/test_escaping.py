@@ -43,8 +43,11 @@ def test_lines_are_kept_where_they_are_the_messages_own() -> None:
         ("+1+cmd", "'+1+cmd"),
         ("-2+3", "'-2+3"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("cat;=1+1", "cat;'=1+1"),  # of a spreadsheet set to semicolons
+        ("cat\n@SUM(A1)\t-2+3", "cat\n'@SUM(A1)\t'-2+3"),
+        ("cat; dog", "cat; dog"),
         ("＝1+1", "'＝1+1"),  # noqa: RUF001
         ("-1", "-1"),
         ("+1.5e-3", "+1.5e-3"),

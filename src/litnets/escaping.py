@@ -6,7 +6,10 @@ import re
 _UNSAFE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # those of full width as well
+# Where a formula begins: at the start of a text, and behind what separates cells or rows for a spreadsheet that was set
+# to semicolons or tabs, as most are where the comma is the decimal point. Quotes do not help there: they are those of
+# another cell. Full-width signs count as well.
+_FORMULA = re.compile("(^|[;\t\r\n])(?=[=+@\t\r\n＝＋－＠-])")  # noqa: RUF001
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -26,10 +29,10 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Put an apostrophe in front of a text that a spreadsheet would run as a formula; numbers stay numbers.
+    """Put an apostrophe in front of what a spreadsheet would run as a formula; numbers stay numbers.
 
     Example:
-        >>> csv_cell("=1+1"), csv_cell("-1")
-        ("'=1+1", '-1')
+        >>> csv_cell("=1+1"), csv_cell("cat;=1+1"), csv_cell("-1")
+        ("'=1+1", "cat;'=1+1", '-1')
     """
-    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
