@@ -126,6 +126,13 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch: pytest.M
     refused(ImageFolder("own", size=8), "1600 x 1600 pixels; expected at most 90,000")
 
 
+def test_a_progressive_jpeg_takes_the_memory_of_its_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image_folder(Path("own"), size=4)
+    Image.new("RGB", (1600, 1600)).save("own/cat/00.png", format="JPEG", progressive=True)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 300 * 300)
+    refused(ImageFolder("own", size=8), "1600 x 1600 pixels; expected at most 90,000")
+
+
 # Arrays
 
 

@@ -516,6 +516,13 @@ def test_a_damaged_record_is_refused_or_read_as_it_was(tmp_path: Path) -> None:
     assert refused > len(content) // 7 // 2
 
 
+def test_a_compressed_record_is_not_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "split.npz", names=np.zeros(10_000_000, np.uint64))
+    assert (tmp_path / "split.npz").stat().st_size < 100_000
+    with pytest.raises(InputError, match="is damaged \\(its parts are compressed\\)"):
+        SplitRecord.load(tmp_path / "split.npz")
+
+
 def test_digests_of_rows_differ_by_any_value() -> None:
     rows = torch.zeros(65 * 8, 65, dtype=torch.uint8)
     for bit in range(65 * 8):

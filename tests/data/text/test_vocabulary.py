@@ -109,6 +109,16 @@ def test_subwords_without_tokenizers_name_the_install_command(monkeypatch: pytes
     assert build("words").tokens
 
 
+@pytest.mark.parametrize("marks", ["\u0300\u0316", "\u0f73"])  # the second becomes two marks when decomposed
+def test_normalize_cuts_off_endless_combining_marks(marks: str) -> None:
+    # Sorting a million of them would take more than half an hour.
+    text = normalize(f"a{marks * 500_000}b")
+    assert text.endswith("b")
+    assert len(text) <= 62
+    assert len(same_text_key(text)) == 2
+    assert normalize(f"a{marks * 15}") == unicodedata.normalize("NFC", f"a{marks * 15}")
+
+
 def test_normalize_composes_characters_and_joins_white_space() -> None:
     assert normalize(unicodedata.normalize("NFD", " Café\t au\r\n\xa0Lait ")) == "Café au Lait"
     assert normalize("Café", lowercase=True) == "café"

@@ -152,6 +152,10 @@ class SplitRecord:
             InputError: The file is damaged, cannot be read, or was written by a newer version of litnets.
         """
         try:
+            with open_regular(path) as file, zipfile.ZipFile(file) as parts:
+                # `save` compresses nothing, and a compressed kilobyte may hold a megabyte.
+                if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+                    raise ValueError("its parts are compressed")
             with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
                 head = json.loads(str(archive["head"]))
                 if head["version"] != _VERSION:

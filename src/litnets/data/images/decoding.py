@@ -25,8 +25,10 @@ _LARGE = 2**24  # pixels; larger images are decoded one at a time
 _large_image_lock = threading.Lock()
 
 
-def open_image(file: BinaryIO, formats: tuple[str, ...] = FORMATS, size: tuple[int, int] | None = None) -> Image.Image:
-    """Open an image without decoding it yet.
+def open_image(
+    file: BinaryIO, formats: tuple[str, ...] = FORMATS, size: tuple[int, int] | None = None
+) -> tuple[Image.Image, int]:
+    """Open an image without decoding it yet; return it and the number of pixels that decoding keeps in memory.
 
     Args:
         file: The file.
@@ -39,14 +41,16 @@ def open_image(file: BinaryIO, formats: tuple[str, ...] = FORMATS, size: tuple[i
     """
     try:
         image = Image.open(file, formats=formats)
+        full_size = image.size
         if size is not None:
             image.draft(None, size)
-        width, height = image.size
+        # All of a progressive JPEG is kept, whatever size it is decoded at.
+        width, height = full_size if image.info.get("progressive") else image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenFileError(f"too many pixels; expected at most {MAX_PIXELS:,}") from error
     if width * height > MAX_PIXELS:
         raise BrokenFileError(f"{width} x {height} pixels; expected at most {MAX_PIXELS:,}")
-    return image
+    return image, width * height
 
 
 class ImageFiles:
@@ -95,11 +99,9 @@ class ImageFiles:
         content = read_content(self.files[index])
         self.digests[index] = xxh3_64_intdigest(content)
         try:
-            with (
-                open_image(io.BytesIO(content), size=(2 * width, 2 * height)) as opened,
-                # One thread per CPU core reads images, and several large ones at once could exhaust the memory.
-                _large_image_lock if opened.width * opened.height > _LARGE else nullcontext(),
-            ):
+            opened, pixels_in_memory = open_image(io.BytesIO(content), size=(2 * width, 2 * height))
+            # One thread per CPU core reads images, and several large ones at once could exhaust the memory.
+            with opened, _large_image_lock if pixels_in_memory > _LARGE else nullcontext():
                 image = ImageOps.exif_transpose(opened)
                 # `convert` would clip 16-bit gray values at 255. Pillow reads those of a .pgm file as 32-bit.
                 if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):

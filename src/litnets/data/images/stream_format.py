@@ -32,7 +32,8 @@ class ImageField(litdata_serializers.JPEGSerializer):  # type: ignore[misc]
     """An encoded JPEG, PNG or WebP image of limited size."""
 
     def deserialize(self, data: bytes) -> Tensor:
-        open_image(io.BytesIO(data), ("JPEG", "PNG", "WEBP")).close()
+        opened, _ = open_image(io.BytesIO(data), ("JPEG", "PNG", "WEBP"))
+        opened.close()
         image: Tensor = super().deserialize(data)
         return image
 

@@ -13,6 +13,8 @@ from litnets.errors import InputError
 Tokens = Literal["characters", "words", "subwords"]
 
 PADDING, UNKNOWN = 0, 1
+# Combining marks in a row: more than any writing system has, and the limit of the Stream-Safe Text Format (UAX #15).
+_MAX_MARKS = 30
 _RESERVED = ("[PAD]", "[UNK]")  # names for display; text such as "[PAD]" is tokenized like any other
 
 
@@ -93,12 +95,15 @@ def normalize(text: str, lowercase: bool = False) -> str:
     """Return a text in canonical form.
 
     Characters are composed (Unicode NFC), so that an accented letter is one character however it was typed. Each run of
-    white space becomes one space. Half a surrogate pair, which JSON can hold but UTF-8 cannot, becomes U+FFFD.
+    white space becomes one space. Half a surrogate pair, which JSON can hold but UTF-8 cannot, becomes U+FFFD. More
+    than 30 combining marks in a row are cut off.
 
     Args:
         text: The text.
         lowercase: Whether to convert it to lower case. Case distinguishes names from words, so keep it by default.
     """
+    # Normalization sorts the marks of a character in quadratic time: minutes for a quarter of a megabyte of them.
+    text = text if text.isascii() else _excess_marks_pattern().sub(lambda run: run[0][:_MAX_MARKS], text)
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", " ".join(unicodedata.normalize("NFC", text).split()))
     return text.lower() if lowercase else text
 
@@ -127,6 +132,14 @@ def _word_pattern() -> re.Pattern[str]:
     codes = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
     marks = re.escape("".join(map(chr, codes)))
     return re.compile(rf"\w+(?:[{marks}\u200c\u200d]+\w*)*|[^\w\s]")
+
+
+@cache
+def _excess_marks_pattern() -> re.Pattern[str]:
+    # Some characters become marks only when they are decomposed.
+    first_parts = {c: unicodedata.normalize("NFKD", c)[0] for c in map(chr, range(0x300, 0x20000))}
+    marks = "".join(c for c, first in first_parts.items() if unicodedata.combining(first))
+    return re.compile(f"[{re.escape(marks)}]{{{_MAX_MARKS + 1},}}")
 
 
 def _train_bpe(texts: Sequence[str], max_size: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:
