@@ -7,6 +7,7 @@ from collections.abc import Callable
 from litnets.cli.commands import COMMANDS, check_command, import_command
 from litnets.cli.standard_streams import BROKEN_PIPE_EXIT_CODE, open_missing_streams, silence_broken_streams
 from litnets.errors import InputError
+from litnets.escaping import printable
 
 _SUMMARIES = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
 HELP = f"""\
@@ -74,7 +75,7 @@ def _run(args: list[str], import_command: Callable[[str], Callable[[list[str]], 
             raise InputError(f"{args[0]} cannot start: {error}") from error
         return command(args[1:])
     except InputError as error:
-        print(f"litnets: {error}", file=sys.stderr)
+        print(f"litnets: {printable(str(error), lines=True)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # during the imports, before the command handles signals
         return 130

@@ -30,6 +30,7 @@ from litnets.cli.untrusted import check_linked_value, check_plain_arguments, che
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.internals import subcommand_parser
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
@@ -250,7 +251,7 @@ class LitnetsCLI(LightningCLI):
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)
         if resolved.init_from is not None:
-            print(load_weights(resolved.init_from, self.model, self.options.init_partial))
+            print(printable(load_weights(resolved.init_from, self.model, self.options.init_partial)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the callbacks and loggers of the run."""

@@ -34,8 +34,8 @@ _QUIET_WARNINGS = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's call
 )
 
-# Errors of the disk or of its permissions, not of the code.
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# Errors of the disk, its permissions or a path that is too long, not of the code.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 _MAX_MESSAGE = 4000  # characters; a message may quote a cell of any length
 

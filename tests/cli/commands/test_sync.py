@@ -32,6 +32,16 @@ def test_a_folder_without_an_offline_run(capsys: pytest.CaptureFixture[str], tmp
         offline_runs(tmp_path)
 
 
+def test_a_name_that_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync", "a" * 300]) == 2
+    assert capsys.readouterr().err.endswith(": File name too long\n")
+
+
+def test_a_name_does_not_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sync", "\x1b[2J"]) == 2
+    assert "sync \\x1b[2J: no such folder" in capsys.readouterr().err
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sync", "--help"]) == 0
     assert main(["sync"]) == 2

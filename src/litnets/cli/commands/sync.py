@@ -44,7 +44,10 @@ def offline_runs(run: Path) -> list[Path]:
     Raises:
         InputError: The run has none.
     """
-    folders = sorted((run / "wandb").glob("offline-run-*"))
+    try:
+        folders = sorted((run / "wandb").glob("offline-run-*"))
+    except OSError as error:  # a name that is too long, for one
+        raise InputError(f"sync {run}: {error.strerror}") from error
     if not folders:
         problem = "it holds no offline W&B run" if run.is_dir() else "no such folder"
         raise InputError(f"sync {run}: {problem}; expected the folder of a run with `--wandb.mode offline`")

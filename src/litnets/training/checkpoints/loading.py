@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from litnets.checkpoint_file import check_model_part, load_verified, wrong_type
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.runs.folder import Run
 from litnets.training.checkpoints.restoring import report_misfit
 from litnets.training.resume import loop_state
@@ -97,7 +98,8 @@ def usable_checkpoint(run: Run, path: Path) -> Path:
         if not steps:
             raise InputError(f"{error}; {run.folder} has no other one that is whole") from error
         newest = max(steps, key=lambda other: steps[other])
-        print(f"litnets: {error}\nlitnets: {newest} is used instead (step {steps[newest][0]})", file=sys.stderr)
+        message = f"litnets: {error}\nlitnets: {newest} is used instead (step {steps[newest][0]})"
+        print(printable(message, lines=True), file=sys.stderr)
         return newest
 
 
