@@ -3,7 +3,6 @@
 The only module that knows both data and tasks: any model may be combined with any data.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +11,20 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentError, Namespace, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ProgressBar
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (makes their classes available by their bare names)
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.config_loading import load_config
 from litnets.cli.defaults import default_monitor, default_monitor_mode
-from litnets.cli.error_messages import format_parser_error
+from litnets.cli.error_messages import first_cause, format_parser_error
 from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, check_training_split, has_test
 from litnets.cli.reporting import changes_of, logged_metrics, print_data_changes, print_model, print_resume, report_fit
 from litnets.cli.resolve_run import check_config_files, check_runs_dir, config_paths, fill_in_defaults, resolve_run
+from litnets.cli.trainer_arguments import RunParts, trainer_arguments, wandb_mode_of
 from litnets.cli.untrusted import check_linked_value, check_plain_arguments, check_run_config
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.split_record import SplitRecord
@@ -35,19 +34,11 @@ from litnets.internals import subcommand_parser
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
 from litnets.runs.results import print_results
-from litnets.tracking.wandb_logger import WandbOptions, WandbSetup, directions, resolve_wandb_mode, without_wandb
-from litnets.training.assemble import (
-    build_callbacks,
-    build_loggers,
-    build_plugins,
-    build_prediction_callbacks,
-    figures_are_available,
-    install_epoch_loop,
-)
+from litnets.tracking.wandb_logger import WandbOptions
+from litnets.training.assemble import install_epoch_loop
 from litnets.training.checkpoints.loading import check_fits, load_weights
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.fast_loop import disable_nvml_check
-from litnets.training.progress import EpochSummary, TrainingProgressBar
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer
 
@@ -224,9 +215,7 @@ class LitnetsCLI(LightningCLI):
         fill_in_defaults(options)
         if self.command == "fit" and self.run is None:
             check_runs_dir(options, self._args)
-        logger_specs = _as_list(options.trainer.logger)
-        uses_wandb = self.command == "fit" and not self.is_dry_run and logger_specs != [False]
-        self.wandb_mode = resolve_wandb_mode(options.wandb.mode, logger_specs) if uses_wandb else None
+        self.wandb_mode = wandb_mode_of(self.command, options)
         self.config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
         self.resolved = resolve_run(self.command, options, self.config_yaml, self._ckpt_path, self.run)
         self.run = self.resolved.run
@@ -246,7 +235,7 @@ class LitnetsCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
-            raise InputError(str(_first_cause(error))) from error
+            raise InputError(str(first_cause(error))) from error
         resolved = self.resolved
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)
@@ -264,8 +253,7 @@ class LitnetsCLI(LightningCLI):
             if creates_folder:
                 self.run.lock()
         try:
-            self._assemble(config)
-            trainer = AutoTrainer(**config)
+            trainer = AutoTrainer(**self._trainer_arguments(config))
             install_epoch_loop(trainer, self.options.fast_loop, seeds_data=not hasattr(self.datamodule, "start_at"))
             disable_nvml_check()
             return trainer
@@ -289,63 +277,18 @@ class LitnetsCLI(LightningCLI):
         if isinstance(self.datamodule, ArrayDataModule) and self.resolved.resume is not None:
             check_training_split(self.datamodule, self.resolved.resume)
 
-    def _assemble(self, config: dict[str, Any]) -> None:
-        """Add, in place, the callbacks, loggers and plugins of the command to the Trainer's arguments."""
-        callbacks = _as_list(config["callbacks"])
-        loggers: list[Any] = _as_list(config["logger"])
-        if self.command == "fit" and self.run is not None:
-            loggers = self._training_loggers(loggers, self.run)
-            callbacks = self._training_callbacks(callbacks, self.run, loggers, config["enable_checkpointing"])
-            config["default_root_dir"] = config["default_root_dir"] or str(self.run.folder)
-            if self.is_dry_run:
-                config["enable_checkpointing"] = False  # Lightning would write last.ckpt all the same
-        else:
-            loggers = without_wandb(loggers)  # the W&B run is that of the training; later results are printed
-            if self.command == "predict" and self.run is not None:
-                callbacks = build_prediction_callbacks(self.run, callbacks, write=not self.is_dry_run)
-        if config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
-            callbacks.append(TrainingProgressBar() if sys.stdout.isatty() else EpochSummary())
-        config["callbacks"] = callbacks
-        config["logger"] = [one for one in loggers if isinstance(one, Logger)] or False
-        config["plugins"] = build_plugins(_as_list(config["plugins"]))
-        if getattr(self.datamodule, "shards_itself", False):
-            config["use_distributed_sampler"] = False
-
-    def _training_callbacks(
-        self, user_callbacks: list[Callback], run: Run, loggers: list[Logger], enable_checkpointing: bool | None
-    ) -> list[Callback]:
-        checkpoint: Checkpoint = self.built.checkpoint
-        checkpoint.run, checkpoint.config = run, self.config_yaml
-        saves = enable_checkpointing is not False and not self.is_dry_run
-        figures = self.options.figures
-        return build_callbacks(
-            run,
+    def _trainer_arguments(self, config: dict[str, Any]) -> dict[str, Any]:
+        parts = RunParts(
+            self.command,
+            self.options,
+            self.built,
             self.signals,
-            self.resolved.resume,
-            checkpoint=checkpoint if saves else None,
-            early_stopping=self.built.early_stopping,
-            lr_monitor=self.built.lr_monitor,
-            user_callbacks=user_callbacks,
-            loggers=loggers,
-            histograms=self.options.histograms,
-            figures=figures_are_available(self.wandb_mode is not None) if figures is None else figures,
-            gradients=self.options.wandb.gradients,
+            run=self.run,
+            resume=self.resolved.resume,
+            config_yaml=self.config_yaml,
+            wandb_mode=self.wandb_mode,
         )
-
-    def _training_loggers(self, user_loggers: list[Any], run: Run) -> list[Logger]:
-        resume, wandb = self.resolved.resume, None
-        if resume is not None and resume.state is None:
-            run.metrics.unlink(missing_ok=True)  # nothing was saved, so the run restarts
-        if self.wandb_mode is not None:
-            checkpoint = self.built.checkpoint
-            wandb = WandbSetup(
-                self.wandb_mode,
-                self.options.wandb,
-                logger_specs=_as_list(self.options.trainer.logger),
-                shown_config=yaml.safe_load(self.config_yaml) | {"environment": self._environment()},
-                directions=directions(self.model, checkpoint.monitor, checkpoint.mode),
-            )
-        return build_loggers(user_loggers, run, resume, wandb)
+        return trainer_arguments(config, parts, self.model, self.datamodule)
 
     def _environment(self) -> dict[str, Any]:
         return environment(self.options.seed_everything)
@@ -461,17 +404,3 @@ class LitnetsCLI(LightningCLI):
             print(f"data: the split of the run is one of {record.datamodule}, so {kind} does not use it", flush=True)
         if self.options.get("split_again"):
             print("data: split again; these samples may have been trained on", flush=True)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return what a constructor raised: jsonargparse wraps it into errors about what it tried itself."""
-    while not isinstance(error, InputError):
-        earlier = error.__cause__ or error.__context__
-        if earlier is None:
-            break
-        error = earlier
-    return error

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.loggers import Logger
 
 from litnets.data import Augmentation
-from litnets.errors import did_you_mean
+from litnets.errors import InputError, did_you_mean
 from litnets.resolving import import_object
 
 _KINDS = {
@@ -118,3 +118,13 @@ def _class_names() -> list[str]:
     for cls in found:
         found.extend(cls.__subclasses__())
     return [cls.__name__ for cls in found]
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return what a constructor raised: jsonargparse wraps it into errors about what it tried itself."""
+    while not isinstance(error, InputError):
+        earlier = error.__cause__ or error.__context__
+        if earlier is None:
+            break
+        error = earlier
+    return error
