@@ -1,4 +1,4 @@
-"""The command on tables: a file of one's own, flags, numbers, and what does not go together."""
+"""Tables from the command line: every target type, new files, and unsuitable models."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,9 @@ def fit(*options: str) -> Path:
         ("MLPRegressor", "[price,income]", "MSELoss", "prediction_price,prediction_income", "rmse"),
     ],
 )
-def test_a_table_of_ones_own(model: str, target: str, loss: str, header: str, metric: str) -> None:
+def test_a_csv_file_is_fitted_tested_and_predicted(
+    model: str, target: str, loss: str, header: str, metric: str
+) -> None:
     write_csv(Path("table.csv"))
     run = fit("--model", model, "--model.loss", loss, *CSV, "--data.target", target)
     results = json.loads((run / "results.json").read_text())
@@ -45,11 +47,13 @@ def test_a_table_of_ones_own(model: str, target: str, loss: str, header: str, me
     assert first == f"index,{header}"
     assert len(rows) == 12
     if metric in ("r2", "rmse"):
-        assert all(2e5 < float(row.split(",")[1]) < 4e5 for row in rows), "not in the units of the prices"
+        assert all(2e5 < float(row.split(",")[1]) < 4e5 for row in rows), (
+            "predictions are not in the units of the prices"
+        )
 
 
-def test_a_checkpoint_reads_a_new_file_as_the_one_of_its_training() -> None:
-    """All incomes of the new file are doubled: scaled by its own training split, the predictions would stay."""
+def test_a_checkpoint_scales_a_new_file_as_in_training() -> None:
+    """Double all incomes: if the new file were scaled by its own statistics, the predictions would not change."""
     write_csv(Path("table.csv"))
     run = fit("--model", "MLPRegressor", *CSV, "--data.target", "price", "--data.ignore", "[bought]")
     before = (run / "predictions.csv").read_text()
@@ -77,9 +81,9 @@ def test_a_checkpoint_reads_a_new_file_as_the_one_of_its_training() -> None:
         ("CNNRegressor", "Digits", "CNNRegressor predicts numbers"),
     ],
 )
-def test_what_does_not_go_together(model: str, data: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unsuitable_models_are_refused(model: str, data: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--model", model, "--data", data]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert len(said.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
     assert not Path("checkpoints").exists()

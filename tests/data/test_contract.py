@@ -326,7 +326,7 @@ def write_new(module: ArrayDataModule, folder: Path, chosen: Tensor) -> None:
         return
     if isinstance(module, TableDataModule):
         values = part[chosen][0].tolist()
-        kinds: list[list[str] | None] = [None] * module.table.numbers + module.table.texts
+        kinds: list[list[str] | None] = [None] * module.table.num_numeric + module.table.categories
         with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
             written = [[cell(*pair) for pair in zip(row, kinds, strict=True)] for row in values]
             csv.writer(file).writerows([module.table.columns, *written])

@@ -9,8 +9,10 @@ HEADER = "age,town,income,bought,red,round,price"
 
 
 def table_rows(size: int = 60) -> list[list[str]]:
-    """Rows under `HEADER`: some ages and towns are missing; bought (yes, no), the flags red and round, and the price
-    follow from age and income, so that they can be learnt. The same ones every time."""
+    """Return rows for `HEADER`, always the same. Some ages and towns are missing.
+
+    The targets depend on age and income: bought (yes, no), red (0, 1), round (true, false) and price.
+    """
     random = np.random.default_rng(0)
     rows = []
     for i in range(size):
@@ -18,9 +20,9 @@ def table_rows(size: int = 60) -> list[list[str]]:
         town = "" if i % 17 == 3 else TOWNS[i % 3]
         bought = "yes" if income > 5e4 else "no"
         price = round(3e5 + 40 * age + income / 10 + float(random.normal()), 3)
-        shown = "NA" if i % 13 == 5 else str(age)
-        flags = [str(int(age > 40)), "true" if income > 3e4 else "false"]
-        rows.append([shown, town, str(income), bought, *flags, str(price)])
+        age_cell = "NA" if i % 13 == 5 else str(age)
+        labels = [str(int(age > 40)), "true" if income > 3e4 else "false"]
+        rows.append([age_cell, town, str(income), bought, *labels, str(price)])
     return rows
 
 

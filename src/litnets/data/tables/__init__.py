@@ -1,1 +1,1 @@
-"""Tables: CSV, Parquet, and the ready-made ones."""
+"""Tabular data: CSV and Parquet files, and ready-made data sets."""

@@ -1,4 +1,4 @@
-"""Tables: four classic ones that come inside scikit-learn, and your own CSV or Parquet file."""
+"""The base class of table DataModules: imputation, scaling and one-hot encoding."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -14,27 +14,27 @@ from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.tables.reading import TableFile
-from litnets.data.tables.table import Table, check_targets, digest_table, statistics_of
+from litnets.data.tables.table import Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
 
 _SCALING = ("median", "mean", "std")
 
 
 class TableDataModule(SplitDataModule):
-    """Rows of a table: numbers with their missing ones filled by the median and scaled to mean 0 and standard deviation
-    1, categories as one-hot columns; medians, means, deviations and categories are those of the training split. A
-    category that is missing, or that training has not seen, has no hot column.
+    """Rows of a table, for classification or regression. A batch is `(inputs, targets)`; inputs are `(N, features)`.
+
+    Missing numbers are filled by the median of their column; numbers are scaled to mean 0 and standard deviation 1.
+    Categories are one-hot encoded; a missing or unseen category is encoded as zeros. All statistics are fitted on the
+    training split and saved in checkpoints. A subclass implements `read`.
 
     Args:
-        separator: Between two cells of a CSV (default: a comma, or a tab in a `.tsv`).
-        predict_path: A file of new rows for `predict`, CSV or Parquet, with the columns that were trained on, in any
-            order, and with or without the target. The file of the training is not read then. A text that training has
-            not seen is read as missing.
+        separator: Character between two cells of a CSV file. Default: a comma, or a tab in a `.tsv` file.
+        predict_path: New rows for `predict`: a CSV or Parquet file with the columns of training, in any order; the
+            target is optional. The training data are not needed. Unseen categories are read as missing.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
-        InputError: Targets of which nothing can be learnt: one class only, a class of one sample or without a sample in
-            the training split, numbers that are all the same.
+        InputError: There is only one class, a class has only one sample or no training sample, or a target is constant.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class TableDataModule(SplitDataModule):
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
         self.columns: list[str] = []
-        self.texts: list[list[str]] = []
-        self._hot: list[Tensor] = []
+        self._categories: list[list[str]] = []
+        self._one_hot_indices: list[Tensor] = []
 
     @abstractmethod
     def read(self) -> Table:
-        """The whole table; called once in each process, when it is first asked for."""
+        """Return the complete table. Called once per process, on first use."""
 
     @cached_property
     def table(self) -> Table:
@@ -68,32 +68,33 @@ class TableDataModule(SplitDataModule):
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> ArrayDataset:
-        if not self.statistics:  # no checkpoint
+        if not self.statistics:  # no checkpoint was loaded
             self.ensure_setup()
-        rows = TableFile(path, self.separator).read_new(self.columns, self.texts)
+        rows = TableFile(path, self.separator).read_new(self.columns, self._categories)
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         if self.splits:
-            self._use(self.statistics or statistics_of(self.table, self.splits["train"].indices))
+            self._set_statistics(self.statistics or fit_statistics(self.table, self.splits["train"].indices))
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learnt from the training split, so that a checkpoint's network sees inputs as in training."""
+        """Return the statistics of the training split, so that a checkpoint encodes rows as in training."""
         return {**self.statistics, "columns": self.columns, "class_names": self.class_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.predict_path is None or self.splits:
-            for name, ours in (("columns", self.table.columns), ("class_names", self.table.class_names)):
-                if (known := state_dict[name]) != ours:
-                    raise InputError(f"these data have the {name} {ours}; the checkpoint was trained on {known}")
+            for name, actual in (("columns", self.table.columns), ("class_names", self.table.class_names)):
+                expected = state_dict[name]
+                if actual != expected:
+                    raise InputError(f"the data have the {name} {actual}; the checkpoint was trained on {expected}")
         self.columns = state_dict["columns"]
-        self._use({name: state_dict[name] for name in ("median", "mean", "std", "categories")})
+        self._set_statistics({name: state_dict[name] for name in ("median", "mean", "std", "categories")})
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         self.setup()
-        return (self.table.numbers + sum(map(len, self.statistics["categories"])),)
+        return (self.table.num_numeric + sum(map(len, self.statistics["categories"])),)
 
     @property
     def num_classes(self) -> int | None:  # type: ignore[override]
@@ -105,7 +106,7 @@ class TableDataModule(SplitDataModule):
 
     @property
     def multilabel(self) -> bool:
-        """Whether a target is one flag for each class."""
+        """Whether the targets are multi-label."""
         return self.num_classes is not None and self.table.targets.ndim > 1
 
     @property
@@ -129,27 +130,29 @@ class TableDataModule(SplitDataModule):
         return self.prepare(rows), targets if targets.is_floating_point() else targets.long()
 
     def prepare(self, rows: Tensor) -> Tensor:
-        """Rows as they are in the file `(N, columns)` as the network wants them `(N, features)`."""
+        """Return raw rows `(N, columns)` imputed, scaled and one-hot encoded, `(N, features)`."""
         median, mean, std = (torch.tensor(self.statistics[name], device=rows.device) for name in _SCALING)
-        numbers = rows[:, : len(median)]
-        parts = [(torch.where(numbers.isnan(), median, numbers) - mean) / std]
+        numeric = rows[:, : len(median)]
+        parts = [(torch.where(numeric.isnan(), median, numeric) - mean) / std]
         codes = rows[:, len(median) :].long()
-        for code, hot, known in zip(codes.T, self._hot, self.statistics["categories"], strict=True):
-            # The last place is for what is missing or unknown, and is cut off.
-            parts.append(one_hot(hot.to(rows.device)[code], len(known) + 1)[:, :-1].float())
+        categories = self.statistics["categories"]
+        for column_codes, indices, texts in zip(codes.T, self._one_hot_indices, categories, strict=True):
+            # The last one-hot column stands for missing and unseen categories and is dropped.
+            parts.append(one_hot(indices.to(rows.device)[column_codes], len(texts) + 1)[:, :-1].float())
         return torch.cat(parts, 1)
 
-    def _use(self, statistics: dict[str, Any]) -> None:
-        """Take over statistics: from each text of the file to its place among the known categories."""
+    def _set_statistics(self, statistics: dict[str, Any]) -> None:
+        """Use these statistics, and map the categories of the table to those of the training split."""
         self.statistics = statistics
         if self.splits:
-            self.columns, self.texts = self.table.columns, self.table.texts
+            self.columns, self._categories = self.table.columns, self.table.categories
         else:
-            self.texts = statistics["categories"]
-        self._hot = []
-        for texts, known in zip(self.texts, statistics["categories"], strict=True):
-            place = {text: i for i, text in enumerate(known)}
-            self._hot.append(torch.tensor([place.get(text, len(known)) for text in [*texts, None]]))
+            self._categories = statistics["categories"]
+        self._one_hot_indices = []
+        for texts, train_texts in zip(self._categories, statistics["categories"], strict=True):
+            index = {text: i for i, text in enumerate(train_texts)}
+            missing = len(train_texts)
+            self._one_hot_indices.append(torch.tensor([*(index.get(text, missing) for text in texts), missing]))
 
     def _training_targets(self) -> Tensor:
         self.setup()

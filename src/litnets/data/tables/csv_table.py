@@ -1,4 +1,4 @@
-"""TableCSV: your own table, CSV or Parquet."""
+"""TableCSV: your table, from a CSV or Parquet file."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -10,24 +10,26 @@ from litnets.errors import InputError
 
 
 class TableCSV(TableDataModule):
-    """Your own table: a CSV (UTF-8, its first line the names of the columns) or a Parquet file.
+    """Your table: a Parquet file, or a CSV file in UTF-8 with column names in the first line.
 
-    A column is numbers if every value in it is a number, with a decimal point, else categories; a cell that is empty or
-    says `?`, `NA`, `N/A`, `NaN`, `null` or `None` is missing. Numbers are kept as float32, to seven digits.
+    A column is numeric if all of its values are numbers, with a decimal point. Otherwise it is categorical. A cell that
+    is empty or holds `?`, `NA`, `N/A`, `NaN`, `null` or `None` is missing. Numbers are stored as float32 (7 digits).
+
+        data = TableCSV("houses.csv", target="price", categorical=["postcode"], ignore=["id"])
 
     Args:
-        path: The file; `.parquet` is read as Parquet, all else as CSV.
-        target: The column to predict, or several: flags (0 and 1, or true and false) of a multi-label classification,
-            or numbers.
-        task: `classification` or `regression`. By default, one target is classes if it is text, or whole numbers of at
-            most 20 different values, and several are classes if all are flags; all else is numbers.
-        categorical: Columns of numbers that are categories, such as a postcode.
-        ignore: Columns to leave out, such as the number of the row.
-        **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
+        path: The file. `.parquet` is read as Parquet, any other suffix as CSV.
+        target: The column to predict, or a list of columns: multi-label targets (0 and 1, or true and false) or
+            numbers.
+        task: `classification` or `regression`. By default, a single target is a class if it is text, or an integer with
+            at most 20 distinct values; several targets are multi-label if all are binary. Other targets are numbers.
+        categorical: Numeric columns to treat as categories, such as a postcode.
+        ignore: Columns to leave out, such as a row number.
+        **splitting: Arguments of `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
-        InputError: What is wrong with the file, with the name of its column and the row, counted from 1 without the
-            header.
+        InputError: The file or a value in it is invalid. The message names the column, and the row, counted from 1
+            without the header.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class TableCSV(TableDataModule):
         super().__init__(**splitting)
         self.path = Path(path)
         if not target:
-            raise InputError("target: expected a column or several, got none")
+            raise InputError("target: expected at least one column, got none")
         self.target_columns = [target] if isinstance(target, str) else target
         self.task = task
         self.categorical, self.ignore = categorical or [], ignore or []

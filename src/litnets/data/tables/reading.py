@@ -1,4 +1,4 @@
-"""Reading a table: what each column of a CSV or Parquet file is, and its values."""
+"""Read a CSV or Parquet table: infer what each column holds, and convert its values."""
 
 import csv
 import io
@@ -9,35 +9,42 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.core.batching import smallest_type
+from litnets.data.core.csv_files import decode_utf8, iter_csv, missing_column, open_csv, read_bytes
 from litnets.data.tables.table import Table
-from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.errors import InputError
 from litnets.escaping import printable
-from litnets.files import open_regular
 
 if TYPE_CHECKING:
     import polars
 
-# What stands for a missing value in a file, beside an empty cell (`?` is that of the UCI repository).
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None")  # and NaN, in any case
-# What any Parquet file may unpack to, and a larger one for each of its bytes.
+# Cells that stand for a missing value, besides NaN in any case (the UCI repository uses `?`).
+MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None")
+# A Parquet file may unpack to MIN_CELLS cells, or to MAX_CELLS_PER_BYTE cells per byte if that is more.
 MIN_CELLS, MAX_CELLS_PER_BYTE = 2**26, 16
-# Whole numbers with more different values than this are a quantity, not classes.
-MAX_WHOLE_CLASSES = 20
+# An integer target with more distinct values than this is a quantity, not a class.
+MAX_INTEGER_CLASSES = 20
+
+Array = NDArray[Any]
+Targets = tuple[Tensor, list[str] | None, list[str] | None]  # targets, class names, target names; see `Table`
 
 
 class TableFile:
-    """A CSV or Parquet file, and what its columns are to be.
+    """A CSV or Parquet file, with the role of its columns.
 
     Args:
         path: The file.
-        separator: Between two cells of a CSV; None is a comma, or a tab in a `.tsv`.
-        targets: The columns to predict.
-        task: What the targets are; None to tell by their values.
-        categorical: Columns of numbers that are categories.
+        separator: Character between two cells of a CSV file; None for a comma, or a tab in a `.tsv` file.
+        targets: Columns to predict.
+        task: What the targets are; None to infer it from their values.
+        categorical: Numeric columns to treat as categories.
         ignore: Columns to leave out.
+
+    Raises:
+        InputError: The separator is not one character, or a target is listed twice or ignored.
     """
 
     def __init__(
@@ -53,224 +60,258 @@ class TableFile:
         self.separator = ("\t" if path.suffix.lower() == ".tsv" else ",") if separator is None else separator
         if len(self.separator.encode()) != 1:
             raise InputError(f"separator: expected one character such as ';', got '{self.separator}'")
-        for name, number in Counter(targets).items():
-            if number > 1 or name in ignore:
-                raise InputError(f"target: '{name}' is named {'twice' if number > 1 else 'in ignore as well'}")
+        for name, count in Counter(targets).items():
+            if count > 1:
+                raise InputError(f"target: '{name}' is listed twice; remove one")
+            if name in ignore:
+                raise InputError(f"target: '{name}' is also listed in ignore; remove it from one of them")
         self.target_columns, self.task, self.categorical, self.ignore = targets, task, categorical, ignore
 
     def read(self) -> Table:
+        """Return the table.
+
+        Raises:
+            InputError: The file cannot be read, a column does not exist, or a value is invalid. The message names the
+                column, and the row, counted from 1 without the header.
+        """
         frame = _read_file(self.path, self.separator)
         self._check_columns(frame, [*self.target_columns, *self.categorical, *self.ignore])
-        numbers: dict[str, np.ndarray[Any, Any]] = {}
-        categories: dict[str, polars.Series] = {}
+        numeric: dict[str, Array] = {}
+        categorical: dict[str, polars.Series] = {}
         for name in frame.columns:
             if name in self.target_columns or name in self.ignore:
                 continue
-            text, values = self._column(frame[name], as_text=name in self.categorical)
+            texts, values = self._infer_column(frame[name], as_text=name in self.categorical)
             if values is None:
-                categories[name] = text
+                categorical[name] = texts
             else:
-                numbers[name] = values
-        if not numbers and not categories:
-            raise InputError(f"{self.path}: no column is left to predict from")
-        texts = [sorted(series.drop_nulls().unique().to_list()) for series in categories.values()]
-        codes = [_codes(series, known) for series, known in zip(categories.values(), texts, strict=True)]
-        inputs = torch.from_numpy(np.stack([*numbers.values(), *codes], 1).astype(np.float32))
-        return Table(inputs, [*numbers, *categories], texts, *self._targets(frame))
+                numeric[name] = values
+        if not numeric and not categorical:
+            raise InputError(f"{self.path}: no column is left to predict from; remove some from --data.ignore")
+        categories = [sorted(series.drop_nulls().unique().to_list()) for series in categorical.values()]
+        codes = [_encode(series, known) for series, known in zip(categorical.values(), categories, strict=True)]
+        inputs = torch.from_numpy(np.stack([*numeric.values(), *codes], 1).astype(np.float32))
+        return Table(inputs, [*numeric, *categorical], categories, *self._read_targets(frame))
 
-    def read_new(self, columns: Sequence[str], texts: Sequence[Sequence[str]]) -> Tensor:
-        """Rows to predict as `Table.inputs` has them, `(rows, columns)`; a text that is not among `texts` is missing.
+    def read_new(self, columns: Sequence[str], categories: Sequence[Sequence[str]]) -> Tensor:
+        """Return rows to predict, `(rows, columns)`, encoded like `Table.inputs`.
+
+        A category that is not in `categories` is read as missing, which is reported in one line.
 
         Args:
-            columns: Their columns, first the numbers, then the categories.
-            texts: The different texts of each category.
+            columns: Columns to read, first the numeric ones, then the categorical ones.
+            categories: Categories of each categorical column.
+
+        Raises:
+            InputError: The file cannot be read, a column does not exist, or a numeric column holds another value.
         """
         frame = _read_file(self.path, self.separator)
         self._check_columns(frame, columns)
-        numbers = len(columns) - len(texts)
-        values = []
-        for name in columns[:numbers]:
-            text, found = self._cells(frame[name])
-            wrong = (found.is_null() & text.is_not_null()).arg_true()
-            if len(wrong):
-                row = int(wrong[0])
+        num_numeric = len(columns) - len(categories)
+        arrays = []
+        for name in columns[:num_numeric]:
+            texts, values = self._parse(frame[name])
+            invalid = (values.is_null() & texts.is_not_null()).arg_true()
+            if len(invalid):
+                row = int(invalid[0])
                 raise InputError(
-                    f"{self.path}: column '{name}', row {row + 1}: '{text[row]}' is not a number, as all were in the "
-                    f"training; mend it, or leave the cell empty"
+                    f"{self.path}: column '{name}', row {row + 1}: expected a number as in training, got "
+                    f"'{texts[row]}'; fix it, or leave the cell empty"
                 )
-            values.append(self._finite(name, found))
-        for name, known in zip(columns[numbers:], texts, strict=True):
-            text = self._cells(frame[name])[0]
-            new = sorted(set(text.drop_nulls()) - set(known))
-            if new:
-                shown = ", ".join(f"'{printable(value[:100])}'" for value in new[:5]) + (" ..." if len(new) > 5 else "")
+            arrays.append(self._to_array(name, values))
+        for name, known in zip(columns[num_numeric:], categories, strict=True):
+            texts, _ = self._parse(frame[name])
+            if unseen := sorted(set(texts.drop_nulls()) - set(known)):
+                shown = ", ".join(f"'{printable(text[:100])}'" for text in unseen[:5])
+                more = " ..." if len(unseen) > 5 else ""
                 print(
-                    f"{self.path}: column '{printable(name)}': read as missing, not seen in training: {shown}",
+                    f"{self.path}: column '{printable(name)}': unseen in training, read as missing: {shown}{more}",
                     flush=True,
                 )
-            values.append(_codes(text, known))
-        return torch.from_numpy(np.stack(values, 1).astype(np.float32))
+            arrays.append(_encode(texts, known))
+        return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
 
     def _check_columns(self, frame: "polars.DataFrame", names: Sequence[str]) -> None:
         for name in names:
             if name not in frame.columns:
-                there = ", ".join(frame.columns[:20])
-                hint = "; is it another --data.separator?" if len(frame.columns) == 1 else ""
-                raise InputError(
-                    f"{self.path}: no column '{name}'{did_you_mean(name, frame.columns)} (there are: {there}){hint}"
-                )
+                hint = "; set --data.separator if it is not the right one" if len(frame.columns) == 1 else ""
+                raise InputError(f"{missing_column(self.path, name, frame.columns)}{hint}")
 
-    def _cells(self, series: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
-        """A column as texts and as float64, with nulls where a value is missing or, of the numbers, is none."""
+    def _infer_column(self, series: "polars.Series", as_text: bool = False) -> tuple["polars.Series", Array | None]:
+        """Return a column as texts with nulls, and as float64 with NaN if all of its values are numbers."""
         import polars as pl
 
-        plain = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
-        if not series.dtype.is_numeric() and series.dtype not in plain:
+        texts, values = self._parse(series)
+        if as_text:
+            return texts, None
+        if series.dtype == pl.String:
+            self._check_decimal_commas(texts)
+        num_present, num_numbers = len(texts) - texts.null_count(), len(values) - values.null_count()
+        is_text = (series.dtype != pl.Boolean and num_numbers < num_present) or num_present == 0 == num_numbers
+        if not is_text:
+            return texts, self._to_array(series.name, values)
+        if 0.9 * num_present <= num_numbers < num_present:
+            row = int((values.is_null() & texts.is_not_null()).arg_true()[0])
             raise InputError(
-                f"{self.path}: column '{series.name}' holds {series.dtype}, neither numbers nor texts; make it a "
-                f"number or leave it out (--data.ignore)"
+                f"{self.path}: column '{series.name}', row {row + 1}: expected a number as in most rows, got "
+                f"'{texts[row]}'; fix it, or list the column in --data.categorical"
+            )
+        return texts, None
+
+    def _parse(self, series: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
+        """Return a column as texts and as float64. Missing values are null, as are texts that are not numbers."""
+        import polars as pl
+
+        text_types = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
+        if not series.dtype.is_numeric() and series.dtype not in text_types:
+            raise InputError(
+                f"{self.path}: column '{series.name}': expected numbers or texts, got {series.dtype}; convert it to "
+                "numbers, or list it in --data.ignore"
             )
         if series.dtype == pl.Boolean or series.dtype.is_numeric():
             values = series.cast(pl.Float64).fill_nan(None)
             series = series.set(values.is_null(), None)
-            there = values.drop_nulls()
-            if series.dtype.is_float() and (there.abs() < 2**53).all() and (there == there.floor()).all():
-                series = series.cast(pl.Int64)  # whole numbers, which pandas writes as floats where one is missing
+            present = values.drop_nulls()
+            if series.dtype.is_float() and (present.abs() < 2**53).all() and (present == present.floor()).all():
+                series = series.cast(pl.Int64)  # pandas writes integers as floats if one is missing
             return series.cast(pl.String), values
-        text = series.cast(pl.String).str.strip_chars()
-        text = text.set(text.is_in(list(MISSING)).fill_null(True), None)
-        values = text.cast(pl.Float64, strict=False)
-        return text.set(values.is_nan().fill_null(False), None), values.fill_nan(None)
+        texts = series.cast(pl.String).str.strip_chars()
+        texts = texts.set(texts.is_in(list(MISSING)).fill_null(True), None)
+        values = texts.cast(pl.Float64, strict=False)
+        return texts.set(values.is_nan().fill_null(False), None), values.fill_nan(None)
 
-    def _finite(self, name: str, values: "polars.Series") -> "np.ndarray[Any, Any]":
-        """Numbers with NaN where one is missing."""
+    def _to_array(self, name: str, values: "polars.Series") -> Array:
+        """Return numbers as an array, NaN where one is missing. Raise InputError for one that float32 cannot hold."""
         array = values.to_numpy().astype(float)
-        # Beyond float32, in which the table is kept, a number is infinite as well.
-        beyond = np.abs(array) > np.finfo(np.float32).max
-        if beyond.any():
-            row = int(beyond.argmax())
-            what = "infinite" if np.isinf(array[row]) else f"{array[row]:g}, too large for float32"
-            raise InputError(f"{self.path}: column '{name}', row {row + 1}: the value is {what}; mend it or empty it")
+        too_large = np.abs(array) > np.finfo(np.float32).max
+        if too_large.any():
+            row = int(too_large.argmax())
+            value = "infinity" if np.isinf(array[row]) else f"{array[row]:g}, which is too large for float32"
+            raise InputError(
+                f"{self.path}: column '{name}', row {row + 1}: expected a finite number, got {value}; fix it, or leave "
+                "the cell empty"
+            )
         return array
 
-    def _column(
-        self, series: "polars.Series", as_text: bool = False
-    ) -> tuple["polars.Series", "np.ndarray[Any, Any] | None"]:
-        """A column as texts with nulls, and as float64 with NaN if all of it is numbers."""
-        import polars as pl
-
-        text, values = self._cells(series)
-        if series.dtype == pl.String and not as_text:
-            self._check_points(text)
-        present, readable = len(text) - text.null_count(), len(values) - values.null_count()
-        if as_text or (series.dtype != pl.Boolean and readable < present) or present == 0 == readable:
-            if not as_text and 0.9 * present <= readable < present:
-                row = int((values.is_null() & text.is_not_null()).arg_true()[0])
-                raise InputError(
-                    f"{self.path}: column '{series.name}', row {row + 1}: '{text[row]}' is not a number, as nearly all "
-                    f"others are; mend it, or name the column in --data.categorical"
-                )
-            return text, None
-        return text, self._finite(series.name, values)
-
-    def _check_points(self, text: "polars.Series") -> None:
-        """Raises InputError if the texts are numbers with commas in them, which would become categories."""
-        commas = text.str.contains(",", literal=True)
-        if commas.any() and text.str.contains(r"^[-+]?[0-9.,]*[0-9]$").all():
+    def _check_decimal_commas(self, texts: "polars.Series") -> None:
+        """Raise InputError if the texts are numbers with commas, which would be read as categories."""
+        commas = texts.str.contains(",", literal=True)
+        if commas.any() and texts.str.contains(r"^[-+]?[0-9.,]*[0-9]$").all():
             row = int(commas.arg_true()[0])
             raise InputError(
-                f"{self.path}: column '{text.name}', row {row + 1}: '{text[row]}' has a comma in it; write numbers "
-                "with a decimal point and nothing between thousands, or name the column in --data.categorical"
+                f"{self.path}: column '{texts.name}', row {row + 1}: expected a number without commas, got "
+                f"'{texts[row]}'; use decimal points and no thousands separators, or list the column in "
+                "--data.categorical"
             )
 
-    def _targets(self, frame: "polars.DataFrame") -> tuple[Tensor, list[str] | None, list[str] | None]:
-        """Targets, names of the classes, names of the numbers."""
-        columns = {name: self._column(frame[name], as_text=name in self.categorical) for name in self._present(frame)}
+    def _read_targets(self, frame: "polars.DataFrame") -> Targets:
+        """Return the targets as classes, multi-label targets or numbers, by `task` or inferred from their values."""
+        self._check_targets_present(frame)
+        columns = {
+            name: self._infer_column(frame[name], as_text=name in self.categorical) for name in self.target_columns
+        }
         if len(columns) == 1:
-            ((name, (text, values)),) = columns.items()
-            whole = values is not None and bool((values == values.round()).all())
-            few = values is not None and len(np.unique(values)) <= MAX_WHOLE_CLASSES
-            if self.task == "classification" or (self.task is None and (values is None or (whole and few))):
-                if values is None:
-                    known, numbers = np.unique(text.to_numpy(), return_inverse=True)
-                    names = [str(value) for value in known]
-                else:
-                    known, numbers = np.unique(values, return_inverse=True)
-                    names = [str(int(value)) if whole else str(value) for value in known]
-                return torch.from_numpy(numbers).to(smallest_type(len(names))), names, None
-        flags = {name: _flags(text, values) for name, (text, values) in columns.items()}
-        if self.task == "classification" or (self.task is None and all(f is not None for f in flags.values())):
-            for name, flag in flags.items():
-                if flag is None:
-                    raise InputError(f"{self.path}: target '{name}' is no flag: 0 and 1 or true and false are")
-            return torch.from_numpy(np.stack([f for f in flags.values() if f is not None], 1)), list(flags), None
-        for name, (text, values) in columns.items():
-            if values is None:
-                raise InputError(
-                    f"{self.path}: target '{name}' holds texts ('{text[0]}' in row 1); numbers are expected"
-                )
-        stacked = np.stack([values for _, values in columns.values() if values is not None], 1)
-        return torch.from_numpy(stacked.astype(np.float32)), None, list(columns)
+            ((texts, values),) = columns.values()
+            if self._holds_classes(values):
+                return _encode_classes(texts, values)
+        labels = {name: _parse_binary(texts, values) for name, (texts, values) in columns.items()}
+        all_binary = all(column is not None for column in labels.values())
+        if self.task == "classification" or (self.task is None and all_binary):
+            return self._stack_labels(labels)
+        return self._stack_numbers(columns)
 
-    def _present(self, frame: "polars.DataFrame") -> Sequence[str]:
-        """The target columns, none of which may lack a value."""
+    def _check_targets_present(self, frame: "polars.DataFrame") -> None:
+        """Raise InputError if a target column lacks a value."""
         for name in self.target_columns:
-            missing = self._column(frame[name], as_text=True)[0].is_null().arg_true()
+            missing = self._infer_column(frame[name], as_text=True)[0].is_null().arg_true()
             if len(missing):
                 more = f" (and in {len(missing) - 1} more)" if len(missing) > 1 else ""
                 raise InputError(
-                    f"{self.path}: target '{name}' has no value in row {missing[0] + 1}{more}; take such rows out, or "
-                    "fill them"
+                    f"{self.path}: target '{name}' has no value in row {missing[0] + 1}{more}; fill it, or remove the "
+                    "row"
                 )
-        return self.target_columns
+
+    def _holds_classes(self, values: Array | None) -> bool:
+        """Return whether a single target is a class: by `task`, or texts and integers of few distinct values."""
+        if self.task is not None:
+            return self.task == "classification"
+        return values is None or (_are_integers(values) and len(np.unique(values)) <= MAX_INTEGER_CLASSES)
+
+    def _stack_labels(self, labels: dict[str, Array | None]) -> Targets:
+        """Return multi-label targets, `(rows, classes)`."""
+        stacked = []
+        for name, column in labels.items():
+            if column is None:
+                raise InputError(f"{self.path}: target '{name}': expected only 0 and 1, or only true and false")
+            stacked.append(column)
+        return torch.from_numpy(np.stack(stacked, 1)), list(labels), None
+
+    def _stack_numbers(self, columns: dict[str, tuple["polars.Series", Array | None]]) -> Targets:
+        """Return numeric targets, `(rows, targets)`."""
+        stacked = []
+        for name, (texts, values) in columns.items():
+            if values is None:
+                raise InputError(f"{self.path}: target '{name}', row 1: expected a number, got '{texts[0]}'")
+            stacked.append(values)
+        return torch.from_numpy(np.stack(stacked, 1).astype(np.float32)), None, list(columns)
 
 
 def _read_file(path: Path, separator: str) -> "polars.DataFrame":
     try:
         import polars as pl
     except ImportError as error:
-        raise InputError("tables in files need polars: pip install -e '.[tables]'") from error
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a file; give a CSV or a Parquet file")
+        raise InputError("reading tables needs the package polars; run: pip install -e '.[tables]'") from error
+    content = read_bytes(path)
     try:
-        with open_regular(path) as file:
-            content = file.read()
         if path.suffix.lower() == ".parquet":
             frame = _read_parquet(path, content)
         else:
-            text = content.decode("utf-8").removeprefix("\ufeff")
-            names = _header(path, text, separator)
-            if len(names) > 1 and ("\n\n" in text or "\n\r\n" in text):
-                content = _without_empty_lines(text, separator)
-            # All as texts: what a column is, is decided here and told in the docstring.
-            try:
-                frame = pl.read_csv(content, separator=separator, infer_schema=False)
-            except pl.exceptions.ComputeError:
-                _check_cells(path, text, separator)
-                raise
-            if frame[:, -1].has_nulls():
-                _check_cells(path, text, separator)  # rows that are short have been filled up
-            frame.columns = names
+            frame = _read_csv(path, content, separator)
     except InputError:
         raise
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = content[error.start]
-        raise InputError(f"{path}: line {line} is not UTF-8 (byte {byte:#x}); save the file as UTF-8") from error
-    except pl.exceptions.NoDataError as error:
-        raise InputError(f"{path}: the file is empty") from error
-    except OSError as error:
-        near = did_you_mean(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}{near}") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error, ValueError, TypeError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).strip().splitlines()[0]}") from error
     if not len(frame):
-        raise InputError(f"{path}: the file has a header, but no row")
+        raise InputError(f"{path}: expected at least one row, got only a header")
     return frame
 
 
+def _read_csv(path: Path, content: bytes, separator: str) -> "polars.DataFrame":
+    """Return all columns of a CSV file as texts. Polars parses it; the csv module finds what is wrong with it."""
+    import polars as pl
+
+    text = decode_utf8(path, content)
+    header, _ = open_csv(path, text, separator, strict=False)
+    if len(header) > 1 and ("\n\n" in text or "\n\r\n" in text):
+        content = _drop_empty_lines(path, text, separator)
+    try:
+        frame = pl.read_csv(content, separator=separator, infer_schema=False)
+    except pl.exceptions.ComputeError:
+        _check_rows(path, text, separator)
+        raise
+    if frame[:, -1].has_nulls():  # polars fills rows that are too short
+        _check_rows(path, text, separator)
+    frame.columns = header  # polars would rename duplicates
+    return frame
+
+
+def _drop_empty_lines(path: Path, text: str, separator: str) -> bytes:
+    """Return the table without empty lines, which polars would read as rows of missing values."""
+    out = io.StringIO(newline="")
+    rows = (cells for _, cells in iter_csv(path, text, separator, strict=False))
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def _check_rows(path: Path, text: str, separator: str) -> None:
+    """Raise InputError for invalid CSV, or a row with more or fewer cells than the header."""
+    _, rows = open_csv(path, text, separator)
+    for _ in rows:
+        pass
+
+
 def _read_parquet(path: Path, content: bytes) -> "polars.DataFrame":
-    """Read a Parquet file that does not unpack to far more than its size: a kilobyte may hold gigabytes.
+    """Read a Parquet file, unless it unpacks to far more than its size: a kilobyte may hold gigabytes.
 
     Raises:
         InputError: It would.
@@ -282,59 +323,38 @@ def _read_parquet(path: Path, content: bytes) -> "polars.DataFrame":
     limit = max(MIN_CELLS, MAX_CELLS_PER_BYTE * len(content))
     if rows * columns > limit:
         raise InputError(f"{path}: {rows:,} rows of {columns} columns in {len(content):,} bytes; expected fewer cells")
-    frame = pl.read_parquet(content)  # equal texts lie in memory once
-    texts = frame.select(pl.col(pl.String).str.len_bytes().sum().cast(pl.UInt64))
-    for name, size in texts.row(0, named=True).items() if texts.width else ():
+    frame = pl.read_parquet(content)  # stores equal texts once
+    sizes = frame.select(pl.col(pl.String).str.len_bytes().sum().cast(pl.UInt64))
+    for name, size in sizes.row(0, named=True).items() if sizes.width else ():
         if size > 16 * limit:
             raise InputError(f"{path}: column '{name}' has {size:,} bytes of text in a file of {len(content):,} bytes")
     return frame
 
 
-def _header(path: Path, text: str, separator: str) -> list[str]:
-    """Names of the columns, without the spaces around them; polars would rename those that are there twice."""
-    names = [name.strip() for name in next(_rows(text, separator), [])]
-    if twice := first_duplicate(names):
-        raise InputError(f"{path}: two columns are called '{twice}'; give each a name of its own")
-    return names
+def _encode(series: "polars.Series", categories: Sequence[str]) -> Array:
+    """Return the index of each value in `categories`, or their number for any other value."""
+    indices = {text: i for i, text in enumerate(categories)}
+    return np.array([indices.get(text, len(categories)) for text in series.to_list()], float)
 
 
-def _without_empty_lines(text: str, separator: str) -> bytes:
-    """The table without the lines that hold no row, which polars takes for rows of missing values."""
-    out = io.StringIO(newline="")
-    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(filter(None, _rows(text, separator)))
-    return out.getvalue().encode()
+def _encode_classes(texts: "polars.Series", values: Array | None) -> Targets:
+    """Return class indices, `(rows,)`, and class names in the order of texts or numbers."""
+    if values is None:
+        classes, indices = np.unique(texts.to_numpy(), return_inverse=True)
+        names = [str(text) for text in classes]
+    else:
+        classes, indices = np.unique(values, return_inverse=True)
+        names = [str(int(value)) if _are_integers(values) else str(value) for value in classes]
+    return torch.from_numpy(indices).to(smallest_type(len(names))), names, None
 
 
-def _check_cells(path: Path, text: str, separator: str) -> None:
-    """Raises InputError at the first row that has not as many cells as the header, and for a quote without an end."""
-    reader = _rows(text, separator, strict=True)
-    try:
-        header: list[str] = next(reader, [])
-        for row in reader:
-            if row and len(row) != len(header):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} cells as in the header, got {len(row)}; a "
-                    f"text with '{separator}' in it stands in double quotes"
-                )
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
+def _are_integers(values: Array) -> bool:
+    return bool((values == values.round()).all())
 
 
-def _rows(text: str, separator: str, strict: bool = False) -> Any:
-    """A csv.reader of the table."""
-    csv.field_size_limit(2**31 - 1)  # a cell may be longer than the 128 kB that Python allows
-    return csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator, strict=strict)
-
-
-def _codes(series: "polars.Series", texts: Sequence[str]) -> "np.ndarray[Any, Any]":
-    """Index of each value among `texts`, their number where it is missing."""
-    place = {text: i for i, text in enumerate(texts)}
-    return np.array([place.get(text, len(texts)) for text in series.to_list()], float)
-
-
-def _flags(text: "polars.Series", values: "np.ndarray[Any, Any] | None") -> "np.ndarray[Any, Any] | None":
-    """0 and 1 as uint8, if the column is flags."""
+def _parse_binary(texts: "polars.Series", values: Array | None) -> Array | None:
+    """Return a column of 0 and 1, or of true and false, as uint8; None if it holds other values."""
     if values is not None:
         return values.astype(np.uint8) if np.isin(values, (0, 1)).all() else None
-    lower = np.array([str(value).lower() for value in text.to_list()])
+    lower = np.array([str(value).lower() for value in texts.to_list()])
     return (lower == "true").astype(np.uint8) if np.isin(lower, ("true", "false")).all() else None

@@ -1,4 +1,4 @@
-"""The tables that come with scikit-learn: Iris, Wine, BreastCancer, Diabetes."""
+"""The tables included in scikit-learn: Iris, Wine, BreastCancer and Diabetes."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from litnets.data.tables.base import TableDataModule
 from litnets.data.tables.table import Table
 
 
-class _FromScikitLearn(TableDataModule):
-    """A table that comes inside scikit-learn."""
+class _ScikitLearnTable(TableDataModule):
+    """A table included in scikit-learn."""
 
-    def _bunch(self) -> Any:
+    def _load_bunch(self) -> Any:
         raise NotImplementedError
 
     def read(self) -> Table:
-        bunch = self._bunch()
+        bunch = self._load_bunch()
         inputs = torch.from_numpy(bunch.data).float()
         columns = [str(name) for name in bunch.feature_names]
         if "target_names" not in bunch:
@@ -24,41 +24,56 @@ class _FromScikitLearn(TableDataModule):
         return Table(inputs, columns, [], torch.from_numpy(bunch.target).to(torch.uint8), names)
 
 
-class Iris(_FromScikitLearn):
-    """150 flowers of 3 species by 4 lengths in cm (Fisher 1936), with two rows as in R and not as in the UCI repository
-    (see `sklearn.datasets.load_iris`)."""
+class Iris(_ScikitLearnTable):
+    """150 iris flowers of 3 species, with 4 lengths in cm (Fisher 1936).
 
-    def _bunch(self) -> Any:
-        from sklearn.datasets import load_iris  # here, as below, so that only those who use it pay for the import
+    Two rows differ from the UCI repository and agree with R; see `sklearn.datasets.load_iris`.
+
+        litnets fit --config configs/iris_mlp.yaml
+    """
+
+    def _load_bunch(self) -> Any:
+        from sklearn.datasets import load_iris  # imported on use, here and below, because it is slow
 
         return load_iris()
 
 
-class Wine(_FromScikitLearn):
-    """178 wines of 3 growers by 13 measurements (Forina et al. 1988, UCI)."""
+class Wine(_ScikitLearnTable):
+    """178 wines of 3 growers, with 13 measurements (Forina et al. 1988, UCI).
 
-    def _bunch(self) -> Any:
+    litnets fit --config configs/wine_mlp.yaml
+    """
+
+    def _load_bunch(self) -> Any:
         from sklearn.datasets import load_wine
 
         return load_wine()
 
 
-class BreastCancer(_FromScikitLearn):
-    """569 tumours, malignant or benign, by 30 measurements of the nuclei of their cells (Wolberg et al. 1995, UCI
-    Breast Cancer Wisconsin, Diagnostic)."""
+class BreastCancer(_ScikitLearnTable):
+    """569 tumors, malignant or benign, with 30 measurements of their cell nuclei.
 
-    def _bunch(self) -> Any:
+    Breast Cancer Wisconsin (Diagnostic) of the UCI repository (Wolberg et al. 1995).
+
+        litnets fit --config configs/breast_cancer_mlp.yaml
+    """
+
+    def _load_bunch(self) -> Any:
         from sklearn.datasets import load_breast_cancer
 
         return load_breast_cancer()
 
 
-class Diabetes(_FromScikitLearn):
-    """442 patients by 10 measurements; the target is how far the disease has gone after a year, 25 to 346 (Efron et al.
-    2004, Least Angle Regression)."""
+class Diabetes(_ScikitLearnTable):
+    """442 patients, with 10 measurements; the target is the disease progression after one year, 25 to 346.
 
-    def _bunch(self) -> Any:
+    From Efron et al. 2004, Least Angle Regression.
+
+        litnets fit --config configs/diabetes_mlp.yaml
+    """
+
+    def _load_bunch(self) -> Any:
         from sklearn.datasets import load_diabetes
 
-        # Unscaled: scikit-learn's own scaling is that of all 442 rows.
+        # Unscaled, because scikit-learn would scale by the statistics of all 442 rows.
         return load_diabetes(scaled=False)

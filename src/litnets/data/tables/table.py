@@ -1,4 +1,4 @@
-"""A table in memory, and what its training rows teach: scale, categories, and whether there is something to learn."""
+"""A table in memory, the statistics of its training rows, and the checks of its targets."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,105 +8,136 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.fingerprint import Digests, digest_each, digest_rows
+from litnets.data.core.scaling import replace_zero_std
 from litnets.errors import InputError
 
-# A text with more different values than this is a name or an address, not a category.
+# A text column with more distinct values than this holds names or addresses, not categories.
 MAX_CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory, its values as they are in the file.
+    """A table in memory, with unscaled values.
 
     Args:
-        inputs: `(rows, columns)` float32: first the numbers, NaN where one is missing, then the categories, each as an
-            index into its `texts`, or `len(texts)` where it is missing.
+        inputs: `(rows, columns)` float32. Numeric columns come first, with NaN for missing values. A categorical column
+            holds indices into its list in `categories`, or the length of that list for missing values.
         columns: Names of the columns of `inputs`.
-        texts: The different texts of each category; together they say how many of the columns are categories.
-        targets: `(rows,)` classes, `(rows, classes)` flags, or `(rows, targets)` float32 numbers.
-        class_names: Names of the classes or flags; None where the targets are numbers.
-        target_names: Names of the numbers; None where there are classes.
+        categories: Distinct texts of each categorical column.
+        targets: Class indices `(rows,)`, multi-label targets `(rows, classes)`, or float32 numbers `(rows, targets)`.
+        class_names: Names of the classes; None if the targets are numbers.
+        target_names: Names of numeric targets; None if the targets are classes.
     """
 
     inputs: Tensor
     columns: list[str]
-    texts: list[list[str]]
+    categories: list[list[str]]
     targets: Tensor
     class_names: list[str] | None = None
     target_names: list[str] | None = None
 
     @property
-    def numbers(self) -> int:
-        return len(self.columns) - len(self.texts)
+    def num_numeric(self) -> int:
+        """Number of numeric columns."""
+        return len(self.columns) - len(self.categories)
 
 
-def statistics_of(table: Table, train: Tensor) -> dict[str, Any]:
-    """Median, mean and standard deviation of each number and the categories, of the training rows. A number that is
-    constant gets the standard deviation 1, so that it becomes zero and not infinite."""
+def fit_statistics(table: Table, train: Tensor) -> dict[str, Any]:
+    """Return the preprocessing statistics of the training rows.
+
+    Args:
+        table: The table.
+        train: Indices of the training rows.
+
+    Returns:
+        Median, mean and standard deviation of each numeric column, the last two with missing values filled by the
+        median (1 as the deviation of a constant column), and the categories of each categorical column.
+
+    Raises:
+        InputError: A column has no value in the training rows, or too many categories.
+    """
     rows = table.inputs[train].double().numpy()
-    for column, values in zip(table.columns, rows[:, : table.numbers].T, strict=False):
+    numeric, codes = rows[:, : table.num_numeric], rows[:, table.num_numeric :]
+    for column, values in zip(table.columns, numeric.T, strict=False):
         if np.isnan(values).all():
-            raise InputError(f"column '{column}' has no value in the training split; leave it out")
-    numbers = rows[:, : table.numbers]
-    median = np.nanmedian(numbers, axis=0)
-    filled = np.where(np.isnan(numbers), median, numbers)
-    std = filled.std(0)
+            raise _no_value(column)
+    median = np.nanmedian(numeric, axis=0)
+    filled = np.where(np.isnan(numeric), median, numeric)
     categories = []
-    for column, texts, codes in zip(
-        table.columns[table.numbers :], table.texts, rows[:, table.numbers :].T, strict=True
-    ):
-        categories.append([texts[code] for code in np.unique(codes).astype(int) if code < len(texts)])
-        if len(categories[-1]) > MAX_CATEGORIES:
-            many = f"{len(categories[-1])} different texts, more than {MAX_CATEGORIES}"
-            raise InputError(f"column '{column}' has {many}, and is no category; leave it out (--data.ignore)")
-        if not categories[-1]:
-            raise InputError(f"column '{column}' has no value in the training split; leave it out")
+    for column, texts, column_codes in zip(table.columns[table.num_numeric :], table.categories, codes.T, strict=True):
+        present = [texts[code] for code in np.unique(column_codes).astype(int) if code < len(texts)]
+        if not present:
+            raise _no_value(column)
+        if len(present) > MAX_CATEGORIES:
+            raise InputError(
+                f"column '{column}': expected at most {MAX_CATEGORIES} categories, got {len(present)} distinct texts; "
+                "list it in --data.ignore"
+            )
+        categories.append(present)
     return {
         "median": median.tolist(),
         "mean": filled.mean(0).tolist(),
-        "std": np.where(std > 0, std, 1.0).tolist(),
+        "std": replace_zero_std(filled.std(0)),
         "categories": categories,
     }
 
 
+def _no_value(column: str) -> InputError:
+    return InputError(f"column '{column}' has no value in the training split; list it in --data.ignore")
+
+
 def digest_table(table: Table) -> Digests:
-    """Return the digest of each row. A category counts as its text, because its number depends on the other rows."""
+    """Return the digest of each row. Categories are digested as texts, because their indices depend on other rows."""
     categories = [
         digest_each(text.encode() for text in [*texts, ""])[codes.numpy().astype(np.intp)]
-        for texts, codes in zip(table.texts, table.inputs[:, table.numbers :].T, strict=True)
+        for texts, codes in zip(table.categories, table.inputs[:, table.num_numeric :].T, strict=True)
     ]
     targets = table.targets.numpy()
     if table.class_names is not None and targets.ndim == 1:
         targets = digest_each(name.encode() for name in table.class_names)[targets]
-    return digest_rows(table.inputs[:, : table.numbers], *categories, targets)
+    return digest_rows(table.inputs[:, : table.num_numeric], *categories, targets)
 
 
 def check_targets(table: Table, train: Tensor) -> None:
-    """Raises InputError if the training rows give nothing to learn."""
-    targets = table.targets
+    """Raise InputError if the training rows do not allow to learn the targets.
+
+    Args:
+        table: The table.
+        train: Indices of the training rows.
+    """
     if table.class_names is None:
-        for name, values in zip(table.target_names or [], targets[train].T, strict=True):
-            if (values == values[0]).all():
-                raise InputError(f"target '{name}' is {values[0].item():g} in every training row: nothing to learn")
-    elif targets.ndim > 1:
-        for name, flags in zip(table.class_names, targets[train].T, strict=True):
-            if (flags == flags[0]).all():
-                raise InputError(
-                    f"target '{name}' is {int(flags[0])} in every training row: nothing to learn; leave it out, or "
-                    f"choose another --data.split_seed"
-                )
-    elif len(table.class_names) < 2:
-        raise InputError(f"the target has one class only, '{table.class_names[0]}': nothing to learn")
+        assert table.target_names is not None
+        _check_not_constant(table.target_names, table.targets[train])
+    elif table.targets.ndim > 1:
+        _check_not_constant(table.class_names, table.targets[train])
     else:
-        for number, name in enumerate(table.class_names):
-            rows = torch.nonzero(targets == number).flatten()
-            if len(rows) == 1:
-                raise InputError(
-                    f"class '{name}' has one sample only (row {int(rows[0]) + 1}), which cannot be in training and in "
-                    f"test; add some, or take it out"
-                )
-            if not (targets[train] == number).any():
-                raise InputError(
-                    f"class '{name}' ({len(rows)} samples, the first in row {int(rows[0]) + 1}) is not in the training "
-                    f"split; choose other sizes or another --data.split_seed"
-                )
+        _check_classes(table.class_names, table.targets, train)
+
+
+def _check_not_constant(names: list[str], targets: Tensor) -> None:
+    """Raise InputError for a column of `targets`, `(rows, targets)`, that is constant."""
+    for name, values in zip(names, targets.T, strict=True):
+        if (values == values[0]).all():
+            raise InputError(
+                f"target '{name}' is {values[0].item():g} in every training row, so there is nothing to learn; remove "
+                "it, or set another --data.split_seed"
+            )
+
+
+def _check_classes(names: list[str], targets: Tensor, train: Tensor) -> None:
+    """Raise InputError if there is only one class, or a class has only one row or no training row."""
+    if len(names) < 2:
+        raise InputError(f"the target has only one class, '{names[0]}'; expected at least two")
+    for index, name in enumerate(names):
+        rows = torch.nonzero(targets == index).flatten()
+        if len(rows) < 2:
+            count = f"only one sample (row {int(rows[0]) + 1})" if len(rows) else "no sample"
+            raise InputError(
+                f"class '{name}' has {count}; expected at least two, one to train on and one to test on; add some, or "
+                "remove the class"
+            )
+        if not (targets[train] == index).any():
+            raise InputError(
+                f"class '{name}' ({len(rows)} samples, the first in row {int(rows[0]) + 1}) is not in the training "
+                "split; set other split sizes or another --data.split_seed"
+            )

@@ -1,4 +1,4 @@
-"""Toys: small sets in the plane, made anew each time from the same seed, whose answer is known."""
+"""Toy problems in the plane, generated from a fixed seed: XOR, Moons and Spirals."""
 
 import math
 from typing import Any
@@ -10,13 +10,16 @@ from litnets.data.tables.table import Table
 
 
 class XOR(TableDataModule):
-    """Clouds around the corners of the unit square; the class is whether the corner's two coordinates differ. No
-    straight line parts the classes (Minsky and Papert 1969).
+    """Clusters at the corners of the unit square; the class is whether the two coordinates of the corner differ.
+
+    No straight line separates the classes (Minsky and Papert 1969).
+
+        data = XOR(samples=400, noise=0.05)
 
     Args:
-        samples: Points, the four corners in turn.
-        noise: Standard deviation of a cloud; 0 leaves the corners themselves.
-        **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
+        samples: Number of points, which alternate between the four corners.
+        noise: Standard deviation of each coordinate around its corner.
+        **splitting: Arguments of `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(self, samples: int = 400, noise: float = 0.05, **splitting: Any) -> None:
@@ -32,12 +35,14 @@ class XOR(TableDataModule):
 
 
 class Moons(TableDataModule):
-    """Two half circles, each reaching into the other (`sklearn.datasets.make_moons`).
+    """Two interleaving half circles (`sklearn.datasets.make_moons`).
+
+        data = Moons(samples=1000, noise=0.1)
 
     Args:
-        samples: Points, half of them in each moon.
-        noise: Standard deviation of what is added to each coordinate.
-        **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
+        samples: Number of points, half of them in each moon.
+        noise: Standard deviation of the noise on each coordinate.
+        **splitting: Arguments of `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(self, samples: int = 1000, noise: float = 0.1, **splitting: Any) -> None:
@@ -45,7 +50,7 @@ class Moons(TableDataModule):
         self.samples, self.noise = samples, noise
 
     def read(self) -> Table:
-        from sklearn.datasets import make_moons  # here, so that only those who use it pay for the import
+        from sklearn.datasets import make_moons  # imported on use, because it is slow
 
         points, targets = make_moons(self.samples, noise=self.noise, random_state=0)
         inputs, classes = torch.from_numpy(points).float(), torch.from_numpy(targets).to(torch.uint8)
@@ -53,14 +58,16 @@ class Moons(TableDataModule):
 
 
 class Spirals(TableDataModule):
-    """Arms that wind around the origin, one class each (Lang and Witbrock 1988, with noise and any number of arms).
+    """Spiral arms around the origin, one class each (Lang and Witbrock 1988, with noise and any number of arms).
+
+        data = Spirals(arms=3, turns=1.5)
 
     Args:
-        samples: Points, the arms in turn.
-        arms: Arms, the classes.
-        turns: Turns of an arm.
-        noise: Standard deviation of what is added to each coordinate; the arms end at radius 1.
-        **splitting: Arguments of `TableDataModule` and `ArrayDataModule`.
+        samples: Number of points, which alternate between the arms.
+        arms: Number of arms, which are the classes.
+        turns: Number of turns of an arm, from the origin to radius 1.
+        noise: Standard deviation of the noise on each coordinate.
+        **splitting: Arguments of `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class Spirals(TableDataModule):
     def read(self) -> Table:
         generator = torch.Generator().manual_seed(0)
         arm = torch.arange(self.samples) % self.arms
-        radius = torch.rand(self.samples, generator=generator).sqrt()  # as many points on each length of an arm
+        radius = torch.rand(self.samples, generator=generator).sqrt()  # uniform in the disk
         angle = 2 * math.pi * (self.turns * radius + arm / self.arms)
         points = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
         points += self.noise * torch.randn(points.shape, generator=generator)
