@@ -36,6 +36,27 @@ def test_lines_are_kept_where_they_are_the_messages_own() -> None:
     assert printable("first\nsecond\x1b", lines=True) == "first\nsecond\\x1b"
 
 
+def test_names_of_files_are_shown_as_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error before a command starts, one within it, a damaged checkpoint, and a weight of another one."""
+    assert main(["fit\x1b[2J"]) == 2
+    model = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[4]", "--data", "Digits"]
+    options = [*model, "--trainer.logger", "false", "--trainer.max_epochs", "1"]
+    assert main(["fit", *options, "--experiment", "a"]) == 0
+    (best,) = Path("checkpoints").glob("*/*/best.ckpt")
+    folder = best.parent.rename("run\x1b[2J")
+    content = torch.load(folder / "best.ckpt", weights_only=True)
+    content["state_dict"]["\x1b[2J"] = torch.zeros(1)
+    torch.save(content, "weights.ckpt")
+    assert main(["fit", *options, "--init_from", "weights.ckpt", "--init_partial", "true"]) == 0
+    assert main(["test", *model, "--ckpt_path", str(folder / "none.ckpt")]) == 2
+    (folder / "last.ckpt").write_bytes(b"damaged")
+    assert main(["resume", str(folder), "--trainer.max_epochs", "2"]) == 0
+    shown = "".join(capsys.readouterr())
+    assert "\x1b[2J" not in shown
+    assert shown.count("run\\x1b[2J") > 3
+    assert "left out: \\x1b[2J" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [

@@ -8,6 +8,10 @@ class InputError(ValueError):
     """An error that the user can fix. The message names the value, what was expected, and what to do."""
 
 
+class RenamedOptionWarning(FutureWarning):
+    """An option was given by its former name. A FutureWarning, because Python hides DeprecationWarnings from users."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name closest to `name`, or an empty string."""
     by_lower = {k.lower(): k for k in known}

@@ -222,3 +222,12 @@ def test_defaults_that_depend_on_other_options() -> None:
     assert config.experiment == "digits_mlp"
     assert config.early_stopping.check_on_train_epoch_end is True
     assert config.trainer.precision in ("bf16-mixed", "32-true")
+
+
+@pytest.mark.parametrize("args", [["-c", "run/config.yaml"], ["-crun/config.yaml"], ["--config=run/config.yaml"]])
+def test_a_configuration_that_is_a_fifo_is_refused_however_it_is_named(args: list[str]) -> None:
+    Path("run").mkdir()
+    Path("run/environment.json").write_text("{}")
+    os.mkfifo("run/config.yaml")
+    with pytest.raises(InputError, match=r"run/config\.yaml is a FIFO"):
+        check_config_files(args)

@@ -68,6 +68,13 @@ def test_the_former_name_of_the_option_still_works() -> None:
     assert model.tta == "mirror"
 
 
+def test_the_default_of_the_former_option_is_no_choice() -> None:
+    """It is in the configuration of every earlier run."""
+    assert (
+        CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), test_views="one", tta="mirror").tta == "mirror"
+    )
+
+
 def test_a_run_with_the_former_name_is_tested_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     """Rename the option back in a run's configuration and checkpoints, as they were written before."""
     options = ["--model", "CNNClassifier", "--model.widths", "[4]", "--data", "Digits", "--trainer.max_epochs", "1"]
@@ -87,11 +94,12 @@ def test_a_run_with_the_former_name_is_tested_and_resumed(capsys: pytest.Capture
         torch.save(content, path)
     with pytest.warns(FutureWarning, match="test_views is now called tta"):
         assert CNNClassifier.load_from_checkpoint(config.parent / "best.ckpt").tta == "mirror"
-    with pytest.warns(FutureWarning, match="test_views is now called tta"):
-        assert main(["test", "--config", str(config)]) == 0
     capsys.readouterr()
-    with pytest.warns(FutureWarning, match="test_views is now called tta"):
-        assert main(["resume", str(config.parent), "--trainer.max_epochs", "2"]) == 0
-    output = capsys.readouterr().out
+    assert main(["test", "--config", str(config)]) == 0
+    line = "litnets: the option test_views is now called tta; replace it by tta: mirror\n"
+    assert capsys.readouterr().err == line
+    assert main(["resume", str(config.parent), "--trainer.max_epochs", "2"]) == 0
+    output, reports = capsys.readouterr()
+    assert reports == line
     assert "trainer.max_epochs: 1 -> 2" in output
     assert "init_args" not in output

@@ -240,7 +240,9 @@ class LitnetsCLI(LightningCLI):
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)
         if resolved.init_from is not None:
-            print(printable(load_weights(resolved.init_from, self.model, self.options.init_partial)))
+            report = load_weights(resolved.init_from, self.model, self.options.init_partial)
+            if getattr(rank_zero_only, "rank", 0) == 0:
+                print(printable(report))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the callbacks and loggers of the run."""
@@ -386,7 +388,7 @@ class LitnetsCLI(LightningCLI):
     def after_predict(self) -> None:
         """Print where the predictions are."""
         if self.run is not None and self.trainer.is_global_zero and not self.is_dry_run:
-            print(f"predictions: {self.run.predictions}")
+            print(printable(f"predictions: {self.run.predictions}"))
 
     def _print_results(self) -> None:
         if self.trainer.is_global_zero:

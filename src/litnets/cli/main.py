@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from litnets.errors import InputError
+from litnets.errors import InputError, RenamedOptionWarning
 from litnets.escaping import printable
 from litnets.runs.lock import release_all_locks
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
@@ -46,6 +47,7 @@ def silence_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _QUIET_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("always", category=RenamedOptionWarning)
 
 
 def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int:
@@ -57,12 +59,13 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
         command: Called with `args` and the signal handlers.
         args: The arguments of the command line.
     """
-    excepthook = threading.excepthook
+    excepthook, showwarning = threading.excepthook, warnings.showwarning
     threading.excepthook = partial(_report_thread_error, excepthook)
+    warnings.showwarning = partial(_show_warning, showwarning)
     try:
         return _run(command, args)
     finally:
-        threading.excepthook = excepthook
+        threading.excepthook, warnings.showwarning = excepthook, showwarning
         release_all_locks()  # after W&B has written its last files
 
 
@@ -71,9 +74,19 @@ def _report_thread_error(
 ) -> None:
     """Report in one line that the disk is full, which TensorBoard's thread may notice first."""
     if isinstance(error.exc_value, OSError) and error.exc_value.errno in _DISK_ERRORS:
-        print(f"litnets: {error.exc_value}", file=sys.stderr)
+        _report(error.exc_value)
     else:
         excepthook(error)
+
+
+def _show_warning(
+    showwarning: Callable[..., None], message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any
+) -> None:
+    """Show the new name of a renamed option in one line, without the place in the code of litnets that reports it."""
+    if not issubclass(category, RenamedOptionWarning):
+        showwarning(message, category, *args, **kwargs)
+    elif getattr(rank_zero_only, "rank", 0) == 0:
+        _report(message)
 
 
 @finish_wandb_on_exit
@@ -88,7 +101,7 @@ def _run(command: Callable[[list[str], Signals], object], args: list[str]) -> in
             _check_encoding(args)
             command(args, signals)
         except NothingToDo as message:
-            print(message)
+            print(printable(str(message)))
         except (InputError, MisconfigurationException) as error:
             if debug:
                 traceback.print_exc()

@@ -41,7 +41,7 @@ def print_model(model: LightningModule, datamodule: LightningDataModule | None, 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     data = f" on {type(datamodule).__name__}" if datamodule is not None else ""
     target = f" -> {folder}" if folder is not None else ""
-    print(f"{type(model).__name__} ({parameters:,} parameters){data}{target}", flush=True)
+    print(printable(f"{type(model).__name__} ({parameters:,} parameters){data}{target}"), flush=True)
 
 
 def report_fit(

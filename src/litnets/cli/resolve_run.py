@@ -1,5 +1,6 @@
 """Resolve what a command works on: the run folder, the checkpoint, and what is resumed."""
 
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli.defaults import default_experiment
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.plain import load_yaml
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
@@ -112,8 +114,8 @@ def check_config_files(args: list[str]) -> None:
     Raises:
         InputError: One is something else, whose reading might never end.
     """
-    joined = [arg.removeprefix("--config=") for arg in args if arg.startswith("--config=")]
-    paths = [Path(path) for path in (*joined, *(path for name, path in pairwise(args) if name == "--config"))]
+    joined = [match[1] for arg in args if (match := re.match(r"(?:--config=|-c=?)(.+)", arg))]
+    paths = [Path(path) for path in (*joined, *(path for name, path in pairwise(args) if name in ("--config", "-c")))]
     for path in paths:
         if Run.from_config(path) is not None:
             read_text(path)
@@ -167,7 +169,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
         return usable_checkpoint(run, run.last)
     # Without results.json the run did not end, and best.ckpt may be all that it had saved when it was killed.
     if run.best.exists() and (may_restart or not run.results.exists()):
-        print(f"litnets: {run.folder} has no last.ckpt; best.ckpt is used instead", file=sys.stderr)
+        print(printable(f"litnets: {run.folder} has no last.ckpt; best.ckpt is used instead"), file=sys.stderr)
         return usable_checkpoint(run, run.best)
     if may_restart:
         return None

@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.runs.storage import read_json, write_json
 
 _LOCK_FILE = ".lock"
@@ -67,7 +68,8 @@ class RunLock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise InputError(f"{path} cannot be locked: {error.strerror or error}") from error
-            print(f"litnets: {self.folder}: no locks on this file system; use one command at a time", file=sys.stderr)
+            text = f"litnets: {self.folder}: no locks on this file system; use one command at a time"
+            print(printable(text), file=sys.stderr)
             path.unlink(missing_ok=True)
             return
         self._lock = lock

@@ -50,7 +50,7 @@ def print_results(title: str, metrics: Mapping[str, float]) -> None:
     console.print(table)
     if 0 < len(per_class) <= 20:
         names: list[str] = list(next(iter(per_class.values())))
-        class_table = Table("class", *names, box=box.SIMPLE_HEAD)
+        class_table = Table("class", *map(printable, names), box=box.SIMPLE_HEAD)
         for column in class_table.columns[1:]:
             column.justify = "right"
         for label, values in per_class.items():
@@ -76,10 +76,10 @@ def print_end(results: Mapping[str, Any], folder: Path, config: Path, commands: 
         config: The run's configuration.
         commands: Further commands to suggest.
     """
-    print(best_of(results))
-    print(f"\nrun folder: {folder}")
+    print(printable(best_of(results)))
+    print(f"\nrun folder: {printable(str(folder))}")
     print("Next steps:")
     config_path, experiment = shlex.quote(str(config)), shlex.quote(str(folder.parent))
     next_steps = (f"litnets test --config {config_path}", f"litnets predict --config {config_path}")
     for command in (*next_steps, f"tensorboard --logdir {experiment}", *commands):
-        print(f"  {command}")
+        print(f"  {printable(command)}")

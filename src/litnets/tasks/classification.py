@@ -18,7 +18,7 @@ from torchmetrics.classification import (
     MultilabelRecall,
 )
 
-from litnets.errors import InputError
+from litnets.errors import InputError, RenamedOptionWarning
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_loss
 from litnets.tasks.metrics import ClassAUROC, FastAccuracy, LabelAUROC, reset_metrics
@@ -125,7 +125,7 @@ class Classifier(Task):
         self.multilabel, self.binary_logit = bool(multilabel), binary_logit
         input_shape = self.hparams.get("input_shape")  # of a class that pairs a network with this task
         self.mixing = Mixing(mixup, cutmix, input_shape) if mixup or cutmix else None
-        self.tta = tta if test_views is None else _former_tta(test_views)
+        self.tta = tta if test_views in (None, "one") else _former_tta(test_views)  # `one` was its default
         check_views(self.tta, input_shape)
         weights = _class_weights(class_weights, class_counts, num_classes)
         self.configure_loss(loss, loss_args or {}, label_smoothing, weights)
@@ -248,9 +248,8 @@ class Classifier(Task):
 
 
 def _former_tta(test_views: Views) -> Views:
-    # A FutureWarning, because Python hides DeprecationWarnings from users. It has no code location to point to: the
-    # option may come from a configuration or a checkpoint.
-    warnings.warn(f"the option test_views is now called tta; replace it by tta: {test_views}", FutureWarning, 3)
+    text = f"the option test_views is now called tta; replace it by tta: {test_views}"
+    warnings.warn(text, RenamedOptionWarning, 3)
     return test_views
 
 

@@ -12,6 +12,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from litnets.escaping import printable
+
 
 class Graph(Callback):
     """Log the graph of `net`, traced with the first sample of the first batch.
@@ -40,7 +42,7 @@ class Graph(Callback):
                         logger.experiment.add_graph(copied, inputs)
             except Exception as error:  # a network may raise anything; training continues without a graph
                 reason = (str(error) or repr(error)).splitlines()[0]
-                print(f"TensorBoard: no graph of {type(net).__name__}: {reason}", flush=True)
+                print(printable(f"TensorBoard: no graph of {type(net).__name__}: {reason}"), flush=True)
 
 
 class Histograms(Callback):

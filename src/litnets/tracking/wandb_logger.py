@@ -24,6 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import former_names
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.internals import has_wandb_run, set_wandb_run
 from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, read_json
@@ -136,7 +137,7 @@ class WandbRun(WandbLogger):
                 begun = wandb.init(**init, mode="online")
             except (OSError, HTTPException, wandb.Error) as error:
                 reason = " ".join(str(error).split())[:200]
-                print(f"W&B: {service()}: {reason}; logging offline instead", flush=True)
+                print(printable(f"W&B: {service()}: {reason}; logging offline instead"), flush=True)
                 self.mode = "offline"
                 wandb.teardown()  # a half-begun run would keep the id
         if begun is None:
@@ -145,7 +146,7 @@ class WandbRun(WandbLogger):
             except wandb.Error as error:
                 raise InputError(f"wandb: {error}") from error
         where = begun.url if self.mode == "online" else f"offline, run {begun.id}"
-        print(f"W&B: {where}", flush=True)
+        print(printable(f"W&B: {where}"), flush=True)
         begun.define_metric("trainer/global_step")
         begun.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         for name, direction in self._directions.items():
@@ -343,7 +344,8 @@ def _finish(wandb: Any, code: int) -> None:
     try:
         wandb.finish(exit_code=code)
     except Exception as error:  # an error of W&B must not change the outcome of the command
-        print(f"W&B: the run could not be finished: {type(error).__name__}: {error}", file=sys.stderr)
+        text = f"W&B: the run could not be finished: {type(error).__name__}: {error}"
+        print(printable(text), file=sys.stderr)
 
 
 def finish_wandb_on_exit(command: Callable[P, int]) -> Callable[P, int]:

@@ -126,12 +126,16 @@ def test_deduplicate_train_keeps_one_copy_per_language(folder: Path, monkeypatch
     assert sum(unique.class_counts or []) == len(unique.splits["train"])
 
 
-@pytest.mark.parametrize("copies", [False, True])
-def test_the_former_option_train_copies_still_works(copies: bool) -> None:
-    value = "false" if copies else "true"
-    message = f"^the option train_copies is now called deduplicate_train; replace it by deduplicate_train: {value}$"
+def test_the_former_option_train_copies_still_works() -> None:
+    message = "^the option train_copies is now called deduplicate_train; replace it by deduplicate_train: true$"
     with pytest.warns(FutureWarning, match=message):
-        assert Names(train_copies=copies).deduplicate_train is not copies
+        assert Names(train_copies=False).deduplicate_train
+
+
+def test_the_default_of_the_former_option_is_no_choice() -> None:
+    """It is in the configuration of every earlier run."""
+    assert Names(train_copies=True, deduplicate_train=True).deduplicate_train
+    assert not Names(train_copies=True).deduplicate_train
 
 
 def test_a_run_with_the_former_option_is_resumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,9 +157,11 @@ def test_a_run_with_the_former_option_is_resumed(folder: Path, capsys: pytest.Ca
         content[loop_state.KEY]["config"] = rename_back(content[loop_state.KEY]["config"])
         torch.save(content, path)
     capsys.readouterr()
-    with pytest.warns(FutureWarning, match="train_copies is now called deduplicate_train"):
-        assert main(["resume", str(config.parent), "--trainer.max_epochs", "2"]) == 0
-    output = capsys.readouterr().out
+    assert main(["resume", str(config.parent), "--trainer.max_epochs", "2"]) == 0
+    output, reports = capsys.readouterr()
+    assert reports == (
+        "litnets: the option train_copies is now called deduplicate_train; replace it by deduplicate_train: true\n"
+    )
     assert "trainer.max_epochs: 1 -> 2" in output
     assert "init_args" not in output
 

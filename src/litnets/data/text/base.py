@@ -16,7 +16,7 @@ from litnets.data.core.class_folders import names_in, new_files
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, RenamedOptionWarning, did_you_mean
 
 
 class TextDataModule(ArrayDataModule):
@@ -76,7 +76,9 @@ class TextDataModule(ArrayDataModule):
         self.max_vocab_size = max_vocab_size
         self.min_count = min_count
         self.token_dropout = token_dropout
-        self.deduplicate_train = deduplicate_train if train_copies is None else _invert_train_copies(train_copies)
+        self.deduplicate_train = deduplicate_train
+        if train_copies is False:  # true was its default
+            self.deduplicate_train = _former_train_copies()
         self.group_by_length = group_by_length
         self.text_column = text_column
         self.predict_path = None if predict_path is None else Path(predict_path)
@@ -199,16 +201,10 @@ class TextDataModule(ArrayDataModule):
         return torch.tensor([indices[sample.label] for sample in samples], dtype=smallest_type(len(indices)))
 
 
-def _invert_train_copies(train_copies: bool) -> bool:
-    # A FutureWarning, because Python hides DeprecationWarnings from users.
-    deduplicate = not train_copies
-    value = str(deduplicate).lower()
-    warnings.warn(
-        f"the option train_copies is now called deduplicate_train; replace it by deduplicate_train: {value}",
-        FutureWarning,
-        3,
-    )
-    return deduplicate
+def _former_train_copies() -> bool:
+    text = "the option train_copies is now called deduplicate_train; replace it by deduplicate_train: true"
+    warnings.warn(text, RenamedOptionWarning, 3)
+    return True
 
 
 def duplicate_groups(samples: Sequence[Sample]) -> Tensor:

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
 from litnets.errors import InputError
+from litnets.escaping import printable
 from litnets.internals import request_stop
 from litnets.runs.folder import Run
 from litnets.training.checkpoints.atomic_io import SaveError
@@ -178,4 +179,4 @@ def _stepped(trainer: Trainer, batch_idx: int) -> bool:
 
 
 def _say(text: str) -> None:
-    print(f"litnets: {text}", file=sys.stderr, flush=True)
+    print(f"litnets: {printable(text)}", file=sys.stderr, flush=True)
