@@ -40,7 +40,7 @@ def touch(*args: Any, **kwargs: Any) -> None:
 
 
 def look_into(name: str) -> Any:
-    if not name.startswith("__"):  # inspect asks each module for its __file__
+    if name in ("Loss", "anything"):  # inspect and pytest ask for other names
         touch()
     raise AttributeError(name)
 
