@@ -118,7 +118,7 @@ SPECIAL = pytest.mark.parametrize("make", [fifo, unix_socket, device])
         (series_folder, SERIES_FOLDER, "own/fast/0.csv"),
     ],
 )
-def test_special_files_among_samples_are_left_out(
+def test_special_files_among_samples_are_skipped(
     prepare: Callable[[], None],
     command: str,
     path: str,
@@ -146,7 +146,7 @@ def test_special_files_among_samples_are_left_out(
         (series, SERIES, "own.csv"),
     ],
 )
-def test_a_special_file_that_is_named_is_refused(
+def test_a_special_file_as_the_dataset_is_refused(
     prepare: Callable[[], None],
     command: str,
     path: str,
@@ -204,7 +204,7 @@ def test_without_the_check_a_fifo_would_be_read(monkeypatch: pytest.MonkeyPatch)
 # Links
 
 
-def test_links_in_a_circle_end() -> None:
+def test_cyclic_links_terminate() -> None:
     """Each folder links to all others: every path without a repetition would be a folder of its own, 10! of them."""
     names = [f"folder{i}" for i in range(10)]
     for name in names:

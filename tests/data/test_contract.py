@@ -143,7 +143,7 @@ def memory(split: Split) -> int:
     return (samples.values if isinstance(samples, MappedImages) else samples).data_ptr()
 
 
-def test_there_are_some() -> None:
+def test_the_list_of_datamodules_is_not_empty() -> None:
     assert {"Digits", "MNIST", "Names", "SpokenDigits", "ETTh1", "TableCSV", "XOR"} <= {cls.__name__ for cls in PUBLIC}
 
 
@@ -164,7 +164,7 @@ def test_facts(build: Build) -> None:
     assert module.class_shares == pytest.approx([count / sum(counts) for count in counts])
 
 
-def test_splits_are_disjoint_and_none_is_empty(build: Build) -> None:
+def test_splits_are_disjoint_and_not_empty(build: Build) -> None:
     splits = build().splits
     assert list(splits) == ["train", "val", "test"]
     assert all(len(split) for split in splits.values())
@@ -181,7 +181,7 @@ def test_the_split_is_the_same_every_time(build: Build, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("split", ["train", *EVALUATION])
-def test_a_batch_is_what_the_facts_say(build: Build, split: str) -> None:
+def test_a_batch_matches_the_facts(build: Build, split: str) -> None:
     module = build()
     batch = next(iter(loader(module, split)))
     inputs, targets = module.on_after_batch_transfer(batch, 0)
@@ -210,7 +210,7 @@ def test_a_batch_is_what_the_facts_say(build: Build, split: str) -> None:
     assert 0 <= targets.min() <= targets.max() < module.num_classes
 
 
-def test_data_are_kept_and_sent_to_the_device_in_their_smallest_type(build: Build) -> None:
+def test_data_are_stored_and_transferred_in_their_smallest_dtype(build: Build) -> None:
     module = build()
     inputs, targets = next(iter(module.train_dataloader()))
     float32 = isinstance(module, TableDataModule | SeriesFolder) or forecasts(module)
@@ -270,7 +270,7 @@ def test_evaluation_is_in_order_and_complete(build: Build, split: str) -> None:
         assert [t.tolist() for t in rest] == [t.tolist() for t in others]
 
 
-def test_training_has_each_sample_once(build: Build) -> None:
+def test_training_contains_each_sample_once(build: Build) -> None:
     module = build()
     part = module.splits["train"]
     targets = torch.cat([targets for _, targets in module.train_dataloader()])
@@ -279,7 +279,7 @@ def test_training_has_each_sample_once(build: Build) -> None:
     assert sorted(torch.cat(list(batches)).tolist()) == list(range(len(part)))
 
 
-def test_it_takes_augmentations(build: Build) -> None:
+def test_images_accept_augmentations(build: Build) -> None:
     if not isinstance(build(), ImageDataModule):
         pytest.skip("of images only")
     module = build(augment=[RandomShift(1)])
@@ -295,7 +295,7 @@ class Batches(LightningModule):
 
 
 @pytest.mark.filterwarnings("ignore:The 'predict_dataloader' does not have many workers")
-def test_a_sample_in_a_file_of_its_own_is_predicted_as_in_the_test_split(build: Build, tmp_path: Path) -> None:
+def test_samples_in_new_files_are_predicted_as_in_the_test_split(build: Build, tmp_path: Path) -> None:
     """And without the files of the training, with what a checkpoint of its keeps."""
     trained = build()
     chosen = torch.arange(1 if forecasts(trained) else 3)

@@ -27,14 +27,14 @@ def batches(
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("epoch", [0, 1, 7])
-def test_every_sample_once_in_an_epoch(epoch: int, shuffle: bool) -> None:
+def test_an_epoch_contains_every_sample_once(epoch: int, shuffle: bool) -> None:
     found = batches(epoch, shuffle=shuffle)
     assert sorted(chain(*found)) == list(range(SIZE))
     assert len(found) == -(-SIZE // 8)
     assert sorted(map(len, found))[:2] == [3, 8]
 
 
-def test_a_last_batch_that_is_not_full_is_left_out() -> None:
+def test_drop_last_drops_an_incomplete_batch() -> None:
     found = batches(drop_last=True)
     assert {len(batch) for batch in found} == {8}
     assert len(set(chain(*found))) == SIZE // 8 * 8
@@ -52,7 +52,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch() -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_processes_have_different_samples_and_equally_many_batches(ranks: int) -> None:
+def test_processes_have_disjoint_samples_and_equally_many_batches(ranks: int) -> None:
     parts = [batches(4, rank=rank, ranks=ranks) for rank in range(ranks)]
     together = list(chain(*chain(*parts)))
     assert len(together) == len(set(together)) == SIZE // ranks * ranks
@@ -61,7 +61,7 @@ def test_processes_have_different_samples_and_equally_many_batches(ranks: int) -
     assert sorted(evaluated) == list(range(SIZE))
 
 
-def test_a_batch_has_like_lengths_and_batches_come_in_any_order() -> None:
+def test_batches_have_similar_lengths_and_a_random_order() -> None:
     found = batches()
     padding = sum(len(b) * LENGTHS[b].max().item() for b in found) / LENGTHS.sum().item()
     assert padding < 1.08  # in the order of a plain shuffle it is about 1.8
@@ -71,7 +71,7 @@ def test_a_batch_has_like_lengths_and_batches_come_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_the_first_batches_of_an_evaluation_are_as_long_as_all_and_always_the_same(ranks: int) -> None:
+def test_the_first_batches_of_an_evaluation_are_representative_and_fixed(ranks: int) -> None:
     """`limit_val_batches` leaves the others out."""
     found = batches(shuffle=False, ranks=ranks)
     longest = [LENGTHS[batch].max().item() for batch in found]
@@ -80,12 +80,12 @@ def test_the_first_batches_of_an_evaluation_are_as_long_as_all_and_always_the_sa
     assert batches(epoch=3, seed=1, shuffle=False, ranks=ranks) == found
 
 
-def test_other_samples_meet_in_another_epoch() -> None:
+def test_batches_differ_between_epochs() -> None:
     together = [{frozenset(batch) for batch in batches(epoch)} for epoch in (0, 1)]
     assert not together[0] & together[1]
 
 
-def test_a_batch_is_its_sequences_and_zeros() -> None:
+def test_a_batch_is_zero_padded_sequences() -> None:
     data = ragged(torch.randperm(SIZE)[:100])
     chosen = torch.tensor([5, 99, 0])
     (values, lengths), targets = data[chosen]

@@ -100,7 +100,7 @@ def test_images(content: bytes, message: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_no_outside_program_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_external_program_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """An EPS starts `gs`, if Pillow may read it."""
     Path("gs").write_text("#!/bin/sh\ntouch pwned\nexit 1\n")
     Path("gs").chmod(0o755)
@@ -160,7 +160,7 @@ def test_arrays(content: bytes, name: str) -> None:
     refused(ImageArrays("own"), rf"own/{name}\.npy")
 
 
-def test_targets_of_another_number_are_not_read() -> None:
+def test_targets_of_another_length_are_not_read() -> None:
     """A file of zeros takes no room on the disk, and would in memory."""
     write_image_arrays(Path("own"))
     header = npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,), }\n")
@@ -227,7 +227,7 @@ def test_sound(name: str, make: Callable[[], bytes], message: str, monkeypatch: 
     refused(AudioFolder("own"), rf"1 of 10 recordings cannot be read.*\n  own/low/{name}: {message}")
 
 
-def test_a_recording_is_read_in_blocks_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_is_read_in_blocks_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile = pytest.importorskip("soundfile")
     values = np.random.default_rng(0).integers(-3000, 3000, (5000, 2), np.int16)
     soundfile.write("a.flac", values, 8000)
@@ -261,7 +261,7 @@ def test_lines_of_json(line: str, message: str) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_a_text_is_no_formula_and_no_code() -> None:
+def test_texts_are_not_evaluated() -> None:
     content = [(f"{{{{7*7}}}} __import__('os').mkdir('pwned') {i}", "ab"[i % 2]) for i in range(40)]
     write_texts(Path("own.csv"), content)
     TextFiles("own.csv").setup()
@@ -280,13 +280,13 @@ class Label(pl.BaseExtension):
         super().__init__("POLARS_EXTENSION_TYPE", pl.Int64, "")
 
 
-def test_parquet_that_unpacks_to_far_more_rows_than_bytes() -> None:
+def test_parquet_with_far_more_rows_than_bytes_is_refused() -> None:
     write_parquet(x=pl.repeat(1, 40_000_000, dtype=pl.Int8, eager=True), y=pl.repeat(0, 40_000_000, eager=True))
     assert Path("own.parquet").stat().st_size < 400_000
     refused(TableCSV("own.parquet", "y"), "40,000,000 rows of 2 columns in .* bytes; expected fewer cells")
 
 
-def test_parquet_that_unpacks_to_far_more_text_than_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_with_far_more_text_than_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     write_parquet(x=["x" * 10_000] * 1000, y=[0, 1] * 500)
     monkeypatch.setattr(table_reading, "MIN_CELLS", 10_000)
     refused(TableCSV("own.parquet", "y"), "column 'x' has 10,000,000 bytes of text in a file of")
@@ -319,7 +319,7 @@ def test_parquet_with_a_changed_byte(where: int) -> None:
         TableCSV("own.parquet", "y").setup()
 
 
-def test_parquet_is_no_pickle() -> None:
+def test_parquet_is_not_unpickled() -> None:
     Path("own.parquet").write_bytes(pickle.dumps(Touch()))
     refused(TableCSV("own.parquet", "y"), "cannot be read")
 
@@ -344,7 +344,9 @@ NOT_UTF8 = os.fsdecode(b"caf\xe9")
         (lambda: write_series_folder(Path("own")), lambda: SeriesFolder("own"), "own/fast/00.csv"),
     ],
 )
-def test_a_name_that_is_not_utf8(prepare: Callable[[], None], module: Callable[[], ArrayDataModule], path: str) -> None:
+def test_a_name_that_is_not_utf8_is_refused(
+    prepare: Callable[[], None], module: Callable[[], ArrayDataModule], path: str
+) -> None:
     prepare()
     Path(path).rename(Path(path).with_name(NOT_UTF8 + Path(path).suffix))
     refused(module(), r"caf\udce9.*: the name is not UTF-8; rename the file or folder")
@@ -364,12 +366,12 @@ def test_a_name_that_is_not_utf8(prepare: Callable[[], None], module: Callable[[
         lambda name: SeriesFolder(name),
     ],
 )
-def test_a_nul_in_a_path(module: Callable[[str], ArrayDataModule]) -> None:
+def test_a_nul_in_a_path_is_refused(module: Callable[[str], ArrayDataModule]) -> None:
     with pytest.raises(InputError):
         module("a\0b").setup()
 
 
-def test_a_nul_names_no_file() -> None:
+def test_open_regular_refuses_a_nul() -> None:
     assert not is_regular(Path("a\0b"))
     with pytest.raises(InputError, match="is no name of a file"):
         open_regular(Path("a\0b"))

@@ -69,7 +69,7 @@ RECORDINGS = [tone(440, 1000), tone(1800, 333, noise=0.1), tone(3900, 80), tone(
 
 @pytest.mark.parametrize("equal_loudness", [True, False])
 @pytest.mark.parametrize(("rate", "n_mels"), [(8000, 40), (16000, 64), (11025, 23)])
-def test_features_are_those_of_the_formulas(tmp_path: Path, rate: int, n_mels: int, equal_loudness: bool) -> None:
+def test_features_match_the_formulas(tmp_path: Path, rate: int, n_mels: int, equal_loudness: bool) -> None:
     write_audio_folder(tmp_path, size=4)
     data = AudioFolder(str(tmp_path), sample_rate=rate, n_mels=n_mels, equal_loudness=equal_loudness)
     features, frames = data.features(*padded(RECORDINGS))
@@ -79,7 +79,7 @@ def test_features_are_those_of_the_formulas(tmp_path: Path, rate: int, n_mels: i
         assert np.abs(got[:count].numpy() - wanted).max() < 1e-3
 
 
-def test_filters_overlap_to_one_and_peak_where_the_scale_says() -> None:
+def test_filters_sum_to_1_and_peak_at_the_centers_of_the_mel_scale() -> None:
     filters = mel_filters(16000, 4096, 20)
     frequencies = torch.linspace(0, 8000, 2049)
     centres = [700 * (10 ** (2840.0230 * i / 21 / 2595) - 1) for i in range(1, 21)]
@@ -103,7 +103,7 @@ def centres(rate: int, n_mels: int) -> list[float]:
     return [700 * (10 ** (top * i / (n_mels + 1) / 2595) - 1) for i in range(1, n_mels + 1)]
 
 
-def test_a_recording_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
+def test_a_recording_does_not_depend_on_the_rest_of_its_batch(tmp_path: Path) -> None:
     write_audio_folder(tmp_path)
     data = ready(tmp_path)
     (together, frames), _ = data.on_after_batch_transfer((padded(RECORDINGS), torch.zeros(5)), 0)
@@ -114,7 +114,7 @@ def test_a_recording_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
         assert (row[count:] == 0).all()
 
 
-def test_loudness_may_be_made_equal_or_kept(tmp_path: Path) -> None:
+def test_equal_loudness_can_be_turned_off(tmp_path: Path) -> None:
     write_audio_folder(tmp_path, size=4)
     loud = tone(500, 2000, noise=0.2)
     pair = padded([loud, (loud // 8).astype(np.int16)])
@@ -130,7 +130,7 @@ def test_silence_is_finite(tmp_path: Path) -> None:
     assert features.isfinite().all()
 
 
-def test_statistics_are_of_the_training_split_alone(tmp_path: Path) -> None:
+def test_statistics_use_only_the_training_split(tmp_path: Path) -> None:
     write_audio_folder(tmp_path)
     data = ready(tmp_path, n_mels=12, eval_batch_size=7)
     train = data.splits["train"]
@@ -143,7 +143,7 @@ def test_statistics_are_of_the_training_split_alone(tmp_path: Path) -> None:
     assert data.std == pytest.approx(np.concatenate(rows).std(0), rel=1e-3)
 
 
-def test_the_training_split_is_normal(tmp_path: Path) -> None:
+def test_the_training_split_is_normalized(tmp_path: Path) -> None:
     write_audio_folder(tmp_path)
     data = ready(tmp_path)
     steps = []
@@ -162,7 +162,7 @@ def test_the_training_split_is_normal(tmp_path: Path) -> None:
         ({"window": 0.0001}, r"window 0.0001 s"),
     ],
 )
-def test_impossible_features_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+def test_invalid_features_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     write_audio_folder(tmp_path, size=4)
     with pytest.raises(InputError, match=message):
         AudioFolder(str(tmp_path), sample_rate=8000, **arguments)
@@ -171,7 +171,7 @@ def test_impossible_features_are_refused(tmp_path: Path, arguments: dict[str, An
 # Files
 
 
-def test_a_wav_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_wav_is_read_unchanged(tmp_path: Path) -> None:
     samples = np.array([0, 1, -1, 32767, -32768, 12345], np.int16)
     write_wav(tmp_path / "a.wav", samples)
     read = read_audio(tmp_path / "a.wav", 8000)
@@ -180,7 +180,7 @@ def test_a_wav_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8"])
-def test_other_kinds_are_read_by_soundfile(tmp_path: Path, subtype: str) -> None:
+def test_other_formats_are_read_by_soundfile(tmp_path: Path, subtype: str) -> None:
     samples = tone(440, 500)
     soundfile.write(tmp_path / "a.wav", samples / 32768, 8000, subtype)
     read = read_audio(tmp_path / "a.wav", 8000).numpy()
@@ -201,7 +201,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rate", "wanted"), [(8000, 16000), (44100, 16000), (16000, 8000)])
-def test_it_resamples(tmp_path: Path, rate: int, wanted: int) -> None:
+def test_recordings_are_resampled(tmp_path: Path, rate: int, wanted: int) -> None:
     samples = tone(440, rate // 2, rate, noise=0)
     write_wav(tmp_path / "a.wav", samples, rate)
     read = read_audio(tmp_path / "a.wav", wanted).numpy()
@@ -213,7 +213,7 @@ def test_it_resamples(tmp_path: Path, rate: int, wanted: int) -> None:
     assert np.abs(read - resample_poly(samples.astype(float), wanted // common, rate // common)).max() <= 1
 
 
-def test_what_is_too_loud_is_clipped_and_not_wrapped(tmp_path: Path) -> None:
+def test_values_out_of_range_are_clipped_and_not_wrapped(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([1.5, -1.5, 0.5]), 8000, "FLOAT")
     assert read_audio(tmp_path / "a.wav", 8000).tolist() == [32767, -32768, 16384]
 
@@ -236,7 +236,7 @@ def batch_of(data: AudioFolder, training: bool) -> tuple[torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize(("time", "bands"), [(0.5, 0), (0.0, 6), (0.5, 6)])
-def test_training_hides_one_stretch_of_frames_and_one_of_bands(tmp_path: Path, time: float, bands: int) -> None:
+def test_training_masks_one_block_of_frames_and_one_of_bands(tmp_path: Path, time: float, bands: int) -> None:
     write_audio_folder(tmp_path)
     data = ready(tmp_path, time_mask=time, frequency_mask=bands, n_mels=20)
     whole, frames = batch_of(data, training=False)
@@ -258,7 +258,7 @@ def test_training_hides_one_stretch_of_frames_and_one_of_bands(tmp_path: Path, t
     assert hidden_frames >= (set(range(3)) if time else {0})
 
 
-def test_every_place_is_hidden_equally_often() -> None:
+def test_lengths_and_starts_of_blocks_are_uniform() -> None:
     sizes, longest = torch.full((20_000,), 5), torch.full((20_000,), 2)
     found = random_blocks(sizes, longest, 7).double().mean(0)
     # Each of the lengths 0, 1, 2 a third of the time, anywhere: a place of one in 5 starts, or of two in 4.
@@ -273,7 +273,7 @@ def test_every_place_is_hidden_equally_often() -> None:
         ({"frequency_mask": 41}, r"frequency_mask: expected 0 to 40 bands \(n_mels\), got 41"),
     ],
 )
-def test_more_than_there_is_cannot_be_hidden(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+def test_masks_larger_than_a_recording_are_refused(tmp_path: Path, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         AudioFolder(str(tmp_path), **given)
 
@@ -300,7 +300,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("damage", "message"), BROKEN)
-def test_a_broken_recording_is_named(tmp_path: Path, damage: Any, message: str) -> None:
+def test_a_broken_recording_is_reported(tmp_path: Path, damage: Any, message: str) -> None:
     write_audio_folder(tmp_path)
     path = tmp_path / "low" / "07.wav"
     damage(path)
@@ -334,7 +334,7 @@ def test_broken_recordings_are_skipped_on_request(tmp_path: Path, capsys: pytest
         assert torch.equal(lengths, before_lengths)
 
 
-def test_without_soundfile_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_soundfile_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def missing(name: str, *rest: Any) -> Any:
@@ -350,7 +350,7 @@ def test_without_soundfile_it_says_what_to_install(tmp_path: Path, monkeypatch: 
     assert len(read_audio(tmp_path / "a.wav", 8000)) == 500
 
 
-def test_a_wav_with_more_in_it_than_sound_is_read(tmp_path: Path) -> None:
+def test_a_wav_with_extra_chunks_is_read(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(440, 500))
     content = (tmp_path / "a.wav").read_bytes()
     chunk = b"LIST" + struct.pack("<I", 4) + b"INFO"
@@ -364,7 +364,7 @@ def test_a_wav_with_more_in_it_than_sound_is_read(tmp_path: Path) -> None:
 # The checkpoint
 
 
-def test_it_keeps_the_statistics_and_refuses_other_classes(tmp_path: Path) -> None:
+def test_a_checkpoint_contains_the_statistics_and_fixes_the_classes(tmp_path: Path) -> None:
     write_audio_folder(tmp_path / "a")
     write_audio_folder(tmp_path / "b", ("high", "low", "other"))
     state = ready(tmp_path / "a").state_dict()

@@ -29,7 +29,7 @@ def test_the_official_test_split_is_the_first_five_recordings(tmp_path: Path) ->
     assert tested == sorted(name for name in files if name[-1] in "01234")
 
 
-def test_recordings_and_targets_are_those_of_the_files(tmp_path: Path) -> None:
+def test_recordings_and_targets_match_the_files(tmp_path: Path) -> None:
     write_fsdd(tmp_path)
     files = names(tmp_path)
     for split in ready(tmp_path).splits.values():
@@ -53,7 +53,7 @@ def test_a_speaker_is_held_out(tmp_path: Path, speaker: str) -> None:
     assert (len(by_split["train"]), len(by_split["val"])) == (60, 20)
 
 
-def test_validation_has_its_share_of_each_speaker_and_digit(tmp_path: Path) -> None:
+def test_validation_is_stratified_by_speaker_and_digit(tmp_path: Path) -> None:
     write_fsdd(tmp_path)
     val = ready(tmp_path, val_size=1 / 3).splits["val"]
     files = names(tmp_path)
@@ -71,26 +71,26 @@ def test_folds_partition_training_and_validation(tmp_path: Path) -> None:
         assert not set(splits["test"].indices.tolist()) & set(held_out)
 
 
-def test_missing_recordings_are_asked_for(tmp_path: Path) -> None:
+def test_missing_recordings_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no recordings(.|\n)*github.com/Jakobovski/(.|\n)*fsdd/recordings/0_"):
         ready(tmp_path)
 
 
-def test_an_unknown_speaker_is_named(tmp_path: Path) -> None:
+def test_an_unknown_speaker_is_refused(tmp_path: Path) -> None:
     write_fsdd(tmp_path)
     with pytest.raises(InputError, match=r"test_speaker: expected one of jackson, theo in .*, got 'georg'"):
         ready(tmp_path, test_speaker="georg")
 
 
 @pytest.mark.parametrize("name", ["readme.wav", "11_theo_0.wav", "1_theo.wav", "1_theo_x.wav"])
-def test_a_name_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
     write_fsdd(tmp_path)
     write_wav(tmp_path / "fsdd" / "recordings" / name, tone(440, 100))
     with pytest.raises(InputError, match=rf"{name}: expected a name like 7_jackson_32.wav"):
         ready(tmp_path)
 
 
-def test_broken_recordings_are_left_out_where_that_is_asked(tmp_path: Path) -> None:
+def test_broken_recordings_are_skipped_on_request(tmp_path: Path) -> None:
     write_fsdd(tmp_path)
     whole = {name: len(split) for name, split in ready(tmp_path, val_size=20).splits.items()}
     for name in ("3_theo_0.wav", "3_theo_7.wav"):  # of the test split, and of the rest
@@ -101,7 +101,7 @@ def test_broken_recordings_are_left_out_where_that_is_asked(tmp_path: Path) -> N
     assert left == {"train": whole["train"] - 1, "val": 20, "test": whole["test"] - 1}
 
 
-def test_a_checkpoint_that_does_not_say_its_shape_is_taken(tmp_path: Path) -> None:
+def test_an_old_checkpoint_without_input_shape_is_accepted(tmp_path: Path) -> None:
     """Those of before did not."""
     data = SpokenDigits(str(tmp_path), predict_path="new")
     data.load_state_dict({"mean": [1.0] * 40, "std": [2.0] * 40})

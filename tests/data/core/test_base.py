@@ -82,7 +82,7 @@ def targets_of(loader: Any) -> list[list[int]]:
 ignores_workers = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
-def test_each_process_needs_a_sample_and_predicts_all_where_there_are_fewer() -> None:
+def test_evaluation_needs_a_sample_per_process_but_prediction_does_not() -> None:
     """Of 11 test samples; one process without a batch would leave the others waiting."""
     data = ready()
     data.trainer = SimpleNamespace(global_rank=11, world_size=12, overfit_batches=0)
@@ -97,7 +97,7 @@ def test_each_process_needs_a_sample_and_predicts_all_where_there_are_fewer() ->
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_statistics_are_those_of_numpy(channels: int) -> None:
+def test_statistics_match_numpy(channels: int) -> None:
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (5000, channels, 3, 4), dtype=np.uint8)  # more than a chunk
     indices = random.permutation(5000)[:4500]
@@ -106,14 +106,14 @@ def test_statistics_are_those_of_numpy(channels: int) -> None:
     np.testing.assert_allclose(std, pixels[indices].std((0, 2, 3), dtype=np.float64), rtol=1e-12)
 
 
-def test_a_constant_channel_becomes_zero() -> None:
+def test_std_of_a_constant_channel_is_1() -> None:
     images = torch.full((4, 2, 3, 3), 7, dtype=torch.uint8)
     images[:2, 1] = 9
     mean, std = channel_statistics(images, torch.arange(4))
     assert (mean, std) == ([7, 8], [1, 1])
 
 
-def test_statistics_are_of_the_training_split_alone() -> None:
+def test_statistics_use_only_the_training_split() -> None:
     data = ready()
     pixels = data.splits["train"].inputs[:25].numpy()
     np.testing.assert_allclose(data.mean, pixels.mean((0, 2, 3)), rtol=1e-6)
@@ -139,7 +139,7 @@ def test_normalizing_gives_the_training_split_mean_0_and_standard_deviation_1() 
     torch.testing.assert_close(inputs.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
 
 
-def test_images_are_scaled_with_gradients_after_a_prediction() -> None:
+def test_normalize_supports_gradients_after_inference_mode() -> None:
     data = ready()
     images = torch.ones(2, 3, 4, 5)
     with torch.inference_mode():
@@ -164,7 +164,7 @@ def test_statistics_of_a_checkpoint_replace_those_of_the_data(setup_first: bool)
     assert data.normalize(images).flatten().tolist() == pytest.approx([8 / 4, 7 / 5, 6 / 6])
 
 
-def test_the_state_holds_plain_numbers() -> None:
+def test_state_dict_contains_plain_floats() -> None:
     state = ready().state_dict()
     assert {type(number) for numbers in state.values() for number in numbers} == {float}
 
@@ -183,7 +183,7 @@ def test_data_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("command", "path", "fetched"), [("predict", "new", 0), ("predict", None, 1), ("fit", "new", 1)]
 )
-def test_files_of_the_training_are_fetched_unless_new_ones_are_predicted(
+def test_training_files_are_downloaded_unless_new_samples_are_predicted(
     command: str, path: str | None, fetched: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -201,7 +201,7 @@ def test_two_modules_share_nothing() -> None:
     assert (other.splits, other.augment, "mean" in vars(other)) == ({}, [], False)
 
 
-def test_only_training_is_shuffled_and_sizes_of_batches_are_those_asked_for() -> None:
+def test_only_training_is_shuffled_and_batch_sizes_match() -> None:
     data = ready()
     train = targets_of(data.train_dataloader())
     assert [len(batch) for batch in train] == [8, 8, 8, 1]
@@ -211,7 +211,7 @@ def test_only_training_is_shuffled_and_sizes_of_batches_are_those_asked_for() ->
         assert targets_of(loader) == [[35, 36, 37, 38], [39, 40, 41, 42], [43, 44, 45]]
 
 
-def test_drop_last_leaves_out_the_last_training_batch_only() -> None:
+def test_drop_last_drops_only_the_last_training_batch() -> None:
     data = ready(drop_last=True)
     assert [len(batch) for batch in targets_of(data.train_dataloader())] == [8, 8, 8]
     assert len(data.train_dataloader()) == 3
@@ -219,7 +219,7 @@ def test_drop_last_leaves_out_the_last_training_batch_only() -> None:
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_split_may_be_empty(split: str) -> None:
+def test_val_and_test_splits_can_be_empty(split: str) -> None:
     data = ready()
     data.splits[split].indices = torch.tensor([], dtype=torch.int64)
     loader = getattr(data, f"{split}_dataloader")()
@@ -227,7 +227,7 @@ def test_a_split_may_be_empty(split: str) -> None:
     assert len(loader) == 0
 
 
-def test_the_order_is_that_of_the_seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_depends_only_on_the_seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
     for seed in ("1", "2"):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
@@ -238,7 +238,7 @@ def test_the_order_is_that_of_the_seed_of_the_run(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_processes_share_the_samples(world_size: int) -> None:
+def test_samples_are_distributed_over_processes(world_size: int) -> None:
     seen: dict[str, list[list[int]]] = {"train": [], "val": [], "test": [], "predict": []}
     for rank in range(world_size):
         data = ready()
@@ -251,7 +251,7 @@ def test_processes_share_the_samples(world_size: int) -> None:
     assert len({i for part in seen["train"] for i in part}) == 25 // world_size * world_size
 
 
-def test_class_counts_are_of_the_training_split() -> None:
+def test_class_counts_use_the_training_split() -> None:
     assert Colours().class_counts == [1] * 25 + [0] * 21
 
 
@@ -259,7 +259,7 @@ def test_class_counts_are_of_the_training_split() -> None:
 
 
 @ignores_workers
-def test_each_epoch_has_an_order_of_its_own_and_a_seed_repeats_them() -> None:
+def test_epochs_have_different_orders_that_a_seed_reproduces() -> None:
     def epochs() -> list[list[int]]:
         module = Recorder()
         trainer(max_epochs=2).fit(module, Colours(batch_size=25))
@@ -272,7 +272,7 @@ def test_each_epoch_has_an_order_of_its_own_and_a_seed_repeats_them() -> None:
 
 
 @ignores_workers
-def test_overfit_batches_are_the_same_ones_in_every_epoch() -> None:
+def test_overfit_batches_are_the_same_in_every_epoch() -> None:
     module = Recorder()
     trainer(max_epochs=3, overfit_batches=2).fit(module, Colours(batch_size=4))
     seen = [tuple(targets.tolist()) for _, targets in module.seen["train"]]
@@ -282,7 +282,7 @@ def test_overfit_batches_are_the_same_ones_in_every_epoch() -> None:
 
 
 @ignores_workers
-def test_training_alone_is_augmented() -> None:
+def test_only_training_is_augmented() -> None:
     module, data = Recorder(), Colours(augment=[Invert()], batch_size=25)
     runner = trainer(max_epochs=1)
     runner.fit(module, data)
@@ -317,7 +317,7 @@ class Drawing(Callback):
 
 @ignores_workers
 @pytest.mark.parametrize("make", [Colours, lambda: Colours(augment=[RandomFlip()]), Noisy])
-def test_what_changes_a_batch_at_random_draws_from_the_seed_of_the_batch(make: Callable[[], Colours]) -> None:
+def test_random_changes_of_a_batch_use_the_seed_of_the_batch(make: Callable[[], Colours]) -> None:
     seen = []
     for before in (1, 2):
         torch.manual_seed(before)
@@ -328,7 +328,7 @@ def test_what_changes_a_batch_at_random_draws_from_the_seed_of_the_batch(make: C
     assert len(seen[0]) > 3
 
 
-def test_augmentations_are_applied_in_their_order_to_raw_pixels() -> None:
+def test_augmentations_are_applied_in_order_to_raw_pixels() -> None:
     calls = []
 
     class Note(Augmentation):
@@ -346,14 +346,14 @@ def test_augmentations_are_applied_in_their_order_to_raw_pixels() -> None:
 
 
 @ignores_workers
-def test_predictions_are_of_all_test_samples_in_order() -> None:
+def test_predictions_cover_all_test_samples_in_order() -> None:
     found = trainer().predict(Recorder(), Colours(eval_batch_size=4))
     assert found is not None
     assert torch.cat(found).tolist() == list(range(35, 46))  # type: ignore[arg-type]
 
 
 @ignores_workers
-def test_a_checkpoint_carries_the_statistics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_contains_the_statistics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module, data, runner = Recorder(), Colours(), trainer(max_epochs=1)
     runner.fit(module, data)
     runner.save_checkpoint(tmp_path / "some.ckpt")
@@ -365,7 +365,7 @@ def test_a_checkpoint_carries_the_statistics(tmp_path: Any, monkeypatch: pytest.
     assert (other.mean, other.std) == (data.mean, data.std)
 
 
-def test_a_batch_is_moved_only_where_it_is_not() -> None:
+def test_a_batch_on_the_device_is_not_moved() -> None:
     data = Colours()
     batch = (torch.zeros(3), torch.zeros(3))
     assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch

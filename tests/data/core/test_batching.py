@@ -30,7 +30,7 @@ def orders(size: int, shuffle: bool, num_replicas: int, seed: int = 0, epoch: in
 
 
 @pytest.mark.parametrize("indices", [None, torch.tensor([7, 1, 4, 0])])
-def test_a_whole_batch_is_the_same_as_its_samples_one_by_one(indices: Tensor | None) -> None:
+def test_a_batch_equals_its_samples_one_by_one(indices: Tensor | None) -> None:
     data = dataset(indices=indices)
     chosen = [2, 0, 3, 3]
     one_by_one = [data[i] for i in chosen]
@@ -48,7 +48,7 @@ def test_a_split_has_the_samples_of_its_indices() -> None:
         data[2]
 
 
-def test_a_plain_dataloader_reads_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_dataloader_indexes_batches_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ArrayDataset, "__getitem__")  # item by item would fail
     calls: list[list[int]] = []
     monkeypatch.setattr(
@@ -68,7 +68,7 @@ def test_a_shuffled_order_is_a_permutation_and_a_function_of_seed_and_epoch(seed
     assert order != list(range(100))
 
 
-def test_going_back_to_an_epoch_brings_its_order_back() -> None:
+def test_returning_to_an_epoch_restores_its_order() -> None:
     sampler = EpochSampler(50, shuffle=True, seed=3)
     first = list(sampler)
     assert list(sampler) == first  # nothing is consumed by reading it
@@ -95,7 +95,7 @@ def test_processes_together_evaluate_each_sample_once(size: int, num_replicas: i
 
 @pytest.mark.parametrize("num_replicas", [2, 3])
 @pytest.mark.parametrize("size", [1, 11, 12])
-def test_processes_train_on_different_samples_and_equally_many(size: int, num_replicas: int) -> None:
+def test_processes_train_on_disjoint_samples_of_equal_number(size: int, num_replicas: int) -> None:
     parts = orders(size, True, num_replicas)
     assert {len(part) for part in parts} == {size // num_replicas}
     assert len(EpochSampler(size, True, 0, 0, num_replicas)) == size // num_replicas
@@ -103,7 +103,7 @@ def test_processes_train_on_different_samples_and_equally_many(size: int, num_re
         assert not set(one) & set(other)
 
 
-def test_the_samples_left_out_for_even_processes_are_others_in_another_epoch() -> None:
+def test_samples_dropped_for_equal_numbers_differ_between_epochs() -> None:
     left_out = [set(range(11)) - set(chain(*orders(11, True, 3, epoch=epoch))) for epoch in range(20)]
     assert all(len(some) == 2 for some in left_out)
     assert len(set.union(*left_out)) > 4
@@ -122,7 +122,7 @@ def test_the_samples_left_out_for_even_processes_are_others_in_another_epoch() -
     ],
 )
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_batches_are_cut_from_the_order(
+def test_batches_follow_the_order_of_the_sampler(
     size: int, batch_size: int, drop_last: bool, lengths: list[int], shuffle: bool
 ) -> None:
     sampler = EpochSampler(size, shuffle)
@@ -134,7 +134,7 @@ def test_batches_are_cut_from_the_order(
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_an_impossible_batch_size_is_refused(batch_size: int) -> None:
+def test_an_invalid_batch_size_is_refused(batch_size: int) -> None:
     with pytest.raises(ValueError, match="batch_size"):
         TensorBatchSampler(EpochSampler(3, False), batch_size, False)
 
@@ -151,7 +151,7 @@ def test_length_mask_is_true_for_the_steps_of_each_sequence() -> None:
     assert length_mask(torch.tensor([3], device="meta"), 3).device.type == "meta"
 
 
-def test_ragged_batch_is_padded_to_its_own_longest_with_zeros() -> None:
+def test_ragged_batch_is_zero_padded_to_its_longest_sequence() -> None:
     dataset, alone = ragged()
     chosen = torch.tensor([5, 0, 17, 5])
     (values, lengths), targets = dataset[chosen]
@@ -163,7 +163,7 @@ def test_ragged_batch_is_padded_to_its_own_longest_with_zeros() -> None:
     assert length == len(value)
 
 
-def test_ragged_split_reads_its_own_sequences() -> None:
+def test_ragged_split_reads_the_sequences_of_its_indices() -> None:
     whole, alone = ragged()
     split = RaggedDataset(whole.values, whole.lengths, whole.targets, torch.tensor([30, 2, 11]))
     (values, lengths), _ = split.__getitems__([2, 0])
@@ -173,7 +173,7 @@ def test_ragged_split_reads_its_own_sequences() -> None:
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_batches_of_like_length_hold_every_sample_once(shuffle: bool) -> None:
+def test_batches_of_similar_length_contain_every_sample_once(shuffle: bool) -> None:
     lengths = torch.randint(1, 60, (1003,))
     sampler = EpochSampler(1003, shuffle, seed=3)
     grouped = TensorBatchSampler(sampler, 16, False, lengths)
@@ -188,7 +188,7 @@ def test_batches_of_like_length_hold_every_sample_once(shuffle: bool) -> None:
         assert [int(lengths[b].max()) for b in batches] != sorted(int(lengths[b].max()) for b in batches)
 
 
-def test_grouped_batches_of_two_processes_are_disjoint_and_as_many() -> None:
+def test_grouped_batches_of_two_processes_are_disjoint_and_equally_many() -> None:
     lengths = torch.randint(1, 60, (501,))
     parts = [list(TensorBatchSampler(EpochSampler(501, True, 3, rank, 2), 16, False, lengths)) for rank in (0, 1)]
     assert len(parts[0]) == len(parts[1])
@@ -202,7 +202,7 @@ def test_another_sampler_is_read_index_by_index() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 50, 200, 10**6])
 @pytest.mark.parametrize("start", [(0, 0), (0, 2)])
-def test_batches_that_are_cut_together_are_those_that_are_cut_alone(
+def test_chunked_batches_equal_batches_indexed_one_by_one(
     at_once: int, start: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 23 samples in batches of 4 the last has 3; an input has 12 bytes."""

@@ -56,7 +56,7 @@ def test_a_folder_for_each_split(tmp_path: Path) -> None:
     }
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+def test_a_class_can_be_named_train(tmp_path: Path) -> None:
     many(tmp_path, car=2, train=2)
     assert scan(tmp_path).class_names == ["car", "train"]
 
@@ -71,7 +71,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
         ({"train": 40, "val": 6, "test": 4}, (40, 6, 4)),
     ],
 )
-def test_what_has_no_folder_is_cut_from_the_rest(
+def test_splits_without_a_folder_are_taken_from_train(
     tmp_path: Path, parts: dict[str, int], sizes: tuple[int, int, int]
 ) -> None:
     for part, size in (parts or {".": 40}).items():
@@ -117,13 +117,13 @@ def test_folds(tmp_path: Path) -> None:
         (("test/a/1.txt", "val/b/1.txt"), r"has test, val, but no train/"),
     ],
 )
-def test_folders_that_are_of_no_use(tmp_path: Path, paths: tuple[str, ...], message: str) -> None:
+def test_invalid_folders_are_refused(tmp_path: Path, paths: tuple[str, ...], message: str) -> None:
     touch(tmp_path, *paths)
     with pytest.raises(InputError, match=message):
         scan(tmp_path)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "file")
     with pytest.raises(InputError, match=r"nowhere does not exist; set --data.root"):
         scan(tmp_path / "nowhere")
@@ -132,7 +132,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", ["os.scandir", "os.walk"])
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     many(tmp_path, a=2, b=2)
     scandir, secret = os.scandir, tmp_path / "b"
 
@@ -156,7 +156,7 @@ def test_one_file_in_a_class_cannot_be_split(tmp_path: Path) -> None:
     assert len(split_of(scan(tmp_path / "two"), 0.2, 0.2)["train"]) == 10
 
 
-def test_a_class_with_nothing_left_to_train_on_is_named(tmp_path: Path) -> None:
+def test_a_class_without_training_samples_is_reported(tmp_path: Path) -> None:
     many(tmp_path, a=9, b=3)
     folders = scan(tmp_path)
     folders.check_trained_on(torch.tensor([0, 9]))
@@ -170,7 +170,7 @@ def read(index: int) -> int:
     return index
 
 
-def test_broken_files_are_named_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_files_are_listed_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     files = [Path(f"f{i}") for i in range(20)]
     with pytest.raises(
         InputError, match=r"^7 of 20 poems cannot be read; .*skip_broken true\n  f1: odd 1\n  f4: odd 4\n"

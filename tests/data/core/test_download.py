@@ -170,7 +170,7 @@ def test_check_md5(tmp_path: Path) -> None:
         check_md5(path, MD5, content=b"some")
 
 
-def test_a_file_is_fetched_once_and_nothing_else_is_left(server: Server, path: Path) -> None:
+def test_a_file_is_downloaded_once_and_nothing_else_remains(server: Server, path: Path) -> None:
     for _ in range(2):
         download([server.url("good")], path, MD5, len(CONTENT))
         assert path.read_bytes() == CONTENT
@@ -178,13 +178,13 @@ def test_a_file_is_fetched_once_and_nothing_else_is_left(server: Server, path: P
     assert server.requests == ["good"]
 
 
-def test_it_may_be_read_by_those_who_may_read_any_new_file(server: Server, path: Path) -> None:
+def test_a_download_has_the_permissions_of_any_new_file(server: Server, path: Path) -> None:
     download([server.url("good")], path, MD5, len(CONTENT))
     (path.parent / "new").touch()
     assert path.stat().st_mode == (path.parent / "new").stat().st_mode
 
 
-def test_a_file_that_is_there_is_left_alone(server: Server, path: Path) -> None:
+def test_an_existing_file_is_not_replaced(server: Server, path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"mine")
     download([server.url("good")], path, MD5, len(CONTENT))
@@ -220,7 +220,7 @@ def address(server: Server, how: str) -> str:
 
 
 @pytest.mark.parametrize(("how", "said"), FAILURES.items(), ids=FAILURES)
-def test_a_failure_is_said_and_leaves_nothing(
+def test_a_failure_is_reported_and_leaves_no_file(
     server: Server, path: Path, how: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if said == "timed out":  # the others answer, however slow the machine is
@@ -238,7 +238,7 @@ def test_a_failure_is_said_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("how", FAILURES)
-def test_the_next_address_is_tried(server: Server, path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_url_is_tried(server: Server, path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if FAILURES[how] == "timed out":  # long enough for the next address to answer on a machine that is busy
         monkeypatch.setattr(module, "_TIMEOUT", 5)
     if how.startswith("drip"):
@@ -249,7 +249,7 @@ def test_the_next_address_is_tried(server: Server, path: Path, how: str, monkeyp
     assert server.requests[-1] == "good"  # and no further
 
 
-def test_a_redirect_within_the_web_is_followed(server: Server, path: Path) -> None:
+def test_an_http_redirect_is_followed(server: Server, path: Path) -> None:
     download([server.url("to_good")], path, MD5, len(CONTENT))
     assert path.read_bytes() == CONTENT
 
@@ -264,18 +264,18 @@ def test_a_planted_link_is_not_followed(server: Server, path: Path, tmp_path: Pa
     assert names(path.parent) == ["data.gz"]
 
 
-def test_a_megabyte_may_take_longer_than_a_byte() -> None:
+def test_the_time_limit_grows_with_the_size() -> None:
     assert module._time_limit(0) == 60
     assert module._time_limit(170_498_071) == pytest.approx(8585, abs=1)
 
 
-def test_all_that_failed_is_said(server: Server, path: Path) -> None:
+def test_all_failures_are_reported(server: Server, path: Path) -> None:
     with pytest.raises(InputError, match=r"missing/data.gz: Not Found; .*wrong/data.gz served a file with the MD5"):
         download([server.url("missing"), server.url("wrong")], path, MD5, len(CONTENT))
     assert server.requests == ["missing", "wrong"]
 
 
-def test_after_a_failure_it_can_be_tried_again(server: Server, path: Path) -> None:
+def test_a_failed_download_can_be_retried(server: Server, path: Path) -> None:
     with pytest.raises(InputError):
         download([server.url("missing")], path, MD5, len(CONTENT))
     download([server.url("good")], path, MD5, len(CONTENT))
@@ -283,7 +283,7 @@ def test_after_a_failure_it_can_be_tried_again(server: Server, path: Path) -> No
 
 
 @pytest.mark.parametrize("where", [".", ".."], ids=["its folder is a file", "a folder above is a file"])
-def test_a_folder_that_cannot_be_written_is_named(server: Server, path: Path, where: str) -> None:
+def test_an_unwritable_folder_is_reported(server: Server, path: Path, where: str) -> None:
     # Not by taking rights away: tests may run as root, who has them all.
     blocked = (path.parent / where).resolve()
     blocked.parent.mkdir(parents=True, exist_ok=True)
@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_written_is_named(server: Server, path: Path, wh
     assert server.requests == []
 
 
-def test_a_full_disk_is_said(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, *args: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -304,7 +304,7 @@ def test_a_full_disk_is_said(server: Server, path: Path, monkeypatch: pytest.Mon
     assert_nothing_but_a_lock(path)
 
 
-def test_an_interrupt_is_passed_on_and_leaves_nothing(
+def test_an_interrupt_is_propagated_and_leaves_no_file(
     server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(part: Path, target: Path) -> None:
@@ -347,7 +347,7 @@ def go(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def test_of_two_processes_at_once_one_downloads(server: Server, path: Path) -> None:
+def test_only_one_of_two_concurrent_processes_downloads(server: Server, path: Path) -> None:
     processes = [start(server.url("slow"), path) for _ in range(2)]
     for process in processes:
         go(process)
@@ -359,7 +359,7 @@ def test_of_two_processes_at_once_one_downloads(server: Server, path: Path) -> N
     assert names(path.parent) == ["data.gz"]
 
 
-def test_what_a_killed_process_leaves_is_no_hindrance(server: Server, path: Path) -> None:
+def test_remains_of_a_killed_process_are_removed(server: Server, path: Path) -> None:
     with start(server.url("stalled"), path) as process:
         go(process)
         while not list(path.parent.glob(".data.gz.*.part")):

@@ -297,7 +297,7 @@ def test_no_row_changes_its_split(kind: str, change: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_the_order_of_a_split_stays_when_rows_are_reordered(kind: str) -> None:
+def test_a_split_keeps_its_order_if_rows_are_reordered(kind: str) -> None:
     rows, header, build = TABLES[kind]
     write_rows(header, rows())
     first = build()
@@ -352,7 +352,7 @@ def write_parts(parts: tuple[str, ...]) -> None:
                 image(Path("data", part, name, f"{index}.bmp"), 1000 * number + EACH * (name == "dog") + index)
 
 
-def test_a_file_that_is_moved_to_another_split_is_reported() -> None:
+def test_a_file_moved_to_another_split_is_reported() -> None:
     write_parts(PARTS)
     first = ImageFolder("data", 8)
     before = splits_of(first)
@@ -365,7 +365,7 @@ def test_a_file_that_is_moved_to_another_split_is_reported() -> None:
     assert after[new] == {"train"}  # where its folder puts it
 
 
-def test_what_is_added_to_a_folder_that_is_split_is_left_out() -> None:
+def test_files_added_to_a_folder_that_is_split_are_left_out() -> None:
     write_parts(("train", "test"))
     first = ImageFolder("data", 8)
     before = splits_of(first)
@@ -377,7 +377,7 @@ def test_what_is_added_to_a_folder_that_is_split_is_left_out() -> None:
     assert after[new] == {"test"}
 
 
-def test_a_row_that_is_moved_to_the_file_of_another_split_is_reported() -> None:
+def test_a_row_moved_to_the_file_of_another_split_is_reported() -> None:
     Path("data").mkdir()
     rows = list(dict.fromkeys(csv_texts()))
     for part, some in (("train", rows[:30]), ("test", rows[30:])):
@@ -479,7 +479,7 @@ def test_steps_in_the_middle_of_a_series_are_refused(lines: list[str]) -> None:
 # The parts
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_saved_record_is_loaded_unchanged(tmp_path: Path) -> None:
     module = Digits(num_folds=5, fold=2)
     module.setup()
     record = module.split_record
@@ -495,7 +495,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert list(again.sizes) == sizes
 
 
-def test_a_damaged_record_is_refused_or_read_as_it_was(tmp_path: Path) -> None:
+def test_a_damaged_record_is_refused_or_loaded_unchanged(tmp_path: Path) -> None:
     rows = Fingerprint.of_rows(digest_each(str(i).encode() for i in range(30)))
     splits = dict(zip(PARTS, split_indices(None, 30, SplitSpec(0.2, 0.2)), strict=True))
     SplitRecord.create("Mine", SplitSpec(0.2, 0.2), rows, splits).save(tmp_path / "split.npz")
@@ -523,7 +523,7 @@ def test_a_compressed_record_is_not_unpacked(tmp_path: Path) -> None:
         SplitRecord.load(tmp_path / "split.npz")
 
 
-def test_digests_of_rows_differ_by_any_value() -> None:
+def test_row_digests_depend_on_every_value() -> None:
     rows = torch.zeros(65 * 8, 65, dtype=torch.uint8)
     for bit in range(65 * 8):
         rows[bit, bit // 8] = 1 << bit % 8
@@ -532,7 +532,7 @@ def test_digests_of_rows_differ_by_any_value() -> None:
     assert len(np.unique(digest_rows(signs))) == 4
 
 
-def test_a_column_of_categories_counts_as_its_texts() -> None:
+def test_the_digest_of_a_category_is_that_of_its_text() -> None:
     header, rows = "town,x,kind", [f"{'BCD'[i % 3]},{i},{CLASSES[i % 2]}" for i in range(30)]
     write_rows(header, rows)
     first = TableCSV("data.csv", "kind")

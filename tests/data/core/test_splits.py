@@ -41,7 +41,7 @@ def assert_stratified(part: Tensor, labels: Tensor, tolerance: float = 2.1) -> N
 @pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("val_size", "test_size"), [(0.2, 0.2), (0.1, 0), (0, 0.3), (0, 0), (7, 5), (0.25, 4)])
-def test_splits_are_complete_disjoint_stratified_and_of_the_sizes_asked_for(
+def test_splits_are_complete_disjoint_stratified_and_of_the_requested_sizes(
     counts: list[int], seed: int, val_size: float, test_size: float
 ) -> None:
     labels = labels_of(counts)
@@ -62,7 +62,7 @@ def test_the_split_is_a_function_of_its_seed() -> None:
     assert not any(set(a.tolist()) == set(b.tolist()) for a, b in zip(first, other, strict=True))
 
 
-def test_within_a_class_samples_are_drawn_at_random() -> None:
+def test_samples_of_a_class_are_split_at_random() -> None:
     _, val, _ = split_indices(labels_of([100, 100]), 200, SplitSpec(100))
     assert 15 < (val % 100 < 50).sum() / 2 < 35  # about half of those drawn are of the first half of their class
 
@@ -75,7 +75,7 @@ def test_without_labels_the_split_is_random_and_complete() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
-def test_labels_may_be_of_any_integer_type_and_need_not_be_0_to_n(dtype: torch.dtype) -> None:
+def test_labels_can_have_any_integer_dtype_and_values(dtype: torch.dtype) -> None:
     labels = (labels_of([10, 20, 30]) * 50 + 3).to(dtype)
     train, val, test = split_indices(labels, 60, SplitSpec(0.2, 0.2))
     assert_partition((train, val, test), 60)
@@ -112,14 +112,14 @@ def test_sizes_that_leave_nothing_for_training_are_refused(val_size: float, test
 
 @pytest.mark.parametrize("value", [-0.1, -1, 1.5, math.nan, math.inf])
 @pytest.mark.parametrize("name", ["val_size", "test_size"])
-def test_sizes_that_are_neither_share_nor_number_are_refused(name: str, value: float) -> None:
+def test_sizes_that_are_neither_a_fraction_nor_a_number_are_refused(name: str, value: float) -> None:
     sizes = {"val_size": 0.1, "test_size": 0.1} | {name: value}
     with pytest.raises(InputError, match=f"{name}: expected a fraction in .* or an integer number"):
         split_indices(None, 20, SplitSpec(**sizes))
 
 
 @pytest.mark.parametrize(("num_folds", "fold"), [(0, 0), (1, 0), (-2, 0), (21, 0), (5, 5), (5, -1)])
-def test_impossible_folds_are_refused(num_folds: int, fold: int) -> None:
+def test_invalid_folds_are_refused(num_folds: int, fold: int) -> None:
     with pytest.raises(InputError, match="num_folds: expected 2 to 20 folds"):
         split_indices(None, 20, SplitSpec(0.1, 0, 0, num_folds, fold))
 
@@ -136,31 +136,31 @@ def test_groups_stay_together(folds: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(540, 60), (1.5, 0.1), (700, 0.1), (600, 0), (0, 1200)])
-def test_impossible_sizes_of_groups(sizes: tuple[float, float]) -> None:
+def test_invalid_sizes_with_groups_are_refused(sizes: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="size"):
         split_indices(None, 600, SplitSpec(*sizes), torch.arange(600) // 10)
 
 
 @pytest.mark.parametrize(("size", "num_folds"), [(100, 4), (103, 5), (11, 2), (7, 6)])
-def test_forward_chaining_tests_the_blocks_of_scikit_learn(size: int, num_folds: int) -> None:
+def test_expanding_window_matches_scikit_learn(size: int, num_folds: int) -> None:
     splitter = TimeSeriesSplit(num_folds)
     for fold, (train, test) in enumerate(splitter.split(np.zeros(size))):
         ends = expanding_window_split(size, 0, num_folds, fold)
         assert ends == (len(train), test[0], test[-1] + 1)
 
 
-def test_forward_chaining_validates_on_the_last_part_before_the_test_block() -> None:
+def test_expanding_window_validates_on_the_steps_before_the_test_block() -> None:
     assert expanding_window_split(100, 0.25, 4, 0) == (15, 20, 40)
     assert expanding_window_split(100, 0.25, 4, 3) == (60, 80, 100)
     assert expanding_window_split(100, 5, 4, 3) == (75, 80, 100)
 
 
 @pytest.mark.parametrize(("num_folds", "fold"), [(0, 0), (1, 0), (20, 0), (5, 5), (5, -1)])
-def test_impossible_folds_of_time_are_refused(num_folds: int, fold: int) -> None:
+def test_invalid_expanding_window_folds_are_refused(num_folds: int, fold: int) -> None:
     with pytest.raises(InputError, match="num_folds: expected 2 to 19 folds"):
         expanding_window_split(20, 0.1, num_folds, fold)
 
 
-def test_a_validation_split_that_leaves_nothing_before_the_test_block() -> None:
+def test_a_validation_split_without_training_steps_is_refused() -> None:
     with pytest.raises(InputError, match="val_size: 20 of the 20 steps before the test block"):
         expanding_window_split(100, 20, 4, 0)

@@ -59,7 +59,7 @@ def anonymous() -> int:
 # Batches and splits
 
 
-def test_batches_are_those_of_the_same_images_in_memory(tmp_path: Path) -> None:
+def test_batches_equal_those_of_images_in_memory(tmp_path: Path) -> None:
     images, labels = learnable_colours(200, 0, 10)
     data = ready(save(tmp_path, images, labels))
     assert (data.input_shape, data.num_classes, data.class_names) == ((3, 10, 10), 10, [str(i) for i in range(10)])
@@ -77,7 +77,7 @@ def test_batches_are_those_of_the_same_images_in_memory(tmp_path: Path) -> None:
     assert (data.mean, data.std) == channel_statistics(torch.from_numpy(images), data.splits["train"].indices)
 
 
-def test_grey_images_need_no_channel(tmp_path: Path) -> None:
+def test_grayscale_images_need_no_channel_dimension(tmp_path: Path) -> None:
     images, labels = learnable_colours(60, 0, 10)
     data = ready(save(tmp_path, images[:, 0], labels.astype(">i8")))
     assert data.input_shape == (1, 10, 10)
@@ -87,7 +87,7 @@ def test_grey_images_need_no_channel(tmp_path: Path) -> None:
     assert targets.tolist() == labels[indices].tolist()
 
 
-def test_files_of_their_own_are_left_as_they_are(tmp_path: Path) -> None:
+def test_files_per_split_are_not_split_further(tmp_path: Path) -> None:
     write_image_arrays(tmp_path, 100, prefix="train_")
     data = ready(tmp_path)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [60, 20, 20]
@@ -110,7 +110,7 @@ def test_folds_partition(tmp_path: Path) -> None:
     assert not torch.equal(ready(tmp_path, split_seed=1).splits["test"].indices, folds[0])
 
 
-def test_classes_may_have_names(tmp_path: Path) -> None:
+def test_class_names_are_read(tmp_path: Path) -> None:
     images, labels = learnable_colours(60, 0, 10)
     save(tmp_path, images, labels % 3)
     (tmp_path / "class_names.txt").write_text("cat\nköter\n owl\n\n", encoding="utf-8-sig")
@@ -120,7 +120,7 @@ def test_classes_may_have_names(tmp_path: Path) -> None:
 # What is read, and when
 
 
-def test_a_file_may_be_larger_than_memory_and_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
+def test_only_indexed_images_of_a_file_larger_than_memory_are_read(tmp_path: Path) -> None:
     size = 4 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
     images = MappedImages(sparse(tmp_path, (size, 1, 1000, 1000)) / "inputs.npy")
     assert images.shape == (size, 1, 1000, 1000)
@@ -129,7 +129,7 @@ def test_a_file_may_be_larger_than_memory_and_only_what_is_asked_for_is_read(tmp
 
 
 @linux
-def test_what_has_been_read_is_not_kept(tmp_path: Path) -> None:
+def test_images_are_not_kept_in_memory(tmp_path: Path) -> None:
     small = ready(sparse(tmp_path / "small", (60, 1, 128, 128)))  # what is used once
     assert next(iter(small.train_dataloader()))[0].max() == small.mean[0] == 0
     before = anonymous()
@@ -139,7 +139,7 @@ def test_what_has_been_read_is_not_kept(tmp_path: Path) -> None:
     assert anonymous() - before < 20
 
 
-def test_another_process_opens_the_file_anew(tmp_path: Path) -> None:
+def test_pickled_images_are_memory_mapped_again(tmp_path: Path) -> None:
     write_image_arrays(tmp_path)
     split = ready(tmp_path).splits["train"]
     sent = pickle.loads(pickle.dumps(split))
@@ -148,7 +148,7 @@ def test_another_process_opens_the_file_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="takes no advice")
-def test_the_system_is_told_which_images_a_shuffled_batch_reads(tmp_path: Path) -> None:
+def test_images_of_a_shuffled_batch_are_prefetched(tmp_path: Path) -> None:
     images = MappedImages(sparse(tmp_path, (1000, 1, 50, 41)) / "inputs.npy")
     told = []
 
@@ -170,7 +170,7 @@ def test_the_system_is_told_which_images_a_shuffled_batch_reads(tmp_path: Path) 
     assert len(told) == 4
 
 
-def test_statistics_are_found_when_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_are_computed_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image_arrays(tmp_path)
     state = ready(tmp_path).state_dict()
     monkeypatch.setattr("litnets.data.images.base.channel_statistics", None)
@@ -214,7 +214,7 @@ HALF = np.arange(20, dtype=np.uint8) % 2
         (GOOD, HALF.astype(object), r"targets.npy is not a complete .npy file"),
     ],
 )
-def test_wrong_arrays_are_named(tmp_path: Path, inputs: Any, targets: Any, message: str) -> None:
+def test_invalid_arrays_are_refused(tmp_path: Path, inputs: Any, targets: Any, message: str) -> None:
     save(tmp_path, inputs, targets)
     with pytest.raises(InputError, match=message) as error:
         ready(tmp_path)
@@ -236,7 +236,7 @@ def test_wrong_arrays_are_named(tmp_path: Path, inputs: Any, targets: Any, messa
         (None, r"{} cannot be read: No such file"),
     ],
 )
-def test_broken_files_are_named(tmp_path: Path, name: str, content: Any, message: str) -> None:
+def test_broken_files_are_refused(tmp_path: Path, name: str, content: Any, message: str) -> None:
     path = save(tmp_path, GOOD, HALF) / name
     good = path.read_bytes()
     path.unlink()
@@ -249,7 +249,7 @@ def test_broken_files_are_named(tmp_path: Path, name: str, content: Any, message
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+def test_inconsistent_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none is not a folder; set --data\.root"):
         ready(tmp_path / "none")
     save(tmp_path, GOOD, HALF, "train_")
@@ -265,7 +265,7 @@ def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", ["cat\n", "cat\ncat\n", "a\nb\nc\n"])
-def test_wrong_names_of_classes_are_refused(tmp_path: Path, names: str) -> None:
+def test_invalid_class_names_are_refused(tmp_path: Path, names: str) -> None:
     save(tmp_path, GOOD, HALF)
     (tmp_path / "class_names.txt").write_text(names)
     with pytest.raises(InputError, match=r"class_names.txt: expected 2 different names, one per line"):
@@ -283,7 +283,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
 # By the command
 
 
-def test_a_run_that_crashed_ends_as_if_it_had_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crashed_run_resumes_bit_exactly(capsys: pytest.CaptureFixture[str]) -> None:
     write_image_arrays(Path("own"))
     options = [*FIT, "--data.batch_size", "16", "--data.augment", "[RandomShift]"]
     assert main(["fit", *options, "--runs_dir", "whole"]) == 0
@@ -299,7 +299,7 @@ def test_a_run_that_crashed_ends_as_if_it_had_not(capsys: pytest.CaptureFixture[
     assert (whole / "metrics.csv").read_text() == (broken / "metrics.csv").read_text()
 
 
-def test_new_arrays_and_new_pictures_are_predicted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     write_image_arrays(Path("own"))
     assert main(["fit", *FIT, "--runs_dir", "runs"]) == 0
     shutil.rmtree("own")

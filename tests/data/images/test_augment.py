@@ -79,7 +79,7 @@ CASES: dict[str, tuple[Augmentation, Callable[[Array], dict[object, Array]]]] = 
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_sample_has_one_of_the_outcomes_and_all_outcomes_come(
+def test_all_possible_outcomes_occur_equally_often_and_no_others(
     case: tuple[Augmentation, Callable[[Array], dict[object, Array]]],
 ) -> None:
     augmentation, slow = case
@@ -95,21 +95,21 @@ def test_every_sample_has_one_of_the_outcomes_and_all_outcomes_come(
 @every_augmentation
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.int32])
 @pytest.mark.parametrize("shape", [(5, 1, 8, 8), (3, 3, 5, 9), (1, 1, 4, 4), (0, 1, 8, 8)])
-def test_shape_and_dtype_are_kept(augmentation: Augmentation, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_shape_and_dtype_do_not_change(augmentation: Augmentation, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     out = augmentation(images(*shape, dtype=dtype))
     assert out.shape == shape
     assert out.dtype == dtype
 
 
 @every_augmentation
-def test_the_given_batch_is_left_as_it_was(augmentation: Augmentation) -> None:
+def test_the_input_batch_is_not_modified(augmentation: Augmentation) -> None:
     batch = images()
     augmentation(batch)
     assert torch.equal(batch, images())
 
 
 @every_augmentation
-def test_a_seed_repeats_it(augmentation: Augmentation) -> None:
+def test_a_seed_makes_it_reproducible(augmentation: Augmentation) -> None:
     def draw(seed: int) -> Tensor:
         torch.manual_seed(seed)
         return augmentation(images())
@@ -120,30 +120,30 @@ def test_a_seed_repeats_it(augmentation: Augmentation) -> None:
 
 
 @pytest.mark.parametrize("augmentation", [RandomShift(2), RandomFlip(), Cutout(3), RandomAffine()])
-def test_each_sample_is_changed_in_its_own_way(augmentation: Augmentation) -> None:
+def test_samples_are_changed_differently(augmentation: Augmentation) -> None:
     assert len({sample.tobytes() for sample in augmentation(images()).numpy()}) > 1
 
 
-def test_rows_and_columns_are_shifted_apart() -> None:
+def test_rows_and_columns_are_shifted_independently() -> None:
     outcomes = shifts(images(1)[0].numpy(), 2, "constant")
     place = {array.tobytes(): choice for choice, array in outcomes.items()}
     found = [place[sample.tobytes()] for sample in RandomShift(2)(images()).numpy()]
     assert any(down != right for down, right in found)
 
 
-def test_all_channels_of_a_sample_are_changed_alike() -> None:
+def test_all_channels_of_a_sample_are_changed_equally() -> None:
     one = torch.randint(1, 255, (50, 1, 6, 7), dtype=torch.uint8)
     for augmentation in AUGMENTATIONS.values():
         first, second = augmentation(one.repeat(1, 2, 1, 1)).unbind(1)
         assert torch.equal(first, second)
 
 
-def test_an_augmentation_of_ones_own_says_what_to_write() -> None:
+def test_a_custom_augmentation_must_implement_call() -> None:
     with pytest.raises(NotImplementedError):
         Augmentation()(images())
 
 
-def test_colour_jitter_is_torchvisions_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color_jitter_matches_torchvision_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randint(0, 256, (16, 3, 7, 5), dtype=torch.uint8)
     drawn = iter(draws := torch.rand(3, 16, 1, 1, 1))
     monkeypatch.setattr(torch, "rand", lambda *size, device=None: next(drawn))
@@ -159,7 +159,7 @@ def test_colour_jitter_is_torchvisions_for_each_image(monkeypatch: pytest.Monkey
         ).abs().max() <= 4  # theirs is rounded to a whole number after each of the three
 
 
-def test_colour_jitter_of_grey_images_and_of_none() -> None:
+def test_color_jitter_of_grayscale_images_and_without_effect() -> None:
     images = torch.randint(0, 256, (8, 1, 6, 6), dtype=torch.uint8)
     assert torch.equal(ColorJitter(0, 0, 0.9)(images), images)
     out = ColorJitter(0.5, 0, 0)(images).float()
@@ -170,7 +170,7 @@ def test_colour_jitter_of_grey_images_and_of_none() -> None:
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
 @pytest.mark.parametrize("value", [-0.1, 1.1])
-def test_a_factor_below_zero_is_refused(name: str, value: float) -> None:
+def test_a_factor_outside_0_to_1_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"ColorJitter: {name}: expected a number in \[0, 1\]"):
         ColorJitter(**{name: value})
 
@@ -181,7 +181,7 @@ def different(n: int = 400, channels: int = 2, step: int = 1) -> Tensor:
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 16])
-def test_alternating_flip_shows_each_image_both_ways_in_two_epochs(step: int) -> None:
+def test_alternating_flip_shows_both_orientations_in_two_epochs(step: int) -> None:
     flip, batch = AlternatingFlip(), different(step=step)
     seen = []
     for epoch in range(4):
@@ -204,7 +204,7 @@ def test_alternating_flip_does_not_depend_on_the_batch() -> None:
     assert torch.equal(torch.cat([flip(one) for one in batch.split(1)]), flip(batch))
 
 
-def test_noise_has_its_size_and_differs_in_every_value() -> None:
+def test_noise_has_its_std_and_is_independent() -> None:
     batch = torch.full((50, 3, 16, 16), 128, dtype=torch.uint8)
     change = Noise(9.0)(batch).double() - 128
     assert change.std() == pytest.approx((81 + 1 / 12) ** 0.5, rel=0.02)  # and that of rounding
@@ -213,7 +213,7 @@ def test_noise_has_its_size_and_differs_in_every_value() -> None:
         assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) < 0.2
 
 
-def test_noise_stays_within_the_values_there_are() -> None:
+def test_noise_is_clipped_to_0_to_255() -> None:
     batch = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).repeat(1, 1, 30, 30)
     dark, bright = Noise(20.0)(batch).int()
     assert dark.max() < 128 < bright.min()
@@ -224,7 +224,7 @@ def test_noise_stays_within_the_values_there_are() -> None:
 
 @pytest.mark.parametrize("augmentation", [AlternatingFlip(), Noise()], ids=["alternating flip", "noise"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.int32])
-def test_these_keep_shape_and_dtype_and_the_given_batch(augmentation: Augmentation, dtype: torch.dtype) -> None:
+def test_flip_and_noise_keep_shape_dtype_and_the_input_batch(augmentation: Augmentation, dtype: torch.dtype) -> None:
     for n in (0, 1, 64):
         batch = images(n, dtype=dtype)
         out = augmentation(batch)
@@ -232,7 +232,7 @@ def test_these_keep_shape_and_dtype_and_the_given_batch(augmentation: Augmentati
         assert torch.equal(batch, images(n, dtype=dtype))
 
 
-def test_affine_turns_as_torchvision_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_affine_rotation_matches_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.rand(16, 2, 9, 14)
     draws = torch.rand(4, 16)
     drawn = iter(draws)
@@ -254,7 +254,7 @@ def centre_of_a_dot(augmentation: Augmentation, row: int, column: int) -> tuple[
     return (out.sum(2) * rows).sum(1) / mass, (out.sum(1) * columns).sum(1) / mass
 
 
-def test_affine_stretches_height_and_width_apart() -> None:
+def test_affine_scales_height_and_width_independently() -> None:
     rows, columns = centre_of_a_dot(RandomAffine(0, 0.2, 0), 10, -20)
     for values, place in ((rows, 10), (columns, -20)):
         factor = place / values
@@ -262,7 +262,7 @@ def test_affine_stretches_height_and_width_apart() -> None:
     assert torch.corrcoef(torch.stack([rows, columns]))[0, 1].abs() < 0.3
 
 
-def test_affine_slants_rows() -> None:
+def test_affine_shears_rows() -> None:
     rows, columns = centre_of_a_dot(RandomAffine(0, 0, 0.5), 10, 0)
     assert (rows - 10).abs().max() < 0.2
     assert -5.3 < columns.min() < -4.5 < 4.5 < columns.max() < 5.3
@@ -283,11 +283,11 @@ def test_affine_slants_rows() -> None:
         (lambda: RandomAffine(scale=-0.1), "RandomAffine: scale: expected a number"),
     ],
 )
-def test_what_is_impossible_is_named(make: Callable[[], object], message: str) -> None:
+def test_invalid_arguments_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
 
 
-def test_a_shift_may_reflect_all_of_an_image_but_a_pixel() -> None:
+def test_a_shift_can_be_one_less_than_the_image() -> None:
     assert RandomShift(5, "reflect")(images()).shape == images().shape
     assert torch.equal(RandomShift(0)(images()), images())

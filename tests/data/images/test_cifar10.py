@@ -49,7 +49,7 @@ def believe(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> None
         monkeypatch.setattr(datasets.CIFAR10, part, patched)
 
 
-def test_splits_are_those_of_the_files(files: Path) -> None:
+def test_splits_match_the_files(files: Path) -> None:
     splits = ready(files).splits
     assert [len(splits[name]) for name in ("train", "val", "test")] == [108, 12, 60]
     assert sorted(splits["train"].indices.tolist() + splits["val"].indices.tolist()) == list(range(120))
@@ -62,7 +62,7 @@ def test_splits_are_those_of_the_files(files: Path) -> None:
     assert (targets.numpy() == labels).all()
 
 
-def test_it_reads_what_python_reads(files: Path) -> None:
+def test_files_are_read_as_by_pickle(files: Path) -> None:
     """The files that tests write are as Python's own loader wants them, by the recipe on the set's page."""
     content = (files / FOLDER / "test_batch").read_bytes()
     theirs = pickle.loads(content, encoding="bytes")
@@ -72,7 +72,7 @@ def test_it_reads_what_python_reads(files: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"val_size": 50}, {"num_folds": 4, "fold": 2}])
-def test_the_official_test_split_is_left_as_it_is(files: Path, arguments: dict[str, int]) -> None:
+def test_the_official_test_split_does_not_change(files: Path, arguments: dict[str, int]) -> None:
     inputs, _ = ready(files, **arguments).splits["test"][torch.arange(60)]
     assert (inputs.numpy() == learnable_colours(60, 5)[0]).all()
 
@@ -82,7 +82,7 @@ def test_folds_partition_training_and_validation(files: Path) -> None:
     assert sorted(torch.cat(folds).tolist()) == list(range(120))
 
 
-def test_statistics_are_of_the_training_split_alone(files: Path) -> None:
+def test_statistics_use_only_the_training_split(files: Path) -> None:
     data = ready(files, val_size=60)
     train = data.splits["train"].inputs[data.splits["train"].indices].double()
     assert data.mean == pytest.approx(train.mean((0, 2, 3)).tolist(), rel=1e-9)
@@ -102,9 +102,7 @@ def test_it_is_downloaded_extracted_and_read(files: Path, tmp_path: Path, monkey
     assert {path: path.stat().st_mtime_ns for path in new.rglob("*")} == times
 
 
-def test_only_the_files_that_belong_to_it_are_extracted(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_expected_files_are_extracted(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "evil").write_text("x")
     with tarfile.open(tmp_path / "away.tar.gz", "w:gz") as tar:
         for name in ("../evil", f"{FOLDER}/../../evil", "/evil", f"{FOLDER}/more"):
@@ -147,7 +145,7 @@ def bomb(tar: tarfile.TarFile, name: str) -> None:
     ],
     ids=["symlink", "symlink up", "hard link", "device", "FIFO", "folder", "bomb"],
 )
-def test_a_member_that_is_no_file_or_too_large(
+def test_a_member_that_is_not_a_file_or_too_large_is_refused(
     member: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "outside").write_text("secret")
@@ -163,7 +161,7 @@ def test_a_member_that_is_no_file_or_too_large(
     assert not (tmp_path / "new" / FOLDER / "data_batch_1").exists()
 
 
-def test_an_archive_that_is_there_is_checked_before_it_is_opened(files: Path, tmp_path: Path) -> None:
+def test_an_existing_archive_is_verified_before_it_is_opened(files: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()
     (new / "cifar-10-python.tar.gz").write_bytes(b"anything")
@@ -182,14 +180,14 @@ def test_a_link_where_a_file_is_extracted_is_not_followed(
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_a_fifo_in_place_of_a_file(files: Path) -> None:
+def test_a_fifo_instead_of_a_file_is_refused(files: Path) -> None:
     (files / FOLDER / "data_batch_1").unlink()
     os.mkfifo(files / FOLDER / "data_batch_1")
     with pytest.raises(InputError, match="data_batch_1 is a FIFO"):
         ready(files)
 
 
-def test_an_archive_without_the_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_without_the_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_text("x")
     with tarfile.open(tmp_path / "away.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "x", "x")
@@ -201,7 +199,7 @@ def test_an_archive_without_the_files_is_named(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"", lambda content: b"<html>"])
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch"])
-def test_a_broken_file_is_named(files: Path, name: str, damage: Any) -> None:
+def test_a_corrupted_file_is_refused(files: Path, name: str, damage: Any) -> None:
     path = files / FOLDER / name
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"is corrupted: its MD5 is \w+, expected \w+; delete it") as caught:
@@ -242,7 +240,7 @@ class Evil:
         ),
     ],
 )
-def test_a_file_that_is_no_batch_is_named_and_nothing_of_it_is_called(
+def test_a_file_that_is_not_a_batch_is_refused_and_runs_no_code(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes, message: str
 ) -> None:
     believe(monkeypatch, files / FOLDER / "data_batch_2", content)
@@ -252,7 +250,7 @@ def test_a_file_that_is_no_batch_is_named_and_nothing_of_it_is_called(
     assert "executed" not in capsys.readouterr().out
 
 
-def test_a_missing_file_that_cannot_be_had_is_named(files: Path) -> None:
+def test_a_missing_file_that_cannot_be_downloaded_is_reported(files: Path) -> None:
     (files / FOLDER / "data_batch_5").unlink()
     with pytest.raises(InputError, match=r"cifar-10-python.tar.gz does not exist and could not be downloaded"):
         ready(files)
@@ -260,7 +258,7 @@ def test_a_missing_file_that_cannot_be_had_is_named(files: Path) -> None:
         CIFAR10(str(files)).setup()
 
 
-def test_the_classes_are_torchvisions(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_classes_match_torchvision(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meta = python2_pickle({b"label_names": [name.encode() for name in CIFAR10.class_names]})
     (files / FOLDER / "batches.meta").write_bytes(meta)
     monkeypatch.setitem(datasets.CIFAR10.meta, "md5", hashlib.md5(meta).hexdigest())

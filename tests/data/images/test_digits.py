@@ -13,7 +13,7 @@ def ready(**arguments: object) -> Digits:
     return data
 
 
-def test_it_is_the_data_of_scikit_learn() -> None:
+def test_the_data_match_scikit_learn() -> None:
     splits, bunch = ready().splits, load_digits()
     for split in splits.values():
         inputs, targets = split[torch.arange(len(split))]
@@ -42,7 +42,7 @@ def test_folds_are_test_splits_that_partition_the_data() -> None:
     assert sorted(torch.cat(tests).tolist()) == list(range(1797))
 
 
-def test_the_split_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_split_depends_only_on_split_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     first = ready().splits["test"].indices
     monkeypatch.setenv("PL_GLOBAL_SEED", "7")
     assert torch.equal(ready().splits["test"].indices, first)
@@ -52,6 +52,6 @@ def test_the_split_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     "arguments", [{"val_size": 1797}, {"test_size": -1}, {"num_folds": 1}, {"num_folds": 3, "fold": 3}]
 )
-def test_impossible_splits_are_refused(arguments: dict[str, float]) -> None:
+def test_invalid_splits_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"val_size|test_size|num_folds"):
         ready(**arguments)

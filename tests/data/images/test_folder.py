@@ -36,7 +36,7 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm"])
-def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path: Path, suffix: str) -> None:
+def test_an_image_of_the_right_size_is_read_unchanged(tmp_path: Path, suffix: str) -> None:
     pixels = noise(12, 10)
     got = read(tmp_path, f"a.{suffix}", Image.fromarray(pixels), (3, 12, 10))
     assert got.dtype == torch.uint8
@@ -45,7 +45,7 @@ def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path: Path, suffix: str
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_transparent_is_white(tmp_path: Path, mode: str, channels: int) -> None:
+def test_transparent_pixels_become_white(tmp_path: Path, mode: str, channels: int) -> None:
     """A black drawing on nothing, whose colour in the file is black as well."""
     drawing = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     drawing.paste((0, 0, 0, 255), (0, 0, 8, 4))
@@ -55,14 +55,14 @@ def test_what_is_transparent_is_white(tmp_path: Path, mode: str, channels: int) 
     assert (got[:, 4:] == 255).all()
 
 
-def test_grey_becomes_colour_and_colour_grey(tmp_path: Path) -> None:
+def test_grayscale_and_rgb_are_converted(tmp_path: Path) -> None:
     grey, colour = noise(8, 8, 1), noise(8, 8)
     assert (read(tmp_path, "a.png", Image.fromarray(grey), (3, 8, 8)).numpy() == grey).all()
     got = read(tmp_path, "b.png", Image.fromarray(colour), (1, 8, 8))[0].numpy()
     assert np.abs(got - colour @ [0.299, 0.587, 0.114]).max() <= 0.51  # ITU-R BT.601
 
 
-def test_greys_of_16_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
+def test_16_bit_gray_values_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     got = read(tmp_path, "a.png", Image.fromarray(pixels), (1, 8, 8))[0].numpy()
     assert np.abs(got - pixels / 256).max() <= 1
@@ -76,7 +76,7 @@ def test_a_pgm_of_16_bits_is_read_like_a_png(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
-def test_greys_without_a_known_white_are_broken(tmp_path: Path, dtype: str) -> None:
+def test_32_bit_gray_values_are_refused(tmp_path: Path, dtype: str) -> None:
     with pytest.raises(BrokenFileError, match="32-bit gray values have no defined white"):
         read(tmp_path, "a.tif", Image.fromarray(np.ones((8, 8), dtype)), (1, 8, 8))
 
@@ -171,7 +171,7 @@ def test_the_budget_is_of_all_images_as_they_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, [16], [16, 16, 3], [16, -1]])
-def test_an_impossible_size_is_refused(tmp_path: Path, size: Any) -> None:
+def test_an_invalid_size_is_refused(tmp_path: Path, size: Any) -> None:
     write_image_folder(tmp_path)
     with pytest.raises(InputError, match="size: expected the side length of a square or"):
         ImageFolder(str(tmp_path), size=size)
@@ -208,7 +208,7 @@ DAMAGES = [
 @pytest.mark.parametrize("budget", [2.0, 0.0])
 @pytest.mark.parametrize("name", ["dog/03.jpg", "dog/04.png"])
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
-def test_a_broken_image_is_named(
+def test_a_broken_image_is_reported(
     tmp_path: Path, damage: Callable[[Path], None], message: str, name: str, budget: float
 ) -> None:
     write_image_folder(tmp_path)
@@ -248,7 +248,7 @@ def test_an_image_that_breaks_during_the_run_is_an_input_error(tmp_path: Path) -
 # The checkpoint
 
 
-def test_it_keeps_the_statistics_and_refuses_other_classes(tmp_path: Path) -> None:
+def test_a_checkpoint_contains_the_statistics_and_fixes_the_classes(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "a")
     write_image_folder(tmp_path / "b", ("cat", "cow", "owl"))
     state = ready(tmp_path / "a").state_dict()

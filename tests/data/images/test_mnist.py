@@ -40,7 +40,7 @@ def values(path: Path, header: int) -> bytes:
     return gzip.decompress(path.read_bytes())[header:]
 
 
-def test_splits_are_those_of_the_files(cls: type[MNIST], tmp_path: Path) -> None:
+def test_splits_match_the_files(cls: type[MNIST], tmp_path: Path) -> None:
     splits = ready(cls, tmp_path).splits
     assert [len(splits[name]) for name in ("train", "val", "test")] == [108, 12, TEST]
     both = splits["train"].indices.tolist() + splits["val"].indices.tolist()
@@ -50,14 +50,14 @@ def test_splits_are_those_of_the_files(cls: type[MNIST], tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("arguments", [{}, {"val_size": 50, "split_seed": 3}, {"num_folds": 4, "fold": 2}])
-def test_the_official_test_split_is_left_as_it_is(cls: type[MNIST], tmp_path: Path, arguments: dict[str, int]) -> None:
+def test_the_official_test_split_does_not_change(cls: type[MNIST], tmp_path: Path, arguments: dict[str, int]) -> None:
     test = ready(cls, tmp_path, **arguments).splits["test"]
     inputs, targets = test[torch.arange(len(test))]
     assert inputs.numpy().tobytes() == values(raw(cls, tmp_path) / IMAGES.replace("train", "t10k"), 16)
     assert targets.numpy().tobytes() == values(raw(cls, tmp_path) / LABELS.replace("train", "t10k"), 8)
 
 
-def test_it_reads_what_torchvision_reads(cls: type[MNIST], tmp_path: Path) -> None:
+def test_the_data_match_torchvision(cls: type[MNIST], tmp_path: Path) -> None:
     splits = ready(cls, tmp_path).splits
     for path in raw(cls, tmp_path).glob("*.gz"):  # torchvision reads them uncompressed only
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
@@ -81,12 +81,12 @@ def test_folds_partition_training_and_validation(cls: type[MNIST], tmp_path: Pat
 
 
 @pytest.mark.parametrize("arguments", [{"val_size": TRAIN}, {"val_size": -1}, {"num_folds": 1}])
-def test_impossible_splits_are_refused(cls: type[MNIST], tmp_path: Path, arguments: dict[str, int]) -> None:
+def test_invalid_splits_are_refused(cls: type[MNIST], tmp_path: Path, arguments: dict[str, int]) -> None:
     with pytest.raises(InputError, match=r"val_size|num_folds"):
         ready(cls, tmp_path, **arguments)
 
 
-def test_statistics_are_of_the_training_split_alone(cls: type[MNIST], tmp_path: Path) -> None:
+def test_statistics_use_only_the_training_split(cls: type[MNIST], tmp_path: Path) -> None:
     data = ready(cls, tmp_path, val_size=60)
     pixels = np.frombuffer(values(raw(cls, tmp_path) / IMAGES, 16), np.uint8).reshape(TRAIN, -1)
     train = pixels[data.splits["train"].indices.numpy()]
@@ -145,7 +145,9 @@ def another(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", [IMAGES, LABELS, "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"])
 @pytest.mark.parametrize("damage", [truncate, garbage, empty, another])
-def test_a_broken_file_is_named(cls: type[MNIST], tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+def test_a_corrupted_file_is_refused(
+    cls: type[MNIST], tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
     path = raw(cls, tmp_path) / name
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"is corrupted: its MD5 is \w+, expected \w+; delete it") as caught:
@@ -154,7 +156,7 @@ def test_a_broken_file_is_named(cls: type[MNIST], tmp_path: Path, name: str, dam
 
 
 @pytest.mark.parametrize("damage", [truncate, garbage, empty])
-def test_a_broken_file_whose_checksum_is_believed_is_named(
+def test_a_corrupted_file_with_a_matching_checksum_is_refused(
     cls: type[MNIST], tmp_path: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = raw(cls, tmp_path) / IMAGES
@@ -165,7 +167,7 @@ def test_a_broken_file_whose_checksum_is_believed_is_named(
     assert str(path) in str(caught.value)
 
 
-def test_bad_deflate_data_are_named(cls: type[MNIST], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_deflate_data_are_refused(cls: type[MNIST], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = raw(cls, tmp_path) / LABELS
     path.write_bytes(path.read_bytes()[:10] + b"\xff" * 50)
     with pytest.raises(zlib.error):
@@ -191,7 +193,7 @@ def test_bad_deflate_data_are_named(cls: type[MNIST], tmp_path: Path, monkeypatc
     ],
     ids=["short", "long", "empty", "3 bytes", "4 bytes", "half a header", "immense", "another type", "garbage"],
 )
-def test_a_broken_uncompressed_file_is_named(
+def test_a_corrupted_uncompressed_file_is_refused(
     cls: type[MNIST], tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     extract(raw(cls, tmp_path))
@@ -205,7 +207,7 @@ def test_a_broken_uncompressed_file_is_named(
 
 
 @pytest.mark.parametrize("shape", [(TRAIN,), (TRAIN, 28), (TRAIN, 14, 56), (TRAIN - 1, 28, 28)])
-def test_uncompressed_files_that_do_not_belong_together_are_refused(
+def test_uncompressed_files_that_do_not_match_are_refused(
     cls: type[MNIST], tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     extract(raw(cls, tmp_path))
@@ -215,7 +217,7 @@ def test_uncompressed_files_that_do_not_belong_together_are_refused(
     assert str(raw(cls, tmp_path)) in str(caught.value)
 
 
-def test_a_file_that_cannot_be_had_is_named(cls: type[MNIST], tmp_path: Path) -> None:
+def test_a_missing_file_that_cannot_be_downloaded_is_reported(cls: type[MNIST], tmp_path: Path) -> None:
     path = raw(cls, tmp_path) / IMAGES
     path.unlink()
     with pytest.raises(InputError, match=r"could not be downloaded(.|\n)*data_dir") as caught:
@@ -223,7 +225,7 @@ def test_a_file_that_cannot_be_had_is_named(cls: type[MNIST], tmp_path: Path) ->
     assert str(path) in str(caught.value)
 
 
-def test_without_prepare_data_a_missing_file_is_named(cls: type[MNIST], tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_without_prepare_data(cls: type[MNIST], tmp_path: Path) -> None:
     path = raw(cls, tmp_path) / LABELS
     path.unlink()
     with pytest.raises(InputError, match="cannot be read") as caught:
@@ -231,7 +233,7 @@ def test_without_prepare_data_a_missing_file_is_named(cls: type[MNIST], tmp_path
     assert str(path.with_suffix("")) in str(caught.value)
 
 
-def test_only_what_is_missing_is_fetched(cls: type[MNIST], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_missing_files_are_downloaded(cls: type[MNIST], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away = tmp_path / "away"
     raw(cls, tmp_path).rename(away)
     raw(cls, tmp_path).mkdir()

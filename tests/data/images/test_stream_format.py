@@ -131,7 +131,7 @@ IMPORT = {"default_factory_module": "evil", "default_factory_name": "x", "dict_c
         (set_chunk(chunk_size=-1), "cannot hold -1 samples"),
     ],
 )
-def test_an_index_that_asks_for_more_than_plain_values(
+def test_an_index_that_asks_for_more_than_plain_values_is_refused(
     plain: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,7 +153,7 @@ def test_an_index_that_asks_for_more_than_plain_values(
     )
 
 
-def test_an_index_that_is_swapped_between_two_reads(plain: Path, pickled: Path, tmp_path: Path) -> None:
+def test_an_index_replaced_between_two_reads_is_refused(plain: Path, pickled: Path, tmp_path: Path) -> None:
     shutil.copytree(pickled / "train", tmp_path / "train")
     shutil.copytree(plain / "train", tmp_path / "train", dirs_exist_ok=True)
     (tmp_path / "train" / "chunk-0-0.bin").write_bytes((pickled / "train" / "chunk-0-0.bin").read_bytes())
@@ -164,7 +164,7 @@ def test_an_index_that_is_swapped_between_two_reads(plain: Path, pickled: Path, 
     assert not Path("pwned").exists()
 
 
-def test_litdata_itself_holds_no_other_decoder(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_litdata_gets_no_other_decoder(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = Chunks(str(plain / "train"), "cache", 1.0).open().cache._reader._item_loader
     assert type(loader) is stream_format.PyTreeLoader
     assert set(loader._serializers) == set(stream_format.DECODERS)
@@ -183,7 +183,7 @@ def test_litdata_itself_holds_no_other_decoder(plain: Path, monkeypatch: pytest.
         path.write_text(content)
 
 
-def test_a_fifo_among_the_chunks(plain: Path, tmp_path: Path) -> None:
+def test_a_fifo_among_the_chunks_is_refused(plain: Path, tmp_path: Path) -> None:
     for name in ("chunk-0-0.bin", "index.json"):
         shutil.copytree(plain / "train", tmp_path / name)
         (tmp_path / name / name).unlink()
@@ -193,7 +193,7 @@ def test_a_fifo_among_the_chunks(plain: Path, tmp_path: Path) -> None:
                 read_all(f"{prefix}{tmp_path / name}")
 
 
-def test_a_chunk_that_never_ends(plain: Path, tmp_path: Path) -> None:
+def test_a_device_among_the_chunks_is_refused(plain: Path, tmp_path: Path) -> None:
     shutil.copytree(plain / "train", tmp_path / "train")
     (tmp_path / "train" / "chunk-0-1.bin").unlink()
     (tmp_path / "train" / "chunk-0-1.bin").symlink_to("/dev/zero")
@@ -201,14 +201,14 @@ def test_a_chunk_that_never_ends(plain: Path, tmp_path: Path) -> None:
         read_all(f"local:{tmp_path / 'train'}")
 
 
-def test_a_chunk_shorter_than_its_index_says(plain: Path, tmp_path: Path) -> None:
+def test_a_truncated_chunk_is_refused(plain: Path, tmp_path: Path) -> None:
     shutil.copytree(plain / "train", tmp_path / "train")
     os.truncate(tmp_path / "train" / "chunk-0-0.bin", 100)
     with pytest.raises(InputError, match=r"chunk-0-0\.bin is truncated: it has 100 of"):
         read_all(tmp_path / "train")
 
 
-def test_no_index_is_made_in_a_folder(tmp_path: Path) -> None:
+def test_no_index_is_created_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "table.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be opened"):
@@ -233,12 +233,12 @@ def png_bomb() -> bytes:
         ("numpy", np.array([14, 1, 1], np.uint32).tobytes() + bytes(8), "OBJECT"),  # Python objects
     ],
 )
-def test_a_field_that_claims_too_much(name: str, content: bytes, message: str) -> None:
+def test_a_field_that_claims_too_much_memory_is_refused(name: str, content: bytes, message: str) -> None:
     with pytest.raises(Exception, match=message):
         stream_format.DECODERS[name].deserialize(content)
 
 
-def test_what_is_written_as_documented_is_read(tmp_path: Path) -> None:
+def test_a_dataset_written_as_documented_is_read(tmp_path: Path) -> None:
     samples = [{**sample, "path": "a.png", "weight": 0.5, "flag": True} for sample in tiny_samples(CHUNK, 0)]
     write_streamed(tmp_path, train=samples)
     read_all(tmp_path / "train")

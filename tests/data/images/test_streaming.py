@@ -86,7 +86,7 @@ def test_facts(root: str) -> None:
     assert data.shards_itself
 
 
-def test_where_chunks_are_kept(written: Path) -> None:
+def test_only_remote_chunks_are_cached(written: Path) -> None:
     before = sorted(written.rglob("*"))
     for _ in epoch(ready(written).train_dataloader()):
         pass
@@ -138,7 +138,7 @@ def test_workers_do_not_change_the_batches(root: str) -> None:
     assert with_workers.num_workers == 2
 
 
-def test_the_last_batch_and_where_training_goes_on(root: str) -> None:
+def test_the_last_batch_and_the_start_after_a_resume(root: str) -> None:
     batches = epoch(ready(root).train_dataloader(), 3)
     assert [len(targets) for _, targets in batches] == [16] * 12 + [8]
     assert [len(targets) for _, targets in epoch(ready(root, drop_last=True).train_dataloader())] == [16] * 12
@@ -155,7 +155,7 @@ def test_the_last_batch_and_where_training_goes_on(root: str) -> None:
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_each_chunk_is_read_to_its_end_and_by_few_processes(written: Path, shuffle: bool, processes: int) -> None:
+def test_each_chunk_is_read_once_and_by_few_processes(written: Path, shuffle: bool, processes: int) -> None:
     chunks = ready(written).splits["train"].chunks  # type: ignore[union-attr]
     orders = [ChunkSampler(chunks, shuffle, 1, rank, processes).order() for rank in range(processes)]
     together = torch.cat(orders)
@@ -175,7 +175,7 @@ def test_each_chunk_is_read_to_its_end_and_by_few_processes(written: Path, shuff
         assert visited != sorted(visited), "the chunks are read in their own order"
 
 
-def test_statistics_are_of_samples_from_all_over_the_split(written: Path) -> None:
+def test_statistics_sample_all_of_the_split(written: Path) -> None:
     chunks = ready(written).splits["train"].chunks  # type: ignore[union-attr]
     assert torch.cat(statistics_sample(chunks)).tolist() == list(range(SIZES["train"]))
     chunks.sizes = torch.full((1000,), 500)
@@ -189,7 +189,7 @@ def test_statistics_are_of_samples_from_all_over_the_split(written: Path) -> Non
 # What a person can get wrong
 
 
-def test_without_litdata(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_litdata_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "litdata", None)
     with pytest.raises(InputError, match=r"needs litdata: pip install -e '\.\[streaming\]'"):
         ready("somewhere")
@@ -204,18 +204,18 @@ def test_without_litdata(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"num_classes": 4}, r"train: sample \d+: expected a target from 0 to 3 \(num_classes\), got \d"),
     ],
 )
-def test_arguments_that_do_not_fit(written: Path, arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(written: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ready(written, **arguments)
 
 
-def test_too_little_room(written: Path) -> None:
+def test_a_cache_that_is_too_small_is_refused(written: Path) -> None:
     with pytest.raises(InputError, match=r"cache_gigabytes: expected at least .* to hold all chunks of local:.*train"):
         ready(f"local:{written}", cache_gigabytes=1e-6)
 
 
 @pytest.mark.parametrize("prefix", ["", "local:"])
-def test_nothing_there(tmp_path: Path, prefix: str, written: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path, prefix: str, written: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere/train cannot be opened .*; expected an index.json"):
         ready(f"{prefix}{tmp_path}/nowhere")
     shutil.copytree(written / "train", tmp_path / "some" / "train")
@@ -232,7 +232,7 @@ def test_nothing_there(tmp_path: Path, prefix: str, written: Path) -> None:
         ([], "sample 0: expected a dictionary with image and target, got picture"),
     ],
 )
-def test_samples_that_are_something_else(tmp_path: Path, samples: list[Any], message: str) -> None:
+def test_samples_of_another_format_are_refused(tmp_path: Path, samples: list[Any], message: str) -> None:
     first = [{"image": np.zeros((3, 8, width), kind), "target": target} for kind, width, target in samples]
     write_streamed(tmp_path, train=first or [{"picture": np.zeros(3)}])
     chunks = Chunks(str(tmp_path / "train"), "cache", 1.0)
@@ -287,7 +287,7 @@ def predictions(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_balanced_weights_need_what_is_not_known(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_balanced_weights_are_refused(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *COMMAND, "--data.root", str(written), "--model.class_weights", "balanced"]) == 2
     assert "which the data do not report" in capsys.readouterr().err
 
@@ -318,7 +318,7 @@ def interrupted(written: Path, ways: list[str], batches: list[int], *options: st
 
 
 @pytest.mark.slow
-def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_run_resumes_bit_exactly(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An epoch has 13 batches."""
     args = [*COMMAND, "--data.root", f"local:{written}", "--data.augment", "[RandomFlip]", "--data.num_workers", "2"]
     args += ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "3"]
@@ -342,10 +342,10 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(written: Path, capsys: pytest.
     ],
     ids=["alone", "2 workers", "2 processes"],
 )
-def test_the_matrix_of_interruptions(written: Path, options: list[str]) -> None:
+def test_interrupted_runs_resume_bit_exactly(written: Path, options: list[str]) -> None:
     assert interrupted(written, ["SIGKILL", "SIGTERM", "SIGINT", "crash"], [1, 8, 17], *options) == "12 12"
 
 
 @pytest.mark.slow
-def test_the_matrix_sees_a_broken_order(written: Path) -> None:
+def test_the_interruption_matrix_detects_a_broken_order(written: Path) -> None:
     assert interrupted(written, ["SIGTERM"], [8], broken="order") == "1 0"
