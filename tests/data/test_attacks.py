@@ -22,7 +22,7 @@ from tests.helpers.tiny_sound import write_audio_folder, write_fsdd
 from tests.helpers.tiny_tables import write_csv
 from tests.helpers.tiny_text import rows, write_texts
 
-LIMIT = 120  # seconds; each takes less than one, and what waits for a FIFO waits for ever
+LIMIT = 120  # seconds; each test takes less than one, but reading a FIFO would block forever
 
 QUICK = ["--trainer.max_epochs", "1", "--runs_dir", "runs", "--trainer.enable_progress_bar", "false"]
 
@@ -40,7 +40,7 @@ SERIES_FOLDER = "RNNClassifier SeriesFolder --data.root own"
 
 @pytest.fixture(autouse=True)
 def _hard_limit() -> Iterator[None]:
-    """End the process of a test that hangs, in whatever thread it does."""
+    """Kill the process if a test hangs in any thread."""
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
@@ -205,7 +205,7 @@ def test_without_the_check_a_fifo_would_be_read(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_cyclic_links_terminate() -> None:
-    """Each folder links to all others: every path without a repetition would be a folder of its own, 10! of them."""
+    """Each folder links to all others, so that there are 10! paths without a repeated folder."""
     names = [f"folder{i}" for i in range(10)]
     for name in names:
         Path("own/cat", name).mkdir(parents=True)

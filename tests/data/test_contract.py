@@ -1,4 +1,4 @@
-"""What every public DataModule promises to the command and to the tasks. A new one is given a builder here."""
+"""The contract of every public DataModule with the command line and the tasks. Add a builder for a new one."""
 
 import csv
 import math
@@ -67,7 +67,7 @@ Build = Callable[..., ArrayDataModule]
 
 @pytest.fixture(params=PUBLIC, ids=lambda cls: cls.__name__)
 def build(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """Makes the DataModule on tiny files, ready to be read, or ready to predict what is new."""
+    """Return a function that builds the DataModule on tiny files, set up unless it predicts new samples."""
     cls = request.param
     builders: dict[type, Callable[[], dict[str, Any]]] = {
         MNIST: lambda: tiny_mnist(tmp_path, datasets.MNIST, monkeypatch),
@@ -296,7 +296,7 @@ class Batches(LightningModule):
 
 @pytest.mark.filterwarnings("ignore:The 'predict_dataloader' does not have many workers")
 def test_samples_in_new_files_are_predicted_as_in_the_test_split(build: Build, tmp_path: Path) -> None:
-    """And without the files of the training, with what a checkpoint of its keeps."""
+    """This works without the training files, with only the state of a checkpoint."""
     trained = build()
     chosen = torch.arange(1 if forecasts(trained) else 3)
     expected, _ = trained.on_after_batch_transfer(trained.splits["test"][chosen], 0)

@@ -34,19 +34,19 @@ from tests.helpers.tiny_series import write_series_folder
 from tests.helpers.tiny_sound import write_audio_folder, write_wav
 from tests.helpers.tiny_text import rows, write_texts
 
-LIMIT = 120  # seconds; each takes less than one
+LIMIT = 120  # seconds; each test takes less than one
 
 
 @pytest.fixture(autouse=True)
 def _hard_limit() -> Iterator[None]:
-    """End the process of a test that hangs, in whatever thread it does."""
+    """Kill the process if a test hangs in any thread."""
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
 
 class Touch:
-    """What unpickling it would leave behind."""
+    """An object whose unpickling creates the file `pwned`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("pwned"),)

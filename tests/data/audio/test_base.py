@@ -28,7 +28,7 @@ def ready(root: Path, **arguments: Any) -> AudioFolder:
 
 
 def log_mel_by_hand(samples: np.ndarray, rate: int, n_mels: int, equal: bool) -> np.ndarray:
-    """Frame by frame and band by band, in float64, from the formulas alone. `(frames, n_mels)`"""
+    """Compute the features from the formulas, by frame and band, in float64, `(frames, n_mels)`."""
     x = samples / 32768
     window, hop = round(0.025 * rate), round(0.01 * rate)
     n_fft = 1
@@ -43,11 +43,11 @@ def log_mel_by_hand(samples: np.ndarray, rate: int, n_mels: int, equal: bool) ->
         for i in range(window):
             if 0 <= (at := t * hop - window // 2 + i) < len(x):
                 piece[i] = x[at] * hann[i]
-        power = np.abs(np.fft.rfft(piece)) ** 2  # where the piece lies in the transform changes the phase alone
+        power = np.abs(np.fft.rfft(piece)) ** 2  # the position of the window changes only the phase
         bands = []
-        for low, centre, high in zip(corners, corners[1:], corners[2:], strict=False):
+        for low, center, high in zip(corners, corners[1:], corners[2:], strict=False):
             f = np.arange(n_fft // 2 + 1) * rate / n_fft
-            rise, fall = (f - low) / (centre - low), (high - f) / (high - centre)
+            rise, fall = (f - low) / (center - low), (high - f) / (high - center)
             bands.append((np.maximum(0, np.minimum(rise, fall)) * power).sum())
         frames.append(np.log(np.array(bands) + LogMel.FLOOR))
     return np.array(frames) - (np.log(max((x**2).mean(), LogMel.FLOOR)) if equal else 0)
@@ -73,18 +73,18 @@ def test_features_match_the_formulas(tmp_path: Path, rate: int, n_mels: int, equ
     write_audio_folder(tmp_path, size=4)
     data = AudioFolder(str(tmp_path), sample_rate=rate, n_mels=n_mels, equal_loudness=equal_loudness)
     features, frames = data.features(*padded(RECORDINGS))
-    for got, count, recording in zip(features, frames.tolist(), RECORDINGS, strict=True):
-        wanted = log_mel_by_hand(recording, rate, n_mels, equal_loudness)
-        assert count == len(wanted)
-        assert np.abs(got[:count].numpy() - wanted).max() < 1e-3
+    for actual, count, recording in zip(features, frames.tolist(), RECORDINGS, strict=True):
+        expected = log_mel_by_hand(recording, rate, n_mels, equal_loudness)
+        assert count == len(expected)
+        assert np.abs(actual[:count].numpy() - expected).max() < 1e-3
 
 
 def test_filters_sum_to_1_and_peak_at_the_centers_of_the_mel_scale() -> None:
     filters = mel_filters(16000, 4096, 20)
     frequencies = torch.linspace(0, 8000, 2049)
-    centres = [700 * (10 ** (2840.0230 * i / 21 / 2595) - 1) for i in range(1, 21)]
-    assert frequencies[filters.argmax(1)].tolist() == pytest.approx(centres, abs=2.5)
-    between = (frequencies > centres[0]) & (frequencies < centres[-1])
+    centers = [700 * (10 ** (2840.0230 * i / 21 / 2595) - 1) for i in range(1, 21)]
+    assert frequencies[filters.argmax(1)].tolist() == pytest.approx(centers, abs=2.5)
+    between = (frequencies > centers[0]) & (frequencies < centers[-1])
     assert torch.allclose(filters.sum(0)[between], torch.ones(()))
 
 
@@ -92,13 +92,13 @@ def test_a_tone_is_loudest_in_its_band() -> None:
     log_mel = LogMel(8000, 40)
     features, _ = log_mel(*padded([tone(1000, 4000), tone(3000, 4000)]))
     bands = [
-        np.argmin([abs(1000 - f) for f in centres(8000, 40)]),
-        np.argmin([abs(3000 - f) for f in centres(8000, 40)]),
+        np.argmin([abs(1000 - f) for f in centers(8000, 40)]),
+        np.argmin([abs(3000 - f) for f in centers(8000, 40)]),
     ]
     assert features[:, 20].argmax(1).tolist() == bands
 
 
-def centres(rate: int, n_mels: int) -> list[float]:
+def centers(rate: int, n_mels: int) -> list[float]:
     top = 2595 * np.log10(1 + rate / 2 / 700)
     return [700 * (10 ** (top * i / (n_mels + 1) / 2595) - 1) for i in range(1, n_mels + 1)]
 
@@ -200,17 +200,17 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     assert np.abs(read - (left.astype(float) + right) / 2).max() <= 0.5
 
 
-@pytest.mark.parametrize(("rate", "wanted"), [(8000, 16000), (44100, 16000), (16000, 8000)])
-def test_recordings_are_resampled(tmp_path: Path, rate: int, wanted: int) -> None:
+@pytest.mark.parametrize(("rate", "target_rate"), [(8000, 16000), (44100, 16000), (16000, 8000)])
+def test_recordings_are_resampled(tmp_path: Path, rate: int, target_rate: int) -> None:
     samples = tone(440, rate // 2, rate, noise=0)
     write_wav(tmp_path / "a.wav", samples, rate)
-    read = read_audio(tmp_path / "a.wav", wanted).numpy()
-    assert len(read) == wanted // 2
-    ideal = tone(440, wanted // 2, wanted, noise=0)
-    middle = slice(wanted // 20, -wanted // 20)  # the filter rings at the ends
+    read = read_audio(tmp_path / "a.wav", target_rate).numpy()
+    assert len(read) == target_rate // 2
+    ideal = tone(440, target_rate // 2, target_rate, noise=0)
+    middle = slice(target_rate // 20, -target_rate // 20)  # the filter rings at the ends
     assert np.abs(read[middle].astype(int) - ideal[middle]).max() < 60  # of 10922
-    common = np.gcd(rate, wanted)
-    assert np.abs(read - resample_poly(samples.astype(float), wanted // common, rate // common)).max() <= 1
+    common = np.gcd(rate, target_rate)
+    assert np.abs(read - resample_poly(samples.astype(float), target_rate // common, rate // common)).max() <= 1
 
 
 def test_values_out_of_range_are_clipped_and_not_wrapped(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def of_no_samples(path: Path) -> None:
     write_wav(path, np.zeros(0, np.int16))
 
 
-# What training hides
+# Masking (SpecAugment)
 
 
 def batch_of(data: AudioFolder, training: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -239,16 +239,16 @@ def batch_of(data: AudioFolder, training: bool) -> tuple[torch.Tensor, torch.Ten
 def test_training_masks_one_block_of_frames_and_one_of_bands(tmp_path: Path, time: float, bands: int) -> None:
     write_audio_folder(tmp_path)
     data = ready(tmp_path, time_mask=time, frequency_mask=bands, n_mels=20)
-    whole, frames = batch_of(data, training=False)
+    complete, frames = batch_of(data, training=False)
     hidden_frames, hidden_bands = set(), set()
     for _ in range(20):
         features, _ = batch_of(data, training=True)
-        for one, all_of_it, length in zip(features, whole, frames.tolist(), strict=True):
-            gone = (one != all_of_it)[:length]
-            assert (one[:length][gone] == 0).all()
+        for one, all_of_it, length in zip(features, complete, frames.tolist(), strict=True):
+            masked = (one != all_of_it)[:length]
+            assert (one[:length][masked] == 0).all()
             assert torch.equal(one[length:], all_of_it[length:])
-            rows, columns = gone.all(1), gone.all(0)
-            assert torch.equal(gone, rows.unsqueeze(1) | columns)
+            rows, columns = masked.all(1), masked.all(0)
+            assert torch.equal(masked, rows.unsqueeze(1) | columns)
             for line in (rows, columns):
                 assert (line.nonzero().diff(dim=0) == 1).all()
             assert rows.sum() <= time * length
@@ -261,21 +261,21 @@ def test_training_masks_one_block_of_frames_and_one_of_bands(tmp_path: Path, tim
 def test_lengths_and_starts_of_blocks_are_uniform() -> None:
     sizes, longest = torch.full((20_000,), 5), torch.full((20_000,), 2)
     found = random_blocks(sizes, longest, 7).double().mean(0)
-    # Each of the lengths 0, 1, 2 a third of the time, anywhere: a place of one in 5 starts, or of two in 4.
+    # Lengths 0, 1 and 2 are equally likely, with 5 possible starts for length 1 and 4 for length 2.
     expected = [1 / 15 + at / 12 for at in (1, 2, 2, 2, 1)]
     assert found.tolist() == pytest.approx([*expected, 0, 0], abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"time_mask": 1.5}, r"time_mask: expected a fraction in \[0, 1\], got 1.5"),
         ({"frequency_mask": 41}, r"frequency_mask: expected 0 to 40 bands \(n_mels\), got 41"),
     ],
 )
-def test_masks_larger_than_a_recording_are_refused(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+def test_masks_larger_than_a_recording_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        AudioFolder(str(tmp_path), **given)
+        AudioFolder(str(tmp_path), **arguments)
 
 
 def not_sound(path: Path) -> None:
@@ -314,21 +314,24 @@ def test_a_broken_recording_is_reported(tmp_path: Path, damage: Any, message: st
 
 def test_broken_recordings_are_skipped_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_audio_folder(tmp_path)
-    whole = ready(tmp_path)
+    complete = ready(tmp_path)
     for index in range(7):
         cut_off(tmp_path / "low" / f"{index:02}.wav")
     data = ready(tmp_path, skip_broken=True)
-    said = capsys.readouterr().out
-    assert "7 of 60 recordings cannot be read, skipped:" in said
-    assert str(tmp_path / "low" / "04.wav") in said
-    assert "and 2 more" in said
-    gone = range(20, 27)  # high, low, mid: the second twenty
+    output = capsys.readouterr().out
+    assert "7 of 60 recordings cannot be read, skipped:" in output
+    assert str(tmp_path / "low" / "04.wav") in output
+    assert "and 2 more" in output
+    masked = range(20, 27)  # high, low, mid: the second twenty
     for name, split in data.splits.items():
-        kept = [i for i in whole.splits[name].indices.tolist() if i not in gone]
-        assert split.indices.tolist() == kept  # the others stay where they were
+        kept = [i for i in complete.splits[name].indices.tolist() if i not in masked]
+        assert split.indices.tolist() == kept  # the others keep their split
         (waveforms, lengths), _ = split[torch.arange(len(split))]
         (before, before_lengths), _ = type(split)(
-            whole.splits[name].values, whole.splits[name].lengths, whole.splits[name].targets, torch.tensor(kept)
+            complete.splits[name].values,
+            complete.splits[name].lengths,
+            complete.splits[name].targets,
+            torch.tensor(kept),
         )[torch.arange(len(kept))]
         assert torch.equal(waveforms, before)
         assert torch.equal(lengths, before_lengths)

@@ -37,9 +37,9 @@ def test_recordings_and_targets_match_the_files(tmp_path: Path) -> None:
             (values, length), target = split[i]
             digit, speaker, number = files[index].split("_")
             seed = ("jackson", "theo").index(speaker) * 10_000 + int(digit) * 100 + int(number)
-            wanted = tone(300 + 300 * int(digit), int(length), seed=seed) // (1 if speaker == "jackson" else 4)
+            expected = tone(300 + 300 * int(digit), int(length), seed=seed) // (1 if speaker == "jackson" else 4)
             assert target == int(digit)
-            assert values.tolist() == wanted.tolist()
+            assert values.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("speaker", ["jackson", "theo"])
@@ -92,17 +92,17 @@ def test_an_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_broken_recordings_are_skipped_on_request(tmp_path: Path) -> None:
     write_fsdd(tmp_path)
-    whole = {name: len(split) for name, split in ready(tmp_path, val_size=20).splits.items()}
+    complete = {name: len(split) for name, split in ready(tmp_path, val_size=20).splits.items()}
     for name in ("3_theo_0.wav", "3_theo_7.wav"):  # of the test split, and of the rest
         (tmp_path / "fsdd" / "recordings" / name).write_bytes(b"")
     with pytest.raises(InputError, match=r"2 of 160 recordings cannot be read; .*skip_broken true"):
         ready(tmp_path)
-    left = {name: len(split) for name, split in ready(tmp_path, val_size=20, skip_broken=True).splits.items()}
-    assert left == {"train": whole["train"] - 1, "val": 20, "test": whole["test"] - 1}
+    remaining = {name: len(split) for name, split in ready(tmp_path, val_size=20, skip_broken=True).splits.items()}
+    assert remaining == {"train": complete["train"] - 1, "val": 20, "test": complete["test"] - 1}
 
 
 def test_an_old_checkpoint_without_input_shape_is_accepted(tmp_path: Path) -> None:
-    """Those of before did not."""
+    """Earlier versions did not save it."""
     data = SpokenDigits(str(tmp_path), predict_path="new")
     data.load_state_dict({"mean": [1.0] * 40, "std": [2.0] * 40})
     assert data.state_dict() == {"mean": [1.0] * 40, "std": [2.0] * 40, "input_shape": [None, 40]}

@@ -16,7 +16,7 @@ from litnets.errors import InputError
 Batch = tuple[Tensor, Tensor]
 
 
-class Colours(ImageDataModule):
+class RandomColors(ImageDataModule):
     """25 training, 10 validation and 11 test samples of 3x4x5 random pixels; the target is the sample's number."""
 
     input_shape = (3, 4, 5)
@@ -30,14 +30,14 @@ class Colours(ImageDataModule):
 
 
 class Invert(Augmentation):
-    """An augmentation that can be seen in every pixel."""
+    """An augmentation that changes every pixel visibly."""
 
     def __call__(self, images: Tensor) -> Tensor:
         return 255 - images
 
 
 class Recorder(LightningModule):
-    """Keeps every batch it sees, by stage; learns next to nothing."""
+    """Records every batch by stage, and trains a single unused weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,8 +62,8 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def ready(**arguments: Any) -> Colours:
-    data = Colours(**{"batch_size": 8, "eval_batch_size": 4} | arguments)
+def ready(**arguments: Any) -> RandomColors:
+    data = RandomColors(**{"batch_size": 8, "eval_batch_size": 4} | arguments)
     data.prepare_data()
     data.setup()
     return data
@@ -78,12 +78,12 @@ def targets_of(loader: Any) -> list[list[int]]:
     return [targets.tolist() for _, targets in loader]
 
 
-# Advice that is wrong for data in memory.
+# Lightning recommends workers, but data in memory need none.
 ignores_workers = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
 def test_evaluation_needs_a_sample_per_process_but_prediction_does_not() -> None:
-    """Of 11 test samples; one process without a batch would leave the others waiting."""
+    """There are 11 test samples. A process without a batch would block the others."""
     data = ready()
     data.trainer = SimpleNamespace(global_rank=11, world_size=12, overfit_batches=0)
     with pytest.raises(InputError, match="test: each of 12 processes needs at least one sample, but there are 11"):
@@ -99,7 +99,7 @@ def test_evaluation_needs_a_sample_per_process_but_prediction_does_not() -> None
 @pytest.mark.parametrize("channels", [1, 3])
 def test_statistics_match_numpy(channels: int) -> None:
     random = np.random.default_rng(1)
-    pixels = random.integers(0, 256, (5000, channels, 3, 4), dtype=np.uint8)  # more than a chunk
+    pixels = random.integers(0, 256, (5000, channels, 3, 4), dtype=np.uint8)  # more than one chunk
     indices = random.permutation(5000)[:4500]
     mean, std = channel_statistics(torch.from_numpy(pixels), torch.from_numpy(indices))
     np.testing.assert_allclose(mean, pixels[indices].mean((0, 2, 3), dtype=np.float64), rtol=1e-12)
@@ -125,9 +125,9 @@ def test_pixels_of_other_splits_do_not_change_the_statistics(
     split: str, changes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = ready().state_dict()
-    splits = Colours().load()
+    splits = RandomColors().load()
     splits[split].inputs[splits[split].indices] //= 2
-    monkeypatch.setattr(Colours, "load", lambda self: splits)
+    monkeypatch.setattr(RandomColors, "load", lambda self: splits)
     assert (ready().state_dict() != before) == changes
 
 
@@ -153,7 +153,7 @@ def test_normalize_supports_gradients_after_inference_mode() -> None:
 @pytest.mark.parametrize("setup_first", [True, False])
 def test_statistics_of_a_checkpoint_replace_those_of_the_data(setup_first: bool) -> None:
     state = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}
-    data = Colours()
+    data = RandomColors()
     images = torch.full((1, 3, 1, 1), 9, dtype=torch.uint8)
     if setup_first:
         data.setup()
@@ -181,21 +181,21 @@ def test_data_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "path", "fetched"), [("predict", "new", 0), ("predict", None, 1), ("fit", "new", 1)]
+    ("command", "path", "downloads"), [("predict", "new", 0), ("predict", None, 1), ("fit", "new", 1)]
 )
 def test_training_files_are_downloaded_unless_new_samples_are_predicted(
-    command: str, path: str | None, fetched: int, monkeypatch: pytest.MonkeyPatch
+    command: str, path: str | None, downloads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(Colours, "download", lambda self: calls.append("download"))
-    data = Colours(predict_path=path)
+    monkeypatch.setattr(RandomColors, "download", lambda self: calls.append("download"))
+    data = RandomColors(predict_path=path)
     data.trainer = SimpleNamespace(predicting=command == "predict")  # type: ignore[assignment]
     data.prepare_data()
-    assert len(calls) == fetched
+    assert len(calls) == downloads
 
 
 def test_two_modules_share_nothing() -> None:
-    one, other = Colours(), Colours()
+    one, other = RandomColors(), RandomColors()
     one.setup()
     assert one.mean
     assert (other.splits, other.augment, "mean" in vars(other)) == ({}, [], False)
@@ -228,13 +228,13 @@ def test_val_and_test_splits_can_be_empty(split: str) -> None:
 
 
 def test_the_order_depends_only_on_the_seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {}
+    results = {}
     for seed in ("1", "2"):
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
-        found[seed] = targets_of(ready().train_dataloader())
+        results[seed] = targets_of(ready().train_dataloader())
         torch.rand(3)
-        assert targets_of(ready().train_dataloader()) == found[seed]
-    assert found["1"] != found["2"]
+        assert targets_of(ready().train_dataloader()) == results[seed]
+    assert results["1"] != results["2"]
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -245,14 +245,14 @@ def test_samples_are_distributed_over_processes(world_size: int) -> None:
         data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, overfit_batches=0)  # type: ignore[assignment]
         for split, parts in seen.items():
             parts.append([i for batch in targets_of(getattr(data, f"{split}_dataloader")()) for i in batch])
-    for split, whole in {"val": range(25, 35), "test": range(35, 46), "predict": range(35, 46)}.items():
-        assert sorted(i for part in seen[split] for i in part) == list(whole)
+    for split, indices in {"val": range(25, 35), "test": range(35, 46), "predict": range(35, 46)}.items():
+        assert sorted(i for part in seen[split] for i in part) == list(indices)
     assert {len(part) for part in seen["train"]} == {25 // world_size}
     assert len({i for part in seen["train"] for i in part}) == 25 // world_size * world_size
 
 
 def test_class_counts_use_the_training_split() -> None:
-    assert Colours().class_counts == [1] * 25 + [0] * 21
+    assert RandomColors().class_counts == [1] * 25 + [0] * 21
 
 
 # Under a real Trainer
@@ -262,7 +262,7 @@ def test_class_counts_use_the_training_split() -> None:
 def test_epochs_have_different_orders_that_a_seed_reproduces() -> None:
     def epochs() -> list[list[int]]:
         module = Recorder()
-        trainer(max_epochs=2).fit(module, Colours(batch_size=25))
+        trainer(max_epochs=2).fit(module, RandomColors(batch_size=25))
         return [targets.tolist() for _, targets in module.seen["train"]]
 
     first, second = epochs()
@@ -274,7 +274,7 @@ def test_epochs_have_different_orders_that_a_seed_reproduces() -> None:
 @ignores_workers
 def test_overfit_batches_are_the_same_in_every_epoch() -> None:
     module = Recorder()
-    trainer(max_epochs=3, overfit_batches=2).fit(module, Colours(batch_size=4))
+    trainer(max_epochs=3, overfit_batches=2).fit(module, RandomColors(batch_size=4))
     seen = [tuple(targets.tolist()) for _, targets in module.seen["train"]]
     assert len(seen) == 6
     assert len(set(seen)) == 2
@@ -283,13 +283,13 @@ def test_overfit_batches_are_the_same_in_every_epoch() -> None:
 
 @ignores_workers
 def test_only_training_is_augmented() -> None:
-    module, data = Recorder(), Colours(augment=[Invert()], batch_size=25)
+    module, data = Recorder(), RandomColors(augment=[Invert()], batch_size=25)
     runner = trainer(max_epochs=1)
     runner.fit(module, data)
     runner.validate(module, data)
     runner.test(module, data)
     runner.predict(module, data)
-    pixels = Colours().load()["train"].inputs
+    pixels = RandomColors().load()["train"].inputs
     assert all(batches for batches in module.seen.values())
     for stage, batches in module.seen.items():
         for inputs, targets in batches:
@@ -297,33 +297,33 @@ def test_only_training_is_augmented() -> None:
             assert torch.equal(inputs, data.normalize(255 - raw if stage == "train" else raw)), stage
 
 
-class Noisy(Colours):
-    """Changes its batches at random in a way of its own."""
+class Noisy(RandomColors):
+    """Changes its batches at random in a hook."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         images, targets = super().on_after_batch_transfer(batch, dataloader_idx)
         return images + torch.rand(1), targets
 
 
-class Drawing(Callback):
-    """Draws when a batch starts."""
+class RandomCallback(Callback):
+    """Samples a random number when a batch starts."""
 
     def __init__(self) -> None:
-        self.drawn: list[Tensor] = []
+        self.samples: list[Tensor] = []
 
     def on_train_batch_start(self, *args: Any) -> None:
-        self.drawn.append(torch.rand(1))
+        self.samples.append(torch.rand(1))
 
 
 @ignores_workers
-@pytest.mark.parametrize("make", [Colours, lambda: Colours(augment=[RandomFlip()]), Noisy])
-def test_random_changes_of_a_batch_use_the_seed_of_the_batch(make: Callable[[], Colours]) -> None:
+@pytest.mark.parametrize("make", [RandomColors, lambda: RandomColors(augment=[RandomFlip()]), Noisy])
+def test_random_changes_of_a_batch_use_the_seed_of_the_batch(make: Callable[[], RandomColors]) -> None:
     seen = []
     for before in (1, 2):
         torch.manual_seed(before)
-        module, drawing = Recorder(), Drawing()
-        trainer(max_epochs=2, callbacks=[drawing]).fit(module, make())
-        seen.append([inputs for inputs, _ in module.seen["train"]] + drawing.drawn)
+        module, callback = Recorder(), RandomCallback()
+        trainer(max_epochs=2, callbacks=[callback]).fit(module, make())
+        seen.append([inputs for inputs, _ in module.seen["train"]] + callback.samples)
     assert all(map(torch.equal, *seen))
     assert len(seen[0]) > 3
 
@@ -347,26 +347,26 @@ def test_augmentations_are_applied_in_order_to_raw_pixels() -> None:
 
 @ignores_workers
 def test_predictions_cover_all_test_samples_in_order() -> None:
-    found = trainer().predict(Recorder(), Colours(eval_batch_size=4))
-    assert found is not None
-    assert torch.cat(found).tolist() == list(range(35, 46))  # type: ignore[arg-type]
+    results = trainer().predict(Recorder(), RandomColors(eval_batch_size=4))
+    assert results is not None
+    assert torch.cat(results).tolist() == list(range(35, 46))  # type: ignore[arg-type]
 
 
 @ignores_workers
 def test_a_checkpoint_contains_the_statistics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, data, runner = Recorder(), Colours(), trainer(max_epochs=1)
+    module, data, runner = Recorder(), RandomColors(), trainer(max_epochs=1)
     runner.fit(module, data)
     runner.save_checkpoint(tmp_path / "some.ckpt")
-    splits = Colours().load()
+    splits = RandomColors().load()
     splits["train"].inputs //= 2
-    monkeypatch.setattr(Colours, "load", lambda self: splits)
-    other = Colours()
+    monkeypatch.setattr(RandomColors, "load", lambda self: splits)
+    other = RandomColors()
     trainer().test(Recorder(), other, ckpt_path=tmp_path / "some.ckpt", weights_only=True, verbose=False)
     assert (other.mean, other.std) == (data.mean, data.std)
 
 
 def test_a_batch_on_the_device_is_not_moved() -> None:
-    data = Colours()
+    data = RandomColors()
     batch = (torch.zeros(3), torch.zeros(3))
     assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
     moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)

@@ -37,7 +37,7 @@ def test_a_batch_equals_its_samples_one_by_one(indices: Tensor | None) -> None:
     for inputs, targets in (data[torch.tensor(chosen)], data.__getitems__(chosen)):
         assert torch.equal(inputs, torch.stack([x for x, _ in one_by_one]))
         assert torch.equal(targets, torch.stack([y for _, y in one_by_one]))
-        assert inputs.dtype == torch.uint8  # the smallest type, until it is on the device
+        assert inputs.dtype == torch.uint8  # the smallest dtype, until it is on the device
 
 
 def test_a_split_has_the_samples_of_its_indices() -> None:
@@ -49,7 +49,7 @@ def test_a_split_has_the_samples_of_its_indices() -> None:
 
 
 def test_a_plain_dataloader_indexes_batches_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(ArrayDataset, "__getitem__")  # item by item would fail
+    monkeypatch.delattr(ArrayDataset, "__getitem__")  # indexing single samples would fail
     calls: list[list[int]] = []
     monkeypatch.setattr(
         ArrayDataset, "__getitems__", lambda self, i: (calls.append(i), (self.inputs[i], self.targets[i]))[1]
@@ -62,7 +62,7 @@ def test_a_plain_dataloader_indexes_batches_in_one_call(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (0, 1), (1, 0), (2**40, 7)])
 def test_a_shuffled_order_is_a_permutation_and_a_function_of_seed_and_epoch(seed: int, epoch: int) -> None:
     (order,) = orders(100, True, 1, seed, epoch)
-    torch.rand(3)  # the global generator has no part in it
+    torch.rand(3)  # the global generator must not matter
     assert orders(100, True, 1, seed, epoch) == [order]
     assert sorted(order) == list(range(100))
     assert order != list(range(100))
@@ -71,7 +71,7 @@ def test_a_shuffled_order_is_a_permutation_and_a_function_of_seed_and_epoch(seed
 def test_returning_to_an_epoch_restores_its_order() -> None:
     sampler = EpochSampler(50, shuffle=True, seed=3)
     first = list(sampler)
-    assert list(sampler) == first  # nothing is consumed by reading it
+    assert list(sampler) == first  # reading the order does not change it
     sampler.set_epoch(5)
     assert list(sampler) != first
     sampler.set_epoch(0)
@@ -140,7 +140,7 @@ def test_an_invalid_batch_size_is_refused(batch_size: int) -> None:
 
 
 def ragged(count: int = 40) -> tuple[RaggedDataset, list[Tensor]]:
-    """Sequences of 1 to 9 steps of 2 numbers, and the same one by one."""
+    """Return sequences of 1 to 9 steps with 2 features, as a dataset and as a list."""
     lengths = torch.arange(count) * 7 % 9 + 1
     values = torch.arange(1, int(lengths.sum()) * 2 + 1).float().view(-1, 2)
     return RaggedDataset(values, lengths, torch.arange(count)), list(values.split(lengths.tolist()))
@@ -164,8 +164,8 @@ def test_ragged_batch_is_zero_padded_to_its_longest_sequence() -> None:
 
 
 def test_ragged_split_reads_the_sequences_of_its_indices() -> None:
-    whole, alone = ragged()
-    split = RaggedDataset(whole.values, whole.lengths, whole.targets, torch.tensor([30, 2, 11]))
+    complete, alone = ragged()
+    split = RaggedDataset(complete.values, complete.lengths, complete.targets, torch.tensor([30, 2, 11]))
     (values, lengths), _ = split.__getitems__([2, 0])
     assert torch.equal(values[0, : lengths[0]], alone[11])
     assert torch.equal(values[1, : lengths[1]], alone[30])
@@ -181,7 +181,7 @@ def test_batches_of_similar_length_contain_every_sample_once(shuffle: bool) -> N
     assert len(batches) == len(grouped)
     assert sorted(torch.cat(batches).tolist()) == list(range(1003))
     assert max(int(lengths[b].max() - lengths[b].min()) for b in batches) <= 10, "random batches differ by nearly 60"
-    assert all(torch.equal(a, b) for a, b in zip(batches, grouped, strict=True)), "the same epoch, the same batches"
+    assert all(torch.equal(a, b) for a, b in zip(batches, grouped, strict=True)), "the same epoch has the same batches"
     sampler.set_epoch(1)
     assert shuffle != torch.equal(torch.cat(batches), torch.cat(list(grouped)))
     if shuffle:
@@ -205,7 +205,7 @@ def test_another_sampler_is_read_index_by_index() -> None:
 def test_chunked_batches_equal_batches_indexed_one_by_one(
     at_once: int, start: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 23 samples in batches of 4 the last has 3; an input has 12 bytes."""
+    """There are 23 samples in batches of 4, so that the last one has 3. An input has 12 bytes."""
     monkeypatch.setattr("litnets.data.core.batching._CHUNK_BYTES", at_once)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (40, 3, 4), dtype=torch.uint8, generator=generator)
@@ -214,9 +214,9 @@ def test_chunked_batches_equal_batches_indexed_one_by_one(
     alone = list(DataLoader(split, batch_sampler=batches, collate_fn=identity_collate))
     together = BatchLoader(split, batch_sampler=batches, collate_fn=identity_collate)
     assert [len(targets) for _, targets in alone] == [4, 4, 4, 4, 4, 3][start[1] :]
-    for _ in range(2):  # an epoch and the same again
+    for _ in range(2):  # the same epoch twice
         for (inputs_alone, targets_alone), (inputs_together, targets_together) in zip(alone, together, strict=True):
             assert torch.equal(inputs_alone, inputs_together)
             assert torch.equal(targets_alone, targets_together)
-            # Its own memory, where a matrix product rounds as in a training that is gone on with.
+            # A copy in separate memory, so that matrix products round as after a resume.
             assert inputs_together.untyped_storage().nbytes() == inputs_together.nbytes

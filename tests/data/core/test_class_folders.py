@@ -25,7 +25,7 @@ def split_of(folders: ClassFolders, *spec: Any) -> dict[str, Tensor]:
     return dict(zip(PARTS, folders.split(SplitSpec(*spec)), strict=True))
 
 
-def many(root: Path, **counts: int) -> None:
+def touch_many(root: Path, **counts: int) -> None:
     for where, count in counts.items():
         touch(root, *(f"{where.replace('__', '/')}/{i:03}.txt" for i in range(count)))
 
@@ -42,7 +42,7 @@ def test_one_folder_of_classes(tmp_path: Path) -> None:
 
 
 def test_a_folder_for_each_split(tmp_path: Path) -> None:
-    many(tmp_path, train__a=3, train__b=2, val__a=1, val__b=1, test__b=2)
+    touch_many(tmp_path, train__a=3, train__b=2, val__a=1, val__b=1, test__b=2)
     folders = scan(tmp_path)
     assert folders.class_names == ["a", "b"]
     assert {part: folders.targets[i].tolist() for part, i in folders.parts.items()} == {
@@ -57,7 +57,7 @@ def test_a_folder_for_each_split(tmp_path: Path) -> None:
 
 
 def test_a_class_can_be_named_train(tmp_path: Path) -> None:
-    many(tmp_path, car=2, train=2)
+    touch_many(tmp_path, car=2, train=2)
     assert scan(tmp_path).class_names == ["car", "train"]
 
 
@@ -89,8 +89,8 @@ def test_splits_without_a_folder_are_taken_from_train(
 
 
 def test_folds(tmp_path: Path) -> None:
-    many(tmp_path / "one", a=15, b=15)
-    many(tmp_path / "two", train__a=10, train__b=10, val__a=5, val__b=5, test__a=2, test__b=2)
+    touch_many(tmp_path / "one", a=15, b=15)
+    touch_many(tmp_path / "two", train__a=10, train__b=10, val__a=5, val__b=5, test__a=2, test__b=2)
     one, two = scan(tmp_path / "one"), scan(tmp_path / "two")
     assert sorted(torch.cat([split_of(one, 0.1, 0.2, 0, 5, fold)["test"] for fold in range(5)]).tolist()) == list(
         range(30)
@@ -133,7 +133,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("function", ["os.scandir", "os.walk"])
 def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    many(tmp_path, a=2, b=2)
+    touch_many(tmp_path, a=2, b=2)
     scandir, secret = os.scandir, tmp_path / "b"
 
     def refused(path: Any) -> Any:
@@ -147,17 +147,17 @@ def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_one_file_in_a_class_cannot_be_split(tmp_path: Path) -> None:
-    many(tmp_path / "one", a=9, b=1)
+    touch_many(tmp_path / "one", a=9, b=1)
     with pytest.raises(InputError, match="class 'b' has a single file"):
         split_of(scan(tmp_path / "one"), 0.2, 0.2)
     with pytest.raises(InputError, match="class 'b' has a single file"):
         split_of(scan(tmp_path / "one"), 0.2, 0.2, 0, 3)
-    many(tmp_path / "two", train__a=9, train__b=1, val__a=1, test__a=1)
+    touch_many(tmp_path / "two", train__a=9, train__b=1, val__a=1, test__a=1)
     assert len(split_of(scan(tmp_path / "two"), 0.2, 0.2)["train"]) == 10
 
 
 def test_a_class_without_training_samples_is_reported(tmp_path: Path) -> None:
-    many(tmp_path, a=9, b=3)
+    touch_many(tmp_path, a=9, b=3)
     folders = scan(tmp_path)
     folders.check_trained_on(torch.tensor([0, 9]))
     with pytest.raises(InputError, match="class 'b' has no file in the training split"):
@@ -179,9 +179,9 @@ def test_broken_files_are_listed_and_counted(capsys: pytest.CaptureFixture[str])
     results, broken = read_all(files, read, True, "poem")
     assert results == [None if i % 3 == 1 else i for i in range(20)]
     assert broken.tolist() == [i % 3 == 1 for i in range(20)]
-    assert "7 of 20 poems cannot be read, skipped:\n  f1: odd 1\n" in (said := capsys.readouterr().out)
+    assert "7 of 20 poems cannot be read, skipped:\n  f1: odd 1\n" in (output := capsys.readouterr().out)
     with pytest.raises(InputError, match=r"^2 of 2 poems cannot be read, so no poem is left\n  f1: odd 1\n  f4: odd"):
         read_all([Path("f1"), Path("f4")], lambda i: read(3 * i + 1), True, "poem")
-    assert "f13" in said
-    assert "f16" not in said
-    assert "and 2 more" in said
+    assert "f13" in output
+    assert "f16" not in output
+    assert "and 2 more" in output

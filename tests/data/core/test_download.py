@@ -21,7 +21,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT under every name, well or badly: the folder in the address says how."""
+    """Serves CONTENT under every name. The folder in the URL selects how it responds or fails."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(CONTENT)
 
     def drip(self) -> None:
-        """A byte now and then: the socket never times out."""
+        """Send single bytes slowly, so that the socket never times out."""
         self.send_response(200)
         self.end_headers()
         self.drip_bytes(b"x")
@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *args: Any) -> None:
-        """Says nothing."""
+        """Disable logging."""
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ FAILURES = {
     "wrong": "MD5",
     "missing": "Not Found",
     "broken": "Internal Server Error",
-    "cut": "MD5|IncompleteRead",  # by the version of Python
+    "cut": "MD5|IncompleteRead",  # depends on the version of Python
     "cut_chunk": "IncompleteRead",
     "nonsense": "this is no HTTP",
     "silent": "timed out",
@@ -212,23 +212,23 @@ FAILURES = {
 
 
 def address(server: Server, how: str) -> str:
-    """An address of the server, or one where nobody listens."""
+    """Return a URL of the server, or one where no server listens."""
     if how != "refused":
         return server.url(how)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         return f"http://127.0.0.1:{closed.getsockname()[1]}/data.gz"
 
 
-@pytest.mark.parametrize(("how", "said"), FAILURES.items(), ids=FAILURES)
+@pytest.mark.parametrize(("how", "message_pattern"), FAILURES.items(), ids=FAILURES)
 def test_a_failure_is_reported_and_leaves_no_file(
-    server: Server, path: Path, how: str, said: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, path: Path, how: str, message_pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if said == "timed out":  # the others answer, however slow the machine is
+    if message_pattern == "timed out":  # the others answer, however slow the machine is
         monkeypatch.setattr(module, "_TIMEOUT", 0.3)
     if how.startswith("drip"):
         monkeypatch.setattr(module, "_time_limit", lambda size: 1.0)
     url = address(server, how)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message_pattern) as caught:
         download([url], path, MD5, len(CONTENT))
     assert_nothing_but_a_lock(path)
     message = str(caught.value)
@@ -246,7 +246,7 @@ def test_the_next_url_is_tried(server: Server, path: Path, how: str, monkeypatch
     download([address(server, how), server.url("good"), server.url("missing")], path, MD5, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["data.gz"]
-    assert server.requests[-1] == "good"  # and no further
+    assert server.requests[-1] == "good"  # the third URL is not tried
 
 
 def test_an_http_redirect_is_followed(server: Server, path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_failed_download_can_be_retried(server: Server, path: Path) -> None:
 
 @pytest.mark.parametrize("where", [".", ".."], ids=["its folder is a file", "a folder above is a file"])
 def test_an_unwritable_folder_is_reported(server: Server, path: Path, where: str) -> None:
-    # Not by taking rights away: tests may run as root, who has them all.
+    # Not by removing permissions, because tests may run as root.
     blocked = (path.parent / where).resolve()
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_bytes(b"")
@@ -308,7 +308,7 @@ def test_an_interrupt_is_propagated_and_leaves_no_file(
     server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(part: Path, target: Path) -> None:
-        assert part.read_bytes() == CONTENT  # it has come this far
+        assert part.read_bytes() == CONTENT  # the download is complete
         raise KeyboardInterrupt
 
     with monkeypatch.context() as during:
@@ -316,12 +316,12 @@ def test_an_interrupt_is_propagated_and_leaves_no_file(
         with pytest.raises(KeyboardInterrupt):
             download([server.url("good")], path, MD5, len(CONTENT))
     assert_nothing_but_a_lock(path)
-    download([server.url("good")], path, MD5, len(CONTENT))  # the lock is free again
+    download([server.url("good")], path, MD5, len(CONTENT))  # the lock was released
     assert names(path.parent) == ["data.gz"]
 
 
-# A process that says when it has imported, then downloads when told. The file is loaded by its path, since the package
-# imports torch, which takes seconds.
+# A process that reports when it has imported, and downloads on command. It loads the file by its path, because the
+# package imports torch, which takes seconds.
 PROCESS = """
 import importlib.util, pathlib, sys
 spec = importlib.util.spec_from_file_location("download", sys.argv[1])

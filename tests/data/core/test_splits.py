@@ -10,20 +10,20 @@ from torch import Tensor
 from litnets.data.core.splits import SplitSpec, expanding_window_split, split_indices
 from litnets.errors import InputError
 
-# Samples of each class: even, uneven, many classes, one rare, several rare, a single class.
+# Number of samples per class: balanced, imbalanced, many classes, one rare, several rare, a single class.
 COUNTS = {
     "even": [18] * 10,
     "uneven": [174, 183, 177, 12, 50],
     "42 classes": [37] * 42,
     "growing": list(range(1, 31)),
-    "one of a kind": [300, 1],
+    "one sample": [300, 1],
     "rare": [1000, 10, 3, 1],
     "one class": [30],
 }
 
 
 def labels_of(counts: list[int]) -> Tensor:
-    """Labels sorted by class, the order in which an unstratified cut would go most wrong."""
+    """Return labels sorted by class, the worst case for a split without stratification."""
     return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
 
 
@@ -32,7 +32,7 @@ def assert_partition(parts: tuple[Tensor, ...], size: int) -> None:
 
 
 def assert_stratified(part: Tensor, labels: Tensor, tolerance: float = 2.1) -> None:
-    """Each class has its share, to a sample or two: small classes that are rounded alike crowd out the large ones."""
+    """Each class has its expected number of samples, up to rounding, which adds up if many classes are small."""
     counts = labels.bincount()
     expected = counts * len(part) / len(labels)
     assert (labels[part].bincount(minlength=len(counts)) - expected).abs().max() <= tolerance
@@ -64,7 +64,7 @@ def test_the_split_is_a_function_of_its_seed() -> None:
 
 def test_samples_of_a_class_are_split_at_random() -> None:
     _, val, _ = split_indices(labels_of([100, 100]), 200, SplitSpec(100))
-    assert 15 < (val % 100 < 50).sum() / 2 < 35  # about half of those drawn are of the first half of their class
+    assert 15 < (val % 100 < 50).sum() / 2 < 35  # about half are from the first half of their class
 
 
 def test_without_labels_the_split_is_random_and_complete() -> None:

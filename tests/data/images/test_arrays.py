@@ -24,7 +24,7 @@ FIT = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[8]", "--data"
 FIT += ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"]
 
 STATUS = Path("/proc/self/status")
-linux = pytest.mark.skipif(not STATUS.exists(), reason="/proc tells of memory on Linux")
+linux = pytest.mark.skipif(not STATUS.exists(), reason="needs /proc")
 
 
 def ready(root: Path, **arguments: Any) -> ImageArrays:
@@ -42,7 +42,7 @@ def save(root: Path, inputs: Any, targets: Any, prefix: str = "") -> Path:
 
 
 def sparse(root: Path, shape: tuple[int, ...]) -> Path:
-    """Black images that take no room on the disk, of the classes 0 and 1."""
+    """Write black images of the classes 0 and 1 as a sparse file, which takes no disk space."""
     root.mkdir(exist_ok=True)
     with (root / "inputs.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -51,8 +51,8 @@ def sparse(root: Path, shape: tuple[int, ...]) -> Path:
     return root
 
 
-def anonymous() -> int:
-    """Megabytes of a process that no file stands behind."""
+def anonymous_memory() -> int:
+    """Return the memory of this process that is not backed by a file, in megabytes."""
     return int(STATUS.read_text().partition("RssAnon:")[2].split()[0]) // 1024
 
 
@@ -117,7 +117,7 @@ def test_class_names_are_read(tmp_path: Path) -> None:
     assert ready(tmp_path).class_names == ["cat", "köter", "owl"]
 
 
-# What is read, and when
+# Memory
 
 
 def test_only_indexed_images_of_a_file_larger_than_memory_are_read(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_only_indexed_images_of_a_file_larger_than_memory_are_read(tmp_path: Pat
 
 @linux
 def test_images_are_not_kept_in_memory(tmp_path: Path) -> None:
-    small = ready(sparse(tmp_path / "small", (60, 1, 128, 128)))  # what is used once
+    small = ready(sparse(tmp_path / "small", (60, 1, 128, 128)))  # allocates everything that is needed only once
     assert next(iter(small.train_dataloader()))[0].max() == small.mean[0] == 0
-    before = anonymous()
+    before = anonymous_memory()
     data = ready(sparse(tmp_path, (6000, 1, 128, 128)))  # 98 MB
     assert data.mean == [0]
     assert sum(len(targets) for _, targets in data.train_dataloader()) == 3600
-    assert anonymous() - before < 20
+    assert anonymous_memory() - before < 20
 
 
 def test_pickled_images_are_memory_mapped_again(tmp_path: Path) -> None:
@@ -147,27 +147,27 @@ def test_pickled_images_are_memory_mapped_again(tmp_path: Path) -> None:
     assert sent.inputs.path == split.inputs.path
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="takes no advice")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no madvise")
 def test_images_of_a_shuffled_batch_are_prefetched(tmp_path: Path) -> None:
     images = MappedImages(sparse(tmp_path, (1000, 1, 50, 41)) / "inputs.npy")
-    told = []
+    advised = []
 
     class Map:
         def madvise(self, advice: int, start: int, length: int) -> None:
-            told.append((start, start + length))
+            advised.append((start, start + length))
 
     images._map = Map()  # type: ignore[assignment]
     header = (tmp_path / "inputs.npy").stat().st_size - 1000 * 50 * 41
     chosen = [700, 3, 999, 410]
     images[torch.tensor(chosen)]
-    assert len(told) == 4
-    for index, (start, end) in zip(chosen, told, strict=True):
+    assert len(advised) == 4
+    for index, (start, end) in zip(chosen, advised, strict=True):
         assert start % os.sysconf("SC_PAGE_SIZE") == 0
         assert start <= header + index * 50 * 41 < start + os.sysconf("SC_PAGE_SIZE")
         assert end == header + (index + 1) * 50 * 41
-    images[torch.arange(300, 400)]  # read ahead without being told
+    images[torch.arange(300, 400)]  # contiguous images use the read-ahead
     images[torch.tensor(7)]
-    assert len(told) == 4
+    assert len(advised) == 4
 
 
 def test_statistics_are_computed_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_statistics_are_computed_on_first_use(tmp_path: Path, monkeypatch: pytes
         ready(tmp_path).normalize(torch.zeros(1, 3, 12, 12))
 
 
-# What a person can get wrong
+# User errors
 
 
 GOOD = np.zeros((20, 8, 8), np.uint8)
@@ -280,23 +280,23 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
         ready(tmp_path).load_state_dict(state)
 
 
-# By the command
+# The command line
 
 
 def test_a_crashed_run_resumes_bit_exactly(capsys: pytest.CaptureFixture[str]) -> None:
     write_image_arrays(Path("own"))
     options = [*FIT, "--data.batch_size", "16", "--data.augment", "[RandomShift]"]
-    assert main(["fit", *options, "--runs_dir", "whole"]) == 0
+    assert main(["fit", *options, "--runs_dir", "complete"]) == 0
     with pytest.raises(RuntimeError, match="crash"):
-        main(["fit", *options, "--runs_dir", "broken", "--data.num_workers", "1", *at("on_before_backward", 8)])
-    (whole,), (broken,) = Path("whole").glob("*/*"), Path("broken").glob("*/*")
-    goes_on = ["--trainer.callbacks", "[]", "--data.num_workers", "0"]
-    assert main(["resume", str(broken), *goes_on]) == 0
-    said = capsys.readouterr().out
-    assert "resuming at epoch 2, batch 3" in said
-    weights = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, broken)]
+        main(["fit", *options, "--runs_dir", "crashed", "--data.num_workers", "1", *at("on_before_backward", 8)])
+    (complete,), (crashed,) = Path("complete").glob("*/*"), Path("crashed").glob("*/*")
+    resume_options = ["--trainer.callbacks", "[]", "--data.num_workers", "0"]
+    assert main(["resume", str(crashed), *resume_options]) == 0
+    output = capsys.readouterr().out
+    assert "resuming at epoch 2, batch 3" in output
+    weights = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (complete, crashed)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
-    assert (whole / "metrics.csv").read_text() == (broken / "metrics.csv").read_text()
+    assert (complete / "metrics.csv").read_text() == (crashed / "metrics.csv").read_text()
 
 
 def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,7 +310,7 @@ def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[
     predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path"]
     assert main([*predict, "new.npy"]) == 0
     with (run / "predictions.csv").open() as file:
-        found = list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
     content = torch.load(run / "best.ckpt", weights_only=True)
     state, weights = content["ImageArrays"], content["state_dict"]
     scaled = (torch.from_numpy(images) - torch.tensor(state["mean"]).view(3, 1, 1)) / torch.tensor(state["std"]).view(
@@ -320,8 +320,8 @@ def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[
         (weights[name], weights[name.replace("weight", "bias")]) for name in weights if name.endswith("weight")
     )
     expected = ((scaled.flatten(1) @ w1.T + b1).relu() @ w2.T + b2).argmax(1)
-    assert [row["prediction"] for row in found] == [str(i) for i in expected.tolist()]
-    assert [row["index"] for row in found] == [str(i) for i in range(7)]
+    assert [row["prediction"] for row in rows] == [str(i) for i in expected.tolist()]
+    assert [row["index"] for row in rows] == [str(i) for i in range(7)]
     for path, message in (
         ("small.npy", r"small.npy: expected images of shape (3, 12, 12) as in training, got (3, 11, 12)"),
         ("none.npy", "none.npy cannot be read: No such file"),

@@ -27,7 +27,7 @@ AUGMENTATIONS = {
     "shift by reflection": RandomShift(2, "reflect"),
     "no shift": RandomShift(0),
     "flip": RandomFlip(),
-    "colour jitter": ColorJitter(),
+    "color jitter": ColorJitter(),
     "affine": RandomAffine(20, 0.2, 0.2),
     "cutout": Cutout(3),
     "cutout, even": Cutout(4),
@@ -36,12 +36,12 @@ every_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS.value
 
 
 def images(n: int = 64, channels: int = 2, height: int = 6, width: int = 7, dtype: torch.dtype = torch.uint8) -> Tensor:
-    """Images no two values of which are alike within an image (up to 255 of them), none of them zero."""
+    """Return images without zeros whose values within an image are all different (up to 255 values)."""
     one = 1 + torch.arange(channels * height * width) % 255
     return one.view(1, channels, height, width).repeat(n, 1, 1, 1).to(dtype)
 
 
-# What may come of one image, by slow NumPy: every outcome of the augmentation by its choice.
+# Reference implementations in NumPy: every possible outcome for an image, by the random choice.
 
 
 def shifts(image: Array, pixels: int, mode: str) -> dict[tuple[int, int], Array]:
@@ -85,9 +85,9 @@ def test_all_possible_outcomes_occur_equally_often_and_no_others(
     augmentation, slow = case
     batch = images(2000)
     outcomes = {array.tobytes(): choice for choice, array in slow(batch[0].numpy()).items()}
-    found = [outcomes[sample.tobytes()] for sample in augmentation(batch).numpy()]  # KeyError: none of them
+    found = [outcomes[sample.tobytes()] for sample in augmentation(batch).numpy()]  # KeyError: an impossible outcome
     counts = np.array([found.count(choice) for choice in outcomes.values()])
-    # Drawn evenly: 2,000 draws of up to 42 outcomes, each within 5 standard deviations of its share.
+    # Sampled uniformly: 2,000 samples of up to 42 outcomes, each within 5 standard deviations of its expected count.
     expected = len(found) / len(counts)
     assert np.abs(counts - expected).max() <= 5 * np.sqrt(expected)
 
@@ -150,13 +150,13 @@ def test_color_jitter_matches_torchvision_for_each_image(monkeypatch: pytest.Mon
     out = ColorJitter(0.4, 0.6, 0.8)(images)
     assert out.dtype == torch.uint8
     assert out.shape == images.shape
-    for image, got, bright, contrast, saturation in zip(images, out, *draws.flatten(1).tolist(), strict=True):
-        wanted = functional.adjust_brightness(image, 0.6 + 0.8 * bright)
-        wanted = functional.adjust_contrast(wanted, 0.4 + 1.2 * contrast)
-        wanted = functional.adjust_saturation(wanted, 0.2 + 1.6 * saturation)
+    for image, actual, bright, contrast, saturation in zip(images, out, *draws.flatten(1).tolist(), strict=True):
+        expected = functional.adjust_brightness(image, 0.6 + 0.8 * bright)
+        expected = functional.adjust_contrast(expected, 0.4 + 1.2 * contrast)
+        expected = functional.adjust_saturation(expected, 0.2 + 1.6 * saturation)
         assert (
-            got.int() - wanted.int()
-        ).abs().max() <= 4  # theirs is rounded to a whole number after each of the three
+            actual.int() - expected.int()
+        ).abs().max() <= 4  # torchvision rounds to an integer after each of the three steps
 
 
 def test_color_jitter_of_grayscale_images_and_without_effect() -> None:
@@ -176,7 +176,7 @@ def test_a_factor_outside_0_to_1_is_refused(name: str, value: float) -> None:
 
 
 def different(n: int = 400, channels: int = 2, step: int = 1) -> Tensor:
-    """Images that differ, all their values multiples of `step`."""
+    """Return different images whose values are multiples of `step`."""
     return step * torch.randint(0, 255 // step + 1, (n, channels, 6, 7), dtype=torch.uint8)
 
 
@@ -207,7 +207,7 @@ def test_alternating_flip_does_not_depend_on_the_batch() -> None:
 def test_noise_has_its_std_and_is_independent() -> None:
     batch = torch.full((50, 3, 16, 16), 128, dtype=torch.uint8)
     change = Noise(9.0)(batch).double() - 128
-    assert change.std() == pytest.approx((81 + 1 / 12) ** 0.5, rel=0.02)  # and that of rounding
+    assert change.std() == pytest.approx((81 + 1 / 12) ** 0.5, rel=0.02)  # plus the variance of rounding
     assert abs(change.mean()) < 0.2
     for one, other in ((change[0], change[1]), (change[:, 0], change[:, 1])):
         assert abs(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) < 0.2
@@ -238,14 +238,14 @@ def test_affine_rotation_matches_torchvision(monkeypatch: pytest.MonkeyPatch) ->
     drawn = iter(draws)
     monkeypatch.setattr(torch, "rand", lambda *size, device=None: next(drawn))
     out = RandomAffine(40, 0, 0)(images)
-    for image, got, draw in zip(images, out, draws[0].tolist(), strict=True):
+    for image, actual, draw in zip(images, out, draws[0].tolist(), strict=True):
         angle = 40 * (2 * draw - 1)
-        wanted = functional.affine(image, -angle, [0, 0], 1.0, [0.0], functional.InterpolationMode.BILINEAR)
-        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
+        expected = functional.affine(image, -angle, [0, 0], 1.0, [0.0], functional.InterpolationMode.BILINEAR)
+        torch.testing.assert_close(actual, expected, atol=1e-4, rtol=0)
 
 
-def centre_of_a_dot(augmentation: Augmentation, row: int, column: int) -> tuple[Tensor, Tensor]:
-    """Where a dot this far from the centre of an image comes to lie, in many draws."""
+def center_of_a_dot(augmentation: Augmentation, row: int, column: int) -> tuple[Tensor, Tensor]:
+    """Return the positions of a dot at this offset from the center after many random augmentations."""
     images = torch.zeros(300, 1, 31, 61)
     images[:, :, 14 + row : 17 + row, 29 + column : 32 + column] = 1
     out = augmentation(images)[:, 0]
@@ -255,7 +255,7 @@ def centre_of_a_dot(augmentation: Augmentation, row: int, column: int) -> tuple[
 
 
 def test_affine_scales_height_and_width_independently() -> None:
-    rows, columns = centre_of_a_dot(RandomAffine(0, 0.2, 0), 10, -20)
+    rows, columns = center_of_a_dot(RandomAffine(0, 0.2, 0), 10, -20)
     for values, place in ((rows, 10), (columns, -20)):
         factor = place / values
         assert 0.75 < factor.min() < 0.85 < 1.15 < factor.max() < 1.25
@@ -263,10 +263,10 @@ def test_affine_scales_height_and_width_independently() -> None:
 
 
 def test_affine_shears_rows() -> None:
-    rows, columns = centre_of_a_dot(RandomAffine(0, 0, 0.5), 10, 0)
+    rows, columns = center_of_a_dot(RandomAffine(0, 0, 0.5), 10, 0)
     assert (rows - 10).abs().max() < 0.2
     assert -5.3 < columns.min() < -4.5 < 4.5 < columns.max() < 5.3
-    rows, columns = centre_of_a_dot(RandomAffine(0, 0, 0.5), 0, 20)
+    rows, columns = center_of_a_dot(RandomAffine(0, 0, 0.5), 0, 20)
     assert rows.abs().max() < 0.2
     assert (columns - 20).abs().max() < 0.5
 

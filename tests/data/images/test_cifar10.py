@@ -38,8 +38,8 @@ def ready(folder: Path, **arguments: Any) -> CIFAR10:
     return data
 
 
-def believe(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> None:
-    """Write a file, with its checksum in place of torchvision's."""
+def write_with_checksum(monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes) -> None:
+    """Write a file and replace torchvision's checksum by that of the content."""
     path.write_bytes(content)
     for part in ("train_list", "test_list"):
         patched = [
@@ -63,12 +63,12 @@ def test_splits_match_the_files(files: Path) -> None:
 
 
 def test_files_are_read_as_by_pickle(files: Path) -> None:
-    """The files that tests write are as Python's own loader wants them, by the recipe on the set's page."""
+    """The files that the tests write can be read with pickle, as documented on the dataset's page."""
     content = (files / FOLDER / "test_batch").read_bytes()
-    theirs = pickle.loads(content, encoding="bytes")
+    reference = pickle.loads(content, encoding="bytes")
     test = ready(files).splits["test"]
-    assert (test.inputs.flatten(1).numpy() == theirs[b"data"]).all()
-    assert test.targets.tolist() == theirs[b"labels"]
+    assert (test.inputs.flatten(1).numpy() == reference[b"data"]).all()
+    assert test.targets.tolist() == reference[b"labels"]
 
 
 @pytest.mark.parametrize("arguments", [{"val_size": 50}, {"num_folds": 4, "fold": 2}])
@@ -98,7 +98,7 @@ def test_it_is_downloaded_extracted_and_read(files: Path, tmp_path: Path, monkey
     assert {path.name for path in (new / FOLDER).iterdir()} - {".extract.lock"} == set(cifar10_names())
     times = {path: path.stat().st_mtime_ns for path in new.rglob("*")}
     (tmp_path / "away.tar.gz").unlink()
-    ready(new)  # a second time nothing is fetched or written
+    ready(new)  # the second time, nothing is downloaded or written
     assert {path: path.stat().st_mtime_ns for path in new.rglob("*")} == times
 
 
@@ -112,8 +112,8 @@ def test_only_expected_files_are_extracted(files: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5((tmp_path / "away.tar.gz").read_bytes()).hexdigest())
     ready(tmp_path / "a" / "b")
     written = {str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file()}
-    wanted = {f"b/{FOLDER}/{name}" for name in cifar10_names()} | {"b/cifar-10-python.tar.gz"}
-    assert {path for path in written if not path.endswith(".lock")} == wanted
+    expected = {f"b/{FOLDER}/{name}" for name in cifar10_names()} | {"b/cifar-10-python.tar.gz"}
+    assert {path for path in written if not path.endswith(".lock")} == expected
     assert not Path("/evil").exists()
 
 
@@ -243,7 +243,7 @@ class Evil:
 def test_a_file_that_is_not_a_batch_is_refused_and_runs_no_code(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes, message: str
 ) -> None:
-    believe(monkeypatch, files / FOLDER / "data_batch_2", content)
+    write_with_checksum(monkeypatch, files / FOLDER / "data_batch_2", content)
     with pytest.raises(InputError, match=message) as caught:
         ready(files)
     assert str(files / FOLDER / "data_batch_2") in str(caught.value)
@@ -262,9 +262,9 @@ def test_the_classes_match_torchvision(files: Path, monkeypatch: pytest.MonkeyPa
     meta = python2_pickle({b"label_names": [name.encode() for name in CIFAR10.class_names]})
     (files / FOLDER / "batches.meta").write_bytes(meta)
     monkeypatch.setitem(datasets.CIFAR10.meta, "md5", hashlib.md5(meta).hexdigest())
-    theirs = datasets.CIFAR10(str(files), train=False)
-    assert list(theirs.classes) == CIFAR10.class_names
-    assert (theirs.data.transpose(0, 3, 1, 2) == ready(files).splits["test"].inputs.numpy()).all()
+    reference = datasets.CIFAR10(str(files), train=False)
+    assert list(reference.classes) == CIFAR10.class_names
+    assert (reference.data.transpose(0, 3, 1, 2) == ready(files).splits["test"].inputs.numpy()).all()
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_the_real_data(real_data: Path) -> None:
         pytest.skip(f"LITNETS_TEST_DATA={real_data} has no {FOLDER}")
     data = ready(real_data)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [45000, 5000, 10000]
-    # As known from many a tutorial, of the 50,000.
+    # The well-known values of all 50,000 training images.
     assert [mean / 255 for mean in data.mean] == pytest.approx([0.4914, 0.4822, 0.4465], abs=2e-3)
     assert [std / 255 for std in data.std] == pytest.approx([0.2470, 0.2435, 0.2616], abs=2e-3)
     assert data.splits["test"].targets.bincount().tolist() == [1000] * 10

@@ -38,41 +38,41 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm"])
 def test_an_image_of_the_right_size_is_read_unchanged(tmp_path: Path, suffix: str) -> None:
     pixels = noise(12, 10)
-    got = read(tmp_path, f"a.{suffix}", Image.fromarray(pixels), (3, 12, 10))
-    assert got.dtype == torch.uint8
-    assert (got.permute(1, 2, 0).numpy() == pixels).all()
+    actual = read(tmp_path, f"a.{suffix}", Image.fromarray(pixels), (3, 12, 10))
+    assert actual.dtype == torch.uint8
+    assert (actual.permute(1, 2, 0).numpy() == pixels).all()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_transparent_pixels_become_white(tmp_path: Path, mode: str, channels: int) -> None:
-    """A black drawing on nothing, whose colour in the file is black as well."""
+    """A black drawing on a transparent background, whose hidden color is black as well."""
     drawing = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     drawing.paste((0, 0, 0, 255), (0, 0, 8, 4))
     image = drawing.quantize(4) if mode == "P" else drawing.convert(mode)
-    got = read(tmp_path, "a.png", image, (channels, 8, 8))
-    assert (got[:, :4] == 0).all()
-    assert (got[:, 4:] == 255).all()
+    actual = read(tmp_path, "a.png", image, (channels, 8, 8))
+    assert (actual[:, :4] == 0).all()
+    assert (actual[:, 4:] == 255).all()
 
 
 def test_grayscale_and_rgb_are_converted(tmp_path: Path) -> None:
-    grey, colour = noise(8, 8, 1), noise(8, 8)
+    grey, rgb = noise(8, 8, 1), noise(8, 8)
     assert (read(tmp_path, "a.png", Image.fromarray(grey), (3, 8, 8)).numpy() == grey).all()
-    got = read(tmp_path, "b.png", Image.fromarray(colour), (1, 8, 8))[0].numpy()
-    assert np.abs(got - colour @ [0.299, 0.587, 0.114]).max() <= 0.51  # ITU-R BT.601
+    actual = read(tmp_path, "b.png", Image.fromarray(rgb), (1, 8, 8))[0].numpy()
+    assert np.abs(actual - rgb @ [0.299, 0.587, 0.114]).max() <= 0.51  # ITU-R BT.601
 
 
 def test_16_bit_gray_values_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
-    got = read(tmp_path, "a.png", Image.fromarray(pixels), (1, 8, 8))[0].numpy()
-    assert np.abs(got - pixels / 256).max() <= 1
+    actual = read(tmp_path, "a.png", Image.fromarray(pixels), (1, 8, 8))[0].numpy()
+    assert np.abs(actual - pixels / 256).max() <= 1
 
 
 def test_a_pgm_of_16_bits_is_read_like_a_png(tmp_path: Path) -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     (tmp_path / "a.pgm").write_bytes(b"P5\n8 8\n65535\n" + pixels.astype(">u2").tobytes())
-    got = ImageFiles([tmp_path / "a.pgm"], (1, 8, 8)).read(0)[0].numpy()
-    assert np.abs(got - pixels / 256).max() <= 1
+    actual = ImageFiles([tmp_path / "a.pgm"], (1, 8, 8)).read(0)[0].numpy()
+    assert np.abs(actual - pixels / 256).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
@@ -91,8 +91,8 @@ def test_other_modes_are_read(tmp_path: Path, mode: str) -> None:
 def test_a_wide_image_is_cropped_around_its_centre_and_not_squeezed(tmp_path: Path) -> None:
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = 200
-    got = read(tmp_path, "a.png", Image.fromarray(pixels), (3, 10, 10)).int()
-    assert (got - 200).abs().max() < 20  # the filter rings at the edge of the crop
+    actual = read(tmp_path, "a.png", Image.fromarray(pixels), (3, 10, 10)).int()
+    assert (actual - 200).abs().max() < 20  # the filter rings at the edge of the crop
 
 
 def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     pixels[:8] = 255  # bright above
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera's top is on the right: to be turned by 90 degrees, clockwise
-    got = read(tmp_path, "a.jpg", Image.fromarray(pixels), (3, 16, 16), exif=exif, quality=95)
-    assert got[:, :, 10:].float().mean() > 250
-    assert got[:, :, :6].float().mean() < 5
+    actual = read(tmp_path, "a.jpg", Image.fromarray(pixels), (3, 16, 16), exif=exif, quality=95)
+    assert actual[:, :, 10:].float().mean() > 250
+    assert actual[:, :, :6].float().mean() < 5
 
 
 def test_a_large_jpeg_is_read_like_a_large_png(tmp_path: Path) -> None:
@@ -147,18 +147,18 @@ def test_statistics_are_of_the_training_split_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_does_not_fit_in_memory_makes_the_same_batches(tmp_path: Path, workers: int) -> None:
     write_image_folder(tmp_path)
-    kept, read_anew = ready(tmp_path), ready(tmp_path, memory_budget=1e-6, num_workers=workers)
+    kept, read_per_batch = ready(tmp_path), ready(tmp_path, memory_budget=1e-6, num_workers=workers)
     assert isinstance(kept.splits["train"].inputs, torch.Tensor)
-    assert isinstance(read_anew.splits["train"].inputs, ImageFiles)
-    assert read_anew.mean == pytest.approx(kept.mean, rel=1e-9)
-    assert read_anew.std == pytest.approx(kept.std, rel=1e-9)
+    assert isinstance(read_per_batch.splits["train"].inputs, ImageFiles)
+    assert read_per_batch.mean == pytest.approx(kept.mean, rel=1e-9)
+    assert read_per_batch.std == pytest.approx(kept.std, rel=1e-9)
     for name in ("train", "val", "test", "predict"):
-        batches = [list(getattr(data, f"{name}_dataloader")()) for data in (kept, read_anew)]
+        batches = [list(getattr(data, f"{name}_dataloader")()) for data in (kept, read_per_batch)]
         assert len(batches[0]) == len(batches[1]) > 0
         for (inputs, targets), (other, other_targets) in zip(*batches, strict=True):
             assert torch.equal(inputs, other)
             assert torch.equal(targets, other_targets)
-    image, target = read_anew.splits["val"][3]
+    image, target = read_per_batch.splits["val"][3]
     assert torch.equal(image, kept.splits["val"][3][0])
     assert target == kept.splits["val"][3][1]
 
@@ -222,17 +222,17 @@ def test_broken_images_are_skipped_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: float
 ) -> None:
     write_image_folder(tmp_path)
-    whole = ready(tmp_path)
+    complete = ready(tmp_path)
     cut_off(tmp_path / "dog" / "03.jpg")
     not_an_image(tmp_path / "owl" / "10.png")
     data = ready(tmp_path, skip_broken=True, memory_budget=budget)
-    said = capsys.readouterr().out
-    assert "2 of 60 images cannot be read, skipped:" in said
-    assert str(tmp_path / "owl" / "10.png") in said
+    output = capsys.readouterr().out
+    assert "2 of 60 images cannot be read, skipped:" in output
+    assert str(tmp_path / "owl" / "10.png") in output
     for name, split in data.splits.items():
-        kept = [i for i in whole.splits[name].indices.tolist() if i not in (23, 50)]
+        kept = [i for i in complete.splits[name].indices.tolist() if i not in (23, 50)]
         assert split.indices.tolist() == kept  # the others stay where they were
-        assert torch.equal(split[torch.arange(len(split))][0], whole.splits[name].inputs[kept])
+        assert torch.equal(split[torch.arange(len(split))][0], complete.splits[name].inputs[kept])
     train = data.splits["train"].inputs[data.splits["train"].indices].double()
     assert data.mean == pytest.approx(train.mean((0, 2, 3)).tolist(), rel=1e-9)
 

@@ -17,7 +17,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 
 @pytest.fixture(params=[MNIST, FashionMNIST], ids=lambda cls: cls.__name__)
 def cls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[MNIST]:
-    """The class, its tiny files in tmp_path; nothing else can be fetched."""
+    """Return the class, with tiny files in tmp_path and no mirrors."""
     chosen: type[MNIST] = request.param
     checksums = write_mnist(tmp_path, chosen.__name__, TRAIN, TEST)
     monkeypatch.setattr(chosen.source, "resources", list(checksums.items()))
@@ -61,10 +61,10 @@ def test_the_data_match_torchvision(cls: type[MNIST], tmp_path: Path) -> None:
     splits = ready(cls, tmp_path).splits
     for path in raw(cls, tmp_path).glob("*.gz"):  # torchvision reads them uncompressed only
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-    theirs = cls.source(str(tmp_path), train=False)
-    assert torch.equal(splits["test"].inputs[:, 0], theirs.data)
-    assert torch.equal(splits["test"].targets, theirs.targets)
-    assert cls.class_names == [name.split(" - ")[0] for name in theirs.classes]
+    reference = cls.source(str(tmp_path), train=False)
+    assert torch.equal(splits["test"].inputs[:, 0], reference.data)
+    assert torch.equal(splits["test"].targets, reference.targets)
+    assert cls.class_names == [name.split(" - ")[0] for name in reference.classes]
 
 
 def test_the_validation_split_is_stratified_and_sized(cls: type[MNIST], tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_statistics_use_only_the_training_split(cls: type[MNIST], tmp_path: Path
 
 
 def extract(folder: Path) -> None:
-    """Leave the files as torchvision leaves them to somebody who tidies up: without the compressed ones."""
+    """Replace the compressed files by uncompressed ones."""
     for path in folder.glob("*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
@@ -123,7 +123,7 @@ def test_files_in_a_read_only_folder_are_read_and_nothing_is_written(
         assert len(ready(cls, tmp_path).splits["test"]) == TEST
     finally:
         folder.chmod(0o755)
-    # For root the folder is not read-only; a file that came and went would change its time.
+    # For root, the folder is not read-only, but a temporary file would change its modification time.
     assert (sorted(path.name for path in folder.iterdir()), folder.stat().st_mtime_ns) == before
 
 
@@ -252,7 +252,7 @@ def test_only_missing_files_are_downloaded(cls: type[MNIST], tmp_path: Path, mon
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("real", "mean", "std"),
-    # Mean and standard deviation of the 60,000, as known from many a tutorial; those of 90 % of them are near.
+    # The well-known values of all 60,000 training images; those of a random 90 % are close.
     [(MNIST, 0.1307, 0.3081), (FashionMNIST, 0.2860, 0.3530)],
 )
 def test_the_real_data(real: type[MNIST], mean: float, std: float, real_data: Path) -> None:
@@ -265,5 +265,5 @@ def test_the_real_data(real: type[MNIST], mean: float, std: float, real_data: Pa
     assert test.targets.bincount().tolist() == (
         [1000] * 10 if real is FashionMNIST else [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     )
-    shares = np.array(data.class_counts) / data.splits["train"].targets.bincount().numpy()
-    assert np.abs(shares - 0.9).max() < 1e-3
+    fractions = np.array(data.class_counts) / data.splits["train"].targets.bincount().numpy()
+    assert np.abs(fractions - 0.9).max() < 1e-3

@@ -38,7 +38,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["", "local:"], ids=["folder", "elsewhere"])
 def root(request: pytest.FixtureRequest, written: Path) -> str:
-    """In a folder, and as if in an object store: litdata fetches what begins with local:."""
+    """A folder, and the same folder like an object store, from which litdata fetches chunks."""
     return f"{request.param}{written}"
 
 
@@ -51,12 +51,12 @@ def ready(root: str | Path, **arguments: Any) -> StreamedImages:
 
 
 def epoch(loader: Any, number: int = 0) -> list[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, which is announced as Lightning announces it."""
+    """Return the batches of an epoch."""
     loader.batch_sampler.sampler.set_epoch(number)
     return list(loader)
 
 
-def whole(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def concatenated(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     images, targets = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(targets)
 
@@ -67,7 +67,7 @@ def expected(part: str) -> tuple[Tensor, Tensor]:
 
 
 def names(images: Tensor) -> list[bytes]:
-    """What tells one image from the others."""
+    """Return the bytes of each image, which identify it."""
     return [image.numpy().tobytes() for image in images]
 
 
@@ -101,7 +101,7 @@ def test_only_remote_chunks_are_cached(written: Path) -> None:
 @pytest.mark.parametrize("part", ["val", "test", "predict"])
 def test_evaluation_is_in_order_and_complete(root: str, part: str, workers: int) -> None:
     data = ready(root, num_workers=workers)
-    images, targets = whole(list(getattr(data, f"{part}_dataloader")()))
+    images, targets = concatenated(list(getattr(data, f"{part}_dataloader")()))
     wanted = expected("test" if part == "predict" else part)
     assert images.dtype == targets.dtype == torch.uint8
     assert torch.equal(images, wanted[0])
@@ -120,12 +120,12 @@ def test_training_has_each_sample_once_in_an_order_of_seed_and_epoch(
     for seed in "12":
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
         for number in (0, 1):
-            images, targets = whole(epoch(ready(root).train_dataloader(), number))
+            images, targets = concatenated(epoch(ready(root).train_dataloader(), number))
             order = names(images)
             assert sorted(order) == sorted(names(wanted))
             assert [target_of[name] for name in order] == targets.tolist()
             torch.rand(3)
-            assert names(whole(epoch(ready(root).train_dataloader(), number))[0]) == order
+            assert names(concatenated(epoch(ready(root).train_dataloader(), number))[0]) == order
             orders.add(tuple(order))
     assert len(orders) == 4
 
@@ -168,7 +168,7 @@ def test_each_chunk_is_read_once_and_by_few_processes(written: Path, shuffle: bo
         assert len({len(order) for order in orders}) == 1, "they must make the same number of steps"
         assert orders[0][:CHUNK].tolist() != sorted(orders[0][:CHUNK].tolist()), "a chunk is read in its own order"
     read = [(order // CHUNK).unique_consecutive().tolist() for order in orders]
-    assert all(len(chunk) == len(set(chunk)) for chunk in read), "a chunk is come back to"
+    assert all(len(chunk) == len(set(chunk)) for chunk in read), "a chunk is read twice"
     assert sum(map(len, read)) <= 7 + processes - 1
     if shuffle:
         visited = [number for chunk in read for number in chunk]
@@ -186,7 +186,7 @@ def test_statistics_sample_all_of_the_split(written: Path) -> None:
     assert all(part.diff().min() >= 1 and part[-1] - part[0] == 499 for part in sample)
 
 
-# What a person can get wrong
+# User errors
 
 
 def test_missing_litdata_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,9 +292,9 @@ def test_balanced_weights_are_refused(written: Path, capsys: pytest.CaptureFixtu
     assert "which the data do not report" in capsys.readouterr().err
 
 
-# Going on
+# Resuming
 
-# What tests.stress.interruptions does with its own cases, here with images that are streamed.
+# Runs tests.stress.interruptions with streamed images.
 MATRIX = """
 import json, sys
 from tests.stress import interruptions
@@ -307,7 +307,7 @@ print(found, open("log.txt").read()[-2000:], file=sys.stderr)
 
 
 def interrupted(written: Path, ways: list[str], batches: list[int], *options: str, broken: str = "nothing") -> str:
-    """How many trainings were stopped and gone on with, and how many of them came out the same, to the last bit."""
+    """Return how many runs were interrupted and resumed, and how many of these are bit-exact."""
     args = [*COMMAND, "--data.root", f"local:{written}", "--data.augment", "[RandomFlip]", *options]
     root = ROOT
     command = [sys.executable, "-c", MATRIX, json.dumps([args, ways, batches, broken])]
@@ -322,14 +322,14 @@ def test_a_stopped_run_resumes_bit_exactly(written: Path, capsys: pytest.Capture
     """An epoch has 13 batches."""
     args = [*COMMAND, "--data.root", f"local:{written}", "--data.augment", "[RandomFlip]", "--data.num_workers", "2"]
     args += ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "3"]
-    assert main(["fit", *args, "--runs_dir", "whole"]) == 0
+    assert main(["fit", *args, "--runs_dir", "complete"]) == 0
     assert main(["fit", *args, "--runs_dir", "stopped", *at("on_train_batch_start", 20, signal.SIGTERM)]) == 143
     stopped = interruptions.only_run("stopped")
     capsys.readouterr()
     assert main(["resume", str(stopped), "--trainer.callbacks", "null"]) == 0
     assert "resuming at epoch 2, batch 8" in capsys.readouterr().out
-    whole = interruptions.outcome(interruptions.only_run("whole"))
-    assert interruptions.difference(interruptions.outcome(stopped), whole) is None
+    concatenated = interruptions.outcome(interruptions.only_run("concatenated"))
+    assert interruptions.difference(interruptions.outcome(stopped), concatenated) is None
 
 
 @pytest.mark.slow
