@@ -305,7 +305,7 @@ def test_parquet_with_far_more_text_than_bytes_is_refused(monkeypatch: pytest.Mo
 )
 def test_parquet_with_other_columns(column: pl.Series) -> None:
     write_parquet(x=column, y=[0, 1] * 10)
-    refused(TableCSV("own.parquet", "y"), "column 'x' holds .*, neither numbers nor texts")
+    refused(TableCSV("own.parquet", "y"), "column 'x': expected numbers or texts, got ")
 
 
 @pytest.mark.parametrize("where", range(4, 400, 12))
