@@ -60,12 +60,8 @@ class ArrayDataModule(LightningDataModule):
 
             def load(self):
                 inputs, targets = torch.randn(100, 4), torch.randint(2, (100,))
-                train, val, test = torch.arange(100).split([80, 10, 10])
-                return {
-                    "train": ArrayDataset(inputs, targets, train),
-                    "val": ArrayDataset(inputs, targets, val),
-                    "test": ArrayDataset(inputs, targets, test),
-                }
+                parts = zip(("train", "val", "test"), torch.arange(100).split([80, 10, 10]))
+                return {part: ArrayDataset(inputs, targets, indices) for part, indices in parts}
 
     A subclass defines what a model needs to know about the data, as attributes or properties. The command line passes
     each of them to the model's argument of the same name (`LINKED_ATTRIBUTES`):
