@@ -252,7 +252,7 @@ MISTAKES = {
     "fit --config {c} --model.dropout 3": "dropout",
     "fit --config {c} --model.optimizer Adamw": "optimizer: no class 'Adamw'; did you mean 'AdamW'?",
     "fit --config {c} --model.lr_scheduler CosineLR": "lr_scheduler: no class 'CosineLR'",
-    "fit --config {c} --model.class_weights [1,2]": "class_weights: expected 10 numbers, one a class, got 2",
+    "fit --config {c} --model.class_weights [1,2]": "class_weights: expected 10 numbers, one per class, got 2",
     "fit --config {c} --monitor val/acc": "no metric 'val/acc'; did you mean 'val/accuracy'?",
     "fit --config {c} --data.val_size 2000": "leave none for training",
     "fit --config {c} --ckpt_path best": "--ckpt_path best: of which run?",
