@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from litnets.errors import InputError
 
-# Windows has neither flag; opening there does not wait, and making a link needs a privilege.
+# Windows has neither flag; opening there does not block, and creating a link requires special rights.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -50,7 +50,7 @@ def open_regular(path: Path) -> BinaryIO:
         NotRegularFileError: A FIFO, socket, device or folder. It is not read from, and nothing waits for it.
         OSError: The file does not exist or cannot be read.
     """
-    # Without waiting, or opening a FIFO that nobody writes to would hang. A socket cannot be opened at all.
+    # Non-blocking; otherwise opening a FIFO without a writer would hang. A socket cannot be opened at all.
     if "\0" in str(path):
         raise NotRegularFileError(f"{str(path)!r} is no name of a file")
     _check_regular(path, path.stat())
@@ -67,7 +67,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 def _check_regular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file")
         raise NotRegularFileError(f"{path} is {kind}; expected a regular file")
 
 

@@ -8,18 +8,18 @@ from litnets.resolving import import_object
 
 
 def default_experiment(config: Namespace) -> str:
-    """A name for what has no configuration file: data and model, `digits_mlpclassifier`."""
+    """Return the name of an experiment without a configuration file: data and model, `digits_mlpclassifier`."""
     names = [str(config[part].class_path).rpartition(".")[2] for part in ("data", "model") if config.get(part)]
     return "_".join(names).lower() or "run"
 
 
 def default_monitor(monitor: str | None, model: Namespace | None) -> str | None:
-    """As told, or the task's own; a LightningModule of another project may have none."""
+    """Return the configured monitor, or the default of the task. Another project's LightningModule may have none."""
     return monitor or getattr(_class_of(model), "monitor", None)
 
 
 def default_monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
-    """As told; the task's for its own monitor; otherwise `max` for the scores that are known here, and `min`."""
+    """Return the configured mode, or the mode of the task's own monitor; else `max` for known scores and `min`."""
     cls = _class_of(model)
     if mode is not None:
         return mode

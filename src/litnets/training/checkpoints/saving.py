@@ -17,8 +17,8 @@ from litnets.seeding import seed_batch
 from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.resume import loop_state
 
-# Fraction of the time that saving at the ends of epochs may take. Short epochs are therefore not all saved. The same
-# fraction again is left for the saves at the end of training.
+# Fraction of the time that saving at the ends of epochs may take. So not every short epoch is saved. An equal
+# fraction is reserved for the saves at the end of training.
 MAX_SAVE_OVERHEAD = 0.005
 
 # Assumed duration of the first save, in seconds: that of a small network on an ordinary disk.
@@ -28,7 +28,7 @@ _FIRST_COST = 0.01
 class Checkpoint(lightning_callbacks.Checkpoint):
     """Save the best epoch by the monitored metric in best.ckpt, and the newest state in last.ckpt.
 
-    last.ckpt is saved at the end of each epoch (of short epochs only as often as costs less than 1 % of the time), when
+    last.ckpt is saved at the end of each epoch (less often if epochs are short, to stay below 1 % of the time), when
     training ends or is interrupted, and at the intervals below. A save is made just before a batch starts, so that
     training resumes at exactly that batch.
 
@@ -60,7 +60,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self.best_model_path = ""  # read by `trainer.test(ckpt_path="best")`
         self.best_model_score: Tensor | None = None
         self.best_epoch: int | None = None
-        # Whether the monitor is logged by training rather than validation. Of a user's metric this shows later.
+        # Whether training, not validation, logs the monitor; for a custom metric known after the first validation.
         self._monitor_is_train_metric = (monitor or "").startswith("train")
         self._best_is_due = False
         self._pending: dict[str, Any] | None = None  # the checkpoint of the best epoch, not yet on disk
@@ -117,7 +117,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        # This backward adds to gradients of earlier batches, which an interrupted one would spoil.
+        # This backward adds to gradients of earlier batches, which an interruption would corrupt.
         self._stepping = bool(trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches)
 
     def on_before_optimizer_step(
@@ -199,7 +199,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     # How to save
 
     def _save(self, trainer: Trainer) -> None:
-        """Write last.ckpt, after a pending best.ckpt, whose score it contains."""
+        """Write last.ckpt, after a pending best.ckpt, because last.ckpt stores its score."""
         at = self._at(trainer)
         if at is None or self.run is None:
             return
