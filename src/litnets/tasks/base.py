@@ -57,8 +57,7 @@ class Task(ConversionHook, LightningModule):
 
     Metrics are updated every few steps and logged once per epoch; the loss of a step is logged every
     `trainer.log_every_n_steps` steps. One call of `self.log` costs as much as a step of a small network, and updating
-    the metrics in every step would take three times as long, because their code
-    is evicted from the CPU cache between steps.
+    metrics in every step would take three times as long, because their code leaves the CPU cache between steps.
 
     Args:
         net: The network.
