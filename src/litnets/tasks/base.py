@@ -55,9 +55,8 @@ _MAX_PENDING_BYTES = 2**20
 class Task(ConversionHook, LightningModule):
     """A network and how to train it. A subclass adds the loss, the metrics and the predictions.
 
-    Metrics are updated every few steps and logged once per epoch; the loss of a step is logged every
-    `trainer.log_every_n_steps` steps. One call of `self.log` costs as much as a step of a small network, and updating
-    metrics in every step would take three times as long, because their code leaves the CPU cache between steps.
+    Metrics are updated every few steps, which takes a third of the time of updates in every step, and are logged once
+    per epoch. The loss is logged every `trainer.log_every_n_steps` steps: `self.log` costs as much as a small step.
 
     Args:
         net: The network.
