@@ -101,6 +101,8 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
         (table, f"{TABLE} --data.ignore [bought]", "target: 'bought' is also listed in ignore"),
         (table, f"{TABLE} --data.target []", "target: expected at least one column, got none"),
         (table, f"{TABLE} --data.separator ;;", "separator: expected one character such as ';', got ';;'"),
+        (table, f"{TABLE} --data.path {'a' * 300}", "File name too long"),
+        (table, f"{TABLE} --seed_everything 4294967296", "seed_everything: expected 0 to 4294967295, got 4294967296"),
         (lambda: Path("data.csv").mkdir(), TABLE, "data.csv: expected a file, got a folder"),
         (text("x,y,x\n1,a,2\n"), f"MLPClassifier {SMALL}", "data.csv: two columns are named 'x'; rename one"),
         (text("y,x,z\na,1,2\nb,2\n"), f"MLPClassifier {SMALL}", "line 3: expected 3 cells as in the header, got 2"),

@@ -186,6 +186,9 @@ class LitnetsCLI(LightningCLI):
         except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or a number with thousands of digits
             raise InputError(f"config: cannot be read: {error}") from error
         options = self.config[self.config.subcommand]
+        seed = options.seed_everything
+        if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
+            raise InputError(f"seed_everything: expected 0 to {2**32 - 1}, got {seed}")
         self._ckpt_path, options.ckpt_path = options.ckpt_path, None
 
     # Instantiation

@@ -181,6 +181,13 @@ def test_the_newest_whole_one_is_used_instead(run, damage, capsys):
     assert usable_checkpoint(run, run.last) == run.folder / "epoch.ckpt"
 
 
+def test_its_name_does_not_control_the_terminal(run, capsys):
+    truncate(run.last)
+    run.best.rename(run.folder / "\x1b[2J.ckpt")
+    usable_checkpoint(run, run.last)
+    assert "\\x1b[2J.ckpt is used instead (step 20)" in capsys.readouterr().err
+
+
 def test_no_whole_one_is_left(run):
     for path in run.checkpoints():
         truncate(path)
