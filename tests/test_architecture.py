@@ -1,6 +1,6 @@
-"""The order of imports, as docs and newcomers rely on it. One line per package; a new module needs no line of its own.
+"""The layers of the package: which package may import which. A new module in an existing package needs no entry.
 
-A failing test means that a module reaches into a layer above its own. Move the code that both need into the lower
+A failing test means that a module imports from a layer above it. Move the code that both need into the lower
 layer, or pass it in as an argument. Change `MAY_IMPORT` only together with the drawing of the layers in the README.
 """
 
@@ -24,7 +24,7 @@ FOUNDATION = {
     "resolving",
     "seeding",
 }
-# What a package, or a module at the top, may import from litnets beside itself and the foundation.
+# What a package, or a top-level module, may import from litnets besides itself and the foundation.
 MAY_IMPORT = {
     "nets": set[str](),
     "data": set[str](),
@@ -36,12 +36,12 @@ MAY_IMPORT = {
     "cli": {"nets", "data", "tasks", "callbacks", "runs", "tracking", "training"},
     "__main__": {"cli", "__version__"},
 }
-# Inside data, a modality uses the core and no other modality; `litnets.data` itself lists them all.
+# Inside data, a modality imports the core but no other modality; only `litnets.data` imports them all.
 MODALITIES = ("images", "text", "audio", "tables", "series")
 
 
 def modules_imported_by(path: Path) -> set[str]:
-    """Modules of litnets that a file imports, wherever in the file, without the leading `litnets.`."""
+    """Return the litnets modules that a file imports anywhere, without the leading `litnets.`."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -57,12 +57,12 @@ SOURCES = sorted(SOURCE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_one_way(path: Path) -> None:
+def test_imports_follow_the_layers(path: Path) -> None:
     package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
     allowed = MAY_IMPORT.get(package, set()) | FOUNDATION | {package}
-    wrong = {name for name in modules_imported_by(path) if name.split(".")[0] not in allowed}
-    assert not wrong, (
-        f"src/litnets/{path.relative_to(SOURCE)} imports {', '.join(sorted(wrong))}, but {package} may import only "
+    forbidden = {name for name in modules_imported_by(path) if name.split(".")[0] not in allowed}
+    assert not forbidden, (
+        f"src/litnets/{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}, but {package} may import only "
         f"{', '.join(sorted(allowed - {package}))}: move what both need into the lower layer, or pass it in"
     )
 
@@ -75,9 +75,9 @@ def test_modalities_do_not_import_each_other(path: Path) -> None:
     others = {f"data.{name}" for name in MODALITIES if name != parts[1]}
     if parts[1] == "core":
         others = {f"data.{name}" for name in MODALITIES}
-    wrong = {name for name in modules_imported_by(path) if ".".join(name.split(".")[:2]) in others}
-    assert not wrong, (
-        f"{path.relative_to(SOURCE)} imports {', '.join(sorted(wrong))}: put what both need into data/core"
+    forbidden = {name for name in modules_imported_by(path) if ".".join(name.split(".")[:2]) in others}
+    assert not forbidden, (
+        f"{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}: put what both need into data/core"
     )
 
 
@@ -90,6 +90,6 @@ def test_networks_import_only_torch() -> None:
             assert roots <= {"torch", "litnets", "math", "typing", "collections"}, f"{path}: a network needs torch only"
 
 
-def test_every_package_at_the_top_has_its_place() -> None:
+def test_every_package_has_a_layer() -> None:
     packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
-    assert packages <= MAY_IMPORT.keys(), "give the new package its line in MAY_IMPORT"
+    assert packages <= MAY_IMPORT.keys(), "add the new package to MAY_IMPORT"

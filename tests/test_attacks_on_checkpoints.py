@@ -1,7 +1,7 @@
 """Checkpoints and configurations that try to run code. Each attack would create the file `pwned` if it worked.
 
-The tables of attacks name the check that stops each of them, and `test_without_its_check_...` removes that check and
-sees the attack succeed: none of them fails for another reason, such as a typing error in the attack.
+`BY_NAME` names the check that stops each attack. `test_without_its_check_...` removes that check and asserts that the
+attack succeeds, so no attack fails for another reason, such as a typo in the test.
 """
 
 import io
@@ -39,21 +39,21 @@ def touch(*args: Any, **kwargs: Any) -> None:
         PWNED.touch()
 
 
-def look_into(name: str) -> Any:
+def touch_on_lookup(name: str) -> Any:
     if name in ("Loss", "anything"):  # inspect and pytest ask for other names
         touch()
     raise AttributeError(name)
 
 
 class Touching:
-    """A class of no kind that is expected anywhere."""
+    """A class that no hyperparameter may name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         touch()
 
 
 class TouchingMetric(Metric):
-    """An nn.Module, as some metrics are that download weights."""
+    """A metric. It is an nn.Module, and some metrics download weights."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class TouchingLightningModule(LightningModule):
 
 
 class TouchingTask(Classifier):
-    """A task that somebody imported for another purpose."""
+    """A task that is imported but not the one to load."""
 
     def __init__(self, **kwargs: Any) -> None:
         touch()
@@ -79,7 +79,7 @@ class TouchingTask(Classifier):
 
 
 class LibraryLoss(nn.Module):
-    """Stands for the classes of libraries that download weights or read files when they are constructed."""
+    """A stand-in for library classes that download weights or read files when they are constructed."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ LibraryLoss.__module__ = "torchmetrics.functional.image.lpips"
 
 class TouchingType(type):
     def __getattr__(cls, name: str) -> Any:
-        look_into(name)
+        touch_on_lookup(name)
 
     @property
     def Loss(cls) -> Any:  # noqa: N802
@@ -117,8 +117,11 @@ class Focal(nn.Module):
 
 @pytest.fixture(autouse=True)
 def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Modules that create `pwned`: `trap` when it is imported, `lazy_trap`, which is imported, when it is looked into;
-    and `mine`, a module of the user that has not been imported."""
+    """Create modules for the attacks.
+
+    `trap` creates `pwned` when it is imported, and `lazy_trap`, which is imported, when an attribute is read. `mine` is
+    a user's module that has not been imported.
+    """
     Path("trap.py").write_text("from pathlib import Path\nPath('pwned').touch()\nclass Loss: pass\n")
     Path("mine.py").write_text(f"from {HERE} import Focal\nimport torch\nclass MySGD(torch.optim.SGD): pass\n")
     Path("package").mkdir()
@@ -126,7 +129,7 @@ def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Path("package/trap.py").write_text(Path("trap.py").read_text())
     monkeypatch.syspath_prepend(".")
     lazy = types.ModuleType("lazy_trap")
-    lazy.__getattr__ = look_into  # type: ignore[method-assign]
+    lazy.__getattr__ = touch_on_lookup  # type: ignore[method-assign]
     monkeypatch.setitem(sys.modules, "lazy_trap", lazy)
     package = types.ModuleType("package")
     package.__path__ = ["package"]
@@ -138,7 +141,7 @@ def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 SHELL = {"args": "touch pwned", "shell": True}
 
-# Hyperparameters, and the check that refuses them.
+# Hyperparameters and the check that refuses them.
 BY_NAME: dict[str, tuple[dict[str, Any], str]] = {
     "loss is subprocess.run": ({"loss": "subprocess.run", "loss_args": SHELL}, "kind"),
     "loss is subprocess.Popen": ({"loss": "subprocess.Popen", "loss_args": SHELL}, "none"),
@@ -172,8 +175,9 @@ BY_NAME: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-# As torch pickles an object that calls a function when it is unpickled.
 class Call:
+    """An object that calls a function when it is unpickled."""
+
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self.call = function, args
 
@@ -182,7 +186,7 @@ class Call:
 
 
 def write(path: str = "evil.ckpt", **hyperparameters: Any) -> str:
-    """Write the checkpoint of a small network whose hyperparameters have been changed."""
+    """Write the checkpoint of a small network with modified hyperparameters."""
     model = MLPClassifier(input_shape=(3,), num_classes=2, hidden_layer_sizes=[4])
     content = {"state_dict": model.state_dict(), "hyper_parameters": {**model.hparams, **hyperparameters}}
     torch.save(content | {"pytorch-lightning_version": lightning.__version__}, path)
@@ -225,13 +229,13 @@ def test_without_its_check_the_name_runs_code(attack: str, monkeypatch: pytest.M
     hyperparameters, check = BY_NAME[attack]
     path = write(**hyperparameters)
     remove_check(check, monkeypatch)
-    with suppress(Exception):  # whatever the training part makes of what is no loss
+    with suppress(Exception):  # the object is not a loss, so building the task may fail after the attack
         MLPClassifier.load_from_checkpoint(path)
     assert PWNED.exists()
 
 
-def test_lightning_itself_builds_what_a_checkpoint_names() -> None:
-    """The attack that only `Task.load_from_checkpoint` refuses, as it does not call the `_instantiator`."""
+def test_lightnings_instantiator_is_not_called() -> None:
+    """Only `Task.load_from_checkpoint` stops this attack, because it does not call the `_instantiator`."""
     path = write(
         _instantiator="lightning.pytorch.cli.instantiate_module",
         optimizer_args={"lr": {"class_path": f"{HERE}.Touching"}},
@@ -243,12 +247,12 @@ def test_lightning_itself_builds_what_a_checkpoint_names() -> None:
 
 
 @pytest.mark.parametrize("task", [getattr(litnets.tasks, name) for name in litnets.tasks.__all__])
-def test_every_task_loads_in_the_same_way(task: type[Task]) -> None:
+def test_every_task_uses_the_safe_load_from_checkpoint(task: type[Task]) -> None:
     assert task.load_from_checkpoint.__func__ is Task.load_from_checkpoint.__func__  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("as_file", [False, True])
-def test_pickled_code_is_not_run(as_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickled_code_is_not_executed(as_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(class_names=Call(Path.touch, PWNED))
 
     def load(**kwargs: Any) -> Any:
@@ -256,8 +260,8 @@ def test_pickled_code_is_not_run(as_file: bool, monkeypatch: pytest.MonkeyPatch)
 
     assert "not a checkpoint that loads safely" in assert_refused(load)
     assert "weights_only=False would" in assert_refused(lambda: load(weights_only=False))
-    load_anything = torch.load
-    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: load_anything(*args, **kwargs | {"weights_only": False}))
+    unsafe_load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: unsafe_load(*args, **kwargs | {"weights_only": False}))
     with suppress(Exception):
         load()
     assert PWNED.exists()
@@ -266,18 +270,18 @@ def test_pickled_code_is_not_run(as_file: bool, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "value",
     [
-        torch._utils._rebuild_tensor_v2,  # a function that torch's safe loading lets through
+        torch._utils._rebuild_tensor_v2,  # a function that torch.load with weights_only=True allows
         [[torch.nn.Parameter]],
         {"a": (1, {2: torch.Tensor})},
     ],
 )
-def test_hyperparameters_are_plain_values(value: Any) -> None:
+def test_hyperparameters_must_be_plain_values(value: Any) -> None:
     message = assert_refused(lambda: MLPClassifier.load_from_checkpoint(write(loss_args={"weight": value})))
     assert "expected numbers, texts, and lists and dicts of them, got the" in message
 
 
 def bomb() -> Any:
-    """A hundred bytes that are ten thousand million million elements, if each is counted."""
+    """A small nested list that would expand to 10^16 elements."""
     value: Any = ["x"] * 10
     for _ in range(15):
         value = [value] * 10
@@ -298,12 +302,12 @@ def ring() -> Any:
 
 
 @pytest.mark.parametrize("value", [bomb(), chain(200), ring(), {"a": bomb()}, ["x" * 10**6] * 10**4])
-def test_values_that_could_not_be_printed_are_refused_at_once(value: Any) -> None:
+def test_exponential_deep_and_recursive_values_are_refused(value: Any) -> None:
     assert_refused(lambda: plain.check_plain("value", value))
     assert_refused(lambda: MLPClassifier.load_from_checkpoint(write(class_names=value)))
 
 
-# What a user's own modules need
+# User-defined modules
 
 
 def assert_trained_with_focal(model: MLPClassifier) -> None:
@@ -311,12 +315,12 @@ def assert_trained_with_focal(model: MLPClassifier) -> None:
     assert model.criterion.gamma == 3
 
 
-def own(**kwargs: Any) -> str:
+def write_with_custom_loss(**kwargs: Any) -> str:
     return write(loss="mine.Focal", loss_args={"gamma": 3}, **kwargs)
 
 
-def test_modules_that_the_caller_trusts_are_imported() -> None:
-    path = own()
+def test_trusted_modules_are_imported() -> None:
+    path = write_with_custom_loss()
     message = assert_refused(lambda: MLPClassifier.load_from_checkpoint(path))
     assert "loss: the checkpoint evil.ckpt names the class mine.Focal" in message
     assert 'trust=["mine"]' in message
@@ -327,27 +331,27 @@ def test_modules_that_the_caller_trusts_are_imported() -> None:
     assert_trained_with_focal(MLPClassifier.load_from_checkpoint(path, trust="mine"))
 
 
-def test_what_the_program_has_imported_may_be_named() -> None:
-    path = own(optimizer="mine.MySGD", lr=0.1)
+def test_imported_modules_may_be_named() -> None:
+    path = write_with_custom_loss(optimizer="mine.MySGD", lr=0.1)
     __import__("mine")
     model = MLPClassifier.load_from_checkpoint(path)
     assert_trained_with_focal(model)
     assert type(model.optimization.build_optimizer(model.named_parameters())).__name__ == "MySGD"
 
 
-def test_a_name_of_the_caller_needs_no_trust() -> None:
+def test_arguments_of_the_caller_need_no_trust() -> None:
     assert_trained_with_focal(MLPClassifier.load_from_checkpoint(write(), loss="mine.Focal", loss_args={"gamma": 3}))
 
 
-def test_a_trusted_module_does_not_make_everything_a_loss() -> None:
+def test_a_function_in_a_trusted_module_is_not_a_loss() -> None:
     Path("mine.py").write_text("import subprocess\n")
     path = write(loss="mine.subprocess.run", loss_args=SHELL)
     assert "is a function" in assert_refused(lambda: MLPClassifier.load_from_checkpoint(path, trust=["mine"]))
 
 
-def test_trust_ends_with_the_loading() -> None:
+def test_trust_applies_to_one_load_only() -> None:
     Path("other.py").write_text(Path("mine.py").read_text())
-    MLPClassifier.load_from_checkpoint(own(), trust=["mine"])
+    MLPClassifier.load_from_checkpoint(write_with_custom_loss(), trust=["mine"])
     assert_refused(lambda: MLPClassifier.load_from_checkpoint(write(loss="other.Focal")))
     assert_trained_with_focal(
         MLPClassifier(input_shape=(3,), num_classes=2, loss="other.Focal", loss_args={"gamma": 3})
@@ -372,7 +376,7 @@ def test_classes_of_torch_and_litnets_may_be_named(names: dict[str, Any]) -> Non
     assert MLPClassifier.load_from_checkpoint(path).hparams["hidden_layer_sizes"] == [4]
 
 
-def test_a_checkpoint_of_lightnings_own_command_line_is_loaded() -> None:
+def test_a_checkpoint_of_lightning_cli_is_loaded() -> None:
     path = write(
         _instantiator="lightning.pytorch.cli.instantiate_module",
         _class_path=f"{MLPClassifier.__module__}.MLPClassifier",
@@ -388,18 +392,18 @@ class FixedSize(MLPClassifier):
 def test_a_subclass_with_fewer_arguments_is_loaded() -> None:
     model = FixedSize(2)
     torch.save({"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}, "fixed.ckpt")
-    again = FixedSize.load_from_checkpoint("fixed.ckpt")
-    torch.testing.assert_close(again.state_dict(), model.state_dict())
+    loaded = FixedSize.load_from_checkpoint("fixed.ckpt")
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict())
 
 
-def test_hyperparameters_of_a_file_replace_those_of_the_checkpoint() -> None:
+def test_hparams_file_overrides_the_checkpoint() -> None:
     Path("hparams.yaml").write_text("{input_shape: [3], num_classes: 2, hidden_layer_sizes: [4], lr: 0.5}")
     assert MLPClassifier.load_from_checkpoint(write(lr=0.1), hparams_file="hparams.yaml").hparams["lr"] == 0.5
     Path("hparams.yaml").write_text("{input_shape: [3], num_classes: 2, loss: trap.Loss}")
     assert_refused(lambda: MLPClassifier.load_from_checkpoint(write(), hparams_file="hparams.yaml"))
 
 
-def test_loading_is_not_called_on_a_model() -> None:
+def test_load_from_checkpoint_on_an_instance_raises() -> None:
     model = MLPClassifier(input_shape=(3,), num_classes=2)
     with pytest.raises(TypeError, match="cannot be called on an instance"):
         model.load_from_checkpoint(write())

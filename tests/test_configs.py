@@ -1,7 +1,7 @@
 """Every configuration in configs/, run as a user would, on tiny files in the real on-disk formats.
 
-Those in `SHIPPED` state a measured score and are held to it being there. Any other file, such as your own, only has to
-parse and to survive `--trainer.fast_dev_run true`; it needs no line in this file.
+The configurations in `SHIPPED` must state a measured score. Any other file, such as your own, must only parse and run
+with `--trainer.fast_dev_run true`; it needs no entry here.
 """
 
 import json
@@ -52,7 +52,7 @@ DOWNLOADED = ("CIFAR10", "ETTh1", "ETTh2", "FashionMNIST", "MNIST", "Names", "Sp
 
 @pytest.fixture
 def tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a tiny version of every data set that is otherwise downloaded."""
+    """A folder with a tiny version of every downloadable data set."""
     from torchvision import datasets
 
     folder = tmp_path / "tiny"
@@ -60,7 +60,9 @@ def tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for source in (datasets.MNIST, datasets.FashionMNIST):
         checksums = write_mnist(folder, source.__name__, train=240)
         monkeypatch.setattr(source, "resources", list(checksums.items()))
-    write_cifar10(folder, monkeypatch, each=60, test=35)  # few test images: some configurations test six views of each
+    write_cifar10(
+        folder, monkeypatch, each=60, test=35
+    )  # few test images, because some configurations test six views of each
     for series in (ETTh1, ETTh2):
         write_ett(folder, monkeypatch, series)
     write_fsdd(folder, recordings=15)
@@ -69,7 +71,7 @@ def tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def data_options(config: Path, tiny_data: Path) -> list[str]:
-    """The options that point a configuration at tiny data, if its data set is otherwise downloaded."""
+    """Return the options that make a configuration use the tiny data, if its data set is downloadable."""
     data = yaml.safe_load(config.read_text()).get("data")
     class_path = data["class_path"] if isinstance(data, dict) else str(data)
     return ["--data.data_dir", str(tiny_data)] if class_path.rpartition(".")[2] in DOWNLOADED else []
@@ -101,11 +103,11 @@ def test_header_states_command_score_and_time(config: Path) -> None:
     text = " ".join(header)
     assert re.search(rf"test {metric(config)} \d.*3 seeds", text) or "not measured yet" in text
     init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
-    assert not set(LINKED_ATTRIBUTES) & init_args.keys(), "sizes come from the data"
+    assert not set(LINKED_ATTRIBUTES) & init_args.keys(), "sizes must come from the data, not from the configuration"
 
 
 def assert_runs(config: Path, options: list[str]) -> None:
-    """Parse a configuration and run a batch of each step."""
+    """Parse a configuration and run one batch of each stage."""
     with pytest.raises(SystemExit) as parsed:
         main(["fit", "--config", str(config), "--print_config"])
     assert parsed.value.code == 0
@@ -119,7 +121,7 @@ def assert_runs(config: Path, options: list[str]) -> None:
 
 @pytest.mark.parametrize("config", OTHERS, ids=lambda c: c.stem)
 def test_other_configs_run(config: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)  # paths and modules of your own are named from there
+    monkeypatch.chdir(ROOT)  # custom paths and modules are relative to the repository
     assert_runs(config, data_options(config, tiny_data))
 
 

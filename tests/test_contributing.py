@@ -1,6 +1,6 @@
-"""The recipes of CONTRIBUTING.md, applied to a copy of the repository: their code is written, their commands are run.
+"""Apply the recipes of CONTRIBUTING.md to a copy of the repository: write their code and run their commands.
 
-A block ```python FILE is the whole of a new file. A block ```diff FILE adds its `+` lines behind the line before them.
+A block ```python FILE is a new file. A block ```diff FILE inserts its `+` lines after its first line.
 """
 
 import re
@@ -18,13 +18,13 @@ RECIPES = dict(re.findall(r"^## (Add [^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL
 
 
 def add_lines(path: Path, diff: str) -> None:
-    """Insert the lines that begin with `+` behind the line before them, which must be in the file once."""
+    """Insert the lines that begin with `+` after the first line, which must occur in the file exactly once."""
     lines = path.read_text(encoding="utf-8").splitlines()
     anchor, *added = diff.splitlines()
     assert all(line.startswith("+") for line in added)
-    assert lines.count(anchor[1:]) == 1, f"{path} has no line {anchor[1:]!r}"
-    at = lines.index(anchor[1:]) + 1
-    lines[at:at] = [line[1:] for line in added]
+    assert lines.count(anchor[1:]) == 1, f"{path} must have one line {anchor[1:]!r}"
+    position = lines.index(anchor[1:]) + 1
+    lines[position:position] = [line[1:] for line in added]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -40,7 +40,7 @@ def test_a_recipe_works(recipe: str, tmp_path: Path) -> None:
     assert {kind for kind, _, _ in blocks} == {"python", "diff", "sh"}
     for kind, name, content in blocks:
         if kind == "python":
-            assert not (copy / name).exists(), f"{name} is not new"
+            assert not (copy / name).exists(), f"{name} exists already"
             (copy / name).write_text(content, encoding="utf-8")
         elif kind == "diff":
             add_lines(copy / name, content)

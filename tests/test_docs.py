@@ -1,6 +1,6 @@
-"""The documentation is executed: its commands are parsed, its Python is run, and what it names exists.
+"""The documentation is tested: commands are parsed, Python blocks are run, and files that it names must exist.
 
-Python blocks of a page run in their order. A block that begins with `# mine.py` is that file instead. A block after
+The Python blocks of a page run in order. A block that begins with `# mine.py` is that file instead. A block after
 `<!-- not run: REASON -->` is skipped.
 """
 
@@ -30,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[str]:
-    """The commands in the shell blocks, and those in running text."""
+    """Yield the commands in shell blocks and in running text."""
     for block in blocks(page, "sh"):
         yield from (line for line in block.splitlines() if line.startswith("litnets "))
     yield from re.findall(r"`(litnets (?:fit|validate|test|predict|resume) --[^`]+)`", page.read_text())
@@ -45,7 +45,7 @@ ALL_COMMANDS = sorted(
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as after a clone, with a finished run of digits_cnn and of digits_mlp."""
+    """A folder with the configurations and a finished run of digits_cnn and of digits_mlp."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "configs").symlink_to(CONFIGS)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_run(text: str, project: Path) -> str:
-    """Put the name of a run where the documentation writes <run>, and a run folder where it writes RUN."""
+    """Replace <run> with the name of a run, and RUN with a run folder."""
     for experiment in (project / "checkpoints").iterdir():
         run = sorted(experiment.iterdir())[0].name
         text = text.replace(f"checkpoints/{experiment.name}/<run>", f"checkpoints/{experiment.name}/{run}")
@@ -68,23 +68,23 @@ def with_run(text: str, project: Path) -> str:
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the code of docs/extending.md importable, all blocks of `mine.py` as one file."""
+    """Make the code of docs/extending.md importable: all its `mine.py` blocks as one file."""
     folder = tmp_path / "code"
     folder.mkdir()
     parts = [block for block in blocks(DOCS / "extending.md", "python") if block.startswith("# mine.py")]
     (folder / "mine.py").write_text("\n".join(parts))
-    monkeypatch.delitem(sys.modules, "mine", raising=False)  # that of another test
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # imported by another test
     monkeypatch.syspath_prepend(str(folder))
 
 
 def parse(command: str) -> int:
-    """Run a command as far as its arguments being parsed; those that only print are run."""
+    """Parse the arguments of a command without running it. Commands that only print are run."""
     args = shlex.split(command)[1:]
     if args[0] in ("fit", "validate", "test", "predict", "resume") and not re.search(r"--(\w+\.)?help", command):
         args.append("--print_config")
     try:
         return main(args)
-    except SystemExit as end:  # after it has printed
+    except SystemExit as end:  # raised after printing
         return int(end.code or 0)
 
 
@@ -102,12 +102,12 @@ def test_command_parses(
 
 @pytest.mark.usefixtures("mine")
 def test_commands_of_extending_run() -> None:
-    """The code of that page trains."""
+    """The code in docs/extending.md can be trained."""
     page = DOCS / "extending.md"
     Path("configs").symlink_to(CONFIGS)
-    trained = [command for command in commands(page) if "mine." in command and "help" not in command]
-    assert len(trained) >= 4
-    for command in trained:
+    training_commands = [command for command in commands(page) if "mine." in command and "help" not in command]
+    assert len(training_commands) >= 4
+    for command in training_commands:
         assert main([*shlex.split(command)[1:], "--trainer.max_epochs", "1"]) == 0, command
 
 
@@ -121,7 +121,7 @@ def test_python_runs(page: Path, project: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_files_that_are_named_exist(page: Path) -> None:
+def test_named_files_and_links_exist(page: Path) -> None:
     text = page.read_text()
     for name in re.findall(r"`((?:src|configs|tests|docs|examples|benchmarks)/[\w/.]+\.\w+)`", text):
         assert (ROOT / name).exists() or name == "benchmarks/results.json", name
@@ -142,7 +142,7 @@ def test_example_plots_a_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert Path("figure.png").stat().st_size > 0
 
 
-def test_ten_files_are_short() -> None:
+def test_reading_order_lists_ten_short_files() -> None:
     files = re.findall(r"^\d+\. `([^`]+)`", (DOCS / "reading-order.md").read_text(), re.MULTILINE)
     assert len(files) == 10
     assert sum(len((ROOT / name).read_text().splitlines()) for name in files) < 2300
@@ -162,11 +162,11 @@ def test_api_pages_list_all_public_names(package: str) -> None:
     assert sorted(listed) == sorted(importlib.import_module(f"litnets.{package}").__all__)
 
 
-# The word that is used instead stands in docs/glossary.md.
-NOT_USED = ("going on", "go on with", "gone on", "picture of", "share of", "anew", "watched metric", "mend")
+# docs/glossary.md has the terms to use instead.
+AVOIDED_TERMS = ("going on", "go on with", "gone on", "picture of", "share of", "anew", "watched metric", "mend")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_words_of_the_glossary_are_used(page: Path) -> None:
-    found = [word for word in NOT_USED if re.search(rf"\b{word}\b", page.read_text())]
-    assert not found
+def test_avoided_terms_are_not_used(page: Path) -> None:
+    used = [word for word in AVOIDED_TERMS if re.search(rf"\b{word}\b", page.read_text())]
+    assert not used

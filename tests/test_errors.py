@@ -6,27 +6,27 @@ METRICS = ["auc", "accuracy", "val/loss", "OneCycleLR"]
 
 
 @pytest.mark.parametrize(
-    ("name", "known"),
+    ("name", "suggestion"),
     [
-        ("acc", "accuracy"),  # what it begins, though auc is nearer by letters
+        ("acc", "accuracy"),  # a prefix match wins, although auc has a smaller edit distance
         ("acuracy", "accuracy"),
         ("ACCURACY", "accuracy"),
         ("val_loss", "val/loss"),
-        ("onecycle", "OneCycleLR"),  # as it is written
+        ("onecycle", "OneCycleLR"),  # in the original case
     ],
 )
-def test_the_nearest_name(name, known):
-    assert did_you_mean(name, METRICS) == f"; did you mean '{known}'?"
+def test_did_you_mean(name, suggestion):
+    assert did_you_mean(name, METRICS) == f"; did you mean '{suggestion}'?"
 
 
-@pytest.mark.parametrize("known", [METRICS, []])
-def test_nothing_is_near(known):
-    assert did_you_mean("zzzz", known) == ""
+@pytest.mark.parametrize("candidates", [METRICS, []])
+def test_did_you_mean_without_a_close_match(candidates):
+    assert did_you_mean("zzzz", candidates) == ""
 
 
-@pytest.mark.parametrize(("names", "found"), [([], None), (["a", "b"], None), (["a", "b", "c", "b", "a"], "b")])
-def test_the_name_that_is_there_twice(names, found):
-    assert first_duplicate(names) == found
+@pytest.mark.parametrize(("names", "duplicate"), [([], None), (["a", "b"], None), (["a", "b", "c", "b", "a"], "b")])
+def test_first_duplicate(names, duplicate):
+    assert first_duplicate(names) == duplicate
 
 
 def test_an_input_error_is_a_value_error():

@@ -14,11 +14,11 @@ from tests.helpers.tiny_text import rows, write_texts
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("cat, Köln, 猫, 👩‍🔬, [red]", "cat, Köln, 猫, 👩‍🔬, [red]"),
         ("\x1b[2Jcat", "\\x1b[2Jcat"),
-        ("\x9b31m", "\\x9b31m"),  # the same in one character
+        ("\x9b31m", "\\x9b31m"),  # the single-character form of ESC [
         ("a\rb\x08c\x07", "a\\rb\\x08c\\x07"),
         ("a\tb", "a\\tb"),
         ("a\nb", "a\\nb"),
@@ -28,11 +28,11 @@ from tests.helpers.tiny_text import rows, write_texts
         ("caf\udce9", "caf\\udce9"),
     ],
 )
-def test_printable(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_printable(text: str, expected: str) -> None:
+    assert printable(text) == expected
 
 
-def test_lines_are_kept_where_they_are_the_messages_own() -> None:
+def test_printable_keeps_line_breaks_on_request() -> None:
     assert printable("first\nsecond\x1b", lines=True) == "first\nsecond\\x1b"
 
 
@@ -82,7 +82,7 @@ def test_csv_cell(text: str, cell: str) -> None:
     assert csv_cell(text) == cell
 
 
-def test_predictions_hold_no_formula() -> None:
+def test_predictions_contain_no_spreadsheet_formulas() -> None:
     parts = [([0, 1], {"prediction": torch.tensor([0, 1]), "probability": torch.tensor([[0.9, -0.1], [-1.0, 0.5]])})]
     text = table(parts, ["=1+1", "-1"], sample_names=["@a.png", "b.png"])
     header, *lines = csv.reader(io.StringIO(text))
@@ -90,21 +90,21 @@ def test_predictions_hold_no_formula() -> None:
     assert lines == [["0", "'@a.png", "'=1+1", "0.9", "-0.1"], ["1", "b.png", "-1", "-1", "0.5"]]
 
 
-def test_a_forecast_names_no_channel_as_a_formula() -> None:
+def test_channel_names_of_forecasts_are_escaped() -> None:
     text = table([([0], {"prediction": torch.zeros(1, 2, 1)})], None, channel_names=["=1"])
     assert text.splitlines()[0] == "index,'=1+1,'=1+2"
 
 
-def test_results_obey_no_class_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_names_in_results_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["\x1b[31mred", "[bold]", ":cat:", "\u202etac"]
     print_results("test", {f"test/f1/{name}": 0.5 for name in names} | {"test/\x1b]0;x\x07": 1.0})
-    shown = capsys.readouterr().out
-    assert not any(character in shown for character in "\x1b\x07\u202e")
+    out = capsys.readouterr().out
+    assert not any(character in out for character in "\x1b\x07\u202e")
     for name in names:
-        assert printable(name) in shown
+        assert printable(name) in out
 
 
-def test_an_error_does_not_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_contain_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["fit", "--model", "MLPClassifier", "--data", "TableCSV", "--data.path", "a\x1b[2J", "--data.target", "y"])
         == 2
@@ -114,20 +114,20 @@ def test_an_error_does_not_control_the_terminal(capsys: pytest.CaptureFixture[st
     assert "a\\x1b[2J" in message
 
 
-def test_an_error_is_not_as_long_as_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_short_even_for_long_cells(capsys: pytest.CaptureFixture[str]) -> None:
     Path("own.csv").write_text("x" * 100_000 + ",label\na,b\n")
     assert main(["fit", "--model", "RNNClassifier", "--data", "TextFiles", "--data.path", "own.csv"]) == 2
     assert len(capsys.readouterr().err) < 5000
 
 
-def test_an_argument_that_is_not_utf8(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_that_are_not_utf8_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--model", "MLPClassifier", "--data", "ImageFolder", "--data.root", "own\udcff"]) == 2
     assert capsys.readouterr().err == "litnets: own\\udcff: not UTF-8; rename the file or folder\n"
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_a_run_with_names_that_would_control_something(capsys: pytest.CaptureFixture[str]) -> None:
-    """Trained to the end, tested, drawn and predicted: every place that shows a class or a file."""
+def test_a_run_with_malicious_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Train, test, draw figures and predict: every place that shows a class or file name."""
     pytest.importorskip("matplotlib")
     names = ("=1+1", "$\\frac{$", "[red]\x1b[31m\u202e")
     write_image_folder(Path("own"), names, size=8)
@@ -144,7 +144,7 @@ def test_a_run_with_names_that_would_control_something(capsys: pytest.CaptureFix
     assert not any(cell.startswith("=") for cell in cells)
 
 
-def test_a_class_with_a_control_character_in_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_names_in_errors_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     content = [*rows(), ("only one", "\x1b[31mred")]
     write_texts(Path("own.csv"), content)
     assert main(["fit", "--model", "RNNClassifier", "--data", "TextFiles", "--data.path", "own.csv"]) == 2

@@ -28,7 +28,7 @@ def test_only_regular_files_are_opened(kind: str, monkeypatch: pytest.MonkeyPatc
         open_regular(path)
 
 
-def test_a_fifo_that_is_swapped_in_after_the_check_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fifo_swapped_in_after_the_check_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo("data")
     Path("regular").touch()
     status = Path("regular").stat()
@@ -47,7 +47,7 @@ def test_reading_follows_a_link_to_a_regular_file() -> None:
         open_regular(Path("nothing"))
 
 
-def test_writing_in_place_follows_no_link() -> None:
+def test_writing_in_place_does_not_follow_links() -> None:
     Path("victim").write_bytes(b"mine")
     Path("link").symlink_to("victim")
     with pytest.raises(NotRegularFileError, match="link is a link"):
@@ -58,14 +58,14 @@ def test_writing_in_place_follows_no_link() -> None:
     assert Path("victim").read_bytes() == b"mine!"
 
 
-def test_replacing_replaces_a_link_and_not_what_it_points_to() -> None:
+def test_replacing_a_link_keeps_its_target() -> None:
     Path("victim").write_text("mine")
     Path("link").symlink_to("victim")
     write_text(Path("link"), "new")
     assert (Path("victim").read_text(), Path("link").read_text(), Path("link").is_symlink()) == ("mine", "new", False)
 
 
-def test_the_temporary_file_cannot_be_planted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_temporary_file_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda size: "guessed")
     Path("victim").write_text("mine")
     Path(".target.guessed.part").symlink_to("victim")
@@ -74,9 +74,9 @@ def test_the_temporary_file_cannot_be_planted(monkeypatch: pytest.MonkeyPatch) -
     assert Path("victim").read_text() == "mine"
 
 
-def test_a_failed_write_leaves_the_file_as_it_was() -> None:
+def test_a_failed_write_leaves_the_file_unchanged() -> None:
     write_text(Path("target"), "old")
     with pytest.raises(TypeError), replacing(Path("target")) as file:
-        file.write("text, which a binary file does not take")  # type: ignore[arg-type]
+        file.write("text in a binary file raises TypeError")  # type: ignore[arg-type]
     assert Path("target").read_text() == "old"
     assert [path.name for path in Path().iterdir()] == ["target"]

@@ -1,4 +1,4 @@
-"""Runs made before the package was renamed: they are tested and resumed under its present name."""
+"""Runs from before a rename of the package can be tested and resumed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ PACKAGE = former_names.__name__.partition(".")[0]
 
 @pytest.fixture
 def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This package as `make rename` leaves it, had it been called `template` before."""
+    """Pretend that `make rename` has renamed the package from `template`."""
     monkeypatch.setattr(former_names, "FORMER_NAMES", (FORMER,))
 
 
@@ -30,8 +30,8 @@ def edit_checkpoint(path: Path, edit: Callable[[dict[str, object]], None]) -> No
     torch.save(content, path)
 
 
-def give_former_name() -> None:
-    """Change the only run in `checkpoints` into one that was made under the former name."""
+def rewrite_with_former_name() -> None:
+    """Rewrite the only run in `checkpoints` as if it had been made under the former name."""
     run = the_run()
     run.config.write_text(run.config.read_text().replace(f"class_path: {PACKAGE}.", f"class_path: {FORMER}."))
     assert f"class_path: {FORMER}." in run.config.read_text()
@@ -61,35 +61,35 @@ def test_only_class_paths_of_the_former_package_change(renamed: None, config: st
     assert update_class_paths(config) == expected
 
 
-def test_a_run_from_before_is_tested(renamed: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_from_before_the_rename_is_tested(renamed: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit() == 0
-    give_former_name()
+    rewrite_with_former_name()
     assert main(["test", "--config", str(the_run().config)]) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_a_run_from_before_is_resumed(renamed: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_from_before_the_rename_is_resumed(renamed: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *TWO_EPOCHS, "--trainer.max_epochs", "1"]) == 0
-    give_former_name()
+    rewrite_with_former_name()
     capsys.readouterr()
     assert main(["resume", str(the_run().folder), "--trainer.max_epochs", "2"]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert "trainer.max_epochs: 1 -> 2" in said.out
-    assert "class_path" not in said.out, "another name of the package is no change of the experiment"
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "trainer.max_epochs: 1 -> 2" in captured.out
+    assert "class_path" not in captured.out, "renaming the package is not a change of the configuration"
     last = torch.load(the_run().last, weights_only=True)
     assert last["global_step"] == 10
     assert KEY in last
 
 
-def test_without_the_former_name_its_runs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_an_unknown_former_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit() == 0
-    give_former_name()
+    rewrite_with_former_name()
     assert main(["test", "--config", str(the_run().config)]) == 2
     assert f"{FORMER}.MLPClassifier" in capsys.readouterr().err
 
 
-def test_a_checkpoint_with_the_key_of_earlier_versions_is_resumed() -> None:
+def test_a_checkpoint_with_the_former_key_is_resumed() -> None:
     """Up to version 0.1 the key was the name of the package."""
     assert main(["fit", *TWO_EPOCHS, "--trainer.max_epochs", "1"]) == 0
 
@@ -106,7 +106,7 @@ def test_a_checkpoint_with_the_key_of_earlier_versions_is_resumed() -> None:
     [(None, PACKAGE), ({"id": "a1"}, FORMER), ({"id": "a1", "project": "digits"}, "digits")],
     ids=["new run", "saved without a project", "saved with a project"],
 )
-def test_a_run_stays_in_its_wandb_project(renamed: None, saved: dict[str, str] | None, expected: str) -> None:
+def test_a_run_keeps_its_wandb_project(renamed: None, saved: dict[str, str] | None, expected: str) -> None:
     run = Run(Path("run"))
     if saved is not None:
         (run.folder / "wandb").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Private names of other packages: all in litnets.internals, each still there and doing what it is used for."""
+"""Private names of other packages are used only in litnets.internals, and still behave as it expects."""
 
 import ast
 import inspect
@@ -36,7 +36,7 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def parsed(path: Path) -> ast.Module:
+def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
@@ -48,7 +48,7 @@ def own_names() -> set[str]:
     """Private names that this package defines itself: functions, classes, attributes of self, variables."""
     names = set()
     for path in SOURCES:
-        for node in ast.walk(parsed(path)):
+        for node in ast.walk(parse(path)):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 names.add(node.name)
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value):
@@ -61,9 +61,9 @@ def is_self(node: ast.expr) -> bool:
 
 
 def private_names(path: Path) -> Iterator[str]:
-    """What a file uses of the private names of others."""
+    """Yield the uses of private names of other packages in a file."""
     own = own_names()
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_self(node.value):
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
             is_allowed = PUBLIC & {(owner, node.attr), ("", node.attr)} or owner.startswith(OPTIONAL)
@@ -80,12 +80,12 @@ def private_names(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_private_names_of_other_packages_are_only_in_internals(path: Path) -> None:
-    found = list(private_names(path))
-    assert not found, f"{path.relative_to(ROOT)}: {'; '.join(found)}: put it behind a function in litnets/internals.py"
+    uses = list(private_names(path))
+    assert not uses, f"{path.relative_to(ROOT)}: {'; '.join(uses)}: put it behind a function in litnets/internals.py"
 
 
 def defined_by(cls: type) -> set[str]:
-    """The private methods and attributes of self that a class of another package defines."""
+    """Return the private methods and attributes that a class of another package defines."""
     try:
         tree = ast.parse(inspect.cleandoc(inspect.getsource(cls)))
     except (OSError, TypeError, SyntaxError):  # a class written in C
@@ -100,9 +100,9 @@ def defined_by(cls: type) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_class_touches_the_private_names_of_a_base_class_of_another_package(path: Path) -> None:
+def test_no_class_uses_private_names_of_a_third_party_base_class(path: Path) -> None:
     name = ".".join(["litnets", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
-    for node in parsed(path).body:
+    for node in parse(path).body:
         if not isinstance(node, ast.ClassDef):
             continue
         used = {
@@ -118,25 +118,25 @@ def test_no_class_touches_the_private_names_of_a_base_class_of_another_package(p
                 assert not clash, f"{name}.{node.name} uses {clash} of {base.__qualname__}: see litnets/internals.py"
 
 
-def test_the_scan_finds_what_it_is_for(tmp_path: Path) -> None:
+def test_private_names_finds_violations(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text(
         "import os\nfrom lightning.pytorch.loops.fetchers import _DataFetcher\n"
         "trainer._logger_connector.on_batch_end()\ngetattr(trainer, '_results')\nos._exit(1)\nself._mine = 1\n"
     )
-    assert sorted(found.partition(":")[0] for found in private_names(file)) == ["line 2", "line 3", "line 4"]
+    assert sorted(use.partition(":")[0] for use in private_names(file)) == ["line 2", "line 3", "line 4"]
 
 
-# Each of them
+# The functions of litnets.internals
 
 
-def dropped(name: str, package: str = "lightning") -> str:
-    """The message of a test that fails because a release has dropped or changed a private name."""
-    return f"{package} {version(package)} has no {name} any more: find its successor for litnets/internals.py"
+def removed(name: str, package: str = "lightning") -> str:
+    """Return the message of a test that fails because a release has removed or changed a private name."""
+    return f"{package} {version(package)} no longer has {name}: update litnets/internals.py"
 
 
 class Probe(Callback):
-    """Looks at the Trainer in the middle of a training."""
+    """Record the state of the Trainer during training."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -151,7 +151,7 @@ class Probe(Callback):
         self.steps.append(internals.logging_step(loop))
         self.last.append(internals.is_last_batch_ready(loop))
         with internals.CurrentHook(pl_module, "validation_step"):
-            pl_module.log("as_validation", 1.0)  # which `validation_step` logs at the end of an epoch by default
+            pl_module.log("as_validation", 1.0)  # logged at the end of the epoch, as in `validation_step`
         self.content = internals.dump_checkpoint(trainer)
 
 
@@ -176,75 +176,75 @@ class TestTrainer:
         probe = Probe()
         trainer = fit(probe)
         loop = trainer.fit_loop.epoch_loop
-        assert type(loop) is internals.TrainingEpochLoop, dropped("_TrainingEpochLoop")
-        assert issubclass(internals.PrefetchDataFetcher, internals.DataFetcher), dropped("_PrefetchDataFetcher")
-        assert probe.steps == [0, 1, 2], dropped("_TrainingEpochLoop._batches_that_stepped")
-        assert probe.last == [False, False, True], dropped("_TrainingEpochLoop._num_ready_batches_reached")
-        assert internals.skips_next_validation(loop) is False, dropped("_TrainingEpochLoop._skip_next_val")
+        assert type(loop) is internals.TrainingEpochLoop, removed("_TrainingEpochLoop")
+        assert issubclass(internals.PrefetchDataFetcher, internals.DataFetcher), removed("_PrefetchDataFetcher")
+        assert probe.steps == [0, 1, 2], removed("_TrainingEpochLoop._batches_that_stepped")
+        assert probe.last == [False, False, True], removed("_TrainingEpochLoop._num_ready_batches_reached")
+        assert internals.skips_next_validation(loop) is False, removed("_TrainingEpochLoop._skip_next_val")
         internals.set_logging_step(loop, 7)
         assert internals.logging_step(loop) == 7
 
     def test_current_hook(self) -> None:
         trainer = fit(Probe())
-        assert trainer.callback_metrics["as_validation"] == 1, dropped("LightningModule._current_fx_name")
+        assert trainer.callback_metrics["as_validation"] == 1, removed("LightningModule._current_fx_name")
 
     def test_checkpoint_content(self) -> None:
         probe = Probe()
         fit(probe)
-        assert {"state_dict", "optimizer_states", "loops"} <= probe.content.keys(), dropped("dump_checkpoint")
+        assert {"state_dict", "optimizer_states", "loops"} <= probe.content.keys(), removed("dump_checkpoint")
 
     def test_logger_connector(self) -> None:
         connector = internals.logger_connector(Trainer(accelerator="cpu", logger=False))
         for name in ("on_batch_start", "on_batch_end", "update_train_step_metrics"):
-            assert hasattr(connector, name), dropped(f"_LoggerConnector.{name}")
+            assert hasattr(connector, name), removed(f"_LoggerConnector.{name}")
 
     def test_transfer_hook(self) -> None:
-        class Moving(BoringDataModule):
+        class TransferHooks(BoringDataModule):
             def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
                 return batch
 
         hooks: dict[str, Any] = {}
 
-        class Look(Callback):
+        class RecordHooks(Callback):
             def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
                 for name in ("on_after_batch_transfer", "transfer_batch_to_device"):
                     hooks[name] = internals.transfer_hook(trainer, name)
 
-        trainer = Trainer(accelerator="cpu", fast_dev_run=True, callbacks=[Look()], enable_model_summary=False)
-        trainer.fit(BoringModel(), Moving())
-        message = dropped("_DataHookSelector")
+        trainer = Trainer(accelerator="cpu", fast_dev_run=True, callbacks=[RecordHooks()], enable_model_summary=False)
+        trainer.fit(BoringModel(), TransferHooks())
+        message = removed("_DataHookSelector")
         assert isinstance(hooks["on_after_batch_transfer"].__self__, LightningDataModule), message
         assert isinstance(hooks["transfer_batch_to_device"].__self__, LightningModule), message
 
     @pytest.mark.parametrize(("interval", "expected"), [("00:00:01:00", True), (1.0, False)])
-    def test_validation_by_the_clock(self, interval: Any, expected: bool) -> None:
+    def test_validation_by_time(self, interval: Any, expected: bool) -> None:
         trainer = fit(val_check_interval=interval)
-        assert internals.validates_by_the_clock(trainer) is expected, dropped("Trainer._val_check_time_interval")
+        assert internals.validates_by_the_clock(trainer) is expected, removed("Trainer._val_check_time_interval")
 
     def test_request_stop(self) -> None:
-        class Stop(Callback):
+        class RequestStop(Callback):
             def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
                 internals.request_stop(trainer)
 
         probe = Probe()
         with pytest.raises(SIGTERMException):
-            fit(probe, Stop())
-        assert probe.steps == [0], dropped("_SignalConnector.received_sigterm")
+            fit(probe, RequestStop())
+        assert probe.steps == [0], removed("_SignalConnector.received_sigterm")
 
     @pytest.mark.parametrize("precision", [Precision(), MixedPrecision("bf16-mixed", "cpu")])
     def test_clip_gradients(self, precision: Precision) -> None:
-        class Clipping(BoringModel):
+        class RecordClipping(BoringModel):
             def configure_gradient_clipping(
                 self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
             ) -> None:
                 clipped.append((gradient_clip_val, gradient_clip_algorithm))
 
         clipped: list[Any] = []
-        module = Clipping()
+        module = RecordClipping()
         module.trainer = Trainer(accelerator="cpu", logger=False)
         module.trainer.strategy.connect(module)
         internals.clip_gradients(precision, module, torch.optim.SGD(module.parameters(), 0.1), 0.5, "norm")
-        assert clipped == [(0.5, "norm")], dropped("Precision._clip_gradients")
+        assert clipped == [(0.5, "norm")], removed("Precision._clip_gradients")
 
     def test_optimizers_and_schedulers(self) -> None:
         module = BoringModel()
@@ -252,7 +252,7 @@ class TestTrainer:
         trainer.strategy.connect(module)
         module.trainer = trainer
         (optimizer,), (config,) = internals.init_optimizers_and_lr_schedulers(module)
-        assert isinstance(optimizer, torch.optim.SGD), dropped("_init_optimizers_and_lr_schedulers")
+        assert isinstance(optimizer, torch.optim.SGD), removed("_init_optimizers_and_lr_schedulers")
         assert isinstance(config.scheduler, torch.optim.lr_scheduler.StepLR)
 
 
@@ -272,7 +272,7 @@ def test_parser_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Parsed) as parsed_options:
         Command(BoringModel, BoringDataModule, args=["fit"])
-    assert "trainer" in parsed_options.value.args[0], dropped("LightningCLI._parser")
+    assert "trainer" in parsed_options.value.args[0], removed("LightningCLI._parser")
 
 
 def test_restoring_passes_through_the_connector(tmp_path: Path) -> None:
@@ -321,10 +321,10 @@ def test_wandb_run_of_a_logger(tmp_path: Path) -> None:
     run = object()
     internals.set_wandb_run(logger, run)
     assert internals.has_wandb_run(logger)
-    assert logger.experiment is run, dropped("WandbLogger._experiment")
+    assert logger.experiment is run, removed("WandbLogger._experiment")
 
 
-def test_conversion_passes_through_the_hook() -> None:
+def test_conversion_calls_the_hook() -> None:
     class Counts(internals.ConversionHook):
         def __init__(self) -> None:
             super().__init__()
@@ -337,7 +337,7 @@ def test_conversion_passes_through_the_hook() -> None:
     module = Counts()
     for number, convert in enumerate((module.double, module.half, lambda: module.to(torch.bfloat16)), 1):
         assert convert() is module
-        assert module.conversions == number, dropped("Module._apply", "torch")
+        assert module.conversions == number, removed("Module._apply", "torch")
     assert module.layer.weight.dtype == torch.bfloat16
 
 
@@ -352,9 +352,9 @@ def test_restricted_class_method_is_not_called_on_an_instance() -> None:
         Model().load()
 
 
-def test_fused_optimizer_leaves_the_scaling_alone() -> None:
+def test_disable_amp_scaling_of_a_fused_optimizer() -> None:
     optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True)
-    assert optimizer._step_supports_amp_scaling, dropped("Optimizer._step_supports_amp_scaling", "torch")
+    assert optimizer._step_supports_amp_scaling, removed("Optimizer._step_supports_amp_scaling", "torch")
     internals.disable_amp_scaling_in_step(optimizer)
     assert not optimizer._step_supports_amp_scaling
 
@@ -362,9 +362,9 @@ def test_fused_optimizer_leaves_the_scaling_alone() -> None:
 def test_update_count_of_a_metric() -> None:
     metric = MeanMetric()
     internals.set_update_count(metric, 3)
-    assert metric.update_count == 3, dropped("Metric._update_count", "torchmetrics")
+    assert metric.update_count == 3, removed("Metric._update_count", "torchmetrics")
 
 
-def test_the_imports_of_networks_stay_light() -> None:
+def test_importing_networks_does_not_import_lightning() -> None:
     code = "import sys, litnets.nets, litnets.errors, litnets.seeding; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

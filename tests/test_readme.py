@@ -1,4 +1,4 @@
-"""What README.md shows is run as it stands there, in its order, with shorter training. See also test_docs.py."""
+"""The commands and code of README.md run in order, with shorter training. See also test_docs.py."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 
 
 def with_run(text: str) -> str:
-    """Put the newest run where the README says <run>."""
+    """Replace <run> with the name of the newest run."""
     runs = sorted(Path("checkpoints/digits_cnn").glob("*"))
     return text.replace("<run>", runs[-1].name) if runs else text
 
@@ -34,18 +34,18 @@ def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
         short = ["--trainer.max_epochs", epochs] if epochs else []
         assert main(args + short) == 0, command
     assert len(list(Path("checkpoints").glob("*/*/predictions.csv"))) == 1
-    load, own = blocks("python")
+    load, module = blocks("python")
     names: dict[str, object] = {}
     exec(with_run(load), names)
     assert type(names["model"]).__name__ == "CNNClassifier"
-    Path("mine.py").write_text(own)
+    Path("mine.py").write_text(module)
     monkeypatch.setattr(sys, "path", sys.path[:])
     (inline,) = re.findall(r"`litnets (fit --model mine\.[^`]+)`", README)
     assert main([*inline.split(), "--trainer.max_epochs", "1"]) == 0
 
 
 def test_transcript_is_what_make_train_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """All but the numbers, which are those of one machine, and what is left out where it says `...`."""
+    """Ignore numbers, which depend on the machine, and lines that the README omits with `...`."""
     shutil.copytree(CONFIGS, "configs")
     assert main(["fit", "--config", "configs/digits_mlp.yaml"]) == 0
     (transcript,) = blocks("text")
@@ -57,7 +57,7 @@ def test_transcript_is_what_make_train_prints(capsys: pytest.CaptureFixture[str]
     assert [line for line in shapes(transcript) if line not in [*printed, "..."]] == []
 
 
-def test_table_is_that_of_the_headers() -> None:
+def test_results_table_matches_the_config_headers() -> None:
     for config in SHIPPED:
         if "not measured yet" in config.read_text():
             assert f"`{config.stem}`" not in README

@@ -1,4 +1,4 @@
-"""The GitHub workflows run what a developer runs: targets of the Makefile, on the Pythons that pyproject.toml names."""
+"""The GitHub workflows run Makefile targets only, on every Python version that pyproject.toml supports."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The command, as a person uses it."""
+"""The command line, end to end."""
 
 import json
 import os
@@ -22,15 +22,15 @@ DIGITS = str(CONFIGS / "digits_mlp.yaml")
 SHORT = ["--trainer.max_epochs", "2", "--model.hidden_layer_sizes", "[16]"]
 
 
-class Foreign(BoringModel):
-    """Somebody's LightningModule, which knows nothing of this project."""
+class ThirdPartyModule(BoringModel):
+    """A LightningModule that does not use litnets."""
 
     def on_validation_epoch_end(self) -> None:
         self.log("quality", float(self.current_epoch))
 
 
 def fit(*options: str) -> Path:
-    """Train for two epochs; the run folder."""
+    """Train for two epochs and return the run folder."""
     before = set(Path("checkpoints").glob("*/*"))
     assert main(["fit", "--config", DIGITS, *SHORT, *options]) == 0
     (run,) = set(Path("checkpoints").glob("*/*")) - before
@@ -38,12 +38,12 @@ def fit(*options: str) -> Path:
 
 
 def error(capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    """What a command that a person mistyped says."""
+    """Return the error message of a command with a user error."""
     assert main(list(args)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("litnets: ")
-    assert 1 <= len(said.splitlines()) <= 2, said
-    return said
+    message = capsys.readouterr().err
+    assert message.startswith("litnets: ")
+    assert 1 <= len(message.splitlines()) <= 2, message
+    return message
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["--version"]])
@@ -55,26 +55,26 @@ def test_help_imports_neither_torch_nor_lightning(args: list[str]) -> None:
     assert "litnets" in done.stdout
 
 
-def test_the_garbage_collector_rests_only_while_the_command_is_imported() -> None:
+def test_garbage_collection_is_disabled_only_during_imports() -> None:
     code = """
 import gc, sys
-collects = {}
-class Witness:
+enabled_at_import = {}
+class ImportHook:
     def find_spec(self, name, *args):
-        collects[name] = gc.isenabled()
-sys.meta_path.insert(0, Witness())
+        enabled_at_import[name] = gc.isenabled()
+sys.meta_path.insert(0, ImportHook())
 from litnets.__main__ import main
 sys.argv = ["litnets", "fit", "--model", "MLPClassifier", "--data", "Digits", "--print_config"]
 assert main() == 0
-assert not collects["torch"] and not collects["lightning.pytorch"], collects
+assert not enabled_at_import["torch"] and not enabled_at_import["lightning.pytorch"], enabled_at_import
 assert gc.isenabled()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not done.stderr  # such as of what was not collected at the end
+    assert not done.stderr  # for example warnings about objects that were not collected
 
 
-def test_a_run_is_one_folder() -> None:
+def test_contents_of_a_run_folder() -> None:
     run = fit()
     assert sorted(p.name for p in run.iterdir()) == [
         "best.ckpt",
@@ -103,28 +103,28 @@ def test_a_run_is_one_folder() -> None:
     assert environment["hardware"]["cores"] == os.cpu_count()
 
 
-def test_fit_shows_the_table_the_folder_and_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_prints_results_run_folder_and_next_steps(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit()
-    said = capsys.readouterr()
-    assert said.err == ""
+    captured = capsys.readouterr()
+    assert captured.err == ""
     accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
-    assert re.search(rf"^  accuracy +{accuracy:.4f} *$", said.out, re.MULTILINE)
-    assert f"run folder: {run}" in said.out
-    assert f"litnets test --config {run}/config.yaml" in said.out
+    assert re.search(rf"^  accuracy +{accuracy:.4f} *$", captured.out, re.MULTILINE)
+    assert f"run folder: {run}" in captured.out
+    assert f"litnets test --config {run}/config.yaml" in captured.out
     for advert in ("litlogger", "litmodels", "Tip", "GPU available"):
-        assert advert not in said.out
+        assert advert not in captured.out
 
 
-def test_config_repeats_the_run() -> None:
+def test_the_saved_config_reproduces_the_run() -> None:
     first = fit("--seed_everything", "7")
     assert main(["fit", "--config", str(first / "config.yaml")]) == 0
     second = max(first.parent.iterdir())
     assert second != first
     for name in ("results.json", "metrics.csv"):
-        keep = [(run / name).read_text() for run in (first, second)]
+        contents = [(run / name).read_text() for run in (first, second)]
         if name == "results.json":
-            keep = [{k: v for k, v in json.loads(text).items() if "second" not in k} for text in keep]
-        assert keep[0] == keep[1]
+            contents = [{k: v for k, v in json.loads(text).items() if "second" not in k} for text in contents]
+        assert contents[0] == contents[1]
     weights = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (first, second)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     other = fit("--seed_everything", "8")
@@ -133,14 +133,14 @@ def test_config_repeats_the_run() -> None:
     )
 
 
-def test_test_finds_the_best_checkpoint_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_test_uses_the_best_checkpoint_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit()
     accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
     capsys.readouterr()
     assert main(["test", "--config", str(run / "config.yaml")]) == 0
-    said = capsys.readouterr().out
-    assert f"{run}/best.ckpt" in said
-    assert f"{accuracy:.4f}" in said
+    out = capsys.readouterr().out
+    assert f"{run}/best.ckpt" in out
+    assert f"{accuracy:.4f}" in out
     assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
     assert "last.ckpt" in capsys.readouterr().out
     assert main(["test", "--config", DIGITS, *SHORT, "--ckpt_path", str(run / "last.ckpt")]) == 0
@@ -155,7 +155,7 @@ def test_predict_writes_a_row_for_each_sample() -> None:
     assert all(abs(sum(map(float, row.split(",")[2:])) - 1) < 1e-4 for row in rows)
 
 
-def test_two_lines_of_python_give_the_network_back() -> None:
+def test_load_from_checkpoint_restores_the_network() -> None:
     run = fit()
     model = MLPClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
     assert tuple(model.hparams["input_shape"]) == (1, 8, 8)
@@ -165,13 +165,13 @@ def test_two_lines_of_python_give_the_network_back() -> None:
 
 
 @pytest.mark.parametrize("model", ["MLPClassifier", "CNNClassifier", "RNNClassifier"])
-def test_any_network_on_any_set_and_no_trace_of_a_dry_run(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fast_dev_run_of_any_network_leaves_nothing_behind(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--model", model, "--data", "Digits", "--trainer.fast_dev_run", "true"]) == 0
     assert "nothing was kept" in capsys.readouterr().out
     assert list(Path().iterdir()) == []
 
 
-def test_the_callbacks_are_changed_by_options() -> None:
+def test_callbacks_are_configured_by_options() -> None:
     run = fit(
         "--early_stopping.patience",
         "1",
@@ -183,10 +183,10 @@ def test_the_callbacks_are_changed_by_options() -> None:
     assert json.loads((run / "results.json").read_text())["epochs"] == 2
 
 
-def test_another_monitor_brings_its_direction(capsys: pytest.CaptureFixture[str]) -> None:
+def test_monitor_mode_follows_the_monitor(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--monitor", "val/loss", "--test_after_fit", "false")
-    said = capsys.readouterr().out
-    assert re.search(r"epoch 1/2  train/loss \d\.\d{4}  val/loss \d\.\d{4}  val/accuracy \d\.\d{4}  ", said)
+    out = capsys.readouterr().out
+    assert re.search(r"epoch 1/2  train/loss \d\.\d{4}  val/loss \d\.\d{4}  val/accuracy \d\.\d{4}  ", out)
     results = json.loads((run / "results.json").read_text())
     rows = (run / "metrics.csv").read_text().splitlines()
     column = rows[0].split(",").index("val/loss")
@@ -196,37 +196,37 @@ def test_another_monitor_brings_its_direction(capsys: pytest.CaptureFixture[str]
     assert "test" not in results
 
 
-def test_auto_precision_is_settled_in_the_config() -> None:
+def test_auto_precision_is_resolved_in_the_saved_config() -> None:
     run = fit("--trainer.precision", "auto", "--test_after_fit", "false")
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] in ("32-true", "bf16-mixed")
 
 
-def test_several_configs_and_dotted_options_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_later_configs_and_options_override_earlier_ones(capsys: pytest.CaptureFixture[str]) -> None:
     Path("more.yaml").write_text("trainer: {max_epochs: 3}\nmodel: {init_args: {dropout: 0.125}}\n")
     with pytest.raises(SystemExit, match="0"):
         main(["fit", "--config", DIGITS, "--config", "more.yaml", "--data.batch_size", "32", "--print_config"])
-    shown = yaml.safe_load(capsys.readouterr().out)
-    assert shown["trainer"]["max_epochs"] == 3
-    assert shown["model"]["init_args"]["dropout"] == 0.125
-    assert shown["data"]["init_args"]["batch_size"] == 32
-    assert shown["model"]["class_path"].endswith("MLPClassifier")
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["trainer"]["max_epochs"] == 3
+    assert config["model"]["init_args"]["dropout"] == 0.125
+    assert config["data"]["init_args"]["batch_size"] == 32
+    assert config["model"]["class_path"].endswith("MLPClassifier")
 
 
 @pytest.mark.parametrize(
     ("what", "name", "expected"), [("model", "MLPClassifier", "label_smoothing"), ("data", "Digits", "val_size")]
 )
-def test_help_of_a_class_shows_inherited_options_with_their_text(
+def test_help_of_a_class_lists_inherited_options(
     what: str, name: str, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["fit", f"--{what}.help", name])
-    said = capsys.readouterr().out
-    assert expected in said
+    out = capsys.readouterr().out
+    assert expected in out
     for option in ("lr", "optimizer") if what == "model" else ("batch_size", "augment"):
-        assert f"--{what}.init_args.{option} " in said or f"--{what}.{option} " in said
+        assert f"--{what}.init_args.{option} " in out or f"--{what}.{option} " in out
 
 
-def test_python_dash_m() -> None:
+def test_python_m_litnets() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "litnets", "fit", "--modell", "x"], capture_output=True, text=True, check=False
     )
@@ -234,7 +234,7 @@ def test_python_dash_m() -> None:
     assert done.stderr == "litnets: no option 'modell'; did you mean 'model'?\n"
 
 
-MISTAKES = {
+USER_ERRORS = {
     "fitt --config {c}": "no command 'fitt'; did you mean 'fit'?",
     "resum": "no command 'resum'; did you mean 'resume'? (there are: fit, validate, test, predict, resume, sync)",
     "--config {c} fit": "the command comes first: litnets fit --config FILE",
@@ -279,8 +279,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("command", MISTAKES)
-def test_a_mistake_gets_a_line_or_two(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", USER_ERRORS)
+def test_user_errors_are_one_or_two_lines(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a_folder").mkdir()
     for name, content in {
         "a_file": b"",
@@ -295,8 +295,8 @@ def test_a_mistake_gets_a_line_or_two(command: str, capsys: pytest.CaptureFixtur
         Path(name).write_bytes(content)
     Path("typo.yaml").write_text("model: MLPClassifier\ndata: Digits\ntrainer:\n  max_epoch: 3\n")
     before = sorted(Path().rglob("*"))
-    assert MISTAKES[command] in error(capsys, *command.format(c=DIGITS).split())
-    assert sorted(Path().rglob("*")) == before, "a run that did not start left something behind"
+    assert USER_ERRORS[command] in error(capsys, *command.format(c=DIGITS).split())
+    assert sorted(Path().rglob("*")) == before, "a run that did not start left files behind"
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,10 +307,10 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypat
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_another_network_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_mismatched_or_damaged_checkpoints_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit()
-    said = error(capsys, "test", "--config", str(run / "config.yaml"), "--model.hidden_layer_sizes", "[17]")
-    assert "net.layers.1.weight is (16, 64) in the checkpoint, (17, 64) in the model" in said
+    message = error(capsys, "test", "--config", str(run / "config.yaml"), "--model.hidden_layer_sizes", "[17]")
+    assert "net.layers.1.weight is (16, 64) in the checkpoint, (17, 64) in the model" in message
     assert "has no" in error(
         capsys, "test", "--model", "CNNClassifier", "--data", "Digits", "--ckpt_path", str(run / "best.ckpt")
     )
@@ -320,25 +320,25 @@ def test_a_checkpoint_of_another_network_is_refused_in_a_line(capsys: pytest.Cap
     assert "has no best.ckpt" in error(capsys, "test", "--config", str(run / "config.yaml"))
 
 
-def test_modules_that_are_not_of_this_project(capsys: pytest.CaptureFixture[str]) -> None:
-    said = error(capsys, "fit", "--model", "BoringModel", "--data", "BoringDataModule")
-    assert said == "litnets: BoringModel names no metric to monitor; give --monitor NAME\n"
+def test_third_party_modules_need_a_monitor(capsys: pytest.CaptureFixture[str]) -> None:
+    message = error(capsys, "fit", "--model", "BoringModel", "--data", "BoringDataModule")
+    assert message == "litnets: BoringModel names no metric to monitor; give --monitor NAME\n"
     options = ["--trainer.max_epochs", "2", "--monitor", "quality", "--monitor_mode", "max"]
-    assert main(["fit", "--model", "Foreign", "--data", "BoringDataModule", *options]) == 0
-    (run,) = Path("checkpoints/boringdatamodule_foreign").iterdir()
+    assert main(["fit", "--model", "ThirdPartyModule", "--data", "BoringDataModule", *options]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_thirdpartymodule").iterdir()
     assert json.loads((run / "results.json").read_text())["best"] == {"monitor": "quality", "score": 1.0, "epoch": 2}
 
 
-def test_a_metric_that_a_module_of_ones_own_does_not_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_monitor_that_a_third_party_module_does_not_log(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--trainer.max_epochs", "1", "--monitor", "qualiti", "--monitor_mode", "max"]
-    said = error(capsys, "fit", "--model", "Foreign", "--data", "BoringDataModule", *options)
-    assert said.count("\n") == 1
-    assert "`qualiti` which is not available" in said
-    assert "`quality`" in said
+    message = error(capsys, "fit", "--model", "ThirdPartyModule", "--data", "BoringDataModule", *options)
+    assert message.count("\n") == 1
+    assert "`qualiti` which is not available" in message
+    assert "`quality`" in message
 
 
-class Epochs(BoringModel):
-    """One that is watched by what its training logs, and tested by a name of its own."""
+class LogsInTraining(BoringModel):
+    """A module whose monitored metric is logged in training, and whose test metric has a custom name."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         self.log("quality", float(self.current_epoch % 2), on_step=False, on_epoch=True)
@@ -351,15 +351,15 @@ class Epochs(BoringModel):
         return batch.sum(1)
 
 
-class Unvalidated(Epochs):
-    """The same without a validation."""
+class WithoutValidation(LogsInTraining):
+    """The same module without a validation step."""
 
     validation_step = LightningModule.validation_step
 
 
 @pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no `validation_step`")
-@pytest.mark.parametrize("kind", ["Epochs", "Unvalidated"])
-def test_a_monitor_of_ones_own_that_the_training_logs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", ["LogsInTraining", "WithoutValidation"])
+def test_a_custom_monitor_logged_in_training(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--trainer.max_epochs", "3", "--monitor", "quality", "--monitor_mode", "max"]
     assert main(["fit", "--model", kind, "--data", "BoringDataModule", *options]) == 0
     assert "test_quality   0.2500" in capsys.readouterr().out
@@ -367,24 +367,24 @@ def test_a_monitor_of_ones_own_that_the_training_logs(kind: str, capsys: pytest.
     results = json.loads((run / "results.json").read_text())
     assert results["best"] == {"monitor": "quality", "score": 1.0, "epoch": 2}
     assert results["test"] == {"test_quality": 0.25}
-    assert torch.load(run / "best.ckpt", weights_only=True)["epoch"] == 2  # the one that comes next
+    assert torch.load(run / "best.ckpt", weights_only=True)["epoch"] == 2  # the index of the next epoch
     assert main(["resume", str(run)]) == 0
     assert "is finished: 3 of 3 epochs" in capsys.readouterr().out
     assert main(["predict", "--config", str(run / "config.yaml")]) == 0
     assert (run / "predictions.csv").read_text().startswith("index,prediction\n0,")
 
 
-class Keeps(BoringModel):
-    """One whose hyperparameter is no plain value."""
+class PathHyperparameter(BoringModel):
+    """A module with a hyperparameter that is not a plain value."""
 
     def __init__(self, pretrained: Path = Path("net.pt")) -> None:
         super().__init__()
         self.save_hyperparameters()
 
 
-def test_hyperparameters_that_no_checkpoint_could_give_back_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = error(capsys, "fit", "--model", "Keeps", "--data", "BoringDataModule", "--monitor", "x")
-    assert "Keeps: its hyperparameter 'pretrained' is a PosixPath" in said
+def test_hyperparameters_that_a_checkpoint_cannot_restore_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    message = error(capsys, "fit", "--model", "PathHyperparameter", "--data", "BoringDataModule", "--monitor", "x")
+    assert "PathHyperparameter: its hyperparameter 'pretrained' is a PosixPath" in message
     assert not Path("checkpoints").exists()
 
 
@@ -397,7 +397,9 @@ def test_hyperparameters_that_no_checkpoint_could_give_back_are_refused(capsys: 
         (["--trainer.callbacks+", "EMA", "--trainer.callbacks+", "EMA"], "trainer: Found more than one"),
     ],
 )
-def test_a_mistake_leaves_no_run_behind(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_error_leaves_no_run_folder(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert message in error(capsys, "fit", "--config", DIGITS, *options)
     assert not Path("checkpoints").exists()
 
@@ -415,42 +417,42 @@ def test_a_mistake_leaves_no_run_behind(options: list[str], message: str, capsys
         ],
     ],
     ids=[
-        "train/loss within an epoch",
+        "monitor train/loss within an epoch",
         "no validation before the second epoch",
-        "no log of steps",
-        "inline",
+        "no step logging",
+        "inline config",
         "plateau every second epoch",
     ],
 )
-def test_options_that_go_together(options: list[str]) -> None:
+def test_compatible_options(options: list[str]) -> None:
     run = fit(*options)
     assert (run / "best.ckpt").exists()
     if "ReduceLROnPlateau" in options:
         (group, _) = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
-        # The first look finds the best so far; the second, in epoch 4, is no better by 100 %.
+        # The first check, in epoch 2, is the best so far. The second, in epoch 4, does not improve on it by 100 %.
         assert group["lr"] == 0.5 * group["initial_lr"]
 
 
-def test_an_image_network_refuses_what_is_no_image() -> None:
+def test_image_networks_refuse_other_inputs() -> None:
     with pytest.raises(ValueError, match="reads images"):
         CNNClassifier(input_shape=(13,), num_classes=3)
 
 
 @pytest.mark.slow
 def test_two_processes_predict_one_sample() -> None:
-    """A series has one forecast, which is what comes next."""
+    """A series has a single forecast: the steps after its end."""
     Path("series.csv").write_text("t,a\n" + "".join(f"{t},{t % 7}\n" for t in range(200)))
     model = ["--model", "LinearForecaster", "--data", "SeriesCSV", "--data.path", "series.csv", "--experiment", "one"]
     sizes = ["--data.look_back", "14", "--data.horizon", "3", "--trainer.max_epochs", "1"]
-    two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
+    two_processes = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
     litnets = [sys.executable, "-m", "litnets"]
-    subprocess.run([*litnets, "fit", *model, *sizes, *two], check=True)
+    subprocess.run([*litnets, "fit", *model, *sizes, *two_processes], check=True)
     (run,) = Path("checkpoints/one").iterdir()
-    new = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "series.csv"]
-    subprocess.run([*litnets, *new], check=True, timeout=300)
+    predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "series.csv"]
+    subprocess.run([*litnets, *predict], check=True, timeout=300)
     header, *rows = (run / "predictions.csv").read_text().splitlines()
     assert header == "index,a+1,a+2,a+3"
-    assert main([*new, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
+    assert main([*predict, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
     assert rows == (run / "predictions.csv").read_text().splitlines()[1:]
     assert len(rows) == 1
 
@@ -464,8 +466,8 @@ def test_two_processes_test_every_sample_once(strategy: str) -> None:
     )
     (run,) = Path("checkpoints/digits_mlp").iterdir()
     rows = (run / "metrics.csv").read_text().splitlines()
-    assert len(rows) >= 3, "the rows of training are gone"
-    two = json.loads((run / "results.json").read_text())["test"]
+    assert len(rows) >= 3, "the rows logged in training are missing"
+    test_results = json.loads((run / "results.json").read_text())["test"]
     assert (
         main(["predict", "--config", str(run / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto"])
         == 0
@@ -476,12 +478,14 @@ def test_two_processes_test_every_sample_once(strategy: str) -> None:
     digits.setup()
     targets = digits.splits["test"][torch.arange(359)][1]
     predicted = [int(r.split(",")[1]) for r in (run / "predictions.csv").read_text().splitlines()[1:]]
-    assert two["accuracy"] == pytest.approx((torch.tensor(predicted) == targets).float().mean().item(), abs=1e-6)
+    assert test_results["accuracy"] == pytest.approx(
+        (torch.tensor(predicted) == targets).float().mean().item(), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("callback", ["EMA", "Lookahead"])
-def test_callbacks_are_known_by_their_bare_names(callback: str) -> None:
-    # In a process of its own: a test that imports litnets.callbacks would make the name known here.
+def test_callbacks_are_found_by_class_name(callback: str) -> None:
+    # Run in a separate process: another test may have imported litnets.callbacks, which would make the name available.
     command = [sys.executable, "-m", "litnets", "fit", "--model", "MLPClassifier", "--data", "Digits"]
     done = subprocess.run(
         [*command, "--trainer.callbacks", callback, "--print_config"], capture_output=True, text=True, check=False

@@ -9,13 +9,13 @@ def test_aliases_may_repeat_values() -> None:
 
 
 @pytest.mark.parametrize("levels", [7, 40])
-def test_aliases_that_expand_without_end(levels: int) -> None:
+def test_aliases_that_expand_exponentially(levels: int) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels)]
     with pytest.raises(yaml.YAMLError, match="more than 100,000 values"):
         load_config("\n".join(lines))
 
 
-def test_an_alias_to_the_list_that_contains_it() -> None:
+def test_a_recursive_alias() -> None:
     with pytest.raises(yaml.YAMLError, match="holds itself"):
         load_config("a: &a [*a]")

@@ -1,4 +1,4 @@
-"""A run keeps its split: what test, validate, predict and resume do once the data have changed."""
+"""A run keeps its split: test, validate, predict and resume after the data has changed."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ TABLE = ["--model", "MLPClassifier", "--data", "TableCSV", "--data.path", "noise
 
 
 def write_noise(each: int = 30) -> None:
-    """Two classes of images that are nothing but noise."""
+    """Write images of pure noise, in two classes."""
     random = np.random.default_rng(0)
     for name in ("a", "b"):
         Path("noise", name).mkdir(parents=True)
@@ -28,7 +28,7 @@ def write_noise(each: int = 30) -> None:
 
 
 def write_noise_table(rows: list[str] | None = None) -> list[str]:
-    """A table whose labels are random."""
+    """Write a table with random labels."""
     random = np.random.default_rng(0)
     if rows is None:
         values, labels = random.normal(size=(60, 3)), random.integers(0, 2, 60)
@@ -48,14 +48,14 @@ def fit_images(*options: str) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], command: str, run: Path, *options: str) -> list[str]:
-    """The lines that a command prints."""
+    """Run a command and return the lines it prints."""
     capsys.readouterr()
     where = [str(run)] if command == "resume" else ["--config", str(run / "config.yaml")]
     assert main([command, *where, *options]) == 0
     return capsys.readouterr().out.splitlines()
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+def error_line(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     capsys.readouterr()
     assert main(list(args)) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -68,17 +68,17 @@ def results(run: Path) -> dict[str, Any]:
 
 
 def metrics(lines: list[str]) -> list[str]:
-    """The lines of the tables of results."""
+    """Return the lines that belong to tables of results."""
     return [line for line in lines if line.startswith("  ") and line.strip()]
 
 
 @pytest.mark.parametrize("command", ["test", "validate"])
-def test_results_on_random_noise_stay_when_an_image_is_copied_or_renamed(
+def test_results_do_not_change_when_an_image_is_copied_or_renamed(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     run_folder = fit_images()
-    honest = run(capsys, command, run_folder)
-    assert not any(line.startswith("data:") or "changed" in line for line in honest)
+    original = run(capsys, command, run_folder)
+    assert not any(line.startswith("data:") or "changed" in line for line in original)
     shutil.copy("noise/a/00.png", "noise/a/00b.png")
     copied = run(capsys, command, run_folder)
     assert copied[0] == (
@@ -86,15 +86,15 @@ def test_results_on_random_noise_stay_when_an_image_is_copied_or_renamed(
         "(test --split_again splits the data again)"
     )
     assert "data changed since the training: 1 file added and left out (a/00b.png)" in copied[1]
-    assert metrics(copied) == metrics(honest)
+    assert metrics(copied) == metrics(original)
     Path("noise/a/00b.png").unlink()
     Path("noise/b/07.png").rename("noise/b/zz.png")
     renamed = run(capsys, command, run_folder)
     assert renamed[0].startswith("data: 1 file renamed (b/zz.png) since the run; its split is kept")
-    assert metrics(renamed) == metrics(honest)
+    assert metrics(renamed) == metrics(original)
 
 
-def test_predict_predicts_the_test_split_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_uses_the_test_split_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     run(capsys, "predict", run_folder)
     before = (run_folder / "predictions.csv").read_text()
@@ -117,38 +117,38 @@ def test_resume_is_exact_when_rows_are_added_or_reordered(
 ) -> None:
     rows = write_noise_table()
     options = [*TABLE, "--data.batch_size", "8", "--early_stopping.patience", "100"]
-    whole = fit(*options, "--trainer.max_epochs", "6", "--experiment", "whole")
-    part = fit(*options, "--trainer.max_epochs", "3", "--experiment", "part")
+    uninterrupted = fit(*options, "--trainer.max_epochs", "6", "--experiment", "uninterrupted")
+    resumable = fit(*options, "--trainer.max_epochs", "3", "--experiment", "resumed")
     write_noise_table(change(rows))
-    printed = run(capsys, "resume", part, "--trainer.max_epochs", "6")
+    printed = run(capsys, "resume", resumable, "--trainer.max_epochs", "6")
     assert any(line.startswith("data:") for line in printed) == (reported is not None)
-    resumed, expected = results(part), results(whole)
+    resumed, expected = results(resumable), results(uninterrupted)
     assert resumed.get("data_changes") == reported
     assert resumed["best"] == expected["best"]
     assert resumed["test"] == expected["test"]
 
 
-def test_resume_says_that_a_training_on_other_samples_differs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_warns_if_training_samples_changed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_noise_table()
     run_folder = fit(*TABLE, "--trainer.max_epochs", "2")
     write_noise_table(rows[1:])
     printed = run(capsys, "resume", run_folder, "--trainer.max_epochs", "3")
-    at_data = [line for line in printed if line.startswith("data:")]
-    assert at_data == [
+    data_lines = [line for line in printed if line.startswith("data:")]
+    assert data_lines == [
         "data: 1 row missing since the run; its split is kept",
         "data: the results will not equal those of an uninterrupted training",
     ]
     assert results(run_folder)["data_changes"] == {"missing": 1}
 
 
-def test_resume_within_an_epoch_refuses_other_training_samples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_within_an_epoch_refuses_changed_training_samples(capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_noise_table()
     options = [*TABLE, "--data.batch_size", "8", "--trainer.max_epochs", "2"]
     with pytest.raises(RuntimeError, match="crash"):
         main(["fit", *options, *SMALL, *at("on_train_batch_start", 8)])
     (config,) = Path("checkpoints").rglob("config.yaml")
     write_noise_table(rows[:20])
-    line = refusal(capsys, "resume", str(config.parent))
+    line = error_line(capsys, "resume", str(config.parent))
     assert "cannot resume in the middle of an epoch" in line
     assert "training samples instead of 36" in line
     write_noise_table([*rows, rows[0]])
@@ -161,10 +161,10 @@ def test_split_again(capsys: pytest.CaptureFixture[str]) -> None:
     printed = run(capsys, "test", run_folder, "--split_again")
     assert not any(line.startswith("data:") and "kept" in line for line in printed)
     assert any("may have been trained on" in line for line in printed)
-    line = refusal(capsys, "resume", str(run_folder), "--split_again")
+    line = error_line(capsys, "resume", str(run_folder), "--split_again")
     assert line.startswith("litnets: resume: --split_again would validate and test on training samples")
     config = str(run_folder / "config.yaml")
-    line = refusal(capsys, "test", "--config", config, "--data.split_seed", "1")
+    line = error_line(capsys, "test", "--config", config, "--data.split_seed", "1")
     assert line == (
         "litnets: --data.split_seed: the split of the run was made with 0, got 1; omit the option to keep the split, "
         "or split the data again with --split_again"
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_another_run_keeps_the_split_of_its_own_run(capsys: pyte
     first = fit_images("--data.split_seed", "1")
     second = fit(*IMAGES, "--trainer.max_epochs", "1")
     best = str(first / "best.ckpt")
-    line = refusal(capsys, "test", "--config", str(second / "config.yaml"), "--ckpt_path", best)
+    line = error_line(capsys, "test", "--config", str(second / "config.yaml"), "--ckpt_path", best)
     assert line.startswith("litnets: --data.split_seed: the split of the run was made with 1, got 0")
     options = ("--ckpt_path", best, "--data.split_seed", "1")
     expected = metrics(run(capsys, "test", first))
@@ -211,7 +211,7 @@ def test_changed_data_with_a_checkpoint_without_hyperparameters(capsys: pytest.C
     assert run(capsys, "test", run_folder)[0].startswith("data: 1 file added and left out")
 
 
-def test_a_run_without_a_record_is_tested_and_resumed_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_recorded_split_is_tested_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     before = run(capsys, "test", run_folder)
     (run_folder / "split.npz").unlink()
@@ -219,11 +219,11 @@ def test_a_run_without_a_record_is_tested_and_resumed_as_before(capsys: pytest.C
     shutil.copy("noise/a/00.png", "noise/a/00b.png")
     assert not any(line.startswith("data:") for line in run(capsys, "test", run_folder))
     assert not any(line.startswith("data:") for line in run(capsys, "resume", run_folder, "--trainer.max_epochs", "4"))
-    assert not (run_folder / "split.npz").exists()  # it would record a split that may not be that of the run
+    assert not (run_folder / "split.npz").exists()  # a new record might not match the split of the run
 
 
-@pytest.mark.parametrize("damage", ["cut off", "empty", "no archive", "a folder"])
-def test_a_damaged_record_is_refused(capsys: pytest.CaptureFixture[str], damage: str) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "empty", "not an archive", "a folder"])
+def test_a_damaged_split_file_is_refused(capsys: pytest.CaptureFixture[str], damage: str) -> None:
     run_folder = fit_images()
     path = run_folder / "split.npz"
     content = path.read_bytes()
@@ -231,22 +231,22 @@ def test_a_damaged_record_is_refused(capsys: pytest.CaptureFixture[str], damage:
     if damage == "a folder":
         path.mkdir()
     else:
-        path.write_bytes({"cut off": content[:-30], "empty": b"", "no archive": b"abc"}[damage])
-    line = refusal(capsys, "test", "--config", str(run_folder / "config.yaml"))
+        path.write_bytes({"truncated": content[:-30], "empty": b"", "not an archive": b"abc"}[damage])
+    line = error_line(capsys, "test", "--config", str(run_folder / "config.yaml"))
     assert str(path) in line
 
 
-def test_a_run_on_texts_is_tested_without_some_of_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_run_is_tested_after_texts_are_removed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"word{i} {'good' if i % 2 else 'bad'},{'ab'[i % 2]}" for i in range(40)]
     Path("texts.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     texts = ["--data", "TextFiles", "--data.path", "texts.csv", "--data.min_count", "1"]
     run_folder = fit("--model", "RNNClassifier", *texts, "--trainer.max_epochs", "1")
     Path("texts.csv").write_text("\n".join(["text,label", *lines[8:]]) + "\n")
-    printed = run(capsys, "test", run_folder)  # though fewer words are there to learn a vocabulary from
+    printed = run(capsys, "test", run_folder)  # the vocabulary is that of the run, although some words are missing now
     assert printed[0].startswith("data: 8 rows missing since the run")
 
 
-def test_a_dry_run_records_nothing() -> None:
+def test_fast_dev_run_records_no_split() -> None:
     write_noise()
     assert main(["fit", *IMAGES, *SMALL, "--trainer.fast_dev_run", "true"]) == 0
     assert not list(Path().rglob("split.npz"))

@@ -1,4 +1,4 @@
-"""Which run and which checkpoint a command works on."""
+"""Resolving the run and the checkpoint that a command uses."""
 
 import os
 import shlex
@@ -20,14 +20,14 @@ CONFIG = "trainer:\n  max_epochs: 3\n"
 
 
 class ConfigPath:
-    """As jsonargparse keeps the path of a `--config`."""
+    """A stand-in for the object in which jsonargparse stores the path of a `--config`."""
 
     def __init__(self, relative: Path) -> None:
         self.relative = str(relative)
 
 
-def options(*configs: Path, **changed: object) -> Namespace:
-    """The options that matter here, as the parser returns them."""
+def options(*configs: Path, **overrides: object) -> Namespace:
+    """Return the options that are relevant here, as parsed."""
     trainer = Namespace(fast_dev_run=False, max_epochs=3, max_steps=-1, precision="32-true")
     values = {
         "config": [ConfigPath(path) for path in configs],
@@ -37,11 +37,11 @@ def options(*configs: Path, **changed: object) -> Namespace:
         "test_after_fit": False,
         "early_stopping": Namespace(patience=10, monitor="val/loss", check_on_train_epoch_end=None),
     }
-    return Namespace(**values | changed, trainer=trainer)
+    return Namespace(**values | overrides, trainer=trainer)
 
 
-def finished_epoch(folder: Path) -> Run:
-    """A run that was interrupted in its second epoch."""
+def interrupted_run(folder: Path) -> Run:
+    """Create a run that was interrupted in its second epoch."""
     run = Run(folder)
     folder.mkdir(parents=True)
     run.add_attempt(CONFIG, {})
@@ -57,7 +57,7 @@ def test_a_new_run_has_neither_folder_nor_checkpoint_yet() -> None:
 
 
 def test_the_run_of_a_config_is_evaluated_with_its_best_checkpoint() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+    run = interrupted_run(Path("checkpoints/digits/first"))
     resolved = resolve_run("test", options(run.config), CONFIG, None)
     assert resolved.run is not None
     assert (resolved.run.folder, resolved.checkpoint, resolved.resume) == (run.folder, run.best, None)
@@ -65,8 +65,8 @@ def test_the_run_of_a_config_is_evaluated_with_its_best_checkpoint() -> None:
     assert resolved.checkpoint_content["global_step"] == 14
 
 
-def test_a_checkpoint_alone_names_its_run() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_a_checkpoint_path_identifies_its_run() -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     resolved = resolve_run("predict", options(), CONFIG, str(run.last))
     assert resolved.run is not None
     assert (resolved.run.folder, resolved.checkpoint) == (run.folder, run.last)
@@ -74,9 +74,9 @@ def test_a_checkpoint_alone_names_its_run() -> None:
 
 @pytest.mark.parametrize("ckpt_path", [None, "last"])
 def test_a_resumed_run_continues_from_its_last_checkpoint(ckpt_path: str | None) -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
-    changed = "trainer:\n  max_epochs: 5\n"
-    resolved = resolve_run("fit", options(run.config), changed, ckpt_path, run)
+    run = interrupted_run(Path("checkpoints/digits/first"))
+    new_config = "trainer:\n  max_epochs: 5\n"
+    resolved = resolve_run("fit", options(run.config), new_config, ckpt_path, run)
     assert (resolved.run, resolved.checkpoint) == (run, run.last)
     assert resolved.resume is not None
     assert resolved.resume.position == (1, 4)
@@ -84,15 +84,15 @@ def test_a_resumed_run_continues_from_its_last_checkpoint(ckpt_path: str | None)
 
 
 def test_fit_from_the_last_checkpoint_of_a_config_resumes() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+    run = interrupted_run(Path("checkpoints/digits/first"))
     resolved = resolve_run("fit", options(run.config), CONFIG, "last")
     assert resolved.run is not None
     assert resolved.run.folder == run.folder
     assert resolved.resume is not None
 
 
-def test_a_run_that_has_saved_nothing_is_not_resumed() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_a_run_without_a_checkpoint_is_not_resumed() -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     run.last.unlink()
     run.best.unlink()
     new_run = f"a new run starts over: litnets fit --config {run.config}"
@@ -100,14 +100,14 @@ def test_a_run_that_has_saved_nothing_is_not_resumed() -> None:
         resolve_run("fit", options(run.config), CONFIG, None, run)
 
 
-def test_a_run_that_was_killed_after_its_first_best_epoch_resumes_there() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_a_run_with_only_a_best_checkpoint_resumes_from_it() -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     run.last.unlink()
     assert resolve_run("fit", options(run.config), CONFIG, None, run).checkpoint == run.best
 
 
-def test_a_run_that_ended_is_not_resumed_without_its_last_checkpoint() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_a_finished_run_without_its_last_checkpoint_is_not_resumed() -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     run.last.unlink()
     run.update_results(epochs=3)
     new_run = f"litnets fit --config {run.config} --init_from {run.best}"
@@ -116,10 +116,10 @@ def test_a_run_that_ended_is_not_resumed_without_its_last_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(("saved", "position"), [([], (0, 0)), (["best.ckpt"], (1, 4))])
-def test_a_requeued_job_loses_nothing(
+def test_a_requeued_job_resumes_its_run(
     saved: list[str], position: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+    run = interrupted_run(Path("checkpoints/digits/first"))
     for checkpoint in run.checkpoints():
         if checkpoint.name not in saved:
             checkpoint.unlink()
@@ -135,8 +135,8 @@ def test_a_requeued_job_loses_nothing(
 
 
 @pytest.mark.parametrize("command", ["resume", "predict", "fit --ckpt_path last"])
-def test_a_command_that_writes_into_a_run_waits_for_no_other(command: str) -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_a_command_that_writes_to_a_locked_run_raises(command: str) -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     Run(run.folder).lock()
     name = "predict" if command == "predict" else "fit"
     ckpt_path = "last" if command == "fit --ckpt_path last" else None
@@ -146,7 +146,7 @@ def test_a_command_that_writes_into_a_run_waits_for_no_other(command: str) -> No
 
 @pytest.mark.parametrize("command", ["test", "validate"])
 def test_a_command_that_only_reads_a_run_needs_no_lock(command: str) -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+    run = interrupted_run(Path("checkpoints/digits/first"))
     Run(run.folder).lock()
     assert resolve_run(command, options(run.config), CONFIG, None).checkpoint == run.best
 
@@ -155,8 +155,8 @@ RUNS_DIRS = [("/etc", False), ("..", False), ("a/../../b", False), ("checkpoints
 
 
 @pytest.mark.parametrize(("runs_dir", "allowed"), RUNS_DIRS)
-def test_the_configuration_of_a_run_does_not_choose_a_folder_outside(runs_dir: str, allowed: bool) -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_the_config_of_a_run_cannot_set_runs_dir_outside(runs_dir: str, allowed: bool) -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     config = options(run.config, runs_dir=runs_dir)
     if allowed:
         check_runs_dir(config, ["fit", "--config", str(run.config)])
@@ -167,8 +167,8 @@ def test_the_configuration_of_a_run_does_not_choose_a_folder_outside(runs_dir: s
         check_runs_dir(config, ["fit", *typed])
 
 
-def test_a_new_run_may_go_where_its_configuration_comes_from() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_allowed_runs_dirs_for_a_new_run() -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     check_runs_dir(options(run.config, runs_dir=str(Path("checkpoints").absolute())), [])
     Path("mine.yaml").touch()
     check_runs_dir(options(Path("mine.yaml"), runs_dir="/scratch"), [])
@@ -176,8 +176,8 @@ def test_a_new_run_may_go_where_its_configuration_comes_from() -> None:
 
 @pytest.mark.parametrize("kind", ["FIFO", "device", "folder"])
 @pytest.mark.parametrize("joined", [False, True])
-def test_the_configuration_of_a_run_is_a_regular_file(kind: str, joined: bool) -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_the_config_of_a_run_must_be_a_regular_file(kind: str, joined: bool) -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     run.config.unlink()
     make_special(kind, run.config)
     args = [f"--config={run.config}"] if joined else ["--config", str(run.config)]
@@ -185,32 +185,32 @@ def test_the_configuration_of_a_run_is_a_regular_file(kind: str, joined: bool) -
         check_config_files(["test", *args])
 
 
-def test_a_configuration_elsewhere_may_be_a_fifo() -> None:
-    """As in the shell's `--config <(command)`."""
+def test_a_config_outside_a_run_may_be_a_fifo() -> None:
+    """Process substitution in the shell, `--config <(command)`, is a FIFO."""
     os.mkfifo("config.yaml")
     check_config_files(["fit", "--config", "config.yaml"])
 
 
 def test_a_damaged_results_file_is_reported_before_training() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+    run = interrupted_run(Path("checkpoints/digits/first"))
     run.results.write_text("[]")
     with pytest.raises(InputError, match=f"{run.results} is damaged"):
         resolve_run("fit", options(run.config), CONFIG, None, run)
 
 
 def test_a_checkpoint_without_training_state_is_not_resumed() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+    run = interrupted_run(Path("checkpoints/digits/first"))
     torch.save({"state_dict": {}}, run.last)
     with pytest.raises(InputError, match="holds no training state to resume from"):
         resolve_run("fit", options(run.config), CONFIG, None, run)
 
 
-def test_only_a_new_run_starts_with_other_weights() -> None:
-    run = finished_epoch(Path("checkpoints/digits/first"))
+def test_only_a_new_run_accepts_init_from() -> None:
+    run = interrupted_run(Path("checkpoints/digits/first"))
     assert resolve_run("fit", options(init_from="a.ckpt"), CONFIG, None).init_from == Path("a.ckpt")
     with pytest.raises(InputError, match="--init_from starts a new run"):
         resolve_run("test", options(run.config, init_from="a.ckpt"), CONFIG, None)
-    run.write(run.config, "init_from: a.ckpt\n")  # a run that began with them
+    run.write(run.config, "init_from: a.ckpt\n")  # a run that was started with --init_from
     assert resolve_run("test", options(run.config, init_from="a.ckpt"), CONFIG, None).init_from is None
 
 

@@ -1,4 +1,4 @@
-"""What commands do to a run folder that is in use, damaged or tampered with."""
+"""Commands on a run folder that is in use, damaged or tampered with."""
 
 import json
 import os
@@ -21,8 +21,8 @@ EPOCHS = ["--trainer.max_epochs", "2"]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of one epoch, to be copied."""
+def trained_run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch, which tests copy."""
     runs_dir = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(runs_dir)
@@ -33,13 +33,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(trained: Path) -> Run:
+def run(trained_run_folder: Path) -> Run:
     folder = Path("checkpoints/digits_mlp/a_run")
-    shutil.copytree(trained, folder)
+    shutil.copytree(trained_run_folder, folder)
     return Run(folder)
 
 
-def content(run: Run) -> dict[str, bytes]:
+def file_contents(run: Run) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
 
 
@@ -54,8 +54,8 @@ def resume(run: Run, *options: str) -> int:
 
 
 @pytest.mark.parametrize("command", ["resume", "predict", "fit"])
-def test_a_run_in_use(run: Run, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    before = content(run)
+def test_a_run_in_use_is_refused(run: Run, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = file_contents(run)
     owner = Run(run.folder)
     owner.lock()
     code = {
@@ -68,7 +68,7 @@ def test_a_run_in_use(run: Run, command: str, capsys: pytest.CaptureFixture[str]
     assert line.startswith(f"litnets: {run.folder} is in use by `litnets")
     assert f"(process {os.getpid()} on " in line
     owner.unlock()
-    assert content(run) == before
+    assert file_contents(run) == before
 
 
 class Interfere(Callback):
@@ -103,11 +103,11 @@ def test_a_run_folder_that_is_deleted_during_training(capsys: pytest.CaptureFixt
     assert main([*FIT, *EPOCHS, "--trainer.max_epochs", "3", *INTERFERE, "remove"]) == 2
     assert "folder is gone" in capsys.readouterr().err
     (experiment,) = Path("checkpoints").iterdir()
-    assert not list(experiment.iterdir()), "a part of the run came back"
+    assert not list(experiment.iterdir()), "a part of the run folder was created again"
 
 
-def test_a_limit_on_the_size_of_files(capfd: pytest.CaptureFixture[str]) -> None:
-    """metrics.csv and the configuration are small; TensorBoard's thread and the checkpoint reach the limit."""
+def test_a_file_size_limit_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
+    """TensorBoard's thread and the checkpoint reach the limit; metrics.csv and the configuration stay below it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
     try:
@@ -119,34 +119,39 @@ def test_a_limit_on_the_size_of_files(capfd: pytest.CaptureFixture[str]) -> None
     assert "Traceback" not in stderr
 
 
-REFUSED = {
+REFUSED_OPTIONS = {
     "--data.init_args.val_size": ["--data.val_size", "0.3"],
     "another optimizer": ["--model.optimizer", "torch.optim.SGD"],
     "a monitor that is not logged": ["--monitor", "val/nonsense"],
-    "a callback that refuses": ["--trainer.callbacks+", f"{__name__}.Refuse"],
+    "a callback that raises an InputError": ["--trainer.callbacks+", f"{__name__}.RaiseInputError"],
 }
 
 
-class Refuse(Callback):
-    """Refuse when training starts."""
+class RaiseInputError(Callback):
+    """Raise an InputError when training starts."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         raise InputError("no")
 
 
-@pytest.mark.parametrize("options", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("options", REFUSED_OPTIONS.values(), ids=REFUSED_OPTIONS)
 def test_a_refused_resume_changes_nothing(run: Run, options: list[str]) -> None:
-    before = content(run)
+    before = file_contents(run)
     assert resume(run, *options) == 2
-    after = content(run)
+    after = file_contents(run)
     assert {name: after[name] for name in after if "tensorboard" not in name} == {
         name: before[name] for name in before if "tensorboard" not in name
     }
     assert resume(run) == 0
 
 
-def test_a_resume_that_fails_later_is_recorded(run: Run) -> None:
-    crash = ["--trainer.callbacks+", "tests.helpers.interrupting.At", "--trainer.callbacks.hook", "on_train_batch_end"]
+def test_a_resume_that_fails_during_training_is_recorded(run: Run) -> None:
+    crash = [
+        "--trainer.callbacks+",
+        "tests.helpers.interrupting.InterruptAt",
+        "--trainer.callbacks.hook",
+        "on_train_batch_end",
+    ]
     with pytest.raises(RuntimeError, match="crash"):
         resume(run, *crash, "--trainer.callbacks.count", "3")
     assert [path.name for path in run.configs] == ["config.yaml", "config_2.yaml"]
@@ -154,7 +159,7 @@ def test_a_resume_that_fails_later_is_recorded(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["results.json", "environment.json", "metrics.csv", "config.yaml"])
 @pytest.mark.parametrize("kind", ["FIFO", "device", "folder"])
-def test_special_files(run: Run, name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_special_files_are_refused(run: Run, name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = run.folder / name
     path.unlink()
     make_special(kind, path)
@@ -179,39 +184,43 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("name", "damage", "message"), DAMAGE)
-def test_damage(run: Run, name: str, damage: bytes, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_files_are_refused(
+    run: Run, name: str, damage: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (run.folder / name).write_bytes(damage)
-    before = content(run)
+    before = file_contents(run)
     assert resume(run) == 2
     assert message in only_line(capsys)
-    after = content(run)
+    after = file_contents(run)
     assert after.keys() - before.keys() == {file for file in after if "tfevents" in file and file not in before}
     assert after[str(run.folder / name)] == damage
 
 
 @pytest.mark.parametrize("saved", [[], ["best.ckpt"]])
-def test_without_its_last_checkpoint_a_run_is_kept(
+def test_a_run_without_its_last_checkpoint_is_left_unchanged(
     run: Run, saved: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for checkpoint in run.checkpoints():
         if checkpoint.name not in saved:
             checkpoint.unlink()
-    before = content(run)
+    before = file_contents(run)
     assert resume(run) == 2
     line = only_line(capsys)
     assert f"litnets fit --config {run.config}" in line
     assert ("--init_from" in line) == bool(saved)
-    assert content(run) == before
+    assert file_contents(run) == before
 
 
 @pytest.mark.parametrize("experiment", ["../outside", "/tmp/outside", "a\0b", ".."])
-def test_an_experiment_outside(run: Run, experiment: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_outside_runs_dir_is_refused(
+    run: Run, experiment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("mine.yaml").write_text(run.config.read_text() + f"\nexperiment: {json.dumps(experiment)}\n")
     assert main(["fit", "--config", "mine.yaml"]) == 2
     assert "experiment: expected a folder name" in only_line(capsys)
 
 
-def test_a_run_of_somebody_else_does_not_choose_the_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tampered_config_cannot_set_runs_dir(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     text = run.config.read_text().replace("runs_dir: checkpoints", f"runs_dir: {Path('victim').absolute()}")
     run.config.write_text(text)
     assert main(["fit", "--config", str(run.config)]) == 2
@@ -222,7 +231,7 @@ def test_a_run_of_somebody_else_does_not_choose_the_folder(run: Run, capsys: pyt
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "metrics.csv", "wandb"])
-def test_a_link_where_a_logger_writes(run: Run, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_symlinks_where_loggers_write_are_refused(run: Run, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path, victim = run.folder / name, Path("victim")
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     victim.mkdir()

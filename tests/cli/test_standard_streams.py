@@ -1,4 +1,4 @@
-"""Commands whose standard streams are closed, or whose reader goes away."""
+"""Commands with closed standard streams, or with a reader that closes the pipe."""
 
 import os
 import shlex
@@ -30,8 +30,8 @@ def test_closed_streams(closed: str) -> None:
 
 
 @pytest.mark.parametrize("stderr", ["", "2>&1"])
-def test_a_reader_that_goes_away_ends_the_training_and_keeps_the_run(stderr: str) -> None:
-    # The reader closes the pipe after the first line, before the training gets to its next one.
+def test_a_closed_pipe_ends_training_and_keeps_the_run(stderr: str) -> None:
+    # The reader closes the pipe after the first line, before training prints the next one.
     done = shell(f"{shlex.join([*FIT, '500'])} {stderr} | head -1; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 141
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What comes between a training and its end."""
+"""Callbacks that interrupt or corrupt a training run."""
 
 import os
 from typing import Any
@@ -8,14 +8,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 
-class At(Callback):
-    """Sends this process a signal, or raises an error, when a hook is called for the n-th time.
+class InterruptAt(Callback):
+    """Send this process a signal, or raise an error, in the n-th call of a hook.
 
     Args:
-        hook: The hook's name.
+        hook: Name of the hook.
         count: n.
         signum: The signal; 0 raises RuntimeError("crash").
-        rank: In this process alone; None for all of them.
+        rank: Rank to interrupt; None: all ranks.
     """
 
     def __init__(self, hook: str, count: int, signum: int = 0, rank: int | None = None) -> None:
@@ -32,12 +32,12 @@ class At(Callback):
             os.kill(os.getpid(), self.signum)
 
 
-class Spoil(Callback):
-    """Makes a weight, or what the network is fed with, infinite before the n-th batch.
+class MakeNonFinite(Callback):
+    """Set a weight to infinity, or the inputs to NaN, before the n-th batch.
 
     Args:
         count: n.
-        what: `weight`, or `batch`.
+        what: `weight` or `batch`.
     """
 
     def __init__(self, count: int, what: str = "weight") -> None:
@@ -55,13 +55,13 @@ class Spoil(Callback):
 
 
 def at(hook: str, count: int, signum: int = 0) -> list[str]:
-    """The options that hang an `At` on the trainer."""
-    return _options("At", hook=hook, count=count, signum=int(signum))
+    """Return the options that add an `InterruptAt` callback to the trainer."""
+    return _options("InterruptAt", hook=hook, count=count, signum=int(signum))
 
 
-def spoil(count: int, what: str = "weight") -> list[str]:
-    """The options that hang a `Spoil` on the trainer."""
-    return _options("Spoil", count=count, what=what)
+def make_non_finite(count: int, what: str = "weight") -> list[str]:
+    """Return the options that add a `MakeNonFinite` callback to the trainer."""
+    return _options("MakeNonFinite", count=count, what=what)
 
 
 def _options(name: str, **arguments: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Kill a process at a chosen point of saving a checkpoint.
 
-The child stops at that point by itself and says so; only then is it killed. What is tested therefore does not depend on
-the speed of the machine or on what else it does.
+The child process stops at that point and reports it through a pipe; only then is it killed. The test therefore does not
+depend on the speed or the load of the machine.
 """
 
 import io
@@ -17,7 +17,7 @@ import torch
 from litnets.training.checkpoints import atomic_io
 from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 
-# The points, in the order of a save, and whether the new checkpoint is the one that a kill there leaves.
+# The points in the order in which a save reaches them, and whether the new checkpoint is in place after a kill there.
 POINTS = {
     "a tenth written": False,
     "half written": False,
@@ -42,7 +42,7 @@ def kill_during_save(checkpoint: dict[str, Any], path: Path, point: str) -> None
         reached = pipe.read(1)
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
-    assert reached, f"the save never came to the point '{point}'"
+    assert reached, f"the save never reached the point '{point}'"
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
@@ -53,10 +53,10 @@ def _wait_to_be_killed(writer: int) -> None:
 
 
 def _save(checkpoint: dict[str, Any], path: Path, point: str, stop: Callable[..., None]) -> None:
-    """Save with the function replaced that does the step after `point`."""
+    """Save, with the function of the step after `point` replaced by `stop`."""
     save = torch.save
 
-    def write_a_part(content: Any, file: BinaryIO) -> None:
+    def write_partially(content: Any, file: BinaryIO) -> None:
         buffer = io.BytesIO()
         save(content, buffer)
         size = len(buffer.getvalue())
@@ -65,8 +65,8 @@ def _save(checkpoint: dict[str, Any], path: Path, point: str, stop: Callable[...
         stop()
 
     replacements = {
-        "a tenth written": mock.patch.object(torch, "save", write_a_part),
-        "half written": mock.patch.object(torch, "save", write_a_part),
+        "a tenth written": mock.patch.object(torch, "save", write_partially),
+        "half written": mock.patch.object(torch, "save", write_partially),
         "written": mock.patch.object(os, "fsync", stop),
         "synced": mock.patch.object(Path, "replace", stop),
         "renamed": mock.patch.object(atomic_io, "_sync_folder", stop),

@@ -13,11 +13,11 @@ Bytes = NDArray[np.uint8]
 def write_mnist(folder: Path, name: str = "MNIST", train: int = 120, test: int = 40) -> dict[str, str]:
     """Write a tiny MNIST or Fashion-MNIST as torchvision lays it out, the four .gz files under `folder/name/raw`.
 
-    Every run writes the same bytes. All 10 classes are there (from 10 samples on) and easily learnt: class k is a
-    bright square in the k-th place of a 4x4 board, on noise.
+    Every run writes the same bytes. From 10 samples on, all 10 classes occur. They are easy to learn: class k
+    is a bright square on cell k of a 4x4 grid, on noise.
 
     Returns:
-        The MD5 of each file by its name, to be put in place of torchvision's:
+        The MD5 of each file by name, to replace torchvision's checksums:
         `monkeypatch.setattr(datasets.MNIST, "resources", list(checksums.items()))`.
     """
     raw = folder / name / "raw"
@@ -33,7 +33,7 @@ def write_mnist(folder: Path, name: str = "MNIST", train: int = 120, test: int =
 
 
 def learnable_images(size: int, seed: int) -> tuple[Bytes, Bytes]:
-    """Images `(size, 28, 28)` and their classes `(size,)`, both uint8; the classes in turn, in a random order."""
+    """Return images `(size, 28, 28)` and balanced classes `(size,)`, both uint8, in random order."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(size) % 10).astype(np.uint8)
     images = random.integers(0, 64, (size, 28, 28), dtype=np.uint8)
@@ -44,5 +44,5 @@ def learnable_images(size: int, seed: int) -> tuple[Bytes, Bytes]:
 
 
 def idx(array: Bytes) -> bytes:
-    """An array in the IDX format of MNIST: type and number of dimensions, the dimensions, the values."""
+    """Return an array in the IDX format of MNIST: type and number of dimensions, dimensions, values."""
     return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()

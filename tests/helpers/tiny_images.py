@@ -1,4 +1,4 @@
-"""Tiny sets of colour images in the real on-disk formats, for tests that read files as a run does."""
+"""Tiny data sets of color images in the real on-disk formats, for tests that read files as a run does."""
 
 import hashlib
 import io
@@ -20,8 +20,10 @@ FOLDER = "cifar-10-batches-py"
 
 
 def learnable_colours(size: int, seed: int, side: int = 32) -> tuple[Bytes, Bytes]:
-    """Images `(size, 3, side, side)` and their classes `(size,)`: class k is a bright bar at k tenths of the height, in
-    the colour k mod 3, on noise."""
+    """Return images `(size, 3, side, side)` and classes `(size,)`.
+
+    Class k is a bright bar at k tenths of the height, in color channel k mod 3, on noise.
+    """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(size) % 10).astype(np.uint8)
     images = random.integers(0, 64, (size, 3, side, side), dtype=np.uint8)
@@ -31,8 +33,10 @@ def learnable_colours(size: int, seed: int, side: int = 32) -> tuple[Bytes, Byte
 
 
 def write_cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch, each: int = 24, test: int = 60) -> None:
-    """Write a tiny CIFAR-10 as torchvision lays it out, `folder/cifar-10-batches-py/data_batch_1` to 5 and test_batch,
-    pickled as Python 2 with NumPy 1 did it, and put its checksums in place of torchvision's."""
+    """Write a tiny CIFAR-10 in torchvision's layout, and replace torchvision's checksums.
+
+    The files `folder/cifar-10-batches-py/data_batch_1` to 5 and `test_batch` are pickled as by Python 2 with NumPy 1.
+    """
     checksums = {}
     (folder / FOLDER).mkdir(parents=True)
     for seed, name in enumerate(cifar10_names()):
@@ -53,7 +57,7 @@ def write_cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch, each: int = 24,
 
 
 def pack_cifar10(folder: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pack `folder/cifar-10-batches-py` as the archive that is downloaded from `archive`'s address."""
+    """Pack `folder/cifar-10-batches-py` into `archive`, and set the download URL and MD5 to those of the archive."""
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder / FOLDER, FOLDER)
     monkeypatch.setattr(datasets.CIFAR10, "url", archive.as_uri())
@@ -65,7 +69,7 @@ def cifar10_names() -> list[str]:
 
 
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
-    """Protocol 2 as Python 2 wrote it: a str is bytes, and NumPy's module has its old name."""
+    """A pickler that writes protocol 2 like Python 2: str is bytes, and NumPy's module has its old name."""
 
     dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
@@ -90,7 +94,7 @@ def python2_pickle(value: Any) -> bytes:
 
 
 def write_image_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 20) -> None:
-    """Write `root/class/*`, PNG and JPEG, in colour and grey, of several sizes."""
+    """Write `root/class/*`: PNG and JPEG images, color and grayscale, of several sizes."""
     for number, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for index in range(size):
@@ -104,7 +108,7 @@ def write_image_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog", "ow
 
 
 def write_image_arrays(root: Path, size: int = 120, side: int = 12, prefix: str = "") -> None:
-    """Write `root/inputs.npy`, `(size, 3, side, side)`, and `root/targets.npy`, of 10 learnable classes."""
+    """Write `root/inputs.npy` `(size, 3, side, side)` and `root/targets.npy` with 10 learnable classes."""
     root.mkdir(parents=True, exist_ok=True)
     for name, array in zip(("inputs", "targets"), learnable_colours(size, 0, side), strict=True):
         np.save(root / f"{prefix}{name}.npy", array)

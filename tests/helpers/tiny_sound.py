@@ -18,15 +18,18 @@ def write_wav(path: Path, samples: NDArray[np.int16], rate: int = 8000) -> None:
 
 
 def tone(frequency: float, size: int, rate: int = 8000, noise: float = 0.01, seed: int = 0) -> NDArray[np.int16]:
-    """A sine on noise, at a third of full scale."""
+    """Return a sine wave with noise, at a third of full scale."""
     random = np.random.default_rng(seed)
     wave_ = np.sin(2 * np.pi * frequency * np.arange(size) / rate) / 3 + noise * random.standard_normal(size)
     return np.rint(wave_ * 32767).astype(np.int16)
 
 
 def write_fsdd(folder: Path, speakers: tuple[str, ...] = SPEAKERS, recordings: int = 8) -> None:
-    """Write a tiny Free Spoken Digit Dataset, `folder/fsdd/recordings/{digit}_{speaker}_{index}.wav`: tones of 0.05 to
-    0.15 s, a frequency a digit; one speaker is louder than the other. Every run writes the same bytes."""
+    """Write a tiny Free Spoken Digit Dataset, `folder/fsdd/recordings/{digit}_{speaker}_{index}.wav`.
+
+    Recordings are tones of 0.05 to 0.15 s with one frequency per digit; the first speaker is the loudest. Every call
+    writes the same bytes.
+    """
     for speaker, name in enumerate(speakers):
         for digit in range(10):
             for index in range(recordings):
@@ -37,7 +40,7 @@ def write_fsdd(folder: Path, speakers: tuple[str, ...] = SPEAKERS, recordings: i
 
 
 def write_audio_folder(root: Path, classes: tuple[str, ...] = ("high", "low", "mid"), size: int = 20) -> None:
-    """Write `root/class/*.wav`, at 8 and at 16 kHz, mono and stereo."""
+    """Write `root/class/*.wav` at 8 and 16 kHz, mono and stereo."""
     for number, name in enumerate(classes):
         for index in range(size):
             rate = 8000 if index % 2 else 16000

@@ -1,4 +1,4 @@
-"""Tiny sets of images in litdata's chunks, written by litdata as a person would."""
+"""Tiny streamed image data sets, written with `litdata.optimize` as a user would."""
 
 from pathlib import Path
 from typing import Any
@@ -8,22 +8,22 @@ import numpy as np
 from tests.helpers.tiny_images import learnable_colours
 
 SIZES = {"train": 200, "val": 40, "test": 30}
-CHUNK = 32  # samples of one
+CHUNK = 32  # samples per chunk
 
 
 def write_streamed(root: Path, **samples: list[dict[str, Any]]) -> Path:
-    """Write `root/{train,val,test}`, images of 3x8x8 in 10 classes, or only the splits whose samples are given."""
+    """Write `root/{train,val,test}` with 3x8x8 images in 10 classes, or only the splits passed in `samples`."""
     import litdata
 
     tiny = {part: tiny_samples(size, seed) for seed, (part, size) in enumerate(SIZES.items())}
-    for part, chosen in (samples or tiny).items():
+    for part, split in (samples or tiny).items():
         litdata.optimize(
-            chosen.__getitem__,
-            list(range(len(chosen))),
+            split.__getitem__,
+            list(range(len(split))),
             str(root / part),
             chunk_size=CHUNK,
             num_workers=1,
-            start_method="fork",  # it imports nothing
+            start_method="fork",  # starts without importing anything
             verbose=False,
         )
     return root

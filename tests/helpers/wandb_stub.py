@@ -1,4 +1,4 @@
-"""A stand-in for the W&B service on the loopback, as far as its client needs one for a run without artifacts."""
+"""A minimal W&B server on the loopback interface, sufficient for runs without artifacts."""
 
 import gzip
 import json
@@ -16,10 +16,11 @@ class Service:
 
     Attributes:
         url: Address of the service.
-        runs: Id of each run that was begun or gone on with.
-        history: Rows of each run.
-        exit_codes: Of each run that has ended.
-        refuse: Whether every request about a run is refused.
+        runs: Ids of the runs that were started or resumed.
+        history: History rows by run.
+        config: Configuration of the runs.
+        exit_codes: Exit codes of finished runs.
+        refuse: Whether to refuse all POST requests.
     """
 
     def __init__(self) -> None:
@@ -70,16 +71,16 @@ class Service:
 
 @contextmanager
 def service() -> Iterator[Service]:
-    """The service, as long as the context lasts."""
+    """Run the service while the context is open."""
     state = Service()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *args: Any) -> None:
-            """Says nothing."""
+            """Disable request logging."""
 
-        def _take(self) -> None:
+        def _handle(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
             code, answer = 200, {}
@@ -87,8 +88,8 @@ def service() -> Iterator[Service]:
                 code = 403
             elif self.path.endswith("/graphql"):
                 sent = json.loads(body)
-                found = re.search(r"(?:query|mutation)\s+(\w+)", sent["query"])
-                answer = {"data": state.graphql(found[1] if found else "", sent.get("variables") or {})}
+                operation = re.search(r"(?:query|mutation)\s+(\w+)", sent["query"])
+                answer = {"data": state.graphql(operation[1] if operation else "", sent.get("variables") or {})}
             elif self.path.endswith("/file_stream"):
                 state.stream(self.path.split("/")[-2], json.loads(body))
             content = json.dumps(answer).encode()
@@ -98,11 +99,11 @@ def service() -> Iterator[Service]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = _take  # noqa: N815
+        do_GET = do_POST = do_PUT = _handle  # noqa: N815
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
-            if not isinstance(sys.exception(), ConnectionResetError):  # a client that has ended is no error
+            if not isinstance(sys.exception(), ConnectionResetError):  # the client has exited
                 super().handle_error(request, client_address)
 
     server = Server(("127.0.0.1", 0), Handler)

@@ -1,11 +1,11 @@
-"""Runs that are stopped and gone on with, held against the same run that was never stopped.
+"""Interrupt and resume runs, and compare them with uninterrupted runs.
 
-    python -m tests.stress.interruptions            # the whole matrix: 4 ways of stopping x 5 batches x each case
-    python -m tests.stress.interruptions --every 2 --cases mlp,cnn
+    python -m tests.stress.interruptions            # all 4 ways to stop x 5 batches x all cases
+    python -m tests.stress.interruptions --every 2 --cases mlp,rnn
 
-Each interruption is a process of its own (a fork of this one, which has imported everything): it is stopped at a batch
-by SIGKILL, SIGTERM, SIGINT or an exception, and gone on with by `litnets resume`. Then weights, optimiser, schedule,
-metrics.csv and test results must be equal to the last bit.
+Each run is a fork of this process, which has imported everything already. It is stopped at a batch by SIGKILL, SIGTERM,
+SIGINT or an exception, and then resumed with `litnets resume`. Weights, optimizer state, schedule, metrics.csv and test
+results must be bit-identical to those of the uninterrupted run.
 """
 
 import argparse
@@ -64,7 +64,7 @@ CASES: dict[str, list[str]] = {
     "rnn": ["--model", "RNNClassifier", "--model.hidden_size", "8", "--model.dropout", "0.2", *DIGITS, *ONE_CYCLE],
     "rnn on text": ["--model", "RNNClassifier", "--model.hidden_size", "8", *TEXT, *PLATEAU],
 }
-BATCHES = (1, 4, 8, 13, 20)  # counted over epochs; the text has 9 batches an epoch, the digits 17 (2 processes: 9)
+BATCHES = (1, 4, 8, 13, 20)  # counted over epochs; an epoch has 9 batches of text or 17 of digits (9 with 2 processes)
 
 
 def no_seed() -> None:
@@ -84,7 +84,7 @@ def no_optimizer() -> None:
     torch.optim.Optimizer.load_state_dict = lambda *_: None  # type: ignore[method-assign]
 
 
-# What must be noticed: a mechanism taken away where a run is gone on with.
+# Mechanisms to disable when resuming, which the comparison must detect.
 BROKEN: dict[str, Callable[[], None]] = {
     "nothing": lambda: None,
     "seed": no_seed,
@@ -114,18 +114,22 @@ WAYS: dict[str, Callable[[], None]] = {"SIGKILL": kill, "SIGTERM": terminate, "S
 
 
 def in_process(action: Callable[[], Any], processes: int = 1) -> int:
-    """Run in a fork, or in two as `torchrun` would start them; the first one's exit code, negative for a signal."""
+    """Run in one fork, or in several as `torchrun` would start them.
+
+    Returns:
+        The exit code of the first process; negative if it was killed by a signal.
+    """
     sys.stdout.flush()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     pids = [_fork(action, rank, processes, port) for rank in range(processes)]
     code = os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1])
     for pid in pids[1:]:
         end = time.monotonic() + 60
         while time.monotonic() < end and os.waitpid(pid, os.WNOHANG) == (0, 0):
             time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has ended by itself
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has exited already
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     return code
@@ -154,17 +158,17 @@ def _fork(action: Callable[[], Any], rank: int, processes: int, port: int) -> in
 
 
 def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) -> int:
-    """`litnets fit`, stopped in the step of a batch."""
+    """Run `litnets fit`, optionally stopped in the training step of a batch."""
     original = Task.training_step
 
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
-        # Ctrl-C reaches all processes, the others one of them, the first or the last.
-        here = self.trainer.global_rank == at % self.trainer.world_size or stop is interrupt
-        now = stop is not None and here and self.trainer.fit_loop.epoch_loop.total_batch_idx == at
-        if now and stop is not crash:
+        # Ctrl-C reaches all processes. The other ways stop one of them.
+        on_this_rank = self.trainer.global_rank == at % self.trainer.world_size or stop is interrupt
+        stop_now = stop is not None and on_this_rank and self.trainer.fit_loop.epoch_loop.total_batch_idx == at
+        if stop_now and stop is not crash:
             stop()
         result = original(self, batch, batch_idx)
-        if now and stop is crash:  # when the statistics of batch normalisation have seen the batch
+        if stop_now and stop is crash:  # after batch normalization has updated its running statistics
             stop()
         return result
 
@@ -178,7 +182,7 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
 def resume(run: Path, processes: int, broken: str) -> int:
     def action() -> int:
         BROKEN[broken]()
-        if not list(run.glob("*.ckpt")):  # killed before the first save: `resume` refuses, and a new run starts over
+        if not list(run.glob("*.ckpt")):  # killed before the first save: start over with a new run
             config = Path("start_over.yaml")
             shutil.move(run / "config.yaml", config)
             shutil.rmtree(run)
@@ -193,17 +197,17 @@ def processes(args: list[str]) -> int:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What must be equal: all of the last checkpoint but for times, metrics.csv, the best score and the test."""
+    """Return what must be equal: the last checkpoint except times, metrics.csv, the best score and the test results."""
     content = torch.load(run / "last.ckpt", weights_only=True)
-    del content[loop_state.KEY]["config"]  # names the folder
+    del content[loop_state.KEY]["config"]  # contains the name of the folder
     content["callbacks"] = {k: v for k, v in content["callbacks"].items() if k.startswith(("Checkpoint", "EarlyStop"))}
     results = json.loads((run / "results.json").read_text())
-    figures = {name: results[name] for name in ("best", "epochs", "steps", "test", "test_per_class")}
-    return {"last": content, "metrics": (run / "metrics.csv").read_text(), **figures}
+    numbers = {name: results[name] for name in ("best", "epochs", "steps", "test", "test_per_class")}
+    return {"last": content, "metrics": (run / "metrics.csv").read_text(), **numbers}
 
 
 def difference(first: Any, second: Any, where: str = "") -> str | None:
-    """Where two outcomes differ first; None if they are equal to the last bit."""
+    """Return where two outcomes first differ, or None if they are bit-identical."""
     if isinstance(first, dict) and isinstance(second, dict):
         if first.keys() != second.keys():
             return f"{where}: {sorted(map(str, first.keys() ^ second.keys()))}"
@@ -219,7 +223,7 @@ def difference(first: Any, second: Any, where: str = "") -> str | None:
 
 
 def batches_done(run: Path) -> int:
-    """Before which batch the last checkpoint stands, counted over epochs; 0 without one."""
+    """Return the number of batches completed in the last checkpoint, over all epochs; 0 without a checkpoint."""
     if not (run / "last.ckpt").exists():
         return 0
     loop = torch.load(run / "last.ckpt", weights_only=True)["loops"]["fit_loop"]
@@ -232,26 +236,30 @@ def only_run(root: str) -> Path:
 
 
 def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> list[tuple[str, int, str]]:
-    """Interrupt a case in each way at each batch; what differed, empty for a run that came out the same."""
+    """Interrupt a case in each way at each batch.
+
+    Returns:
+        The way, the batch and the difference from the uninterrupted run; an empty string if there is none.
+    """
     args = CASES[case]
     write_texts(Path("texts.csv"), rows())
     code = fit([*args, "--runs_dir", "whole"])
     assert code == 0, f"{case}: exit code {code}\n{Path('log.txt').read_text()[-3000:]}"
     expected = outcome(only_run("whole"))
-    found = []
+    differences = []
     for way in ways:
         for at in batches:
             shutil.rmtree("stopped", ignore_errors=True)
             code = fit([*args, "--runs_dir", "stopped"], WAYS[way], at)
             if code == 0:
-                found.append((way, at, "was not stopped"))
+                differences.append((way, at, "was not stopped"))
                 continue
-            # At the very first one an accumulation has made no step, and so no save.
+            # At the first of the batches, gradient accumulation has completed no step, so there is no checkpoint.
             if way == "crash" and at > BATCHES[0] and (done := batches_done(only_run("stopped"))) != at:
-                found.append((way, at, f"goes on from batch {done}"))
+                differences.append((way, at, f"would resume at batch {done}"))
                 continue
             code = resume(only_run("stopped"), processes(args), broken)
-            found.append(
+            differences.append(
                 (
                     way,
                     at,
@@ -259,38 +267,40 @@ def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> 
                 )
             )
     shutil.rmtree("whole")
-    return found
+    return differences
 
 
 def table(cases: list[str], every: int, broken: str) -> int:
-    """Run the matrix and print it; the number of interrupted runs that came out different."""
-    start, total, wrong = time.monotonic(), 0, 0
+    """Run the matrix and print it. Return the number of runs that differ from the uninterrupted run."""
+    start, total, num_different = time.monotonic(), 0, 0
     print(f"{'case':<40}" + "".join(f"{way:>12}" for way in WAYS))
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
-            here = Path.cwd()
+            previous_dir = Path.cwd()
             os.chdir(folder)
-            found = check(case, list(WAYS), BATCHES[::-every], broken)
-            os.chdir(here)
+            differences = check(case, list(WAYS), BATCHES[::-every], broken)
+            os.chdir(previous_dir)
         cells = []
         for way in WAYS:
-            mine = [reason for w, _, reason in found if w == way]
-            cells.append(f"{sum(not reason for reason in mine)} of {len(mine)}")
+            reasons = [reason for w, _, reason in differences if w == way]
+            cells.append(f"{sum(not reason for reason in reasons)} of {len(reasons)}")
         print(f"{case:<40}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
-        for way, at, reason in found:
+        for way, at, reason in differences:
             if reason:
                 print(f"    {way} at batch {at}: {reason}")
-        total += len(found)
-        wrong += sum(bool(reason) for _, _, reason in found)
-    print(f"{total} interruptions, {total - wrong} identical, {time.monotonic() - start:.0f} s")
-    return wrong
+        total += len(differences)
+        num_different += sum(bool(reason) for _, _, reason in differences)
+    print(f"{total} interruptions, {total - num_different} identical, {time.monotonic() - start:.0f} s")
+    return num_different
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default=",".join(CASES).replace(", ", "_"), help="some of the cases")
-    parser.add_argument("--every", type=int, default=1, help="stop at every n-th of the batches only")
-    parser.add_argument("--broken", choices=BROKEN, default="nothing", help="take a mechanism away, which must be seen")
+    parser.add_argument("--cases", default=",".join(CASES).replace(", ", "_"), help="cases to run")
+    parser.add_argument("--every", type=int, default=1, help="stop only at every n-th of the batches")
+    parser.add_argument(
+        "--broken", choices=BROKEN, default="nothing", help="disable a mechanism, which must be detected"
+    )
     options = parser.parse_args()
     names = {case.replace(", ", "_"): case for case in CASES}
     sys.exit(1 if table([names[name] for name in options.cases.split(",")], options.every, options.broken) else 0)

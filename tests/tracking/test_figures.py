@@ -29,12 +29,12 @@ def outputs():
     return (torch.randn(500, 3) + nn.functional.one_hot(targets, 3)).softmax(1), targets
 
 
-def test_confusion_has_the_targets_in_its_rows():
+def test_confusion_matrix_has_targets_in_rows():
     predictions, targets = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([0, 1, 2, 2, 2])
     assert confusion(predictions, targets, 4).tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
 
 
-def test_curves_enclose_the_area_that_the_metric_states(outputs):
+def test_areas_under_the_curves_match_the_metrics(outputs):
     probabilities, targets = outputs
     roc, pr = curves(probabilities, targets, ["a", "b", "c"])
     assert [curve.name for curve in roc] == [curve.name for curve in pr] == ["a", "b", "c"]
@@ -43,7 +43,7 @@ def test_curves_enclose_the_area_that_the_metric_states(outputs):
         assert torch.trapezoid(curve.y, curve.x).item() == pytest.approx(area.item(), abs=0.01)
         assert len(curve.x) <= 200
     for c, curve in enumerate(pr):
-        # At full recall everything is taken for the class.
+        # At full recall every sample is predicted as the class, so the precision is the class frequency.
         assert curve.x.max() == 1
         assert curve.y[curve.x == 1].min().item() == pytest.approx((targets == c).float().mean().item(), abs=1e-6)
 
@@ -54,14 +54,14 @@ def test_a_class_without_samples_has_no_curve(outputs):
     assert [curve.name for curve in roc] == [curve.name for curve in pr] == ["a", "b"]
 
 
-def test_flags_have_curves(outputs):
+def test_multilabel_targets_have_curves(outputs):
     probabilities, targets = outputs
-    flags = (nn.functional.one_hot(targets, 3) + torch.tensor([0, 1, 0])).clamp_max(1)
-    roc, _ = curves(probabilities, flags, ["a", "b", "c"])
-    assert [curve.name for curve in roc] == ["a", "c"], "every sample has the flag b"
+    labels = (nn.functional.one_hot(targets, 3) + torch.tensor([0, 1, 0])).clamp_max(1)
+    roc, _ = curves(probabilities, labels, ["a", "b", "c"])
+    assert [curve.name for curve in roc] == ["a", "c"], "a label that all samples have must have no curve"
 
 
-def test_many_classes_have_the_most_frequent_ones_curves():
+def test_only_the_most_frequent_classes_have_curves():
     targets = torch.arange(30).repeat(4)
     targets[targets == 29] = 0
     roc, _ = curves(torch.rand(120, 30).softmax(1), targets, [str(i) for i in range(30)])
@@ -69,14 +69,14 @@ def test_many_classes_have_the_most_frequent_ones_curves():
     assert roc[0].name == "0"
 
 
-def test_the_worst_come_first():
+def test_top_losses_are_sorted_and_limited():
     mistakes = [Mistake(i, "a", "b", float(i % 50), torch.zeros(1)) for i in range(100)]
     assert [mistake.loss for mistake in top_losses(mistakes)[:3]] == [49, 49, 48]
     assert len(top_losses(mistakes)) == 32
 
 
-def trained(folder, net, inputs, targets, **options):
-    """A model after two epochs and a test, with everything that goes to TensorBoard; its weights."""
+def train(folder, net, inputs, targets, **options):
+    """Train for two epochs and test, logging to TensorBoard. Return the weights."""
     torch.manual_seed(0)
     model = Classifier(net, 3, ["a", "b", "c"], optimizer="SGD", lr=0.1)
     loader = DataLoader(TensorDataset(inputs, targets), batch_size=16)
@@ -96,9 +96,9 @@ def trained(folder, net, inputs, targets, **options):
 
 
 def events(folder):
-    found = EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0})
-    found.Reload()
-    return found
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0})
+    accumulator.Reload()
+    return accumulator
 
 
 @pytest.fixture
@@ -113,37 +113,37 @@ def samples():
     return torch.randn(50, 4), torch.arange(50) % 3
 
 
-def test_tensorboard_holds_graph_histograms_and_pictures_and_training_stays_as_it_was(tmp_path, net, samples):
+def test_tensorboard_logging_does_not_change_training(tmp_path, net, samples):
     state = {name: value.clone() for name, value in net.state_dict().items()}
-    weights = trained(tmp_path / "all", net, *samples, callbacks=[Figures(), Graph(), Histograms()])
-    found = events(tmp_path / "all")
-    assert set(found.Tags()["images"]) == {"test/confusion_matrix", "test/roc", "test/pr"}
-    for name in found.Tags()["images"]:
-        (image,) = found.Images(name)
+    weights = train(tmp_path / "all", net, *samples, callbacks=[Figures(), Graph(), Histograms()])
+    logged = events(tmp_path / "all")
+    assert set(logged.Tags()["images"]) == {"test/confusion_matrix", "test/roc", "test/pr"}
+    for name in logged.Tags()["images"]:
+        (image,) = logged.Images(name)
         assert image.width >= 400
         assert image.height >= 400
-    graph = found.Graph()
+    graph = logged.Graph()
     assert any("BatchNorm1d" in node.name for node in graph.node)
     for kind in ("weights", "gradients"):
-        histograms = found.Histograms(f"{kind}/net.0.weight")
+        histograms = logged.Histograms(f"{kind}/net.0.weight")
         assert [histogram.step for histogram in histograms] == [3, 7]
         assert histograms[0].histogram_value.num == 32
-    assert "train/loss" in found.Tags()["scalars"]
+    assert "train/loss" in logged.Tags()["scalars"]
 
     net.load_state_dict(state)
-    assert torch.equal(trained(tmp_path / "none", net, *samples), weights)
+    assert torch.equal(train(tmp_path / "none", net, *samples), weights)
     plain = events(tmp_path / "none").Tags()
     assert (plain["images"], plain["histograms"], plain["graph"]) == ([], [], False)
 
 
 @pytest.mark.slow
-def test_a_compiled_network_has_its_graph_too(tmp_path, net, samples):
+def test_compiled_networks_have_a_graph(tmp_path, net, samples):
     net.compile(backend="eager")
-    trained(tmp_path, net, *samples, callbacks=[Graph()])
+    train(tmp_path, net, *samples, callbacks=[Graph()])
     assert any("BatchNorm1d" in node.name for node in events(tmp_path).Graph().node)
 
 
-class Deciding(nn.Module):
+class Untraceable(nn.Module):
     """A network that cannot be traced."""
 
     def __init__(self):
@@ -156,8 +156,8 @@ class Deciding(nn.Module):
         return self.layer(inputs)
 
 
-class Pairs(Deciding):
-    """A network that does not read one sample, and does not say why."""
+class NeedsTwoSamples(Untraceable):
+    """A network that fails on a single sample, with an error that has no message."""
 
     def forward(self, inputs):
         if len(inputs) < 2:
@@ -166,25 +166,26 @@ class Pairs(Deciding):
 
 
 @pytest.mark.parametrize(
-    ("net", "reason"), [(Deciding(), "Deciding: not traceable"), (Pairs(), "Pairs: AssertionError()")]
+    ("net", "reason"),
+    [(Untraceable(), "Untraceable: not traceable"), (NeedsTwoSamples(), "NeedsTwoSamples: AssertionError()")],
 )
-def test_a_network_that_cannot_be_traced_is_trained_all_the_same(tmp_path, net, reason, samples, capsys):
-    trained(tmp_path, net, *samples, callbacks=[Graph()])
+def test_networks_that_cannot_be_traced_are_trained(tmp_path, net, reason, samples, capsys):
+    train(tmp_path, net, *samples, callbacks=[Graph()])
     assert capsys.readouterr().out == f"TensorBoard: no graph of {reason}\n"
 
 
-def test_without_matplotlib_it_is_said(tmp_path, net, samples, capsys, monkeypatch):
+def test_missing_matplotlib_is_reported(tmp_path, net, samples, capsys, monkeypatch):
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
-    trained(tmp_path, net, *samples, callbacks=[Figures()])
+    train(tmp_path, net, *samples, callbacks=[Figures()])
     assert 'pip install -e ".[figures]"' in capsys.readouterr().out
     assert events(tmp_path).Tags()["images"] == []
 
 
-def test_the_command_draws_where_matplotlib_is_installed(tmp_path, monkeypatch):
-    for name, installed, pictures in (("with", True, 3), ("without", False, 0)):
+def test_cli_draws_figures_if_matplotlib_is_installed(tmp_path, monkeypatch):
+    for name, installed, num_images in (("with", True, 3), ("without", False, 0)):
         monkeypatch.setattr(assemble, "find_spec", lambda module, there=installed: find_spec(module) if there else None)
         options = ["--trainer.max_epochs", "1", "--experiment", name, "--data", "Iris", "--model", "MLPClassifier"]
         assert main(["fit", *options]) == 0
         (folder,) = tmp_path.glob(f"checkpoints/{name}/*/tensorboard")
-        assert len(events(folder).Tags()["images"]) == pictures
+        assert len(events(folder).Tags()["images"]) == num_images

@@ -34,7 +34,7 @@ def log(path, *rows):
     return logger
 
 
-def test_what_is_logged_at_one_step_is_one_row(path):
+def test_metrics_of_one_step_are_one_row(path):
     log(path, (3, {"epoch": 0, "a": 1.5}), (3, {"b": 2.5}), (4, {"b": 3.5, "a": 0.5}))
     assert read(path) == [
         {"epoch": "0", "step": "3", "a": "1.5", "b": "2.5"},
@@ -42,13 +42,13 @@ def test_what_is_logged_at_one_step_is_one_row(path):
     ]
 
 
-def test_a_new_name_is_a_new_column(path):
+def test_a_new_metric_adds_a_column(path):
     log(path, (0, {"a": 1}), (1, {"a": 2, "c": 3, "b": 4}), (2, {"a": 5}))
     assert path.read_text().splitlines() == ["epoch,step,a,b,c", ",0,1,,", ",1,2,4,3", ",2,5,,"]
 
 
-def test_the_file_is_whole_after_every_save(path):
-    """Rows grow, shrink and get new columns; the file always holds all of them."""
+def test_the_file_is_complete_after_every_save(path):
+    """Rows get longer, shorter and gain columns; the file must always hold all of them."""
     logger = MetricsCSV(path)
     expected = {}
     for call in range(30):
@@ -56,19 +56,19 @@ def test_the_file_is_whole_after_every_save(path):
         logger.log_metrics({name: value}, step)
         logger.save()
         expected.setdefault(step, {})[name] = value
-        found = {int(r["step"]): {k: float(v) for k, v in r.items() if v and k != "step"} for r in read(path)}
-        assert found == expected
+        saved = {int(r["step"]): {k: float(v) for k, v in r.items() if v and k != "step"} for r in read(path)}
+        assert saved == expected
         assert path.read_text().endswith("\n")
 
 
-def test_a_shorter_last_row_leaves_no_rest(path):
+def test_a_shorter_last_row_overwrites_the_longer_one(path):
     logger = log(path, (0, {"a": 1}), (1, {"a": 0.123456789}))
     logger.log_metrics({"a": 2}, 1)
     logger.save()
     assert path.read_text() == "epoch,step,a\n,0,1\n,1,2\n"
 
 
-def test_a_file_is_gone_on_with(path):
+def test_an_existing_file_is_continued(path):
     log(path, (0, {"epoch": 0, "a": 1}), (1, {"epoch": 0, "b": 2}))
     log(path, (2, {"epoch": 1, "b": 3, "c": 4}))
     assert [tuple(row.values()) for row in read(path)] == [
@@ -78,18 +78,18 @@ def test_a_file_is_gone_on_with(path):
     ]
 
 
-def test_a_file_gone_on_with_the_same_columns(path):
+def test_an_existing_file_is_continued_with_the_same_columns(path):
     log(path, (0, {"a": 1}), (1, {"a": 2}))
     log(path, (1, {"a": 3}), (2, {"a": 4}))
     assert path.read_text() == "epoch,step,a\n,0,1\n,1,3\n,2,4\n"
 
 
-def test_a_name_with_a_comma(path):
+def test_names_with_commas_are_quoted(path):
     log(path, (0, {'f1/"shirt", blue': 1}))
     assert read(path) == [{"epoch": "", "step": "0", 'f1/"shirt", blue': "1"}]
 
 
-def test_nothing_logged_leaves_no_file(path):
+def test_no_file_is_written_without_metrics(path):
     MetricsCSV(path).finalize("success")
     assert not path.exists()
 
@@ -101,17 +101,16 @@ def test_finalize_saves(path):
     assert len(read(path)) == 1
 
 
-def test_where_it_is(path):
+def test_name_version_and_folders(path):
     logger = MetricsCSV(path)
     assert (logger.name, logger.version) == ("digits", "first")
     assert logger.log_dir == logger.save_dir == str(path.parent)
 
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
-def test_a_training(path):
-    """Five steps an epoch: the first learning rate, the values of every second step, and the epochs' values with those
-    of their last step."""
+def test_rows_logged_in_training(path):
+    """Five steps per epoch: the first learning rate, metrics of every second step, epoch metrics at the last step."""
     loader = DataLoader(TensorDataset(torch.randn(20, 3), torch.arange(20) % 2), batch_size=4)
     trainer = Trainer(
         accelerator="cpu",
@@ -160,7 +159,7 @@ def test_a_damaged_file_is_reported_and_kept(path, content):
 
 
 @pytest.mark.parametrize("last", [b"0,", b"0", b"0,5", b'0,"5'])
-def test_a_last_row_that_was_cut_off(path, last):
+def test_a_truncated_last_row(path, last):
     path.write_bytes(b"epoch,step\n0,1\n" + last)
     log(path, (9, {"epoch": 1}))
     assert [row["step"] for row in read(path)] in (["1", "9"], ["1", "5", "9"])
@@ -195,7 +194,7 @@ def test_a_fifo_is_not_read(path):
         MetricsCSV(path).log_metrics({"a": 1}, 0)
 
 
-def test_a_run_folder_that_is_deleted(path):
+def test_a_deleted_run_folder_is_reported(path):
     logger = log(path, (0, {"a": 1}))
     shutil.rmtree(path.parent)
     logger.log_metrics({"a": 2}, 1)
@@ -204,7 +203,7 @@ def test_a_run_folder_that_is_deleted(path):
 
 
 @pytest.mark.parametrize("content", [None, "epoch"])
-def test_a_file_that_somebody_removes_or_truncates_is_written_again(path, content):
+def test_a_removed_or_truncated_file_is_written_again(path, content):
     logger = log(path, (0, {"a": 1}), (1, {"a": 2}))
     path.unlink()
     if content is not None:
@@ -215,7 +214,7 @@ def test_a_file_that_somebody_removes_or_truncates_is_written_again(path, conten
 
 
 def test_a_resumed_run_that_logs_nothing_keeps_the_file(path):
-    """One that is refused before its first batch loses no row."""
+    """A resume that fails before its first batch must not remove rows."""
     state = log(path, (0, {"a": 1})).state_dict()
     log(path, (1, {"a": 2}))
     resumed = MetricsCSV(path)
@@ -227,7 +226,7 @@ def test_a_resumed_run_that_logs_nothing_keeps_the_file(path):
     assert [row["step"] for row in read(path)] == ["0", "2"]
 
 
-def test_a_checkpoint_of_a_run_that_logged_to_no_table(path):
+def test_a_checkpoint_without_logger_state_is_loaded(path):
     logger = MetricsCSV(path)
     logger.load_state_dict({})
     logger.log_metrics({"a": 1}, 0)

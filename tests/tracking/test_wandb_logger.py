@@ -1,4 +1,4 @@
-"""Weights & Biases, read back with its own client and held against what the run's folder says."""
+"""Weights & Biases runs, read back with the W&B client and compared with the run folder."""
 
 import csv
 import functools
@@ -36,8 +36,8 @@ SHORT = ["--trainer.max_epochs", "2", "--model.hidden_layer_sizes", "[16]"]
 KEY = "a" * 40
 
 
-class Crashing(BoringModel):
-    """Somebody's LightningModule that fails in its second epoch."""
+class CrashInSecondEpoch(BoringModel):
+    """A LightningModule that fails in its second epoch."""
 
     def on_validation_epoch_end(self) -> None:
         self.log("quality", float(self.current_epoch))
@@ -47,13 +47,13 @@ class Crashing(BoringModel):
             raise RuntimeError("boom")
 
 
-class Failing(Logger):
-    """A logger that fails in the middle."""
+class FailingLogger(Logger):
+    """A logger that fails at its fourth call."""
 
     name, version, calls = "failing", "0", 0
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Takes them."""
+        """Ignore hyperparameters."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.calls += 1
@@ -62,8 +62,8 @@ class Failing(Logger):
 
 
 @pytest.fixture(autouse=True)
-def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody is logged in, what is written beside the run's folder is seen, and wandb reads its settings anew."""
+def _logged_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log out of W&B, use an empty working directory, and make wandb read its settings again."""
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
@@ -78,21 +78,21 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def fit(*options: str) -> Path:
-    """Train for two epochs; the run's folder."""
+    """Train for two epochs and return the run folder."""
     assert main(["fit", "--config", DIGITS, *SHORT, *options]) == 0
     (run,) = Path("checkpoints/digits_mlp").iterdir()
     return run
 
 
 def inspect(run: Path) -> dict[str, Any]:
-    """What wandb's own reader says of a run's newest W&B file."""
+    """Return the summary of a run's newest W&B file, read with the W&B client."""
     file = sorted(run.glob("wandb/*run-*/*.wandb"))[-1]
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(file)]
     return dict(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
 
 
 def records(run: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind in all W&B files of a run, read by wandb's own reader."""
+    """Return the records of a kind in all W&B files of a run, read with the W&B client."""
     return [record[kind] for file in sorted(run.glob("wandb/*run-*/*.wandb")) for record in _read(file, kind)]
 
 
@@ -107,16 +107,16 @@ def _read(file: Path, kind: str) -> list[dict[str, Any]]:
     return [record for record in _all(file.absolute()) if record["type"] == kind]
 
 
-def by_step(rows: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
-    """Numbers of W&B's rows by the trainer's step, without W&B's own and what metrics.csv cannot hold."""
-    found: dict[int, dict[str, float]] = {}
+def metrics_by_step(rows: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
+    """Return the metrics of W&B rows by trainer step, without W&B's internal values and those not in metrics.csv."""
+    by_step: dict[int, dict[str, float]] = {}
     for row in rows:
         numbers = {n: v for n, v in row.items() if isinstance(v, int | float) and n[0] != "_" and "_table" not in n}
         step = numbers.pop("trainer/global_step", None)
         metrics = {n: v for n, v in numbers.items() if not n.startswith(("best/", "test/worst"))}
         if step is not None and metrics:
-            found.setdefault(int(step), {}).update(metrics)
-    return found
+            by_step.setdefault(int(step), {}).update(metrics)
+    return by_step
 
 
 def in_csv(run: Path) -> dict[int, dict[str, float]]:
@@ -125,7 +125,7 @@ def in_csv(run: Path) -> dict[int, dict[str, float]]:
     return {int(r["step"]): {n: float(v) for n, v in r.items() if v and n != "step"} for r in rows}
 
 
-def test_an_offline_run_says_what_the_folder_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_offline_run_matches_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit(
         "--wandb.mode=offline",
         "--wandb.tags=[one,two]",
@@ -135,9 +135,9 @@ def test_an_offline_run_says_what_the_folder_says(tmp_path: Path, capsys: pytest
         "--wandb.gradients=true",
         "--trainer.log_every_n_steps=5",
     )
-    said = capsys.readouterr().out
-    assert f"litnets sync {run}\n" in said
-    assert [p.name for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run's folder"
+    out = capsys.readouterr().out
+    assert f"litnets sync {run}\n" in out
+    assert [p.name for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run folder"
     assert list((tmp_path / "home").rglob("*")) == []
     assert "WANDB_DATA_DIR" not in os.environ
 
@@ -162,7 +162,7 @@ def test_an_offline_run_says_what_the_folder_says(tmp_path: Path, capsys: pytest
     gradients = [name for row in rows for name in row if name.startswith("gradients/") and name.endswith("._type")]
     assert len(gradients) >= 2 * 4
     plain = [{n: v for n, v in row.items() if not n.startswith("gradients/")} for row in rows]
-    assert by_step(plain) == in_csv(run)
+    assert metrics_by_step(plain) == in_csv(run)
     assert any(name.startswith("lr/") for row in rows for name in row)
     tables = {name.partition("_table")[0] for row in rows for name in row if name.endswith("._type")}
     assert {"test/confusion_matrix", "test/roc", "test/pr"} <= tables
@@ -172,7 +172,7 @@ def test_an_offline_run_says_what_the_folder_says(tmp_path: Path, capsys: pytest
     assert (entry["path"], int(entry["size"])) == ("best.ckpt", (run / "best.ckpt").stat().st_size)
 
 
-def test_the_worst_mistakes_have_their_pictures() -> None:
+def test_top_losses_are_logged_with_their_images() -> None:
     run = fit("--wandb.mode=offline")
     (table,) = run.glob("wandb/*run-*/files/media/table/test/worst*.json")
     content = json.loads(table.read_text())
@@ -185,26 +185,26 @@ def test_the_worst_mistakes_have_their_pictures() -> None:
     for sample, target, prediction, _, kind in content["data"]:
         assert predicted[sample]["prediction"] == prediction != target
         assert kind == "Image"
-    (whole,) = [a for a in records(run, "artifact") if "worst" in a["name"]]
-    pictures = [e["local_path"] for e in whole["manifest"]["contents"] if e["path"].startswith("media/images/")]
-    assert len(pictures) == len(content["data"])
-    for picture in pictures:
-        assert Image.open(BytesIO(Path(picture).read_bytes())).size == (8, 8)
+    (artifact,) = [a for a in records(run, "artifact") if "worst" in a["name"]]
+    images = [e["local_path"] for e in artifact["manifest"]["contents"] if e["path"].startswith("media/images/")]
+    assert len(images) == len(content["data"])
+    for image in images:
+        assert Image.open(BytesIO(Path(image).read_bytes())).size == (8, 8)
 
 
-def begin(folder: Path, mode: Any = "offline") -> WandbRun:
+def start_wandb_run(folder: Path, mode: Any = "offline") -> WandbRun:
     folder.mkdir(parents=True, exist_ok=True)
     return WandbRun(Run(folder), mode, {"a": {"b": 1}}, {"x": "max"})
 
 
-def test_one_folder_is_one_wandb_run(tmp_path: Path) -> None:
+def test_a_run_folder_has_one_wandb_run(tmp_path: Path) -> None:
     folder = tmp_path / "experiment" / "run"
     for attempt in range(3):
-        logger = begin(folder)
+        logger = start_wandb_run(folder)
         for step in range(2):
             logger.log_metrics({"x": attempt}, 10 * attempt + step)
         finish_wandb_on_exit(lambda _: 0)([])
-    other = begin(tmp_path / "experiment" / "other")
+    other = start_wandb_run(tmp_path / "experiment" / "other")
     assert other.experiment.id != logger.experiment.id
     wandb.finish()
     assert {run["run_id"] for run in records(folder, "run")} == {logger.experiment.id}
@@ -212,33 +212,33 @@ def test_one_folder_is_one_wandb_run(tmp_path: Path) -> None:
     rows = [row["item"] for row in records(folder, "history")]
     assert [row["trainer/global_step"] for row in rows] == [0, 1, 10, 11, 20, 21]
     steps = [row["_step"] for row in rows]
-    assert steps == sorted(set(steps)), "W&B drops rows whose own number is not larger than the last one"
+    assert steps == sorted(set(steps)), "W&B drops rows whose step does not increase"
 
 
-def test_online(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows as in metrics.csv, and the same run when the folder is gone on with."""
-    with service() as there:
+def test_an_online_run_matches_metrics_csv(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rows equal those of metrics.csv, and a resumed run continues the W&B run."""
+    with service() as server:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.setenv("WANDB_BASE_URL", there.url)
-        run = fit("--figures=false")  # whose tables are artifacts
-        assert f"W&B: {there.url}/me/litnets/runs/" in capsys.readouterr().out
-        (name,) = set(there.runs)
-        assert there.exit_codes == {name: 0}
-        assert by_step(there.history[name]) == in_csv(run)
-        assert there.config["trainer"]["value"]["max_epochs"] == 2
-        last = there.history[name][-1]["_step"]
-        logger = begin(run, "online")
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        run = fit("--figures=false")  # figures would log artifacts, which the stub does not support
+        assert f"W&B: {server.url}/me/litnets/runs/" in capsys.readouterr().out
+        (name,) = set(server.runs)
+        assert server.exit_codes == {name: 0}
+        assert metrics_by_step(server.history[name]) == in_csv(run)
+        assert server.config["trainer"]["value"]["max_epochs"] == 2
+        last = server.history[name][-1]["_step"]
+        logger = start_wandb_run(run, "online")
         logger.log_metrics({"x": 1}, 99)
         finish_wandb_on_exit(lambda _: 143)([])
-        assert set(there.runs) == {name}
-        assert there.history[name][-1]["trainer/global_step"] == 99
-        assert there.history[name][-1]["_step"] > last
-        assert there.exit_codes == {name: 143}
+        assert set(server.runs) == {name}
+        assert server.history[name][-1]["trainer/global_step"] == 99
+        assert server.history[name][-1]["_step"] > last
+        assert server.exit_codes == {name: 143}
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
-def test_a_stopped_run_goes_on_in_its_wandb_run(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows up to the crash are not said again, the rest is, and the exit codes are the true ones."""
+def test_a_resumed_run_continues_its_wandb_run(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows before the crash are not logged twice, later rows are logged, and the exit codes are correct."""
     original, last = Task.training_step, 1 + 17 + 5
 
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
@@ -247,44 +247,44 @@ def test_a_stopped_run_goes_on_in_its_wandb_run(mode: str, monkeypatch: pytest.M
         return original(self, batch, batch_idx)
 
     options = [f"--wandb.mode={mode}", "--figures=false", "--trainer.log_every_n_steps=2"]
-    with service() as there:
+    with service() as server:
         if mode == "online":
             monkeypatch.setenv("WANDB_API_KEY", KEY)
-            monkeypatch.setenv("WANDB_BASE_URL", there.url)
+            monkeypatch.setenv("WANDB_BASE_URL", server.url)
         with monkeypatch.context() as crashing:
             crashing.setattr(Task, "training_step", step)
             with pytest.raises(RuntimeError, match="crash"):
                 main(["fit", "--config", DIGITS, *SHORT, *options])
         (run,) = Path("checkpoints/digits_mlp").iterdir()
         before = in_csv(run)
-        codes = dict(there.exit_codes) if mode == "online" else {"": inspect(run)["exit_code"]}
+        codes = dict(server.exit_codes) if mode == "online" else {"": inspect(run)["exit_code"]}
         assert list(codes.values()) == [1]
         assert main(["resume", str(run)]) == 0
         if mode == "online":
-            ((name, rows),) = there.history.items()
-            assert there.exit_codes == {name: 0}
+            ((name, rows),) = server.history.items()
+            assert server.exit_codes == {name: 0}
         else:
             rows = [row["item"] for row in records(run, "history")]
-            assert len({begun["run_id"] for begun in records(run, "run")}) == 1
+            assert len({record["run_id"] for record in records(run, "run")}) == 1
             assert inspect(run)["exit_code"] == 0
-    assert by_step(rows) == in_csv(run)
+    assert metrics_by_step(rows) == in_csv(run)
     assert before.items() < in_csv(run).items()
     numbers = [row["trainer/global_step"] for row in rows if "train/loss_step" in row]
-    assert numbers == sorted(set(numbers)), "a step is said twice"
+    assert numbers == sorted(set(numbers)), "a step was logged twice"
 
 
-@pytest.mark.parametrize("how", ["dead", "silent", "refusing"])
-def test_a_service_that_is_not_there_means_offline(
-    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("failure", ["unreachable", "silent", "refusing"])
+def test_an_unavailable_service_falls_back_to_offline(
+    failure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(litnets.tracking.wandb_logger, "_CONNECT_TIMEOUT", 0.5)
     monkeypatch.setattr(litnets.tracking.wandb_logger, "_INIT_TIMEOUT", 10)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    with service() as there, socket.create_server(("127.0.0.1", 0)) as silent:
-        there.refuse = True
-        address = {"dead": "http://127.0.0.1:9", "silent": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        monkeypatch.setenv("WANDB_BASE_URL", address.get(how, there.url))
-        logger = begin(tmp_path / "experiment" / "run", "online")
+    with service() as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        server.refuse = True
+        address = {"unreachable": "http://127.0.0.1:9", "silent": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        monkeypatch.setenv("WANDB_BASE_URL", address.get(failure, server.url))
+        logger = start_wandb_run(tmp_path / "experiment" / "run", "online")
         logger.log_metrics({"x": 1}, 0)
         finish_wandb_on_exit(lambda _: 0)([])
     assert "; logging offline instead\n" in capsys.readouterr().out
@@ -292,16 +292,16 @@ def test_a_service_that_is_not_there_means_offline(
     assert list(tmp_path.glob("experiment/run/wandb/offline-run-*"))
 
 
-def test_without_a_login_it_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wandb_is_disabled_without_a_login(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--test_after_fit=false")
-    said = capsys.readouterr().out
-    assert said.startswith("W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)\n")
-    assert said.count("W&B") == 1
+    out = capsys.readouterr().out
+    assert out.startswith("W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)\n")
+    assert out.count("W&B") == 1
     assert not (run / "wandb").exists()
 
 
 @pytest.mark.slow
-def test_off_imports_no_wandb() -> None:
+def test_mode_off_does_not_import_wandb() -> None:
     code = "import sys; from litnets.__main__ import main; code = main(sys.argv[1:]); sys.exit('wandb' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, "fit", "--config", DIGITS, *SHORT, "--test_after_fit=false"],
@@ -313,7 +313,7 @@ def test_off_imports_no_wandb() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_login_is_found_where_wandb_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_login_is_read_from_the_same_places_as_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = Path.home() / ".netrc"
     assert not logged_in()
     netrc.write_text(f"machine github.com login me password {KEY}\n")
@@ -336,7 +336,7 @@ def test_login_is_found_where_wandb_finds_it(monkeypatch: pytest.MonkeyPatch) ->
     assert logged_in()
 
 
-def test_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_wandb_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_wandb_mode("auto", []) is None
     assert resolve_wandb_mode("offline", []) == "offline"
     with pytest.raises(InputError, match="wandb login"):
@@ -344,13 +344,13 @@ def test_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert resolve_wandb_mode("auto", []) == resolve_wandb_mode("online", []) == "online"
     assert resolve_wandb_mode("off", []) is None
-    for given, mode in (("offline", "offline"), ("disabled", None)):
-        monkeypatch.setenv("WANDB_MODE", given)
+    for value, mode in (("offline", "offline"), ("disabled", None)):
+        monkeypatch.setenv("WANDB_MODE", value)
         assert resolve_wandb_mode("auto", []) == mode
         assert resolve_wandb_mode("online", []) == "online"
 
 
-def test_mistakes_get_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_errors_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     for option, expected in {
         "--wandb.mode=online": "--wandb.mode online: not logged in",
         "--wandb.mode=offlin": "wandb.mode: no 'offlin'; did you mean 'offline'?",
@@ -361,34 +361,34 @@ def test_mistakes_get_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("checkpoints").exists()
 
 
-def test_a_logger_of_the_configuration() -> None:
+def test_a_wandb_logger_in_the_configuration() -> None:
     Path("more.yaml").write_text(
-        "trainer: {logger: {class_path: WandbLogger, init_args: {project: mine, name: his}, dict_kwargs: {group: g}}}"
+        "trainer: {logger: {class_path: WandbLogger, init_args: {project: mine, name: other}, dict_kwargs: {group: g}}}"
     )
     run = fit("--config", "more.yaml", "--wandb.tags=[t]", "--figures=false")
     shown = inspect(run)
-    assert (shown["project"], shown["name"], shown["tags"]) == ("mine", "his", ["t"])
+    assert (shown["project"], shown["name"], shown["tags"]) == ("mine", "other", ["t"])
     assert records(run, "run")[0]["run_group"] == "g"
-    assert by_step([row["item"] for row in records(run, "history")]) == in_csv(run)
-    assert main(["test", "--config", str(run / "config.yaml")]) == 0  # measured later, and no other run
+    assert metrics_by_step([row["item"] for row in records(run, "history")]) == in_csv(run)
+    assert main(["test", "--config", str(run / "config.yaml")]) == 0  # testing later starts no new W&B run
     assert sorted(p.name for p in Path().iterdir()) == ["checkpoints", "more.yaml"]
 
 
 @pytest.mark.parametrize(
     ("end", "code"), [(0, 0), (143, 143), (KeyboardInterrupt(), 130), (SystemExit(3), 3), (RuntimeError("boom"), 1)]
 )
-def test_the_exit_code_is_told(end: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
+def test_the_exit_code_is_sent_to_wandb(end: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exit_codes: list[int] = []
 
-    class Fake:
+    class FakeWandb:
         run = object()
 
         @staticmethod
         def finish(exit_code: int) -> None:
-            told.append(exit_code)
-            raise ConnectionError("which changes nothing")
+            exit_codes.append(exit_code)
+            raise ConnectionError("must not change the exit code")
 
-    monkeypatch.setitem(sys.modules, "wandb", Fake)
+    monkeypatch.setitem(sys.modules, "wandb", FakeWandb)
 
     @finish_wandb_on_exit
     def command(args: list[str]) -> int:
@@ -401,31 +401,31 @@ def test_the_exit_code_is_told(end: Any, code: int, monkeypatch: pytest.MonkeyPa
             command([])
     else:
         assert command([]) == code
-    assert told == [code]
+    assert exit_codes == [code]
 
 
-def test_a_crash_is_no_success() -> None:
+def test_a_crash_is_recorded_as_failed() -> None:
     options = ["--trainer.max_epochs", "3", "--monitor", "quality", "--wandb.mode", "offline"]
     with pytest.raises(RuntimeError, match="boom"):
-        main(["fit", "--model", "Crashing", "--data", "BoringDataModule", *options])
-    (run,) = Path("checkpoints/boringdatamodule_crashing").iterdir()
+        main(["fit", "--model", "CrashInSecondEpoch", "--data", "BoringDataModule", *options])
+    (run,) = Path("checkpoints/boringdatamodule_crashinsecondepoch").iterdir()
     shown = inspect(run)
     assert (shown["state"], shown["exit_code"]) == ("failed", 1)
     assert shown["summary"]["quality"] == {"min": 0, "last": 0}
 
 
-def test_metrics_csv_survives_another_logger() -> None:
-    Path("more.yaml").write_text("trainer: {logger: [tests.tracking.test_wandb_logger.Failing]}")
+def test_metrics_csv_is_complete_when_another_logger_fails() -> None:
+    Path("more.yaml").write_text("trainer: {logger: [tests.tracking.test_wandb_logger.FailingLogger]}")
     with pytest.raises(ConnectionError):
         main(["fit", "--config", DIGITS, "--config", "more.yaml", *SHORT, "--trainer.log_every_n_steps=5"])
     (run,) = Path("checkpoints/digits_mlp").iterdir()
-    # A row of the loss and one of the learning rate for each of two steps: the fourth call is in the file as well.
+    # Two steps have one call each for the loss and the learning rates; the fourth call is in the file as well.
     assert {step: sorted(row) for step, row in in_csv(run).items()} == {
         step: ["epoch", "lr/pg1", "lr/pg2", "train/loss_step"] for step in (4, 9)
     }
 
 
-def test_a_damaged_id_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_run_id_file_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--wandb.mode", "offline", "--trainer.max_epochs"]
     assert main(["fit", *options, "1"]) == 0
     (run,) = Path("checkpoints/digits_mlp").iterdir()
@@ -435,22 +435,22 @@ def test_a_damaged_id_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{run / 'wandb' / 'run.json'} is damaged" in capsys.readouterr().err
 
 
-def test_a_sweep_calls_as_the_agent_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_runs_as_the_wandb_agent_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = yaml.safe_load((CONFIGS / "sweeps" / "digits_mlp.yaml").read_text())
     assert sweep["method"] in ("grid", "random", "bayes")
     assert sweep["metric"] == {"name": "best/val/accuracy", "goal": "maximize"}
-    chosen = {
+    parameters = {
         name: {"value": spec["values"][0] if "values" in spec else spec["min"]}
         for name, spec in sweep["parameters"].items()
     }
-    values = {**create_sweep_command_args({"args": chosen}), "program": [sweep["program"]]}
+    values = {**create_sweep_command_args({"args": parameters}), "program": [sweep["program"]]}
     command = [
         word
         for part in create_sweep_command(sweep["command"])
         for word in (values[part[2:-1]] if part.startswith("${") else [part])
     ]
     assert command[:2] == ["litnets", "fit"]
-    assert all(word.startswith("--") and "=" in word for word in command[-len(chosen) :])
+    assert all(word.startswith("--") and "=" in word for word in command[-len(parameters) :])
     monkeypatch.setenv("WANDB_RUN_ID", "agent123")
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     words = [str(CONFIGS / Path(word).name) if word.startswith("configs/") else word for word in command[1:]]
@@ -464,11 +464,11 @@ def test_a_sweep_calls_as_the_agent_does(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_told_as_the_process_ends(number: signal.Signals) -> None:
+def test_the_exit_code_after_a_signal_is_recorded(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "litnets", "fit", "--config", DIGITS, "--trainer.max_epochs", "5000"]
     process = subprocess.Popen([*command, "--early_stopping.patience=9999", "--wandb.mode=offline"])
     while not list(Path("checkpoints").glob("*/*/metrics.csv")):
-        assert process.poll() is None, "it ended before it trained"
+        assert process.poll() is None, "the process exited before training started"
         time.sleep(0.2)
     process.send_signal(number)
     code = process.wait(300)
@@ -482,11 +482,11 @@ def test_two_processes_are_one_wandb_run(strategy: str) -> None:
     command = [sys.executable, "-m", "litnets", "fit", "--config", DIGITS, *SHORT, "--wandb.mode=offline"]
     more = ["--trainer.devices=2", "--trainer.accelerator=cpu", f"--trainer.strategy={strategy}"]
     subprocess.run([*command, *more], check=True)
-    assert [p.name for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run's folder"
+    assert [p.name for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run folder"
     (run,) = Path("checkpoints/digits_mlp").iterdir()
     assert len(list(run.glob("wandb/*run-*/*.wandb"))) == 1
     assert inspect(run)["exit_code"] == 0
-    assert by_step([row["item"] for row in records(run, "history")]) == in_csv(run)
+    assert metrics_by_step([row["item"] for row in records(run, "history")]) == in_csv(run)
     (matrix,) = [a["manifest"]["contents"] for a in records(run, "artifact") if "confusion_matrix" in a["name"]]
     table = json.loads(Path(matrix[0]["local_path"]).read_text())
-    assert sum(row[2] for row in table["data"]) == 359, "each sample of the test once"
+    assert sum(row[2] for row in table["data"]) == 359, "each test sample must be counted once"

@@ -25,8 +25,8 @@ from litnets.training.resume.restore import RestoreTrainingState
 from litnets.training.signals import Signals
 
 
-def names(**changed: Any) -> list[str]:
-    """The classes of the callbacks of a training run, in their order."""
+def callback_names(**overrides: Any) -> list[str]:
+    """The class names of the callbacks of a training run, in order."""
     run = Run(Path("run"))
     options: dict[str, Any] = {
         "checkpoint": Checkpoint("val/loss"),
@@ -38,20 +38,20 @@ def names(**changed: Any) -> list[str]:
         "figures": False,
         "gradients": False,
     }
-    return [type(one).__name__ for one in build_callbacks(run, Signals(), None, **options | changed)]
+    return [type(callback).__name__ for callback in build_callbacks(run, Signals(), None, **options | overrides)]
 
 
-def test_callbacks_in_their_order() -> None:
-    # The state is restored before any other callback looks at it, and a checkpoint is the last to see a batch.
+def test_order_of_callbacks() -> None:
+    # The state is restored before any other callback reads it, and the checkpoint is saved after all others.
     always = ["RestoreTrainingState", "WriteResults", "Timer", "EarlyStopping", "StopOnNonFinite", "SaveOnInterrupt"]
-    assert names() == [*always, "Checkpoint", "LearningRateMonitor", "Graph"]
-    assert names(checkpoint=None, loggers=[]) == always
-    everything = names(histograms=True, figures=True, gradients=True)
+    assert callback_names() == [*always, "Checkpoint", "LearningRateMonitor", "Graph"]
+    assert callback_names(checkpoint=None, loggers=[]) == always
+    everything = callback_names(histograms=True, figures=True, gradients=True)
     assert everything[-3:] == ["Histograms", "Figures", "Gradients"]
-    assert names(loggers=[], histograms=True, figures=True) == [*always, "Checkpoint"]
+    assert callback_names(loggers=[], histograms=True, figures=True) == [*always, "Checkpoint"]
 
 
-def test_a_changed_configuration_reaches_what_restores_the_state() -> None:
+def test_config_changes_reach_restore_training_state() -> None:
     plan = ResumePlan({}, {"data.init_args.batch_size": (32, 64)}, "in epoch 3")
     options: dict[str, Any] = {"histograms": False, "figures": False, "gradients": False, "loggers": []}
     restore, *_ = build_callbacks(
@@ -70,31 +70,31 @@ def test_a_changed_configuration_reaches_what_restores_the_state() -> None:
     assert restore.stays_stopped
 
 
-def test_predictions_are_written_unless_it_is_a_dry_run() -> None:
+def test_predictions_are_written_unless_disabled() -> None:
     run = Run(Path("run"))
     for write, expected in ((True, ["WriteResults", "Timer", "PredictionsCSV"]), (False, ["WriteResults", "Timer"])):
-        assert [type(one).__name__ for one in build_prediction_callbacks(run, [Timer()], write)] == expected
+        assert [type(c).__name__ for c in build_prediction_callbacks(run, [Timer()], write)] == expected
 
 
-def test_loggers_are_those_of_the_run_and_those_of_the_configuration(tmp_path: Path) -> None:
+def test_loggers_of_the_run_and_of_the_configuration(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert build_loggers([False], run, None, None) == []
     table, tensorboard = build_loggers([], run, ResumePlan({"logged_step": 7}), None)
     assert isinstance(table, MetricsCSV)
     assert isinstance(tensorboard, TensorBoardLogger)
     assert tensorboard._kwargs["purge_step"] == 7
-    mine = CSVLogger(tmp_path)
-    assert build_loggers([mine], run, None, None)[1:] == [mine]
+    user_logger = CSVLogger(tmp_path)
+    assert build_loggers([user_logger], run, None, None)[1:] == [user_logger]
 
 
-def test_checkpoints_are_written_atomically_unless_a_plugin_writes_them() -> None:
-    assert [type(one) for one in build_plugins([])] == [AtomicCheckpointIO]
-    mine = TorchCheckpointIO()
-    assert build_plugins([mine]) == [mine]
+def test_atomic_checkpoint_io_is_the_default_plugin() -> None:
+    assert [type(plugin) for plugin in build_plugins([])] == [AtomicCheckpointIO]
+    user_plugin = TorchCheckpointIO()
+    assert build_plugins([user_plugin]) == [user_plugin]
 
 
 def test_figures_need_matplotlib_or_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert figures_are_available(uses_wandb=True)
-    assert not figures_are_available(uses_wandb=False)  # as conftest.py has it
+    assert not figures_are_available(uses_wandb=False)  # conftest.py hides matplotlib
     monkeypatch.setattr(assemble, "find_spec", lambda name: name == "matplotlib")
     assert figures_are_available(uses_wandb=False)

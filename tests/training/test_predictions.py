@@ -11,12 +11,12 @@ from litnets.runs.folder import Run
 from litnets.tasks import Classifier
 from litnets.training.predictions import PredictionsCSV, table
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 
 @pytest.mark.parametrize("names", [None, ["ant", "bee", "cat"]])
-def test_one_row_a_sample(tmp_path, names):
+def test_one_row_per_sample(tmp_path, names):
     logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
     run = Run(tmp_path)
     trainer = Trainer(
@@ -30,17 +30,17 @@ def test_one_row_a_sample(tmp_path, names):
     trainer.predict(Classifier(nn.Identity(), 3, class_names=names), loader, return_predictions=False)
     with run.predictions.open() as file:
         header, *rows = csv.reader(file)
-    shown = names or ["0", "1", "2"]
-    assert header == ["index", "prediction", *(f"probability_{name}" for name in shown)]
+    class_names = names or ["0", "1", "2"]
+    assert header == ["index", "prediction", *(f"probability_{name}" for name in class_names)]
     assert [row[0] for row in rows] == list("0123456")
     exp = np.exp(logits.numpy())
     np.testing.assert_allclose(
         np.array([row[2:] for row in rows], dtype=float), exp / exp.sum(1, keepdims=True), rtol=1e-4
     )
-    assert [row[1] for row in rows] == [shown[i] for i in logits.argmax(1)]
+    assert [row[1] for row in rows] == [class_names[i] for i in logits.argmax(1)]
 
 
-def test_rows_of_all_processes_in_the_order_of_the_samples():
+def test_rows_of_all_ranks_are_in_sample_order():
     parts = [
         ([0, 2, 4], {"prediction": torch.tensor([0, 1, 0]), "value": torch.tensor([[0.0, 9], [2, 7], [4, 5]])}),
         ([3, 1], {"prediction": torch.tensor([1, 0]), "value": torch.tensor([[3.0, 6], [1, 8]])}),
@@ -56,12 +56,12 @@ def test_rows_of_all_processes_in_the_order_of_the_samples():
     assert table(parts, None).splitlines()[:2] == ["index,prediction,value_0,value_1", "0,0,0,9"]
 
 
-def test_only_predictions_are_named_by_class():
+def test_only_predictions_are_replaced_by_class_names():
     parts = [([0, 1], {"length": torch.tensor([1, 0]), "prediction": torch.tensor([1, 0])})]
     assert table(parts, ["no", "yes"]).splitlines() == ["index,length,prediction", "0,1,yes", "1,0,no"]
 
 
-def test_numbers_are_named_by_target():
+def test_regression_columns_are_named_by_target():
     parts = [([0], {"prediction": torch.tensor([[1234567.0, 0.1]])})]
     assert table(parts, None, ["price", "share"]).splitlines() == [
         "index,prediction_price,prediction_share",
@@ -70,7 +70,7 @@ def test_numbers_are_named_by_target():
     assert table([([0], {"prediction": torch.tensor([0.1])})], None, ["share"]).splitlines()[1] == "0,0.1"
 
 
-def test_names_with_commas_stay_one_cell():
+def test_names_with_commas_are_quoted():
     parts = [([0], {"prediction": torch.tensor([0])})]
     (row,) = list(csv.reader(table(parts, ["shirt, blue"]).splitlines()))[1:]
     assert row == ["0", "shirt, blue"]
@@ -80,7 +80,7 @@ def test_no_samples():
     assert table([], ["no", "yes"]) == "index\n"
 
 
-def test_a_forecast_has_a_column_for_each_channel_and_step_ahead():
+def test_forecasts_have_a_column_per_channel_and_step():
     values = torch.tensor([[[1.0, 10], [2, 20]], [[3, 30], [4, 40]]])  # (N, horizon, channels)
     parts = [([1, 0], {"prediction": values})]
     assert table(parts, None, None, ["load", "OT"]).splitlines() == [

@@ -10,14 +10,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.progress import EpochSummary, TrainingProgressBar, monitored_metric
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 SCORES = (0.5, 0.7, 0.6, 0.9)
 
 
 class Scripted(LightningModule):
-    """Logs the scores of the list, whatever it learns."""
+    """A module that logs predetermined scores."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def checkpoint(mode="max"):
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", [0, 1, 3]), ("min", [0])])
-def test_a_line_an_epoch(tmp_path, capsys, mode, best):
+def test_one_line_per_epoch(tmp_path, capsys, mode, best):
     fit(tmp_path, [EpochSummary(), checkpoint(mode)])
     lines = [re.sub(r"\d+\.\d s", "S s", line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
@@ -60,7 +60,7 @@ def test_a_line_an_epoch(tmp_path, capsys, mode, best):
     ]
 
 
-def test_a_line_without_checkpoints_has_no_star(tmp_path, capsys):
+def test_lines_have_no_star_without_checkpoints(tmp_path, capsys):
     fit(tmp_path, [EpochSummary()], epochs=2)
     assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines()] == [
         ["1/2", "train/loss", "10.0000"],
@@ -68,7 +68,7 @@ def test_a_line_without_checkpoints_has_no_star(tmp_path, capsys):
     ]
 
 
-def test_epochs_are_aligned(tmp_path, capsys, monkeypatch):
+def test_epoch_numbers_are_aligned(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(f"{__name__}.SCORES", [0.5] * 10)
     fit(tmp_path, [EpochSummary()], epochs=10)
     starts = [line[:11] for line in capsys.readouterr().out.splitlines()]
@@ -76,13 +76,13 @@ def test_epochs_are_aligned(tmp_path, capsys, monkeypatch):
     assert starts[9] == "epoch 10/10"
 
 
-def test_the_watched_metric(tmp_path):
+def test_monitored_metric(tmp_path):
     assert monitored_metric(fit(tmp_path, [checkpoint(), EpochSummary()], epochs=1)) == "val/score"
     assert monitored_metric(fit(tmp_path, [EpochSummary()], epochs=1)) is None
 
 
 @pytest.mark.parametrize(
-    ("known", "shown"),
+    ("values", "expected"),
     [
         ({}, {}),
         (
@@ -92,12 +92,12 @@ def test_the_watched_metric(tmp_path):
         ({"train/loss": 2.0, "train/loss_step": 0.12345}, {"train/loss_step": "0.1235"}),
     ],
 )
-def test_what_the_bar_shows(tmp_path, known, shown):
-    metrics = {name: torch.tensor(value) for name, value in known.items()}
+def test_progress_bar_metrics(tmp_path, values, expected):
+    metrics = {name: torch.tensor(value) for name, value in values.items()}
     trainer = SimpleNamespace(callback_metrics=metrics, checkpoint_callbacks=[checkpoint()])
-    assert TrainingProgressBar().get_metrics(trainer, None) == shown
+    assert TrainingProgressBar().get_metrics(trainer, None) == expected
 
 
-def test_a_bar_draws(tmp_path, capsys):
+def test_progress_bar_is_printed(tmp_path, capsys):
     fit(tmp_path, [TrainingProgressBar(refresh_rate=1), checkpoint()], epochs=2)
     assert "Epoch 1/1" in capsys.readouterr().out

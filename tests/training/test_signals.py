@@ -1,4 +1,4 @@
-"""Signals, and the exit codes they end a command with."""
+"""Signal handling, and the exit codes of interrupted commands."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def send(signum: int) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_where_the_program_stands(signum: int) -> None:
+def test_a_signal_raises_stop(signum: int) -> None:
     before = signal.getsignal(signum)
     with Signals() as signals, pytest.raises(Stop, match=signal.Signals(signum).name):
         send(signum)
@@ -28,7 +28,7 @@ def test_a_signal_stops_where_the_program_stands(signum: int) -> None:
     assert exit_code(signum) == 128 + signum
 
 
-def test_while_patient_the_first_is_noted_and_the_second_ends_at_once(
+def test_while_deferred_the_first_signal_is_recorded_and_the_second_quits(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     now, codes = [100.0], []
@@ -40,7 +40,7 @@ def test_while_patient_the_first_is_noted_and_the_second_ends_at_once(
         assert signals.received == signal.SIGTERM
         now[0] += 0.5
         send(signal.SIGTERM)
-        assert codes == [], "a launcher that sends on what it got itself is no second signal"
+        assert codes == [], "a signal forwarded by a launcher must not count as a second signal"
         now[0] += 1
         send(signal.SIGINT)
         assert codes == [130]
@@ -50,7 +50,7 @@ def test_while_patient_the_first_is_noted_and_the_second_ends_at_once(
     ]
 
 
-def test_what_was_ignored_stays_ignored() -> None:
+def test_ignored_signals_stay_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Signals() as signals:
@@ -62,7 +62,7 @@ def test_what_was_ignored_stays_ignored() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 143)])
-def test_a_worker_lives_through_a_ctrl_c_and_ends_when_it_is_told_to(signum: int, code: int) -> None:
+def test_workers_ignore_sigint_and_exit_on_sigterm(signum: int, code: int) -> None:
     with Signals():
         if (pid := os.fork()) == 0:
             send(signum)
@@ -70,7 +70,7 @@ def test_a_worker_lives_through_a_ctrl_c_and_ends_when_it_is_told_to(signum: int
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
 
 
-def test_other_processes_than_the_first_end_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_code_of_other_ranks_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     from lightning.pytorch.utilities import rank_zero_only
 
     monkeypatch.setattr(rank_zero_only, "rank", 1)
@@ -78,7 +78,7 @@ def test_other_processes_than_the_first_end_well(monkeypatch: pytest.MonkeyPatch
 
 
 def start(*options: str) -> subprocess.Popen[str]:
-    """A training that does not end by itself, once it is in its second epoch."""
+    """Start an endless training run, and return once the first epoch is complete."""
     command = [sys.executable, "-m", "litnets", "fit", "--config", str(CONFIGS / "digits_mlp.yaml"), *options]
     command += ["--trainer.max_epochs", "100000", "--early_stopping.patience", "100000", "--trainer.logger", "false"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -90,39 +90,41 @@ def start(*options: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    said = process.communicate(timeout=300)[1]
-    return process.returncode, [line for line in said.splitlines() if line.startswith("litnets:")]
+    stderr = process.communicate(timeout=300)[1]
+    return process.returncode, [line for line in stderr.splitlines() if line.startswith("litnets:")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_training_that_is_stopped(signum: int, code: int, workers: str) -> None:
+def test_a_signal_stops_training(signum: int, code: int, workers: str) -> None:
     process = start("--data.num_workers", workers)
     process.send_signal(signum)
-    found, said = finish(process)
-    assert found == code
+    returncode, messages = finish(process)
+    assert returncode == code
     (last,) = Path("checkpoints").glob("*/*/last.ckpt")
     step = torch.load(last, weights_only=True)["global_step"]
-    assert said[1].startswith(f"litnets: saved {last} (epoch ")
-    assert said[1].endswith(f"step {step})")
-    assert said[2] == f"litnets: resume with: litnets resume {last.parent}"
+    assert messages[1].startswith(f"litnets: saved {last} (epoch ")
+    assert messages[1].endswith(f"step {step})")
+    assert messages[2] == f"litnets: resume with: litnets resume {last.parent}"
     assert step >= 17
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["first", "second"])
+@pytest.mark.parametrize("rank", ["first", "second"])
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_two_processes_stop_after_the_same_batch(signum: int, code: int, whom: str) -> None:
+def test_two_processes_stop_after_the_same_batch(signum: int, code: int, rank: str) -> None:
     process = start("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    # The other rank is the child that runs litnets; workers and trackers run something else.
+    # The second rank is the child process that runs litnets; workers and trackers run other programs.
     (second,) = [int(pid) for pid in children if b"litnets" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(process.pid if whom == "first" else second, signum)
-    found, said = finish(process)
-    assert found == code
+    os.kill(process.pid if rank == "first" else second, signum)
+    returncode, messages = finish(process)
+    assert returncode == code
     (last,) = Path("checkpoints").glob("*/*/last.ckpt")
-    assert any(line.startswith(f"litnets: saved {last} ") for line in said)
-    assert len(said) == len(set(said)), "said once"
+    assert any(line.startswith(f"litnets: saved {last} ") for line in messages)
+    assert len(messages) == len(set(messages)), "a message was printed twice"
     other = Path(f"/proc/{second}/cmdline")
-    assert not other.exists() or not other.read_bytes(), "it still runs (one that is not yet waited for has no line)"
+    assert not other.exists() or not other.read_bytes(), (
+        "the second rank is still running (a zombie has an empty cmdline)"
+    )

@@ -28,7 +28,7 @@ def checkpoint(tmp_path):
 
 
 class Touch:
-    """Makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -37,7 +37,7 @@ class Touch:
         return Path.touch, (self.path,)
 
 
-def refused(path):
+def load_error(path):
     with pytest.raises(InputError) as error:
         load_checkpoint(path)
     assert str(path) in str(error.value)
@@ -45,7 +45,7 @@ def refused(path):
     return str(error.value)
 
 
-def test_a_good_one(checkpoint):
+def test_a_valid_checkpoint(checkpoint):
     content = load_checkpoint(checkpoint)
     assert content["epoch"] == 2
     assert content["hyper_parameters"] == {"lr": 0.1, "sizes": [5]}
@@ -57,94 +57,95 @@ def test_a_good_one(checkpoint):
     }
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
-def test_a_truncated_one(checkpoint, share):
-    whole = checkpoint.read_bytes()
-    checkpoint.write_bytes(whole[: int(share * len(whole))])
-    assert "truncated" in refused(checkpoint)
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.9, 0.999])
+def test_a_truncated_checkpoint(checkpoint, fraction):
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: int(fraction * len(content))])
+    assert "truncated" in load_error(checkpoint)
 
 
-# From here on the bytes of the pickle inside the file are overwritten; torch.load answers each with another exception.
+# These bytes overwrite part of the pickle inside the file; torch.load raises a different exception for each.
 @pytest.mark.parametrize(
     "garbage",
     [b"\x00", b"\xff", b"}", b"\x85", b"R", b"u", b"0", b"K", b"\x80\x02.", b"J", b"X\xff\xff\xff\x7f", b"h\x77"],
 )
 @pytest.mark.parametrize("at", [2, 3, 30, 90])
-def test_a_garbled_one(checkpoint, garbage, at):
-    whole = checkpoint.read_bytes()
-    start = whole.index(b"\x80\x02}") + at
-    checkpoint.write_bytes(whole[:start] + garbage * 20 + whole[start + 20 * len(garbage) :])
-    assert "garbled" in refused(checkpoint)
+def test_a_garbled_checkpoint(checkpoint, garbage, at):
+    content = checkpoint.read_bytes()
+    start = content.index(b"\x80\x02}") + at
+    checkpoint.write_bytes(content[:start] + garbage * 20 + content[start + 20 * len(garbage) :])
+    assert "garbled" in load_error(checkpoint)
 
 
 @pytest.mark.parametrize(
     "content",
     [b"data:\n  class_path: Digits\n", b"", b"# a comment\n", b"PK\x03\x04", b"\x80\x05.", b"\x89PNG\r\n\x1a\n"],
 )
-def test_another_file(tmp_path, content):
+def test_a_file_of_another_type(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
-    assert "another file" in refused(path)
+    assert "another file" in load_error(path)
 
 
-def test_no_file(tmp_path):
-    assert "no such file" in refused(tmp_path / "none.ckpt")
-    assert "a folder, not a file" in refused(tmp_path)
+def test_a_missing_file_or_a_folder(tmp_path):
+    assert "no such file" in load_error(tmp_path / "none.ckpt")
+    assert "a folder, not a file" in load_error(tmp_path)
 
 
-def test_a_file_that_may_not_be_read(checkpoint, monkeypatch):
+def test_an_unreadable_file(checkpoint, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError("no")
 
     monkeypatch.setattr(torch, "load", refuse)
-    assert "cannot be read" in refused(checkpoint)
+    assert "cannot be read" in load_error(checkpoint)
 
 
 @pytest.mark.parametrize("content", [{"weight": torch.ones(2)}, [1, 2], torch.ones(2)])
-def test_a_file_of_pytorch_that_is_none_of_lightning(tmp_path, content):
+def test_a_pytorch_file_without_a_lightning_checkpoint(tmp_path, content):
     path = tmp_path / "weights.pt"
     torch.save(content, path)
-    assert "no Lightning checkpoint" in refused(path)
+    assert "no Lightning checkpoint" in load_error(path)
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
-def test_code_in_a_file_is_not_run(tmp_path, save):
+def test_code_in_a_file_is_not_executed(tmp_path, save):
     path, touched = tmp_path / "evil.ckpt", tmp_path / "touched"
     save({"state_dict": {}, "extra": Touch(touched)}, path)
-    refused(path)
+    load_error(path)
     assert not touched.exists()
 
 
-def misfit(checkpoint, model):
+def mismatch_error(checkpoint, model):
     with pytest.raises(InputError) as error:
         check_fits(checkpoint, load_checkpoint(checkpoint), model)
     return str(error.value)
 
 
-def test_weights_that_fit(checkpoint):
+def test_matching_weights(checkpoint):
     content = load_checkpoint(checkpoint)
     assert check_fits(checkpoint, content, MLP(4, 3, [5])) is None
 
 
-def test_weights_that_do_not_fit_are_named(checkpoint):
-    where = f"checkpoint {checkpoint} does not fit MLP"
-    assert misfit(checkpoint, MLP(4, 3, [6])) == (
-        f"{where}: layers.1.weight is (5, 4) in the checkpoint, (6, 4) in the model"
+def test_mismatched_weights_are_reported(checkpoint):
+    prefix = f"checkpoint {checkpoint} does not fit MLP"
+    assert mismatch_error(checkpoint, MLP(4, 3, [6])) == (
+        f"{prefix}: layers.1.weight is (5, 4) in the checkpoint, (6, 4) in the model"
     )
-    assert misfit(checkpoint, MLP(4, 3, [5, 5])).startswith(f"{where}: layers.3.weight is (3, 5)")
-    assert misfit(checkpoint, MLP(4, 3, [5], dropout=0.1)) == f"{where}: it has no layers.4.weight"
+    assert mismatch_error(checkpoint, MLP(4, 3, [5, 5])).startswith(f"{prefix}: layers.3.weight is (3, 5)")
+    assert mismatch_error(checkpoint, MLP(4, 3, [5], dropout=0.1)) == f"{prefix}: it has no layers.4.weight"
     assert (
-        misfit(checkpoint, nn.Module()) == f"checkpoint {checkpoint} does not fit Module, which has no layers.1.weight"
+        mismatch_error(checkpoint, nn.Module())
+        == f"checkpoint {checkpoint} does not fit Module, which has no layers.1.weight"
     )
 
 
-def test_one_changed_bit_of_the_weights_is_noticed(checkpoint):
-    whole = bytearray(checkpoint.read_bytes())
-    at = whole.index(load_checkpoint(checkpoint)["state_dict"]["layers.1.weight"].numpy().tobytes())
-    whole[at + 2] ^= 1
-    checkpoint.write_bytes(whole)
-    assert torch.load(checkpoint, weights_only=True), "torch notices by itself now"
-    assert "garbled" in refused(checkpoint)
+def test_a_flipped_bit_in_the_weights_is_detected(checkpoint):
+    content = bytearray(checkpoint.read_bytes())
+    at = content.index(load_checkpoint(checkpoint)["state_dict"]["layers.1.weight"].numpy().tobytes())
+    content[at + 2] ^= 1
+    checkpoint.write_bytes(content)
+    assert torch.load(checkpoint, weights_only=True), "torch detects this now, so the check is no longer needed"
+    assert "garbled" in load_error(checkpoint)
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def test_a_whole_checkpoint_is_used(run, capsys):
+def test_a_complete_checkpoint_is_used(run, capsys):
     assert usable_checkpoint(run, run.last) == run.last
     assert capsys.readouterr().err == ""
 
@@ -168,11 +169,11 @@ def test_a_whole_checkpoint_is_used(run, capsys):
 @pytest.mark.parametrize(
     "damage", [truncate, lambda path: path.write_bytes(b""), lambda path: path.write_text("lr: 1")]
 )
-def test_the_newest_whole_one_is_used_instead(run, damage, capsys):
+def test_the_newest_complete_checkpoint_is_the_fallback(run, damage, capsys):
     damage(run.last)
     assert usable_checkpoint(run, run.last) == run.best
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
         f"litnets: checkpoint {run.last}: not a checkpoint that loads safely; "
         "it is truncated, garbled, or another file",
         f"litnets: {run.best} is used instead (step 20)",
@@ -188,53 +189,53 @@ def test_its_name_does_not_control_the_terminal(run, capsys):
     assert "\\x1b[2J.ckpt is used instead (step 20)" in capsys.readouterr().err
 
 
-def test_no_whole_one_is_left(run):
+def test_no_complete_checkpoint_is_left(run):
     for path in run.checkpoints():
         truncate(path)
     with pytest.raises(InputError, match=r"last.ckpt: not a checkpoint .* has no other one that is whole"):
         usable_checkpoint(run, run.last)
 
 
-def test_none_is_made_up_for_one_that_never_was(run):
+def test_there_is_no_fallback_for_a_missing_checkpoint(run):
     run.last.unlink()
     with pytest.raises(InputError, match="no such file"):
         usable_checkpoint(run, run.last)
 
 
-def test_the_command_goes_on_with_the_newest_whole_one(capsys):
+def test_commands_fall_back_to_the_newest_complete_checkpoint(capsys):
     assert fit("--test_after_fit", "false") == 0
     run = the_run()
     truncate(run.last)
     capsys.readouterr()
     assert main(["validate", "--config", str(run.config), "--ckpt_path", "last"]) == 0
-    said = capsys.readouterr()
-    assert f"{run.best} is used instead" in said.err
-    assert f"validate, {run.best}" in said.out
+    captured = capsys.readouterr()
+    assert f"{run.best} is used instead" in captured.err
+    assert f"validate, {run.best}" in captured.out
     assert main(["test", "--config", str(run.config), "--ckpt_path", str(run.last)]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "weights_only" not in said
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "weights_only" not in err
 
 
-# What this reads is plain data, and it reads it without litnets, Lightning or the configuration.
-READ = """
+# This script checks that checkpoints hold plain data only. It imports neither litnets nor Lightning.
+CHECK_PLAIN_DATA = """
 import sys, torch
 PLAIN = (bool, int, float, str, type(None), torch.Tensor)
 
-def look(value, where):
+def check(value, where):
     if isinstance(value, dict):
         for key, inner in value.items():
-            look(key, where)
-            look(inner, f"{where}.{key}")
+            check(key, where)
+            check(inner, f"{where}.{key}")
     elif type(value) in (list, tuple, set):
         for inner in value:
-            look(inner, where)
+            check(inner, where)
     else:
         assert type(value) in PLAIN, f"{where}: {type(value)}"
 
 for path in sys.argv[1:]:
     content = torch.load(path, weights_only=True, map_location="cpu")
-    look(content, path)
+    check(content, path)
     assert content["state_dict"] and content["optimizer_states"] and content["hyper_parameters"]
 assert not {"litnets", "lightning", "pytorch_lightning", "torchmetrics"} & set(sys.modules)
 print(len(sys.argv) - 1)
@@ -259,7 +260,11 @@ def test_checkpoints_of_every_task_hold_plain_data(tmp_path, monkeypatch):
     paths = [str(path) for path in sorted(tmp_path.glob("checkpoints/*/*/*.ckpt"))]
     assert len(paths) == 2 * 4
     done = subprocess.run(
-        [sys.executable, "-c", READ, *paths], capture_output=True, text=True, check=False, env={"PYTHONSAFEPATH": "1"}
+        [sys.executable, "-c", CHECK_PLAIN_DATA, *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONSAFEPATH": "1"},
     )
     assert done.stderr == ""
     assert done.stdout == "8\n"

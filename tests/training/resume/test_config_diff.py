@@ -1,4 +1,4 @@
-"""Going on with a run: exactly, with what is given now, and not at all where there is nothing to do."""
+"""Resuming runs: bit-exactly, with command-line overrides, and not at all if nothing is left to do."""
 
 import csv
 import json
@@ -38,14 +38,14 @@ def interruptions(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_stopped_run_ends_as_if_it_had_not_been() -> None:
+def test_interrupted_runs_equal_uninterrupted_ones() -> None:
     done = interruptions("--every", "5", "--cases", "mlp_validation in an epoch")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 interruptions, 4 identical" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_matrix_of_interruptions() -> None:
+def test_interruption_matrix() -> None:
     done = interruptions()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "240 interruptions, 240 identical" in done.stdout
@@ -53,13 +53,13 @@ def test_the_matrix_of_interruptions() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", ["seed", "order", "metrics", "optimizer"])
-def test_the_matrix_sees_a_broken_mechanism(broken: str) -> None:
+def test_interruption_matrix_detects_a_broken_mechanism(broken: str) -> None:
     done = interruptions("--every", "5", "--cases", "mlp_a save every 4 steps", "--broken", broken)
     assert done.returncode == 1
     assert "interruptions, 0 identical" in done.stdout
 
 
-def test_what_is_given_now_wins_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_overrides_the_checkpoint_and_changes_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null", "--model.lr", "0.01")
     assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "0.001"]) == 0
     out = capsys.readouterr().out
@@ -77,21 +77,23 @@ def test_what_is_given_now_wins_and_is_said(capsys: pytest.CaptureFixture[str]) 
     assert "is finished: 3 of 3 epochs" in capsys.readouterr().out
 
 
-def test_a_longer_schedule_is_the_one_of_a_run_of_that_length() -> None:
+def test_an_extended_run_continues_the_longer_schedule() -> None:
     rates = {}
-    for name, options in (("long", ("--trainer.max_epochs", "4")), ("longer", ("--trainer.max_epochs", "2"))):
+    for name, options in (("long", ("--trainer.max_epochs", "4")), ("extended", ("--trainer.max_epochs", "2"))):
         run = fit("--runs_dir", f"checkpoints/{name}", "--trainer.log_every_n_steps", "1", *options)
-        if name == "longer":
+        if name == "extended":
             assert main(["resume", str(run), "--trainer.max_epochs", "4"]) == 0
         with (run / "metrics.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row["lr/pg1"]]
         rates[name] = {int(row["step"]): float(row["lr/pg1"]) for row in rows}
     later = [step for step in rates["long"] if step >= 34]
     assert len(later) == 34
-    assert [rates["longer"][step] for step in later] == pytest.approx([rates["long"][step] for step in later], rel=1e-6)
+    assert [rates["extended"][step] for step in later] == pytest.approx(
+        [rates["long"][step] for step in later], rel=1e-6
+    )
 
 
-def test_a_run_that_stopped_early_stays_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_early_stopped_run_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     early = ["--model.lr", "1e-9", "--early_stopping.patience", "1", "--trainer.max_epochs", "6"]
     run = fit(*early, "--model.lr_scheduler", "null")
     before = (run / "metrics.csv").read_text()
@@ -118,9 +120,9 @@ def test_a_run_that_stopped_early_stays_stopped(capsys: pytest.CaptureFixture[st
             ["--early_stopping.min_delta", "0"],
         ),
     ],
-    ids=["threshold", "within the first epoch"],
+    ids=["stopping threshold", "within the first epoch"],
 )
-def test_a_run_stays_stopped_for_whatever_reason(
+def test_a_run_stopped_for_any_reason_is_not_resumed(
     settings: list[str], other: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = fit("--trainer.max_epochs", "20", *settings)
@@ -129,7 +131,7 @@ def test_a_run_stays_stopped_for_whatever_reason(
     before = (run / "metrics.csv").read_text()
     assert main(["resume", str(run)]) == 0
     assert f"stopped early in epoch {epochs}" in capsys.readouterr().out
-    # A test that is outstanding is made, and nothing more.
+    # If the test is missing, it is run, but training does not continue.
     (run / "results.json").unlink()
     assert main(["resume", str(run)]) == 0
     assert "test, best checkpoint" in capsys.readouterr().out
@@ -139,33 +141,35 @@ def test_a_run_stays_stopped_for_whatever_reason(
 
 
 @pytest.mark.parametrize("schedule", ["OneCycleLR", "WarmupCosineLR"])
-def test_a_schedule_goes_on_after_an_epoch_that_ended_early(schedule: str) -> None:
-    """Steps count, not epochs: one of 17 steps was cut at its 13th."""
+def test_a_schedule_continues_after_an_incomplete_epoch(schedule: str) -> None:
+    """The schedule counts steps, not epochs: max_steps ended an epoch of 17 steps after 13."""
     options = ["--model.lr_scheduler", schedule, "--trainer.max_epochs", "-1", "--trainer.log_every_n_steps", "1"]
     rates = {}
-    for name, steps in (("whole", "40"), ("longer", "30")):
+    for name, steps in (("uninterrupted", "40"), ("extended", "30")):
         run = fit("--runs_dir", f"checkpoints/{name}", *options, "--trainer.max_steps", steps)
-        if name == "longer":
+        if name == "extended":
             assert main(["resume", str(run), "--trainer.max_steps", "40"]) == 0
         with (run / "metrics.csv").open() as file:
             rates[name] = {int(row["step"]): row["lr/pg1"] for row in csv.DictReader(file) if row["lr/pg1"]}
-    assert [rates["longer"][step] for step in range(30, 40)] == [rates["whole"][step] for step in range(30, 40)]
+    assert [rates["extended"][step] for step in range(30, 40)] == [
+        rates["uninterrupted"][step] for step in range(30, 40)
+    ]
 
 
 @pytest.mark.parametrize("before", ["null", "0.002"])
-def test_a_new_rate_reaches_a_plateau(before: str) -> None:
+def test_an_overridden_lr_applies_with_reduce_lr_on_plateau(before: str) -> None:
     plateau = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args"]
     options = [*plateau, "{patience: 0, factor: 0.5, threshold: 100}", "--model.lr", before]
     run = fit("--trainer.max_epochs", "3", *options)
-    came_down = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
-    assert came_down["lr"] == 0.25 * (0.001 if before == "null" else 0.002)
+    group = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert group["lr"] == 0.25 * (0.001 if before == "null" else 0.002)
     assert main(["resume", str(run), "--trainer.max_epochs", "4", "--model.lr", "0.016"]) == 0
     last = torch.load(run / "last.ckpt", weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.125 * 0.016
 
 
-def test_an_epoch_that_is_gone_on_with_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    stop = at("on_train_batch_start", 25, signal.SIGTERM)  # in the second of the epochs, of 17 batches each
+def test_a_resumed_epoch_has_a_summary_line(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = at("on_train_batch_start", 25, signal.SIGTERM)  # in the second epoch; an epoch has 17 batches
     assert main(["fit", *MLP, "--trainer.max_epochs", "3", *stop]) == 143
     capsys.readouterr()
     assert main(["resume", "--trainer.callbacks", "null"]) == 0
@@ -174,14 +178,14 @@ def test_an_epoch_that_is_gone_on_with_has_its_line(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("name", ["results.json", "environment.json", "metrics.csv"])
-def test_a_damaged_file_of_a_run_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_run_file_is_reported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     (run / name).write_bytes(b"\xff\xfe{")
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 2
     assert f"{run / name} is damaged" in capsys.readouterr().err
 
 
-def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_selecting_the_run_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
     first = fit("--trainer.max_epochs", "1")
     newest = fit("--trainer.max_epochs", "1")
     for where in ([], ["digits_mlp"], ["checkpoints/digits_mlp"]):
@@ -192,7 +196,7 @@ def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", "nowhere"]) == 2
     assert "there is no folder nowhere" in capsys.readouterr().err
     Path("empty").mkdir()
-    (Path("empty") / "config.yaml").write_text("trainer: {max_epochs: 1}")  # a person's, and no run's
+    (Path("empty") / "config.yaml").write_text("trainer: {max_epochs: 1}")  # written by a user, not part of a run
     assert main(["resume", "empty"]) == 2
     assert "there is no run in empty" in capsys.readouterr().err
     for options in (["--config", str(first / "config.yaml")], [f"--config={first / 'config.yaml'}"]):
@@ -215,7 +219,7 @@ def test_which_run(capsys: pytest.CaptureFixture[str]) -> None:
         (["--data.split_seed", "1"], "training samples would leak into validation or test"),
     ],
 )
-def test_a_change_that_cannot_work(change: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_incompatible_change_raises(change: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     assert main(["resume", str(run), "--trainer.max_epochs", "2", *change]) == 2
@@ -225,7 +229,7 @@ def test_a_change_that_cannot_work(change: list[str], message: str, capsys: pyte
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
-def test_weights_of_another_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_from_another_run(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     best = str(run / "best.ckpt")
     frozen = ["--trainer.max_epochs", "1", "--model.lr", "1e-12", "--model.lr_scheduler", "null"]
@@ -242,7 +246,7 @@ def test_weights_of_another_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "; new: net.layers." in capsys.readouterr().out
 
 
-def test_a_run_that_began_with_weights_is_one_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_started_with_init_from_is_tested_and_resumed_as_usual(capsys: pytest.CaptureFixture[str]) -> None:
     best = str(fit("--trainer.max_epochs", "1") / "best.ckpt")
     run = fit("--init_from", best, "--trainer.max_epochs", "1", "--experiment", "tuned")
     capsys.readouterr()
@@ -250,35 +254,35 @@ def test_a_run_that_began_with_weights_is_one_like_others(capsys: pytest.Capture
         assert main([command, "--config", str(run / "config.yaml")]) == 0
     capsys.readouterr()
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "resuming at epoch 2, batch 1" in said
-    assert "weights from" not in said
+    out = capsys.readouterr().out
+    assert "resuming at epoch 2, batch 1" in out
+    assert "weights from" not in out
     for command in (["resume", str(run)], ["test", "--config", str(run / "config.yaml")]):
         assert main([*command, "--init_from", "another.ckpt"]) == 2
         assert "--init_from starts a new run" in capsys.readouterr().err
 
 
-class Lists(BoringModel):
-    """Somebody's LightningModule, which gives its optimiser and schedule as lists and logs by names of its own."""
+class CustomModule(BoringModel):
+    """A user's LightningModule that returns lists of optimizers and schedulers and logs under other metric names."""
 
     def __init__(self, learning_rate: float = 0.125) -> None:
         super().__init__()
         self.learning_rate = learning_rate
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        found = super().training_step(batch, batch_idx)
-        self.log("train_loss", found["loss"], on_step=False, on_epoch=True)
-        return found
+        outputs = super().training_step(batch, batch_idx)
+        self.log("train_loss", outputs["loss"], on_step=False, on_epoch=True)
+        return outputs
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=self.learning_rate)
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)]
 
 
-def test_a_module_of_ones_own_goes_on_with_what_is_given_now() -> None:
+def test_a_custom_module_resumes_with_command_line_overrides() -> None:
     options = ["--monitor", "train_loss", "--trainer.max_epochs"]
-    assert main(["fit", "--model", "Lists", "--data", "BoringDataModule", *options, "2"]) == 0
-    (run,) = Path("checkpoints/boringdatamodule_lists").iterdir()
+    assert main(["fit", "--model", "CustomModule", "--data", "BoringDataModule", *options, "2"]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_custommodule").iterdir()
     results = json.loads((run / "results.json").read_text())
     assert results["best"]["monitor"] == "train_loss"
     assert main(["resume", str(run), "--model.learning_rate", "0.5", "--trainer.max_epochs", "3"]) == 0
@@ -287,21 +291,21 @@ def test_a_module_of_ones_own_goes_on_with_what_is_given_now() -> None:
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5 * 0.5**3
 
 
-class Counting(Lists):
-    """One with an attribute of a likely name."""
+class ModuleWithConflictingAttribute(CustomModule):
+    """A module with an attribute that has the name of a method of `Task`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.update_train_metrics = 0
 
 
-def test_a_module_of_ones_own_has_any_attribute() -> None:
+def test_a_custom_module_may_have_attributes_of_any_name() -> None:
     assert (
         main(
             [
                 "fit",
                 "--model",
-                "Counting",
+                "ModuleWithConflictingAttribute",
                 "--data",
                 "BoringDataModule",
                 "--monitor",
@@ -314,7 +318,7 @@ def test_a_module_of_ones_own_has_any_attribute() -> None:
     )
 
 
-def test_what_to_do_next_is_said_of_the_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+def test_next_steps_name_the_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     capsys.readouterr()
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
@@ -322,7 +326,7 @@ def test_what_to_do_next_is_said_of_the_newest_configuration(capsys: pytest.Capt
 
 
 class NoisyData(Dataset[torch.Tensor]):
-    """Rows to which something is added each time that they are read."""
+    """Samples with random noise that is added each time they are read."""
 
     def __len__(self) -> int:
         return 64
@@ -332,7 +336,7 @@ class NoisyData(Dataset[torch.Tensor]):
 
 
 class NoisyDataModule(BoringDataModule):
-    """Somebody's DataModule, whose order is torch's; without a `start_at`."""
+    """A user's DataModule that shuffles with torch's sampler and has no `start_at`."""
 
     def __init__(self, workers: int = 0) -> None:
         super().__init__()
@@ -343,24 +347,33 @@ class NoisyDataModule(BoringDataModule):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("batch", [4, 17, 21])  # of 8 an epoch: within the first, at the third's start, within it
+@pytest.mark.parametrize("batch", [4, 17, 21])  # an epoch has 8: within the first, at the start of the third, within it
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
-def test_a_users_datamodule_resumes_exactly(workers: str, batch: int, fast_loop: str) -> None:
-    options = ["--model", "Lists", "--data", "NoisyDataModule", "--data.workers", workers, "--monitor", "train_loss"]
+def test_a_custom_datamodule_resumes_bit_exactly(workers: str, batch: int, fast_loop: str) -> None:
+    options = [
+        "--model",
+        "CustomModule",
+        "--data",
+        "NoisyDataModule",
+        "--data.workers",
+        workers,
+        "--monitor",
+        "train_loss",
+    ]
     options += ["--trainer.max_epochs", "4", "--fast_loop", fast_loop]
-    assert main(["fit", *options, "--experiment", "whole"]) == 0
+    assert main(["fit", *options, "--experiment", "uninterrupted"]) == 0
     assert main(["fit", *options, "--experiment", "stopped", *at("on_train_batch_start", batch, signal.SIGTERM)]) == 143
     assert main(["resume", "checkpoints/stopped", "--trainer.callbacks", "null"]) == 0
-    whole, stopped = (
+    uninterrupted, stopped = (
         torch.load(next(Path("checkpoints", name).glob("*/last.ckpt")), weights_only=True)["state_dict"]
-        for name in ("whole", "stopped")
+        for name in ("uninterrupted", "stopped")
     )
-    for name, value in whole.items():
+    for name, value in uninterrupted.items():
         assert torch.equal(value, stopped[name])
 
 
-class Two(BoringModel):
-    """Somebody's LightningModule with two optimisers, each with its schedule."""
+class TwoOptimizers(BoringModel):
+    """A user's LightningModule with two optimizers, each with a scheduler."""
 
     def __init__(self, rates: tuple[float, float] = (0.5, 0.25), name: str = "a") -> None:
         super().__init__()
@@ -384,22 +397,22 @@ class Two(BoringModel):
     def configure_optimizers(self) -> Any:
         parts = ([self.layer.weight], [self.layer.bias])
         optimizers = [torch.optim.SGD(part, lr=rate) for part, rate in zip(parts, self.rates, strict=True)]
-        return optimizers, [torch.optim.lr_scheduler.StepLR(one, 1, gamma=0.5) for one in optimizers]
+        return optimizers, [torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5) for optimizer in optimizers]
 
 
-def test_two_optimisers_go_on_with_what_is_given_now() -> None:
+def test_two_optimizers_resume_with_command_line_overrides() -> None:
     options = ["--monitor", "quality", "--trainer.max_epochs"]
-    assert main(["fit", "--model", "Two", "--data", "BoringDataModule", *options, "1"]) == 0
-    (run,) = Path("checkpoints/boringdatamodule_two").iterdir()
-    for epochs, changed in enumerate((["--model.name", "b"], ["--model.rates", "[0.125, 0.0625]"]), 2):
-        assert main(["resume", str(run), *changed, "--trainer.max_epochs", str(epochs)]) == 0
+    assert main(["fit", "--model", "TwoOptimizers", "--data", "BoringDataModule", *options, "1"]) == 0
+    (run,) = Path("checkpoints/boringdatamodule_twooptimizers").iterdir()
+    for epochs, overrides in enumerate((["--model.name", "b"], ["--model.rates", "[0.125, 0.0625]"]), 2):
+        assert main(["resume", str(run), *overrides, "--trainer.max_epochs", str(epochs)]) == 0
         last = torch.load(run / "last.ckpt", weights_only=True)
         rates = (0.5, 0.25) if epochs == 2 else (0.125, 0.0625)
-        found = [state["param_groups"][0]["lr"] for state in last["optimizer_states"]]
-        assert found == [rate * 0.5**epochs for rate in rates]
+        lrs = [state["param_groups"][0]["lr"] for state in last["optimizer_states"]]
+        assert lrs == [rate * 0.5**epochs for rate in rates]
 
 
-def test_a_test_of_an_earlier_best_checkpoint_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stale_test_results_are_removed_after_a_resume(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
     assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "false"]) == 0
@@ -410,28 +423,28 @@ def test_a_test_of_an_earlier_best_checkpoint_is_forgotten(capsys: pytest.Captur
     assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
 
 
-def test_a_star_marks_the_best_epoch_of_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_star_marks_the_best_epoch_across_resumes(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "2", "--model.lr_scheduler", "null")
     capsys.readouterr()
-    # At such a rate what was learnt is lost at once.
+    # A learning rate this large destroys the weights, so the third epoch cannot be the best.
     assert main(["resume", str(run), "--trainer.max_epochs", "3", "--model.lr", "100"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 3/3")]
     assert not line.endswith("*")
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done:
+def test_resume_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
         main(["resume", "--help"])
-    assert done.value.code == 0
+    assert exit_info.value.code == 0
     assert "--trainer.max_epochs" in capsys.readouterr().out
 
 
-def test_an_option_that_a_class_has_gained_since_is_no_difference() -> None:
+def test_diff_configs_ignores_new_options_at_their_defaults() -> None:
     old = {"model": {"class_path": "litnets.RNNForecaster", "init_args": {"hidden_size": 3}}}
     arguments = {"hidden_size": 3, "conv_widths": [], "patch_length": 1, "lr": None}
     new = {"model": {"class_path": "litnets.RNNForecaster", "init_args": arguments}}
     assert diff_configs(old, new) == {}
     arguments["patch_length"] = 4
     assert diff_configs(old, new) == {"model.init_args.patch_length": (1, 4)}
-    new["model"]["class_path"] = "litnets.CNNForecaster"  # whose options may mean something else
+    new["model"]["class_path"] = "litnets.CNNForecaster"  # options of another class may mean something else
     assert "model.init_args.conv_widths" in diff_configs(old, new)
