@@ -9,7 +9,7 @@ What is named here is imported when it is first used, so that `litnets --help` d
 from importlib.metadata import version
 from typing import Any
 
-from litnets.resolving import import_object
+from litnets.safety.resolving import import_object
 
 __version__ = version("litnets")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from litnets.cli.commands import COMMANDS, check_command, import_command
 from litnets.cli.standard_streams import BROKEN_PIPE_EXIT_CODE, open_missing_streams, silence_broken_streams
 from litnets.errors import InputError
-from litnets.escaping import printable
+from litnets.safety.escaping import printable
 
 _SUMMARIES = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
 HELP = f"""\

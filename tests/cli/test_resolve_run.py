@@ -14,7 +14,7 @@ from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.lock import RunInUseError
 from litnets.training.resume import loop_state
-from tests.test_files import make_special
+from tests.safety.test_files import make_special
 
 CONFIG = "trainer:\n  max_epochs: 3\n"
 

@@ -13,7 +13,7 @@ from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from tests.conftest import CONFIGS
-from tests.test_files import make_special
+from tests.safety.test_files import make_special
 
 FIT = ["fit", "--config", str(CONFIGS / "digits_mlp.yaml"), "--model.hidden_layer_sizes", "[4]"]
 FIT += ["--test_after_fit", "false", "--trainer.max_epochs", "1"]

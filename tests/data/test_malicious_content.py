@@ -28,7 +28,7 @@ from litnets.data.core.base import ArrayDataModule
 from litnets.data.images import decoding
 from litnets.data.tables import reading as table_reading
 from litnets.errors import InputError
-from litnets.files import is_regular, open_regular
+from litnets.safety.files import is_regular, open_regular
 from tests.helpers.tiny_images import write_image_arrays, write_image_folder
 from tests.helpers.tiny_series import write_series_folder
 from tests.helpers.tiny_sound import write_audio_folder, write_wav

@@ -10,7 +10,7 @@ import pytest
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_json, write_json, write_text
-from tests.test_files import make_special
+from tests.safety.test_files import make_special
 
 DAMAGE: dict[str, bytes] = {
     "empty": b"",

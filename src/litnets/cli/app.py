@@ -29,11 +29,11 @@ from litnets.cli.untrusted import check_linked_value, check_plain_arguments, che
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
-from litnets.escaping import printable
 from litnets.internals import subcommand_parser
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
-from litnets.runs.results import print_results
+from litnets.runs.print_results import print_results
+from litnets.safety.escaping import printable
 from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.assemble import install_epoch_loop
 from litnets.training.checkpoints.loading import check_fits, load_weights

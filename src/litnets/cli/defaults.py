@@ -4,7 +4,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from litnets.resolving import import_object
+from litnets.safety.resolving import import_object
 
 
 def default_experiment(config: Namespace) -> str:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from litnets.data import Augmentation
 from litnets.errors import InputError, did_you_mean
-from litnets.resolving import import_object
+from litnets.safety.resolving import import_object
 
 _KINDS = {
     "int": "a whole number",

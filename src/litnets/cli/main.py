@@ -18,8 +18,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets.errors import InputError, RenamedOptionWarning
-from litnets.escaping import printable
 from litnets.runs.lock import release_all_locks
+from litnets.safety.escaping import printable
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
 from litnets.training.resume.config_diff import NothingToDo
 from litnets.training.signals import PeerProcessError, Signals, Stop, exit_code

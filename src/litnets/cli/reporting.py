@@ -7,9 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from litnets.data.core.split_record import DataChanges
-from litnets.escaping import printable
 from litnets.runs.folder import Run
-from litnets.runs.results import print_end, print_results, summarize
+from litnets.runs.print_results import print_end, print_results, summarize
+from litnets.safety.escaping import printable
 from litnets.tracking.wandb_logger import WandbOptions, log_final_results, sync_commands
 from litnets.training.resume.plan import ResumePlan
 

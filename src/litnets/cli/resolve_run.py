@@ -13,10 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli.defaults import default_experiment
 from litnets.errors import InputError
-from litnets.escaping import printable
-from litnets.plain import load_yaml
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
+from litnets.safety.escaping import printable
+from litnets.safety.plain import load_yaml
 from litnets.training.checkpoints.loading import find_checkpoint, load_checkpoint, usable_checkpoint
 from litnets.training.resume.plan import ResumePlan, plan_resume
 from litnets.training.trainer import fastest_precision

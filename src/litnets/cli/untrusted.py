@@ -15,10 +15,10 @@ from typing import Any
 from jsonargparse import Namespace
 
 from litnets.errors import InputError
-from litnets.files import is_regular
-from litnets.plain import check_plain
-from litnets.resolving import find_imported
 from litnets.runs.folder import Run
+from litnets.safety.files import is_regular
+from litnets.safety.plain import check_plain
+from litnets.safety.resolving import find_imported
 from litnets.tasks import Task
 
 # A dotted path, wherever it is in a command line or a configuration.

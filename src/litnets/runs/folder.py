@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from litnets.errors import InputError
-from litnets.files import is_regular
 from litnets.runs.lock import RunLock
 from litnets.runs.storage import damaged, read_json, write_json, write_text
+from litnets.safety.files import is_regular
 
 # Loggers write into these; wandb's own links, such as `latest-run`, stay inside the run folder.
 _LOG_FOLDERS = ("tensorboard", "wandb")

@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from litnets.errors import InputError
-from litnets.escaping import printable
 from litnets.runs.storage import read_json, write_json
+from litnets.safety.escaping import printable
 
 _LOCK_FILE = ".lock"
 _OWNER_FILE = ".owner.json"

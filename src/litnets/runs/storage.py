@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from litnets import files
 from litnets.errors import InputError
+from litnets.safety import files
 
 
 def read_text(path: Path) -> str:

@@ -3,7 +3,7 @@
 from litnets.tasks.base import Task
 from litnets.tasks.classification import Classifier
 from litnets.tasks.forecasting import Forecaster
-from litnets.tasks.networks import (
+from litnets.tasks.named_tasks import (
     AirNetClassifier,
     CNN1dClassifier,
     CNN1dRegressor,

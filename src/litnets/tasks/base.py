@@ -14,11 +14,16 @@ from lightning.pytorch.plugins import Precision
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from litnets.checkpoint_file import build_from_checkpoint, check_model_part, read_checkpoint, refuse_unsafe_loading
 from litnets.errors import InputError, did_you_mean
 from litnets.internals import ConversionHook, restricted_classmethod
 from litnets.nets.layers.initialization import Init
-from litnets.plain import load_yaml
+from litnets.safety.checkpoint_file import (
+    build_from_checkpoint,
+    check_model_part,
+    read_checkpoint,
+    refuse_unsafe_loading,
+)
+from litnets.safety.plain import load_yaml
 from litnets.tasks.input_shapes import InputKind, Shape, wrong_targets
 from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from litnets.errors import InputError, did_you_mean
-from litnets.resolving import resolve_class
+from litnets.safety.resolving import resolve_class
 from litnets.tasks.registry import check_arguments
 
 

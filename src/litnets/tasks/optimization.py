@@ -16,7 +16,7 @@ from torch.optim.optimizer import ParamsT
 
 from litnets.errors import InputError
 from litnets.internals import disable_amp_scaling_in_step
-from litnets.resolving import resolve_class
+from litnets.safety.resolving import resolve_class
 from litnets.tasks.registry import check_arguments, public_classes
 
 # The arguments that set the length of torch's schedules, in updates of the learning rate.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 
-from litnets.escaping import printable
+from litnets.safety.escaping import printable
 
 POINTS = 200  # points per curve; more are not visible
 CLASSES = 20  # classes that get a curve: the most frequent ones

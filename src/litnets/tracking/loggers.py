@@ -11,9 +11,9 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from litnets.files import open_in_place, open_regular
 from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, not_written
+from litnets.safety.files import open_in_place, open_regular
 
 
 class MetricsCSV(Logger):

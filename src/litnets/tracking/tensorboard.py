@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from litnets.escaping import printable
+from litnets.safety.escaping import printable
 
 
 class Graph(Callback):

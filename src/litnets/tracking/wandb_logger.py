@@ -24,10 +24,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import former_names
 from litnets.errors import InputError
-from litnets.escaping import printable
 from litnets.internals import has_wandb_run, set_wandb_run
 from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, read_json
+from litnets.safety.escaping import printable
 
 Mode = Literal["online", "offline"]
 P = ParamSpec("P")

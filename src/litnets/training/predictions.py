@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from litnets.errors import InputError
-from litnets.escaping import csv_cell
 from litnets.runs.folder import Run
+from litnets.safety.escaping import csv_cell
 
 
 class PredictionsCSV(BasePredictionWriter):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from litnets.errors import InputError, did_you_mean
-from litnets.resolving import import_object
+from litnets.safety.resolving import import_object
 
 
 class Command(NamedTuple):

@@ -11,7 +11,6 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from litnets.checkpoint_file import build_from_checkpoint, check_model_part, read_checkpoint, refuse_unsafe_loading
 from litnets.data.core.batching import (
     ArrayDataset,
     BatchLoader,
@@ -26,7 +25,13 @@ from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
 from litnets.internals import restricted_classmethod
-from litnets.plain import load_yaml
+from litnets.safety.checkpoint_file import (
+    build_from_checkpoint,
+    check_model_part,
+    read_checkpoint,
+    refuse_unsafe_loading,
+)
+from litnets.safety.plain import load_yaml
 from litnets.seeding import global_seed, seed_batch
 
 # Attributes of a DataModule that the command line passes to the model's argument of the same name, if it has one.

@@ -14,8 +14,8 @@ from torch import Tensor
 from litnets.data.core.fingerprint import Digests, Fingerprint
 from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
 from litnets.errors import InputError
-from litnets.escaping import printable
-from litnets.files import NotRegularFileError, open_regular
+from litnets.safety.escaping import printable
+from litnets.safety.files import NotRegularFileError, open_regular
 
 T = TypeVar("T")
 

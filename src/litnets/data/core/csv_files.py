@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from litnets.errors import InputError, did_you_mean, first_duplicate
-from litnets.files import open_regular
+from litnets.safety.files import open_regular
 
 
 def read_bytes(path: Path) -> bytes:

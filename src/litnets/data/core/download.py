@@ -14,7 +14,7 @@ from typing import IO, Any, BinaryIO, cast
 from filelock import FileLock
 
 from litnets.errors import InputError
-from litnets.files import open_regular, replacing
+from litnets.safety.files import open_regular, replacing
 
 _TIMEOUT = 30.0  # seconds without a response, after which the server is considered down
 _MIN_SPEED = 20_000  # bytes per second on average, below which a download is aborted

@@ -22,8 +22,8 @@ from torch import Tensor
 from litnets.data.core.fingerprint import ODD, Digests, Fingerprint
 from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
-from litnets.escaping import printable
-from litnets.files import open_regular, replacing
+from litnets.safety.escaping import printable
+from litnets.safety.files import open_regular, replacing
 
 Indices = NDArray[np.int64]
 

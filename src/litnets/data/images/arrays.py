@@ -19,7 +19,7 @@ from litnets.data.core.fingerprint import Digests, Fingerprint, digest_rows
 from litnets.data.core.splits import PARTS, check_trained_on, split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
-from litnets.files import is_regular, open_regular
+from litnets.safety.files import is_regular, open_regular
 
 
 def open_array(path: Path) -> "np.memmap[Any, np.dtype[Any]]":

@@ -20,7 +20,7 @@ from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
-from litnets.files import open_regular, replacing
+from litnets.safety.files import open_regular, replacing
 
 ARCHIVE_SIZE = 170_498_071  # bytes
 LARGEST_FILE = 31_035_999  # bytes, of the files in the archive

@@ -18,7 +18,7 @@ from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
-from litnets.files import open_regular
+from litnets.safety.files import open_regular
 
 
 class MNIST(ValSplitDataModule, ImageDataModule):

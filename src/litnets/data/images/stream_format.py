@@ -25,7 +25,7 @@ from torch import Tensor
 
 from litnets.data.images.decoding import open_image
 from litnets.errors import InputError
-from litnets.files import open_regular
+from litnets.safety.files import open_regular
 
 
 class ImageField(litdata_serializers.JPEGSerializer):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from litnets.data.core.batching import smallest_type
 from litnets.data.core.csv_files import decode_utf8, iter_csv, missing_column, open_csv, read_bytes
 from litnets.data.tables.table import Table
 from litnets.errors import InputError
-from litnets.escaping import printable
+from litnets.safety.escaping import printable
 
 if TYPE_CHECKING:
     import polars

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from litnets.checkpoint_file import load_verified
 from litnets.errors import InputError
-from litnets.files import replacing
+from litnets.safety.checkpoint_file import load_verified
+from litnets.safety.files import replacing
 
 
 class SaveError(InputError):

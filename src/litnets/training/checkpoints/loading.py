@@ -8,10 +8,10 @@ from typing import Any
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor, nn
 
-from litnets.checkpoint_file import check_model_part, load_verified, wrong_type
 from litnets.errors import InputError
-from litnets.escaping import printable
 from litnets.runs.folder import Run
+from litnets.safety.checkpoint_file import check_model_part, load_verified, wrong_type
+from litnets.safety.escaping import printable
 from litnets.training.checkpoints.restoring import report_misfit
 from litnets.training.resume import loop_state
 

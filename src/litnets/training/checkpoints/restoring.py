@@ -10,9 +10,9 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from litnets.checkpoint_file import wrong_type
 from litnets.errors import InputError
 from litnets.internals import CheckpointConnector
+from litnets.safety.checkpoint_file import wrong_type
 
 # What Python, Lightning and torch raise on states of wrong types or sizes.
 _MISFITS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, NotImplementedError)

@@ -8,8 +8,8 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.errors import InputError
-from litnets.resolving import import_object
 from litnets.runs.folder import Run
+from litnets.safety.resolving import import_object
 
 # Options that belong to a place or to a command, not to the experiment.
 _IGNORED_KEYS = {

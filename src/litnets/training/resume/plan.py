@@ -9,8 +9,8 @@ import yaml
 
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
-from litnets.plain import load_yaml
 from litnets.runs.folder import Run
+from litnets.safety.plain import load_yaml
 from litnets.training.resume import loop_state
 from litnets.training.resume.config_diff import check_changes, check_unfinished, diff_configs, stopped_early
 

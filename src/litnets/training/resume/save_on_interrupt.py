@@ -12,9 +12,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
 from litnets.errors import InputError
-from litnets.escaping import printable
 from litnets.internals import request_stop
 from litnets.runs.folder import Run
+from litnets.safety.escaping import printable
 from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.non_finite import NotFiniteError

@@ -29,7 +29,6 @@ from litnets.tasks import (
     TransformerClassifier,
     TransformerForecaster,
     TransformerRegressor,
-    networks,
 )
 
 # The data are in memory: workers would only slow them down.
@@ -40,8 +39,8 @@ SERIES = (12, 2)
 # A network, the sizes that it takes for IMAGE and for SERIES, and a value other than the default for its other
 # arguments.
 NETWORKS = {
-    networks.WithLinear: (MLP, {"in_features": 216}, {"in_features": 12}, {"init": "xavier"}),
-    networks.WithMLP: (
+    named_tasks.WithLinear: (MLP, {"in_features": 216}, {"in_features": 12}, {"init": "xavier"}),
+    named_tasks.WithMLP: (
         MLP,
         {"in_features": 216},
         {"in_features": 12},
@@ -53,7 +52,7 @@ NETWORKS = {
             "init": "he",
         },
     ),
-    networks.WithCNN: (
+    named_tasks.WithCNN: (
         CNN,
         {"in_channels": 3},
         {},
@@ -69,9 +68,9 @@ NETWORKS = {
             "init": "xavier",
         },
     ),
-    networks.WithResNet: (ResNet, {"in_channels": 3}, {}, {"depth": 32, "init": "xavier"}),
-    networks.WithAirNet: (AirNet, {"in_channels": 3}, {}, {"widths": [4, 6]}),
-    networks.WithRNN: (
+    named_tasks.WithResNet: (ResNet, {"in_channels": 3}, {}, {"depth": 32, "init": "xavier"}),
+    named_tasks.WithAirNet: (AirNet, {"in_channels": 3}, {}, {"widths": [4, 6]}),
+    named_tasks.WithRNN: (
         RNN,
         {"input_size": 27},
         {"input_size": 1},
@@ -87,7 +86,7 @@ NETWORKS = {
             "conv_channels": 4,
         },
     ),
-    networks.WithCNN1d: (
+    named_tasks.WithCNN1d: (
         CNN1d,
         {"input_size": 27},
         {"input_size": 1},
@@ -103,7 +102,7 @@ NETWORKS = {
             "init": "xavier",
         },
     ),
-    networks.WithTransformer: (
+    named_tasks.WithTransformer: (
         Transformer,
         {"input_size": 27},
         {"input_size": 1},
@@ -198,7 +197,7 @@ def test_no_argument_of_the_network_is_missing(task):
     net, _, _ = network_of(task)
     parameters = list(inspect.signature(net).parameters.values())[2:]  # without the sizes of inputs and outputs
     expected = {parameter.name: parameter.default for parameter in parameters} | OTHER_DEFAULTS.get(task.__name__, {})
-    if issubclass(task, networks.WithLinear):
+    if issubclass(task, named_tasks.WithLinear):
         expected = {"init": expected["init"]}
     options = resolved(task)
     assert {name: options[name].default for name in expected} == expected

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from litnets.__main__ import main
-from litnets.escaping import csv_cell, printable
-from litnets.runs.results import print_results
+from litnets.runs.print_results import print_results
+from litnets.safety.escaping import csv_cell, printable
 from litnets.training.predictions import table
 from tests.helpers.tiny_images import write_image_folder
 from tests.helpers.tiny_text import rows, write_texts

@@ -24,10 +24,10 @@ from torch import nn
 from torchmetrics import Metric
 
 import litnets.tasks
-from litnets import plain, resolving
 from litnets.__main__ import main
 from litnets.data import Digits
 from litnets.errors import InputError
+from litnets.safety import plain, resolving
 from litnets.tasks import Classifier, MLPClassifier, RNNForecaster, Task
 
 PWNED = Path("pwned")

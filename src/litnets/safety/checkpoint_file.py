@@ -15,8 +15,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from litnets.errors import InputError
-from litnets.plain import check_plain, check_size
-from litnets.resolving import names_from_checkpoint, resolve_class
+from litnets.safety.plain import check_plain, check_size
+from litnets.safety.resolving import names_from_checkpoint, resolve_class
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from litnets import resolving
 from litnets.errors import InputError
+from litnets.safety import resolving
 from tests.conftest import ROOT
 
 SOURCE = ROOT / "src" / "litnets"
@@ -19,9 +19,9 @@ PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 # The file and the name that it may use, with the reason.
 EXCEPTIONS = {
-    ("resolving.py", "import_module"): "the one place where names are resolved",
+    ("safety/resolving.py", "import_module"): "the one place where names are resolved",
 }
-# Functions of `litnets.resolving` itself.
+# Functions of `litnets.safety.resolving` itself.
 OURS = {"import_object"}
 
 
@@ -81,8 +81,8 @@ def _loads_weights_only(node: ast.AST) -> bool:
 def test_names_are_resolved_in_one_module(path: Path) -> None:
     assert not (found := violations(path)), (
         f"{'; '.join(found)}: a name or file from elsewhere could run code there. Resolve names with "
-        "litnets.resolving.resolve_class, which checks what they stand for, and read checkpoints with "
-        "litnets.checkpoint_file; or add the use to EXCEPTIONS with its reason"
+        "litnets.safety.resolving.resolve_class, which checks what they stand for, and read checkpoints with "
+        "litnets.safety.checkpoint_file; or add the use to EXCEPTIONS with its reason"
     )
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from litnets.runs.results import best_of, print_results, summarize
+from litnets.runs.print_results import best_of, print_results, summarize
 
 METRICS = {
     "test/loss": 0.25,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from litnets.files import NotRegularFileError, is_regular, open_in_place, open_regular, replacing, write_text
+from litnets.safety.files import NotRegularFileError, is_regular, open_in_place, open_regular, replacing, write_text
 
 
 def make_special(kind: str, path: Path) -> None:
