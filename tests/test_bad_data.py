@@ -79,8 +79,12 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
         (images, f"{IMAGES} --data.eval_batch_size 0", "eval_batch_size: expected at least 1, got 0"),
         (images, f"{IMAGES} --data.num_workers -1", "num_workers: expected at least 0, got -1"),
         (images, f"{IMAGES} --data.drop_last true", "drop_last: the 14 training samples do not fill a batch of 128"),
-        (floats, ARRAYS, "data/inputs.npy: expected uint8, values from 0 to 255, got float64; scale and save them so"),
-        (lambda: Path("data").mkdir(), ARRAYS, "data: neither inputs.npy nor train_inputs.npy in it; give --data.root"),
+        (
+            floats,
+            ARRAYS,
+            "data/inputs.npy: expected uint8 values from 0 to 255, got float64; convert and save them again",
+        ),
+        (lambda: Path("data").mkdir(), ARRAYS, "data has neither inputs.npy nor train_inputs.npy; set --data.root"),
         # Audio
         (sound, f"{SOUND} --data.n_mels 0", "n_mels: expected at least 1, got 0"),
         (sound, f"{SOUND} --data.sample_rate 0", "sample_rate: expected at least 1, got 0"),

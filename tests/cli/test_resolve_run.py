@@ -45,7 +45,15 @@ def interrupted_run(folder: Path) -> Run:
     run = Run(folder)
     folder.mkdir(parents=True)
     run.add_attempt(CONFIG, {})
-    state = {"epoch": 1, "batch": 4, "config": CONFIG}
+    state = {
+        "epoch": 1,
+        "batch": 4,
+        "logged_step": 14,
+        "config": CONFIG,
+        "ranks": [],
+        "csv": {},
+        "callback_metrics": {},
+    }
     content = {"state_dict": {}, "global_step": 14, "callbacks": {}, loop_state.KEY: state}
     for path in (run.best, run.last):
         torch.save(content, path)

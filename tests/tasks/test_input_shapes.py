@@ -93,7 +93,7 @@ LINKED = {
 @pytest.mark.parametrize("kind", SHAPES)
 def test_a_task_is_suggested_for_what_it_can_read(name, kind):
     task = getattr(tasks, name)
-    vocabulary = {"vocab_size": 11} if kind == "tokens" and issubclass(task, tasks.networks.WithEmbedding) else {}
+    vocabulary = {"vocab_size": 11} if kind == "tokens" and issubclass(task, tasks.named_tasks.WithEmbedding) else {}
     arguments = {"input_shape": SHAPES[kind], **LINKED[task.predicts], **vocabulary}
     if task.can_read(kind):
         task(**arguments)

@@ -29,6 +29,7 @@ from litnets.tasks import (
     TransformerClassifier,
     TransformerForecaster,
     TransformerRegressor,
+    named_tasks,
 )
 
 # The data are in memory: workers would only slow them down.

@@ -15,6 +15,8 @@ from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, not_written
 from litnets.safety.files import open_in_place, open_regular
 
+_MAX_FIELD = 100_000  # characters; a field of metrics.csv is a number or a name
+
 
 class MetricsCSV(Logger):
     """Log all metrics into one table: a row for each step at which something was logged, a column for each metric.
@@ -131,10 +133,13 @@ class MetricsCSV(Logger):
                 text = file.read().decode("utf-8", errors="replace")
         except FileNotFoundError:
             return
+        limit = csv.field_size_limit(_MAX_FIELD)  # a setting of the process, which reading data may have changed
         try:
             lines = list(csv.reader(StringIO(text, newline="")))
         except csv.Error as error:
             raise damaged(self.path, str(error)) from error
+        finally:
+            csv.field_size_limit(limit)
         if not lines:
             return
         self._columns, *rows = lines
