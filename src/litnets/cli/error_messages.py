@@ -95,7 +95,7 @@ def _bad_value(message: str) -> str | None:
         return f"{key}: no '{value}'{did_you_mean(value, choices)} (there are: {', '.join(dict.fromkeys(choices))})"
     kinds = dict.fromkeys(_kind(name) for name in expected if "NoneType" not in name)
     if not kinds and (said := re.search(r"Errors:\s*- (?:Problem with given class_path '[^']+':\s*)?(.+)", message)):
-        # The module of a class of one's own cannot be imported, or does not have it.
+        # The module of a user's class cannot be imported, or lacks it.
         return f"{key}: {path[2] if path else value}: {said[1]}"
     return f"{key}: expected {' or '.join(kinds)}, got {value!r}"
 

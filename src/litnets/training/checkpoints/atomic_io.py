@@ -70,7 +70,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         if "://" in str(path):
             return super().load_checkpoint(path, map_location or _to_cpu, weights_only=True)
-        # Not memory-mapped: training goes on with these tensors while the file is replaced. The content need not be a
+        # Not memory-mapped: training continues with these tensors while the file is replaced. The content need not be a
         # checkpoint: Lightning also passes weights between processes through files.
         content: dict[str, Any] = load_verified(Path(path), mmap=False)
         return content
