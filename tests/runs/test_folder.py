@@ -1,4 +1,5 @@
 import json
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -299,3 +300,13 @@ def test_no_configuration_is_overwritten(run):
         (run.folder / name).write_text("mine")
     run.add_attempt("second", {})
     assert [path.name for path in run.configs] == ["config.yaml", "config_7.yaml", "config_8.yaml"]
+
+
+def test_a_spawned_process_gets_the_folder_without_the_lock(tmp_path: Path) -> None:
+    run = Run.new(tmp_path, "digits")
+    run.lock()
+    copy = pickle.loads(pickle.dumps(run))  # as ddp_spawn does with the callbacks
+    assert copy.folder == run.folder
+    copy.unlock()
+    with pytest.raises(InputError, match="is in use"):
+        Run(run.folder).lock()

@@ -180,14 +180,15 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
 
 
 def resume(run: Path, processes: int, broken: str) -> int:
+    command = ["resume", str(run)]
+    if not list(run.glob("*.ckpt")):  # killed before the first save: start over with a new run
+        shutil.move(run / "config.yaml", "start_over.yaml")  # before the processes start, which would race for it
+        shutil.rmtree(run)
+        command = ["fit", "--config", "start_over.yaml"]
+
     def action() -> int:
         BROKEN[broken]()
-        if not list(run.glob("*.ckpt")):  # killed before the first save: start over with a new run
-            config = Path("start_over.yaml")
-            shutil.move(run / "config.yaml", config)
-            shutil.rmtree(run)
-            return main(["fit", "--config", str(config)])
-        return main(["resume", str(run)])
+        return main(command)
 
     return in_process(action, processes)
 

@@ -51,6 +51,10 @@ class Run:
         self._lock: RunLock | None = None
         self._attempt: Path | None = None  # the configuration that `add_attempt` wrote
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that is spawned gets the folder; the lock stays with the process that holds it."""
+        return {**self.__dict__, "_lock": None}
+
     @classmethod
     def new(cls, root: Path, experiment: str, claim: bool = True) -> "Run":
         """Return the next run of an experiment, which is named after the current time.
