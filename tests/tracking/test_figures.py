@@ -1,4 +1,5 @@
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -189,3 +190,13 @@ def test_cli_draws_figures_if_matplotlib_is_installed(tmp_path, monkeypatch):
         assert main(["fit", *options]) == 0
         (folder,) = tmp_path.glob(f"checkpoints/{name}/*/tensorboard")
         assert len(events(folder).Tags()["images"]) == num_images
+
+
+def test_a_mistake_keeps_its_own_input_and_not_the_batch() -> None:
+    figures = Figures()
+    batch = torch.rand(64, 1, 4, 4), torch.zeros(64, dtype=torch.long)
+    outputs = torch.tensor([[0.1, 0.9]]).repeat(64, 1)
+    figures.on_test_batch_end(Trainer(logger=False), SimpleNamespace(class_names=["a", "b"]), outputs, batch, 0)
+    assert figures._mistakes
+    for mistake in figures._mistakes:
+        assert mistake.inputs.untyped_storage().nbytes() == mistake.inputs.nbytes

@@ -73,7 +73,10 @@ class Figures(Callback):
         self._probabilities.append(outputs)
         self._targets.append(targets)
         order = self._order[batch_idx] if batch_idx < len(self._order) else None
-        self._mistakes = top_losses(self._mistakes + _mistakes(outputs, targets, inputs, order, names))
+        worst_of_batch = top_losses(_mistakes(outputs, targets, inputs, order, names))
+        # A copy of each input: a view would keep its whole batch in memory until the test ends.
+        copies = [mistake._replace(inputs=mistake.inputs.clone()) for mistake in worst_of_batch]
+        self._mistakes = top_losses(self._mistakes + copies)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Collective: every process has to get here, also one without a sample.
