@@ -22,7 +22,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def noon(monkeypatch):
-    """Time stands still."""
+    """Stop the clock that run folders are named after."""
 
     class Noon(datetime):
         @classmethod
@@ -33,7 +33,7 @@ def noon(monkeypatch):
 
 
 @pytest.mark.usefixtures("noon")
-def test_runs_of_one_second_have_their_own_folders(tmp_path):
+def test_runs_started_in_the_same_second_get_different_folders(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         folders = list(pool.map(lambda _: Run.new(tmp_path, "digits").folder, range(24)))
     expected = {"2026-01-02_12-00-00", *(f"2026-01-02_12-00-00_{i}" for i in range(1, 24))}
@@ -42,17 +42,17 @@ def test_runs_of_one_second_have_their_own_folders(tmp_path):
 
 
 @pytest.mark.usefixtures("noon")
-def test_a_run_that_is_not_claimed_makes_no_folder(tmp_path):
+def test_an_unclaimed_run_creates_no_folder(tmp_path):
     assert Run.new(tmp_path, "digits", claim=False).folder == tmp_path / "digits" / "2026-01-02_12-00-00"
     assert not any(tmp_path.iterdir())
 
 
-def test_names_sort_by_time(tmp_path):
+def test_a_run_is_named_after_the_time_so_that_names_sort_by_age(tmp_path):
     assert datetime.strptime(Run.new(tmp_path, "digits").folder.name, "%Y-%m-%d_%H-%M-%S")
 
 
 @pytest.mark.parametrize("taken", ["root", "root/digits"])
-def test_a_file_in_the_way(tmp_path, taken):
+def test_a_file_in_place_of_a_folder_is_an_error_and_kept(tmp_path, taken):
     path = tmp_path / taken
     path.parent.mkdir(exist_ok=True)
     path.write_text("here already")
@@ -61,7 +61,7 @@ def test_a_file_in_the_way(tmp_path, taken):
     assert path.read_text() == "here already"
 
 
-def test_a_folder_that_may_not_be_made(tmp_path, monkeypatch):
+def test_a_run_folder_that_cannot_be_created_is_an_error(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError("no")
 
@@ -70,7 +70,7 @@ def test_a_folder_that_may_not_be_made(tmp_path, monkeypatch):
         Run.new(tmp_path, "digits")
 
 
-def test_the_run_of_a_file(run):
+def test_a_run_is_found_from_its_config_or_checkpoint(run):
     run.write_json(run.environment, {})
     assert Run.from_config(run.config).folder == run.folder
     assert Run.from_checkpoint(run.best).folder == run.folder
@@ -78,40 +78,39 @@ def test_the_run_of_a_file(run):
     assert Run.from_config(run.folder / "other.yaml") is None
 
 
-def test_a_file_that_is_in_no_run(run):
+def test_a_file_outside_a_run_folder_belongs_to_no_run(run):
     assert Run.from_config(run.config) is None
     assert Run.from_checkpoint(run.best) is None
 
 
-def test_a_file_is_whole_at_any_time(run, monkeypatch):
-    """Until the new one is complete beside it, the old one stays."""
+def test_a_file_is_replaced_only_by_a_complete_one(run, monkeypatch):
     run.write(run.config, "old\n")
     new, replace, seen = "new\n" * 10_000, Path.replace, []
 
-    def watched(part, target):
+    def recording_replace(part, target):
         seen.append((target.read_text(), part.read_text(), part.parent))
         return replace(part, target)
 
-    monkeypatch.setattr(Path, "replace", watched)
+    monkeypatch.setattr(Path, "replace", recording_replace)
     run.write(run.config, new)
     assert seen == [("old\n", new, run.folder)]
     assert run.config.read_text() == new
     assert [file.name for file in run.folder.iterdir()] == ["config.yaml"]
 
 
-def test_a_failing_write_keeps_the_old_file(run):
+def test_a_failed_write_keeps_the_old_file(run):
     run.write(run.config, "old\n")
     with pytest.raises(UnicodeEncodeError):
         run.write(run.config, "new \ud800")
     assert run.config.read_text() == "old\n"
 
 
-def test_files_can_be_read_by_others(run):
+def test_files_are_readable_by_other_users(run):
     run.write(run.config, "x")
     assert run.config.stat().st_mode & 0o777 == 0o644
 
 
-def test_results_are_added_to(run):
+def test_updating_the_results_keeps_earlier_entries(run):
     assert run.read_results() == {}
     run.update_results(epochs=3, best={"score": 0.5})
     assert run.update_results(test={"f1": 1.0}, epochs=4) == {"epochs": 4, "best": {"score": 0.5}, "test": {"f1": 1.0}}
@@ -119,10 +118,10 @@ def test_results_are_added_to(run):
     assert run.results.read_text().endswith("}\n")
 
 
-def test_what_is_no_number_is_null(run):
+def test_nan_and_infinity_are_written_as_null(run):
     run.update_results(test={"auroc": float("nan"), "loss": 1.5}, scores=[float("inf"), 2], best=None)
-    found = json.loads(run.results.read_text(), parse_constant=pytest.fail)  # strict: JSON has no NaN
-    assert found == {"test": {"auroc": None, "loss": 1.5}, "scores": [None, 2], "best": None}
+    actual = json.loads(run.results.read_text(), parse_constant=pytest.fail)  # strict: JSON has no NaN
+    assert actual == {"test": {"auroc": None, "loss": 1.5}, "scores": [None, 2], "best": None}
 
 
 def test_an_empty_run_is_discarded_with_the_folders_made_for_it(tmp_path):
@@ -132,79 +131,79 @@ def test_an_empty_run_is_discarded_with_the_folders_made_for_it(tmp_path):
         assert not any(tmp_path.iterdir())
 
 
-def test_folders_that_were_there_stay(tmp_path):
+def test_discarding_a_run_keeps_folders_that_existed_before(tmp_path):
     Run.new(tmp_path, "digits").discard_if_empty()
     assert tmp_path.exists()
     assert not any(tmp_path.iterdir())
 
 
-def test_an_empty_run_beside_another(tmp_path):
-    kept, empty = Run.new(tmp_path, "digits"), Run.new(tmp_path, "digits")
-    kept.write(kept.config, "x")
+def test_only_the_empty_one_of_two_runs_is_discarded(tmp_path):
+    used, empty = Run.new(tmp_path, "digits"), Run.new(tmp_path, "digits")
+    used.write(used.config, "x")
     empty.discard_if_empty()
-    kept.discard_if_empty()
-    assert [path.name for path in (tmp_path / "digits").iterdir()] == [kept.folder.name]
-    assert kept.config.exists()
+    used.discard_if_empty()
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == [used.folder.name]
+    assert used.config.exists()
 
 
-def test_files_have_names_of_their_own(run):
+def test_all_files_of_a_run_have_different_names(run):
     names = ("config", "environment", "best", "last", "metrics", "results", "predictions")
     paths = [getattr(run, name) for name in names]
     assert len(set(paths)) == len(names)
     assert {path.parent for path in paths} == {run.folder}
 
 
-def test_environment(monkeypatch):
+def test_the_environment_records_command_versions_and_hardware(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["litnets", "fit", "a b"])
-    found = environment(seed=7)
-    assert found["seed"] == 7
-    assert found["command"] == "litnets fit 'a b'"
-    assert set(found["versions"]) == set(PACKAGES)
-    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert found["hardware"]["threads"] == torch.get_num_threads()
-    assert len(found["hardware"]["gpus"]) == torch.cuda.device_count()
-    assert datetime.fromisoformat(found["started"]).tzinfo is not None
-    assert json.loads(json.dumps(found)) == found
+    actual = environment(seed=7)
+    assert actual["seed"] == 7
+    assert actual["command"] == "litnets fit 'a b'"
+    assert set(actual["versions"]) == set(PACKAGES)
+    assert actual["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert actual["hardware"]["threads"] == torch.get_num_threads()
+    assert len(actual["hardware"]["gpus"]) == torch.cuda.device_count()
+    assert datetime.fromisoformat(actual["started"]).tzinfo is not None
+    assert json.loads(json.dumps(actual)) == actual
 
 
-def test_environment_without_git(monkeypatch):
+def test_the_environment_is_recorded_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert environment(seed=None)["git"] == {"commit": None, "dirty": False}
 
 
-def test_versions_of_what_is_not_installed(monkeypatch):
+def test_the_version_of_a_missing_package_is_none(monkeypatch):
     monkeypatch.setattr("litnets.runs.environment.PACKAGES", ("torch", "no-such-package"))
     assert environment(seed=0)["versions"]["no-such-package"] is None
 
 
-# Attacks: names and links that would make a run write elsewhere
+# Attacks: names and links that would make a run write outside its folder
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/tmp/x", "", ".", "a\0b", "a\nb", "\x1b[31m"])
 @pytest.mark.parametrize("claim", [True, False])
-def test_an_experiment_is_a_folder_in_the_folder_of_the_experiments(name, claim):
+def test_an_experiment_cannot_lie_outside_the_folder_of_experiments(name, claim):
     with pytest.raises(InputError, match="experiment: expected a folder name, got "):
         Run.new(Path("checkpoints"), name, claim)
     assert not any(Path().iterdir())
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" + "b" * 300])
-def test_a_name_that_is_too_long(name):
+def test_an_experiment_name_that_is_too_long_is_an_error(name):
     with pytest.raises(InputError, match="cannot be created"):
         Run.new(Path("checkpoints"), name)
 
 
-def test_experiments_may_be_nested_and_have_any_printable_name():
+def test_an_experiment_may_be_nested_and_have_any_printable_name():
     assert Run.new(Path("checkpoints"), "group/größe 3").folder.is_dir()
 
 
-def test_a_null_byte_in_the_path():
+def test_a_null_byte_in_the_path_is_an_error():
     with pytest.raises(InputError, match="cannot be created"):
         Run.new(Path("a\0b"), "digits")
 
 
 @pytest.mark.parametrize("name", ["../digits", "/tmp"])
-def test_a_requeued_job_looks_for_its_run_nowhere_else(name, monkeypatch):
+def test_a_requeued_job_does_not_look_for_its_run_elsewhere(name, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with pytest.raises(InputError, match="experiment: expected a folder name"):
@@ -213,7 +212,7 @@ def test_a_requeued_job_looks_for_its_run_nowhere_else(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["config.yaml", "results.json", "environment.json", "predictions.csv"])
 @pytest.mark.parametrize("planted", ["{}", ".{}.part", ".{}.00000000.part"])
-def test_a_planted_link_is_not_written_through(run, name, planted):
+def test_writing_replaces_a_planted_link_instead_of_following_it(run, name, planted):
     victim = Path("victim")
     victim.write_text("mine")
     (run.folder / planted.format(name)).symlink_to(victim.absolute())
@@ -242,16 +241,15 @@ def test_a_run_with_a_link_where_loggers_write_is_refused(run, name, dangling):
     assert not dangling or not victim.exists()
 
 
-def test_links_that_stay_inside_are_no_attack(run):
-    """wandb makes them."""
+def test_links_that_wandb_makes_are_accepted(run):
     attempt = run.folder / "wandb" / "offline-run-20260102_120000-abc"
     attempt.mkdir(parents=True)
     (attempt.parent / "latest-run").symlink_to(attempt.name)
-    (attempt / "saved-by-the-user").symlink_to("/etc/passwd")  # of an earlier attempt, which is not written again
+    (attempt / "saved-by-the-user").symlink_to("/etc/passwd")  # wandb never writes to an earlier attempt again
     run.lock()
 
 
-def test_a_run_folder_and_an_experiment_may_be_links_themselves(run):
+def test_the_folder_of_a_run_or_experiment_may_be_a_link(run):
     Path("link").symlink_to(run.folder.parent.absolute())
     linked = Run(Path("link") / run.folder.name)
     linked.lock()
@@ -259,7 +257,7 @@ def test_a_run_folder_and_an_experiment_may_be_links_themselves(run):
     assert run.config.read_text() == "x"
 
 
-def test_leftovers_of_killed_processes_are_removed(run):
+def test_locking_removes_temporary_files_of_killed_processes(run):
     Path("victim").write_text("mine")
     (run.folder / ".results.json.0123abcd.part").write_text("half")
     (run.folder / ".last.ckpt.0123abcd.part").symlink_to(Path("victim").absolute())
@@ -270,7 +268,7 @@ def test_leftovers_of_killed_processes_are_removed(run):
     assert {path.name for path in run.folder.iterdir()} == {".a.0123abcd.part", ".mine.part", ".lock", ".owner.json"}
 
 
-def test_only_a_folder_that_was_created_here_is_discarded(run):
+def test_only_a_run_folder_that_this_process_created_is_discarded(run):
     run.write(run.config, "x")
     run.discard()
     assert run.config.exists()
@@ -293,11 +291,10 @@ def test_a_withdrawn_attempt_leaves_the_run_as_it_was(run):
     assert {path.name: path.read_text() for path in run.folder.iterdir()} == before
 
 
-def test_no_configuration_is_overwritten(run):
-    """One that environment.json does not list, and names that are no numbers."""
+def test_a_new_attempt_overwrites_no_configuration(run):
     run.add_attempt("first", {})
     for name in ("config_7.yaml", "config_².yaml", "config_99999999999999999999.yaml"):
-        (run.folder / name).write_text("mine")
+        (run.folder / name).write_text("mine")  # environment.json lists none of them; only the first has a valid number
     run.add_attempt("second", {})
     assert [path.name for path in run.configs] == ["config.yaml", "config_7.yaml", "config_8.yaml"]
 

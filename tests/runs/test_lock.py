@@ -1,4 +1,4 @@
-"""A run has one owner at a time."""
+"""Only one process at a time may write into a run folder."""
 
 import errno
 import json
@@ -43,7 +43,7 @@ def names(run: Run) -> list[str]:
 
 @pytest.fixture
 def owner(run: Run) -> Iterator[subprocess.Popen[str]]:
-    """Another process, which holds the lock."""
+    """Another process that holds the lock."""
     process = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "locked\n"
@@ -52,11 +52,11 @@ def owner(run: Run) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_the_second_process_reads_who_the_owner_is(run: Run, owner: subprocess.Popen[str]) -> None:
+def test_a_second_process_is_told_who_holds_the_lock(run: Run, owner: subprocess.Popen[str]) -> None:
     who = rf"run is in use by `litnets fit --config 'a b.yaml'` \(process {owner.pid} on {socket.gethostname()}\)"
     with pytest.raises(RunInUseError, match=rf"^{who} since 20\d\d-.*; wait until it ends, or stop it$"):
         run.lock()
-    owner.communicate("")  # it ends
+    owner.communicate("")  # close its stdin, so that it exits
     run.lock()
     run.unlock()
     assert names(run) == []
@@ -72,7 +72,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(run: Run, owner: subprocess.
     assert names(run) == []
 
 
-def test_a_process_cannot_take_it_twice_but_may_ask_twice(run: Run) -> None:
+def test_locking_again_is_harmless_for_the_same_run_but_not_for_another_object(run: Run) -> None:
     run.lock()
     run.lock()
     with pytest.raises(RunInUseError):
@@ -82,8 +82,8 @@ def test_a_process_cannot_take_it_twice_but_may_ask_twice(run: Run) -> None:
     Run(run.folder).lock()
 
 
-def test_a_forked_process_does_not_keep_it(run: Run) -> None:
-    """A DataLoader worker may outlive its killed parent for some seconds."""
+def test_a_forked_process_does_not_keep_the_lock(run: Run) -> None:
+    """A DataLoader worker may outlive its killed parent by some seconds."""
     run.lock()
     read, write = os.pipe()
     child = os.fork()
@@ -99,7 +99,7 @@ def test_a_forked_process_does_not_keep_it(run: Run) -> None:
 
 
 def test_a_removed_lock_file_is_not_a_lock(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process opens the lock file, the owner removes and releases it, another one locks a new file."""
+    """One process opens the lock file; the owner then releases and removes it; a third process locks a new file."""
     opened: list[FileLock] = []
     run.lock()
     real_open = os.open
@@ -120,7 +120,7 @@ def test_a_removed_lock_file_is_not_a_lock(run: Run, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "ENOTSUP"])
-def test_a_file_system_without_locks(
+def test_a_file_system_without_locks_gives_a_warning(
     run: Run, code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
@@ -134,7 +134,7 @@ def test_a_file_system_without_locks(
 
 
 @pytest.mark.parametrize("kind", ["link", "FIFO", "folder"])
-def test_something_else_in_place_of_the_lock_file(run: Run, kind: str) -> None:
+def test_a_lock_file_that_is_not_a_regular_file_is_an_error(run: Run, kind: str) -> None:
     path, victim = run.folder / ".lock", Path("victim")
     victim.write_text("mine")
     if kind == "link":
@@ -149,21 +149,21 @@ def test_something_else_in_place_of_the_lock_file(run: Run, kind: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"pid": ', b"1" * 5000, b'{"pid": []}'])
-def test_a_damaged_owner_file_changes_nothing(run: Run, content: bytes) -> None:
+def test_a_run_stays_locked_when_its_owner_file_is_damaged(run: Run, content: bytes) -> None:
     run.lock()
     (run.folder / ".owner.json").write_bytes(content)
     with pytest.raises(RunInUseError, match=r"^run is in use.*; wait until it ends"):
         Run(run.folder).lock()
 
 
-def test_a_folder_that_is_gone(run: Run) -> None:
+def test_locking_a_missing_run_folder_is_an_error(run: Run) -> None:
     run.folder.rmdir()
     with pytest.raises(InputError, match=r"^there is no run folder run$"):
         run.lock()
     assert not run.folder.exists()
 
 
-def test_a_new_run_that_is_discarded_releases_it() -> None:
+def test_discarding_a_run_releases_the_lock() -> None:
     run = Run.new(Path("checkpoints"), "digits")
     run.lock()
     run.discard_if_empty()

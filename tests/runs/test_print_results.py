@@ -12,17 +12,17 @@ METRICS = {
 }
 
 
-def test_whole_and_classes():
-    whole, classes = summarize(METRICS)
-    assert whole == {"loss": 0.25, "f1": 0.5}
-    assert classes == {"shirt": {"precision": 0.75, "f1": 1.0}, "coat/long": {"f1": 0.125}}
+def test_overall_and_per_class_metrics_are_separated():
+    overall, per_class = summarize(METRICS)
+    assert overall == {"loss": 0.25, "f1": 0.5}
+    assert per_class == {"shirt": {"precision": 0.75, "f1": 1.0}, "coat/long": {"f1": 0.125}}
 
 
-def test_a_name_without_split():
+def test_a_metric_name_may_lack_the_split():
     assert summarize({"loss": 1}) == ({"loss": 1.0}, {})
 
 
-def test_numbers_are_plain():
+def test_tensors_become_plain_floats():
     assert type(summarize({"test/loss": torch.tensor(1.0)})[0]["loss"]) is float
 
 
@@ -30,17 +30,17 @@ def rows(capsys):
     return [line.split() for line in capsys.readouterr().out.splitlines() if line.split()]
 
 
-def test_the_table(capsys):
+def test_overall_and_per_class_metrics_are_printed_as_tables(capsys):
     print_results(
-        "test of it", {"test/loss": 0.25, "test/f1/a": 0.5, "test/f1/b": 1, "test/recall/a": 0, "test/recall/b": 1}
+        "test of run", {"test/loss": 0.25, "test/f1/a": 0.5, "test/f1/b": 1, "test/recall/a": 0, "test/recall/b": 1}
     )
     shown = rows(capsys)
-    assert shown[0] == ["test", "of", "it"]
+    assert shown[0] == ["test", "of", "run"]
     for row in (["loss", "0.2500"], ["class", "f1", "recall"], ["a", "0.5000", "0.0000"], ["b", "1.0000", "1.0000"]):
         assert row in shown
 
 
-def test_many_classes_are_not_printed(capsys):
+def test_more_than_20_classes_are_not_printed(capsys):
     print_results("test", {f"test/f1/{i}": 0.5 for i in range(21)})
     assert not any("class" in row for row in rows(capsys))
 
@@ -64,12 +64,12 @@ def test_many_classes_are_not_printed(capsys):
         ({"epochs": 1, "seconds": 0.5}, "no validation score; 1 epochs in 0.5 s"),
     ],
 )
-def test_one_line(results, line):
+def test_the_best_score_is_summarized_in_one_line(results, line):
     assert best_of(results) == line
 
 
-def test_names_of_classes_are_no_markup(capsys):
-    print_results("test of [it]", {"test/loss": 0.25, "test/f1/[/INST]": 0.5, "test/f1/[unk]": 1})
+def test_class_names_are_not_read_as_markup(capsys):
+    print_results("test of [run]", {"test/loss": 0.25, "test/f1/[/INST]": 0.5, "test/f1/[unk]": 1})
     shown = rows(capsys)
     assert ["[/INST]", "0.5000"] in shown
     assert ["[unk]", "1.0000"] in shown

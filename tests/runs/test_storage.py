@@ -1,4 +1,4 @@
-"""Damaged files of a run are reported by name in one line."""
+"""A damaged file of a run is reported in one line that names it."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ WRONG_TYPES = {
     "attempts are a string": b'{"attempts": "abc"}',
     "attempts are a number": b'{"attempts": 1e999}',
     "attempts are an object": b'{"attempts": {"0": {}}}',
-    "no attempt": b'{"attempts": []}',
+    "attempts are empty": b'{"attempts": []}',
     "an attempt is a string": b'{"attempts": [{}, "abc"]}',
 }
 
@@ -40,27 +40,27 @@ def run() -> Run:
     return Run(Path("run"))
 
 
-def one_line(error: pytest.ExceptionInfo[InputError], path: Path) -> None:
+def assert_one_line(error: pytest.ExceptionInfo[InputError], path: Path) -> None:
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_json(run: Run, content: bytes) -> None:
+def test_a_damaged_json_file_is_reported_and_kept(run: Run, content: bytes) -> None:
     run.results.write_bytes(content)
     with pytest.raises(InputError) as error:
         run.update_results(epochs=1)
-    one_line(error, run.results)
+    assert_one_line(error, run.results)
     assert "is damaged (" in str(error.value)
     assert run.results.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [*DAMAGE.values(), *WRONG_TYPES.values()], ids=[*DAMAGE, *WRONG_TYPES])
-def test_a_damaged_environment(run: Run, content: bytes) -> None:
+def test_a_damaged_environment_is_reported_before_anything_is_written(run: Run, content: bytes) -> None:
     run.environment.write_bytes(content)
     with pytest.raises(InputError) as error:
         run.add_attempt("config", {})
-    one_line(error, run.environment)
+    assert_one_line(error, run.environment)
     assert [path.name for path in run.folder.iterdir()] == ["environment.json"]
 
 
@@ -74,20 +74,20 @@ def test_special_files_are_not_read(run: Run, kind: str, use: Callable[[Run], ob
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read anything")
-def test_an_unreadable_file(run: Run) -> None:
+def test_an_unreadable_file_is_reported(run: Run) -> None:
     write_json(run.results, {})
     run.results.chmod(0)
     with pytest.raises(InputError, match=r"^run/results\.json cannot be read: Permission denied$"):
         read_json(run.results)
 
 
-def test_a_folder_that_was_deleted(run: Run) -> None:
+def test_a_deleted_run_folder_is_reported(run: Run) -> None:
     run.folder.rmdir()
     with pytest.raises(InputError, match=r"^run/results\.json cannot be written: the folder is gone$"):
         run.update_results(epochs=1)
 
 
-def test_a_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_the_old_file_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(run.config, "old")
 
     def full(*args: object) -> None:
