@@ -33,6 +33,7 @@ def test_there_are_three_recipes() -> None:
 
 
 @needs_git
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_works(recipe: str, tmp_path: Path) -> None:
     copy = copy_repository(tmp_path / "copy")

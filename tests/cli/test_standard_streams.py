@@ -19,7 +19,9 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", ["<&- >&- 2>&-", *(pytest.param(c, marks=pytest.mark.slow) for c in (">&-", "2>&-", ">&- 2>&-"))]
+)
 def test_closed_streams(closed: str) -> None:
     done = shell(f"{shlex.join([*FIT, '1'])} {closed}")
     assert (done.returncode, done.stderr) == (0, "")
@@ -29,7 +31,7 @@ def test_closed_streams(closed: str) -> None:
     assert (folder / "metrics.csv").read_text().startswith("epoch,step,")
 
 
-@pytest.mark.parametrize("stderr", ["", "2>&1"])
+@pytest.mark.parametrize("stderr", ["", pytest.param("2>&1", marks=pytest.mark.slow)])
 def test_a_closed_pipe_ends_training_and_keeps_the_run(stderr: str) -> None:
     # The reader closes the pipe after the first line, before training prints the next one.
     done = shell(f"{shlex.join([*FIT, '500'])} {stderr} | head -1; exit ${{PIPESTATUS[0]}}")

@@ -513,6 +513,7 @@ TAMPERED: dict[str, tuple[Change, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", TAMPERED)
 def test_tampered_checkpoints_are_refused_in_a_line(attack: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change, commands = TAMPERED[attack]

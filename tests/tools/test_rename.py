@@ -30,6 +30,7 @@ def renamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_the_copy_works_under_the_new_name(renamed: Path) -> None:
     assert not (renamed / "src" / OLD).exists()
     named = run(renamed, "git", "grep", "--untracked", "--ignore-case", "--name-only", OLD).stdout.split()
@@ -45,6 +46,7 @@ def test_the_copy_works_under_the_new_name(renamed: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_from_before_is_tested_and_resumed(renamed: Path, tmp_path: Path) -> None:
     options = ["--trainer.max_epochs", "1", "--model.hidden_layer_sizes", "[8]", "--trainer.logger", "false"]
     fit = ["-m", OLD, "fit", "--config", str(ROOT / "configs" / "digits_mlp.yaml"), *options]

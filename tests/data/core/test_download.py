@@ -237,7 +237,10 @@ def test_a_failure_is_reported_and_leaves_no_file(
     assert "manually" in message
 
 
-@pytest.mark.parametrize("how", FAILURES)
+WAITS = {"silent", "stalled", "drip", "drip_header"}  # until the time limit of five seconds
+
+
+@pytest.mark.parametrize("how", [pytest.param(how, marks=[pytest.mark.slow] * (how in WAITS)) for how in FAILURES])
 def test_the_next_url_is_tried(server: Server, path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if FAILURES[how] == "timed out":  # long enough for the next address to answer on a machine that is busy
         monkeypatch.setattr(module, "_TIMEOUT", 5)

@@ -38,6 +38,7 @@ def interruptions(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_interrupted_runs_equal_uninterrupted_ones() -> None:
     done = interruptions("--every", "5", "--cases", "mlp_validation in an epoch")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -346,7 +347,7 @@ class NoisyDataModule(BoringDataModule):
         return DataLoader(NoisyData(), batch_size=8, shuffle=True, num_workers=self.workers)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch", [4, 17, 21])  # an epoch has 8: within the first, at the start of the third, within it
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
 def test_a_custom_datamodule_resumes_bit_exactly(workers: str, batch: int, fast_loop: str) -> None:
