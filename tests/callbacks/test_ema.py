@@ -1,4 +1,4 @@
-"""Weights that are averaged: what is validated, kept and tested is the average, and training does not see it."""
+"""Validation, test and the saved weights use the averaged weights; training does not."""
 
 import csv
 import json
@@ -39,8 +39,8 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-class Weights(Callback):
-    """The weights after each step."""
+class RecordWeights(Callback):
+    """Record the weights after each step."""
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
@@ -60,27 +60,27 @@ class Weights(Callback):
         (1, 1, "bf16-true", 1e-2),
     ],
 )
-def test_the_average_is_numpys(every: int, accumulated: int, precision: str, tolerance: float) -> None:
+def test_the_average_matches_numpy(every: int, accumulated: int, precision: str, tolerance: float) -> None:
     model = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=0.5)
     loader = DataLoader(TensorDataset(torch.randn(60, 3), torch.arange(60) % 2), batch_size=2)
-    weights, ema = Weights(), EMA(decay=0.8, every_n_steps=every)
+    weights, ema = RecordWeights(), EMA(decay=0.8, every_n_steps=every)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     quiet["enable_model_summary"] = False
     quiet |= {"accelerator": "cpu", "precision": precision}
     trainer = Trainer(max_epochs=2, callbacks=[weights, ema], accumulate_grad_batches=accumulated, **quiet)
     trainer.fit(model, loader, loader)
-    taken = weights.seen[::every]
+    averaged = weights.seen[::every]
     assert len(weights.seen) == 60 // accumulated
-    average = taken[0]
-    for update, weight in enumerate(taken[1:], 1):
+    average = averaged[0]
+    for update, weight in enumerate(averaged[1:], 1):
         decay = min(0.8, (1 + update) / (10 + update))
         average = decay * average + (1 - decay) * weight
-    found = model.net.weight.detach().double().numpy()
-    np.testing.assert_allclose(found, average, rtol=tolerance, atol=tolerance / 10)
+    actual = model.net.weight.detach().double().numpy()
+    np.testing.assert_allclose(actual, average, rtol=tolerance, atol=tolerance / 10)
 
 
-def test_the_average_lies_where_the_weights_will() -> None:
-    """Held with the only other device that every machine has."""
+def test_the_average_is_on_the_device_to_which_the_model_will_move() -> None:
+    """The meta device is the only other device that every machine has."""
     model, ema = Classifier(nn.Linear(3, 2), 2), EMA()
     trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")), precision="32-true")
     ema.setup(trainer, model, "test")
@@ -96,14 +96,14 @@ def test_all_processes_validate_with_the_statistics_of_the_first() -> None:
     )
     trainer = SimpleNamespace(strategy=strategy, world_size=2, state=SimpleNamespace(fn="fit"), precision="32-true")
     ema.setup(trainer, model, "fit")
-    own = model.net[1].running_mean.clone()
+    in_training = model.net[1].running_mean.clone()
     ema.on_validation_epoch_start(trainer, model)
     assert (model.net[1].running_mean == 7).all()
     ema.on_validation_epoch_end(trainer, model)
-    assert torch.equal(model.net[1].running_mean, own)
+    assert torch.equal(model.net[1].running_mean, in_training)
 
 
-def test_the_best_is_what_was_validated_and_is_tested(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_checkpoint_holds_the_average_that_was_validated(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("averaged", *AVERAGED, "--trainer.max_epochs", "3")
     results = json.loads((run / "results.json").read_text())
     with (run / "metrics.csv").open() as file:
@@ -111,14 +111,14 @@ def test_the_best_is_what_was_validated_and_is_tested(capsys: pytest.CaptureFixt
     best = rows[results["best"]["epoch"] - 1]
     capsys.readouterr()
     assert main(["validate", "--config", str(run / "config.yaml")]) == 0
-    said = capsys.readouterr().out
-    assert f"{float(best['val/loss']):.4f}" in said
-    assert f"{float(best['val/accuracy']):.4f}" in said
+    output = capsys.readouterr().out
+    assert f"{float(best['val/loss']):.4f}" in output
+    assert f"{float(best['val/accuracy']):.4f}" in output
     assert main(["test", "--config", str(run / "config.yaml")]) == 0
     assert f"{results['test']['loss']:.4f}" in capsys.readouterr().out
 
 
-def test_training_does_not_see_the_average() -> None:
+def test_training_does_not_use_the_average() -> None:
     plain = fit("plain", *QUICK, "--trainer.max_epochs", "1")
     averaged = fit("averaged", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")
     last = averaged / "last.ckpt"
@@ -128,23 +128,23 @@ def test_training_does_not_see_the_average() -> None:
     assert not torch.equal(state(last)[statistics], state(last, "current_model_state")[statistics])
 
 
-def test_a_finished_run_goes_on_from_its_own_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    whole = fit("whole", *AVERAGED, *QUICK, "--trainer.max_epochs", "2")
-    parts = fit("parts", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")
+def test_a_finished_run_resumes_from_the_weights_that_were_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    uninterrupted = fit("uninterrupted", *AVERAGED, *QUICK, "--trainer.max_epochs", "2")
+    resumed = fit("resumed", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")
     capsys.readouterr()
-    assert main(["resume", str(parts), "--trainer.max_epochs", "2"]) == 0
+    assert main(["resume", str(resumed), "--trainer.max_epochs", "2"]) == 0
     assert capsys.readouterr().err == ""
     for key in ("state_dict", "current_model_state"):
-        assert same(state(parts / "last.ckpt", key), state(whole / "last.ckpt", key))
+        assert same(state(resumed / "last.ckpt", key), state(uninterrupted / "last.ckpt", key))
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--trainer.callbacks.decay", "1"], "EMA: decay: expected a number in [0, 1), got 1.0"),
         (["--trainer.callbacks.every_n_steps", "0"], "EMA: every_n_steps: expected at least 1, got 0"),
     ],
 )
-def test_what_is_no_average_is_refused(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_refused(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *DIGITS, "--trainer.callbacks", "EMA", *options]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -19,8 +19,8 @@ FIT = ["fit", "--model", "MLPClassifier", "--data", "Digits", "--trainer.callbac
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_the_weights_are_zhangs(accumulated: int) -> None:
-    """Algorithm 1 of the paper, with SGD as its inner optimiser, by hand."""
+def test_the_weights_match_algorithm_1_of_the_paper(accumulated: int) -> None:
+    """With SGD as the inner optimizer."""
     start = Classifier(nn.Linear(3, 2), 2, optimizer="SGD", lr=0.5)
     x, targets = torch.randn(40, 3), torch.arange(40) % 2
     loader = DataLoader(TensorDataset(x, targets), batch_size=2)
@@ -42,8 +42,8 @@ def test_the_weights_are_zhangs(accumulated: int) -> None:
 
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
-def test_statistics_are_drawn_back_too_and_less_so_at_first(power: float) -> None:
-    """By hand; without learning the weights stay, and only the statistics move."""
+def test_running_statistics_are_interpolated_too(power: float) -> None:
+    """The learning rate is 0, so only the statistics change. With `power`, alpha falls from 1 to 0.25."""
     x = torch.randn(12, 3) + 5
     loader = DataLoader(TensorDataset(x, torch.arange(12) % 3), batch_size=3)
     model = Classifier(nn.BatchNorm1d(3), 3, optimizer="SGD", lr=0.0)
@@ -57,14 +57,14 @@ def test_statistics_are_drawn_back_too_and_less_so_at_first(power: float) -> Non
     torch.testing.assert_close(model.net.running_mean, mean)
 
 
-def test_an_endless_training_has_no_course() -> None:
+def test_power_needs_a_training_of_known_length() -> None:
     loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8) % 2), batch_size=2)
     trainer = Trainer(max_epochs=-1, callbacks=[Lookahead(power=1)], accelerator="cpu", **QUIET)
     with pytest.raises(InputError, match="Lookahead: power needs a training of known length"):
         trainer.fit(Classifier(nn.Linear(3, 2), 2), loader, loader)
 
 
-def test_a_second_training_begins_anew() -> None:
+def test_a_second_training_starts_with_new_slow_weights() -> None:
     loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.arange(8) % 2), batch_size=2)
     lookahead = Lookahead(4, 1.0)
     for _ in range(2):
@@ -74,15 +74,15 @@ def test_a_second_training_begins_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         (["every_n_steps", "0"], "Lookahead: every_n_steps: expected at least 1, got 0"),
         (["alpha", "0"], "Lookahead: alpha: expected a number in (0, 1], got 0"),
         (["power", "-1"], "Lookahead: power: expected a number from 0 up, got -1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(option: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_refused(option: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     name, value = option
     assert main([*FIT, f"--trainer.callbacks.{name}", value]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(Path().glob("checkpoints/*/*"))

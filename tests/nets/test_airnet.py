@@ -9,7 +9,7 @@ SMALL = {"widths": (6, 8, 8)}
 
 
 def correlated(n=40, channels=3, side=12):
-    """Images whose neighboring pixels and channels are alike, as in photographs."""
+    """Return images whose neighboring pixels and channels correlate, as in photographs."""
     noise = torch.randn(n, channels, side + 2, side + 2)
     smooth = torch.nn.functional.avg_pool2d(noise, 3, 1) * 3
     return smooth + 0.7 * smooth.mean(1, keepdim=True)
@@ -48,7 +48,7 @@ def test_samples_do_not_affect_each_other():
     torch.testing.assert_close(net(x), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_whitening_matches_an_eigendecomposition_by_numpy():
+def test_whitening_matches_numpy():
     images = correlated()
     net = AirNet(3, 10, **SMALL)
     net.whitening.fit(images)
@@ -56,10 +56,10 @@ def test_whitening_matches_an_eigendecomposition_by_numpy():
     patches = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 12)
     values, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
     expected = (vectors / np.sqrt(values + 5e-4)).T[::-1]
-    found = net.whitening.weight.double().numpy().reshape(24, 12)
-    np.testing.assert_allclose(found[12:], -found[:12])
-    signs = np.sign((found[:12] * expected).sum(1, keepdims=True))  # an eigenvector's sign is free
-    np.testing.assert_allclose(found[:12], signs * expected, rtol=1e-3, atol=1e-3)
+    actual = net.whitening.weight.double().numpy().reshape(24, 12)
+    np.testing.assert_allclose(actual[12:], -actual[:12])
+    signs = np.sign((actual[:12] * expected).sum(1, keepdims=True))  # an eigenvector's sign is free
+    np.testing.assert_allclose(actual[:12], signs * expected, rtol=1e-3, atol=1e-3)
 
 
 def test_whitened_patches_are_uncorrelated():
@@ -77,11 +77,11 @@ def test_whitening_is_saved_in_the_state_dict():
     net = AirNet(1, 4, **SMALL)
     assert not net.whitening.fitted
     net.whitening.fit(correlated(channels=1))
-    again = AirNet(1, 4, **SMALL)
-    again.load_state_dict(net.state_dict())
-    assert again.whitening.fitted
+    loaded = AirNet(1, 4, **SMALL)
+    loaded.load_state_dict(net.state_dict())
+    assert loaded.whitening.fitted
     x = correlated(2, 1)
-    assert torch.equal(again.eval()(x), net.eval()(x))
+    assert torch.equal(loaded.eval()(x), net.eval()(x))
 
 
 @pytest.mark.parametrize("images", [torch.zeros(3, 1, 4, 4), torch.ones(1, 1, 2, 2)])
@@ -91,7 +91,7 @@ def test_images_without_variance_give_finite_weights(images):
     assert net.whitening.weight.isfinite().all()
 
 
-def test_large_images_are_not_all_unfolded(monkeypatch):
+def test_whitening_is_fitted_on_a_part_of_the_large_images(monkeypatch):
     seen = []
     unfold = torch.nn.functional.unfold
     monkeypatch.setattr("litnets.nets.airnet.unfold", lambda x, size: seen.append(len(x)) or unfold(x, size))
@@ -107,10 +107,10 @@ def test_convolutions_start_as_the_identity():
     x = torch.randn(2, 30, 7, 7).double()
     torch.testing.assert_close(net.stages[0][4](x), x)
     rest = net.stages[0][0].weight[24:]
-    assert rest.std() > 0.01, "what has no input to hand on starts at random"
+    assert rest.std() > 0.01, "output channels beyond the input channels start at random"
 
 
-def test_layers_of_a_stage_by_hand():
+def test_a_stage_matches_its_layers_by_hand():
     """In training: convolution, pooling, normalization + bias, GELU, convolution, normalization + bias, GELU."""
     stage = AirNet(1, 2, widths=(9,)).stages[0]
     x = torch.randn(5, 8, 7, 7)
@@ -135,7 +135,7 @@ def test_logits_are_scaled_down():
     torch.testing.assert_close(net(x), features @ net.head[-1].weight.T / 9)
 
 
-def test_missing_stages_are_refused():
+def test_invalid_widths_are_refused():
     with pytest.raises(ValueError, match="widths: expected the channels of at least one stage"):
         AirNet(3, 10, widths=())
     with pytest.raises(ValueError, match="widths: expected at least 1 channel each"):

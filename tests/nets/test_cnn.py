@@ -56,7 +56,7 @@ def test_logits_have_no_activation():
 
 
 @pytest.mark.parametrize(("pool", "reduce"), [("max", np.max), ("avg", np.mean)])
-def test_matches_a_convolution_by_scipy(pool, reduce):
+def test_matches_scipy(pool, reduce):
     net = CNN(2, 3, widths=(4,), blocks_per_stage=1, norm="none", pool=pool)
     image = np.random.default_rng(0).normal(size=(2, 8, 10)).astype("float32")
     (kernels, offsets, weight, bias) = (p.detach().numpy() for p in net.parameters())
@@ -80,7 +80,7 @@ def test_matches_a_convolution_by_scipy(pool, reduce):
     ],
 )
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_each_stage_halves(pool, sides, kernel_size):
+def test_each_stage_halves_the_image(pool, sides, kernel_size):
     x = torch.randn(1, 1, 9, 13)
     net = CNN(1, 2, widths=(2, 3, 4, 5), kernel_size=kernel_size, norm="none", pool=pool)
     for stage, side in zip(net.stages, sides, strict=True):
@@ -118,7 +118,7 @@ def test_dropout_drops_channels_between_stages_and_features_before_the_head():
     net = CNN(1, 5, (400,), 1, activation="sigmoid", dropout=0.25)
     maps = net.stages(torch.randn(1, 1, 8, 8))[0]
     zero = (maps == 0).flatten(1)
-    assert torch.equal(zero.all(1), zero.any(1))  # whole channels
+    assert torch.equal(zero.all(1), zero.any(1))  # a channel is dropped completely or not at all
     assert zero.all(1).float().mean().item() == pytest.approx(0.25, abs=0.08)
     features = net.head[:-1](torch.ones(1, 400, 2, 2))
     assert (features == 0).float().mean().item() == pytest.approx(0.25, abs=0.08)

@@ -12,7 +12,7 @@ LENGTHS = torch.tensor([5, 1, 8, 3])
 
 
 def sequences(garbage=torch.nan):
-    """Four sequences of 1 to 8 steps of 3 numbers; the padding is garbage."""
+    """Return four sequences of 1 to 8 steps of 3 numbers, padded with garbage."""
     x = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
     x[torch.arange(8) >= LENGTHS[:, None]] = garbage
     return x
@@ -21,7 +21,7 @@ def sequences(garbage=torch.nan):
 def make(norm="layer", pooling="max", residual=False, **more):
     net = CNN1d(3, 42, [6, 4, 5], 2, 3, "gelu", norm=norm, residual=residual, pooling=pooling, **more)
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d):  # as training leaves it
+        if isinstance(module, nn.BatchNorm1d):  # as after training
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 2)
         if isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
@@ -48,9 +48,9 @@ def test_padding_does_not_affect_training(norm):
         x.requires_grad_()
         out = net(x, LENGTHS)
         out.square().sum().backward()
-        behind = torch.arange(x.shape[1]) >= LENGTHS[:, None]
-        assert x.grad[behind].count_nonzero() == 0
-        assert (x.grad[~behind].abs().sum(1) > 0).any()
+        padding = torch.arange(x.shape[1]) >= LENGTHS[:, None]
+        assert x.grad[padding].count_nonzero() == 0
+        assert (x.grad[~padding].abs().sum(1) > 0).any()
         results.append([out, *(p.grad for p in net.parameters()), *net.buffers()])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
@@ -67,7 +67,7 @@ def test_batch_statistics_include_only_valid_steps():
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
-def test_matches_the_layers_of_torch(length):
+def test_matches_torch(length):
     net = make("batch", "mean").eval()
     layers = []
     for i, stage in enumerate(net.stages):
@@ -79,7 +79,7 @@ def test_matches_the_layers_of_torch(length):
     torch.testing.assert_close(net(x), expected)
 
 
-def test_layer_norm_is_over_the_channels_of_a_step():
+def test_layer_norm_normalizes_the_channels_of_each_step():
     block = make("layer").eval().stages[0][1]
     x = torch.randn(2, 6, 7)
     out = block.conv(x)

@@ -40,7 +40,7 @@ def test_matches_numpy(activation):
     np.testing.assert_allclose(net(x).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tutorial_network():
+def test_layers_are_those_of_the_pytorch_tutorial():
     net = MLP(784, 10, hidden_layer_sizes=[512, 512])
     expected = nn.Sequential(
         nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
@@ -48,7 +48,7 @@ def test_tutorial_network():
     assert str(net.layers) == str(expected)
 
 
-def test_one_value_per_layer():
+def test_arguments_may_differ_from_layer_to_layer():
     net = MLP(
         20, 3, [16, 8], activation=["relu", "leaky_relu"], dropout=[0.3, 0.0], batch_norm=[False, True], init="he"
     )
@@ -100,7 +100,7 @@ def test_samples_do_not_affect_each_other():
     torch.testing.assert_close(net(x), alone)
 
 
-def test_dropout_drops_the_given_fraction_of_hidden_units():
+def test_dropout_drops_this_fraction_of_the_hidden_units():
     net = MLP(1, 1000, [4000], activation="sigmoid", dropout=0.25)
     net.layers[-1] = nn.Identity()
     dropped = (net(torch.ones(1, 1)) == 0).float().mean().item()

@@ -13,14 +13,14 @@ def parameters(net: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("depth", "millions", "digits"),
     [
-        # He et al. 2016, table 6
+        # He et al. 2016, table 6.
         (20, 0.27, 2),
         (32, 0.46, 2),
         (44, 0.66, 2),
         (56, 0.85, 2),
         (110, 1.7, 1),
-        # table 1's network has 11.69 million with 1000 classes; less 990 of them (0.508 million), and with 3x3 in place
-        # of 7x7 (0.008)
+        # Table 1: 11.69 million with 1000 classes, minus 0.508 for 990 classes and 0.008 for a 3x3 instead of a 7x7
+        # convolution.
         (18, 11.17, 2),
     ],
 )
@@ -42,7 +42,7 @@ def test_accepts_images_of_any_size(size, depth):
 
 
 @pytest.mark.parametrize(("depth", "sides"), [(20, [8, 4, 2]), (18, [8, 4, 2, 1])])
-def test_each_stage_but_the_first_halves(depth, sides):
+def test_each_stage_but_the_first_halves_the_image(depth, sides):
     net = ResNet(1, 2, depth)
     x = net.stem(torch.randn(2, 1, 8, 8))
     for stage, side in zip(net.stages, sides, strict=True):
@@ -73,16 +73,16 @@ def test_samples_do_not_affect_each_other(depth):
 def test_a_block_adds_its_input(depth):
     """If the second normalization returns zero, a block is its shortcut followed by the activation."""
     net = ResNet(3, 2, depth)
-    first, between = net.stages[0][0], net.stages[1][0]
-    for block in (first, between):
+    first, downsampling = net.stages[0][0], net.stages[1][0]
+    for block in (first, downsampling):
         nn.init.zeros_(block.norm2.weight)
     x = torch.randn(2, net.stem[0].out_channels, 6, 6)
     torch.testing.assert_close(first.eval()(x), x.relu())
     if depth == 18:
-        expected = conv2d(x, between.shortcut[0].weight, stride=2) / (1 + 1e-5) ** 0.5
+        expected = conv2d(x, downsampling.shortcut[0].weight, stride=2) / (1 + 1e-5) ** 0.5
     else:
         expected = torch.cat([x[:, :, ::2, ::2], torch.zeros(2, 16, 3, 3)], 1)
-    torch.testing.assert_close(between.eval()(x), expected.relu())
+    torch.testing.assert_close(downsampling.eval()(x), expected.relu())
 
 
 def test_logits_have_no_activation():
@@ -95,11 +95,11 @@ def test_logits_have_no_activation():
     torch.testing.assert_close(net(x), before - 100)
 
 
-def test_initialization_is_that_of_the_paper():
+def test_weights_are_initialized_as_in_the_paper():
     weight = ResNet(3, 10, 20).stages[2][1].conv1.weight
     assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
 
 
-def test_another_depth_is_refused():
+def test_an_unknown_depth_is_refused():
     with pytest.raises(ValueError, match="depth: expected one of 18, 20, 32, 44, 56, 110, got 50"):
         ResNet(3, 10, 50)

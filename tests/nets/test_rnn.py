@@ -19,27 +19,27 @@ def _seed():
 
 
 def sequences():
-    """Four sequences of 1 to 7 steps of 3 numbers; the padding is garbage."""
+    """Return four sequences of 1 to 7 steps of 3 numbers, padded with garbage."""
     x = torch.randn(4, 7, 3)
     x[torch.arange(7) >= LENGTHS[:, None]] = 1e3
     return x
 
 
-def torchs_own(net, cell, num_layers, bidirectional):
+def torch_module(net, cell, num_layers, bidirectional):
     """Return a recurrent module of torch with the weights of `net`."""
-    own = CELLS[cell](3, 6, num_layers, batch_first=True, bidirectional=bidirectional)
+    module = CELLS[cell](3, 6, num_layers, batch_first=True, bidirectional=bidirectional)
     weights = {
         f"{name.removesuffix('_l0')}_l{i}{suffix}": value
         for layers, suffix in ((net.forwards, ""), (net.backwards, "_reverse"))
         for i, layer in enumerate(layers)
         for name, value in layer.state_dict().items()
     }
-    own.load_state_dict(weights)
-    return own
+    module.load_state_dict(weights)
+    return module
 
 
 def pooled(pooling, steps, lengths, attention):
-    """`(N, T, width)` -> `(N, width)`, one sequence at a time."""
+    """Pool `(N, T, width)` to `(N, width)`, one sequence at a time."""
     rows = []
     for row, length in zip(steps, lengths, strict=True):
         valid = row[:length]
@@ -70,7 +70,7 @@ def test_padding_may_be_nan(pooling):
     torch.testing.assert_close(net(x, LENGTHS), expected)
 
 
-WIDTHS = (1, 2, 4, 12)  # the last is longer than any sequence with its ends
+WIDTHS = (1, 2, 4, 12)  # the last is wider than any sequence with a step of padding at both ends
 
 
 def test_padding_does_not_affect_the_convolutions():
@@ -81,24 +81,24 @@ def test_padding_does_not_affect_the_convolutions():
     torch.testing.assert_close(net(x.nan_to_num(1e3), LENGTHS), alone)
 
 
-def test_convolutions_see_every_step_and_both_ends():
+def test_convolutions_match_a_loop_over_all_positions():
     net = RNN(3, 42, 6, conv_widths=WIDTHS, conv_channels=5).eval()
     x = sequences()
     plain = RNN(3, 42, 6)
     plain.load_state_dict(net.state_dict() | {"head.weight": torch.eye(42, 6), "head.bias": torch.zeros(42)}, False)
-    found = [plain(x, LENGTHS)[:, :6]]  # the pooled steps
+    features = [plain(x, LENGTHS)[:, :6]]  # the pooled steps
     for conv, width in zip(net.convs, WIDTHS, strict=True):
         rows = []
         for row, length in zip(x, LENGTHS, strict=True):
-            ends = torch.cat([torch.zeros(1, 3), row[:length], torch.zeros(1, 3)])
-            ends = torch.cat([ends, torch.zeros(max(0, width - len(ends)), 3)])
-            places = [
-                torch.einsum("tf,cft->c", ends[start : start + width], conv.weight) + conv.bias
-                for start in range(len(ends) - width + 1)
+            padded = torch.cat([torch.zeros(1, 3), row[:length], torch.zeros(1, 3)])
+            padded = torch.cat([padded, torch.zeros(max(0, width - len(padded)), 3)])
+            outputs = [
+                torch.einsum("tf,cft->c", padded[start : start + width], conv.weight) + conv.bias
+                for start in range(len(padded) - width + 1)
             ]
-            rows.append(torch.stack(places).amax(0).clamp(min=0))
-        found.append(torch.stack(rows))
-    torch.testing.assert_close(net(x, LENGTHS), net.head(torch.cat(found, 1)))
+            rows.append(torch.stack(outputs).amax(0).clamp(min=0))
+        features.append(torch.stack(rows))
+    torch.testing.assert_close(net(x, LENGTHS), net.head(torch.cat(features, 1)))
 
 
 def test_every_convolution_gets_a_gradient():
@@ -113,7 +113,7 @@ def test_matches_torch_on_packed_sequences(cell, bidirectional, pooling, num_lay
     net = RNN(3, 42, 6, num_layers, cell, bidirectional, pooling=pooling).eval()
     x = sequences()
     packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
-    out, hidden = torchs_own(net, cell, num_layers, bidirectional)(packed)
+    out, hidden = torch_module(net, cell, num_layers, bidirectional)(packed)
     last = hidden[0] if cell == "lstm" else hidden  # (layers * directions, N, H)
     if pooling == "last":
         features = torch.cat([last[-2], last[-1]], 1) if bidirectional else last[-1]
@@ -134,9 +134,9 @@ def test_every_parameter_gets_a_gradient(cell, bidirectional, pooling):
 def test_padding_gets_no_gradient():
     x = torch.randn(4, 7, 3, requires_grad=True)
     RNN(3, 42, 6, bidirectional=True, pooling="attention")(x, LENGTHS).square().sum().backward()
-    behind = torch.arange(7) >= LENGTHS[:, None]
-    assert x.grad[behind].count_nonzero() == 0
-    assert (x.grad[~behind].abs().sum(1) > 0).all()
+    padding = torch.arange(7) >= LENGTHS[:, None]
+    assert x.grad[padding].count_nonzero() == 0
+    assert (x.grad[~padding].abs().sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -156,7 +156,7 @@ def test_an_image_is_read_as_a_sequence_of_rows():
     torch.testing.assert_close(net(images), net(rows))
 
 
-def test_an_image_is_read_several_rows_at_a_time():
+def test_a_step_may_hold_several_rows_of_an_image():
     images = torch.randn(2, 3, 6, 4)
     rows = images.transpose(1, 2).flatten(2)  # (2, 6, 12)
     steps = torch.stack([torch.cat([rows[:, 2 * t], rows[:, 2 * t + 1]], 1) for t in range(3)], 1)
@@ -189,8 +189,7 @@ def test_dropout_is_active_only_in_training(num_layers):
     assert torch.equal(net(x), net(x))
 
 
-def test_dropout_between_layers():
-    """Dropout applies to the input of the second layer and not to that of the first."""
+def test_dropout_applies_between_layers_and_not_to_the_input():
     net = RNN(3, 2, 500, 2, cell="gru", dropout=0.25)
     seen = []
     for layer in net.forwards:
@@ -200,7 +199,7 @@ def test_dropout_between_layers():
     assert (seen[1] == 0).float().mean().item() == pytest.approx(0.25, abs=0.08)
 
 
-def test_a_kernel_of_no_steps_is_refused():
+def test_a_kernel_without_steps_is_refused():
     with pytest.raises(ValueError, match=r"conv_widths: expected at least 1 step each, got \[2, 0\]"):
         RNN(3, 42, 6, conv_widths=(2, 0))
 

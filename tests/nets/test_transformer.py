@@ -13,7 +13,7 @@ LENGTHS = torch.tensor([5, 1, 8, 3])
 
 
 def sequences(garbage=torch.nan):
-    """Four sequences of 1 to 8 steps of 3 numbers; the padding is garbage."""
+    """Return four sequences of 1 to 8 steps of 3 numbers, padded with garbage."""
     x = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
     x[torch.arange(8) >= LENGTHS[:, None]] = garbage
     return x
@@ -36,9 +36,9 @@ def test_padding_does_not_affect_the_output(pooling):
 def test_padding_gets_no_gradient(pooling):
     x = sequences(1e3).requires_grad_()
     make(pooling, dropout=0.0)(x, LENGTHS).square().sum().backward()
-    behind = torch.arange(8) >= LENGTHS[:, None]
-    assert x.grad[behind].count_nonzero() == 0
-    assert (x.grad[~behind].abs().sum(1) > 0).all()
+    padding = torch.arange(8) >= LENGTHS[:, None]
+    assert x.grad[padding].count_nonzero() == 0
+    assert (x.grad[~padding].abs().sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -51,8 +51,8 @@ def test_matches_the_encoder_of_torch(pooling):
         steps = torch.cat([net.first.expand(4, 1, 8), steps], 1)
         padding = torch.cat([torch.zeros(4, 1, dtype=torch.bool), padding], 1)
     for layer in net.layers:
-        own = nn.TransformerEncoderLayer(8, 2, 32, activation="gelu", batch_first=True, norm_first=True)
-        own.load_state_dict(
+        torch_layer = nn.TransformerEncoderLayer(8, 2, 32, activation="gelu", batch_first=True, norm_first=True)
+        torch_layer.load_state_dict(
             {
                 "self_attn.in_proj_weight": layer.query_key_value.weight,
                 "self_attn.in_proj_bias": layer.query_key_value.bias,
@@ -63,19 +63,19 @@ def test_matches_the_encoder_of_torch(pooling):
                 **{f"norm2.{k}": v for k, v in layer.norm2.state_dict().items()},
             }
         )
-        steps = own.eval()(steps, src_key_padding_mask=padding)
+        steps = torch_layer.eval()(steps, src_key_padding_mask=padding)
     steps = net.norm(steps)
-    alone = [row[~outside] for row, outside in zip(steps, padding, strict=True)]
+    valid = [row[~is_padding] for row, is_padding in zip(steps, padding, strict=True)]
     pool = {"mean": lambda s: s.mean(0), "max": lambda s: s.max(0).values, "first": lambda s: s[0]}[pooling]
-    torch.testing.assert_close(net(x, LENGTHS), net.head(torch.stack([pool(s) for s in alone])))
+    torch.testing.assert_close(net(x, LENGTHS), net.head(torch.stack([pool(s) for s in valid])))
 
 
 def test_positions_match_the_formula():
-    found = positions(50, 6)
+    actual = positions(50, 6)
     for step, i in itertools.product((0, 1, 49), range(3)):
         angle = step / 10_000 ** (2 * i / 6)
-        assert found[step, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-5)
-        assert found[step, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
+        assert actual[step, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-5)
+        assert actual[step, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

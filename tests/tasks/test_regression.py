@@ -18,42 +18,42 @@ LINKED_ATTRIBUTES = {"target_mean": MEAN, "target_std": STD, "target_names": ["y
 
 
 def outputs_and_targets(size=53):
-    """Scaled outputs, and targets in their own units, the first far from zero."""
+    """Return scaled outputs, and targets in their original units; the first target is far from zero."""
     rng = np.random.default_rng(0)
     scaled = rng.normal([0.3, 0.0], size=(size, 2))
     outputs = (0.8 * scaled + rng.normal(size=(size, 2)) * [0.2, 0.6]).astype("float32")
     return outputs, (scaled * STD + MEAN).astype("float32")
 
 
-def trainer(**given):
+def trainer(**options):
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(**{"accelerator": "cpu", "logger": False, "max_epochs": 1, **quiet, **given})
+    return Trainer(**{"accelerator": "cpu", "logger": False, "max_epochs": 1, **quiet, **options})
 
 
 def loader(outputs, targets, batch_size=10):
     return DataLoader(TensorDataset(torch.from_numpy(outputs), torch.from_numpy(targets)), batch_size=batch_size)
 
 
-def scores(targets, answers, average="uniform_average"):
+def scores(targets, predictions, average="uniform_average"):
     return {
-        "r2": r2_score(targets, answers, multioutput=average),
-        "mae": mean_absolute_error(targets, answers, multioutput=average),
-        "rmse": root_mean_squared_error(targets, answers, multioutput=average),
+        "r2": r2_score(targets, predictions, multioutput=average),
+        "mae": mean_absolute_error(targets, predictions, multioutput=average),
+        "rmse": root_mean_squared_error(targets, predictions, multioutput=average),
     }
 
 
 @pytest.mark.parametrize(("how", "split"), [("validate", "val"), ("test", "test")])
-def test_metrics_equal_scikit_learns_in_their_own_units(how, split):
+def test_metrics_match_scikit_learn_in_the_units_of_the_targets(how, split):
     outputs, targets = outputs_and_targets()
-    answers = outputs.astype(float) * STD + MEAN
-    expected = scores(targets, answers)
+    predictions = outputs.astype(float) * STD + MEAN
+    expected = scores(targets, predictions)
     assert 0.5 < expected["r2"] < 0.9
     (metrics,) = getattr(trainer(), how)(
         Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES), loader(outputs, targets), verbose=False
     )
     for name, value in expected.items():
         assert metrics[f"{split}/{name}"] == pytest.approx(value, rel=2e-4), name
-    each = scores(targets, answers, "raw_values")
+    each = scores(targets, predictions, "raw_values")
     for name, values in each.items():
         for target, value in zip(LINKED_ATTRIBUTES["target_names"], values, strict=True):
             if how == "test":
@@ -61,7 +61,7 @@ def test_metrics_equal_scikit_learns_in_their_own_units(how, split):
     assert len(metrics) == (10 if how == "test" else 4)
 
 
-def test_one_target_has_no_scores_of_each():
+def test_a_single_target_has_no_metrics_per_target():
     outputs, targets = (array[:, :1] for array in outputs_and_targets())
     model = Regressor(nn.Identity(), 1, target_mean=MEAN[:1], target_std=STD[:1])
     (metrics,) = trainer().test(model, loader(outputs, targets), verbose=False)
@@ -69,26 +69,26 @@ def test_one_target_has_no_scores_of_each():
     assert metrics["test/r2"] == pytest.approx(r2_score(targets, outputs * STD[0] + MEAN[0]), rel=2e-4)
 
 
-def test_r2_keeps_its_digits_far_from_zero():
-    """Sums of squares of numbers around 2,000,000 in float32 have no digit left for a deviation of 10."""
+def test_r2_is_exact_for_targets_far_from_zero():
+    """In float32, sums of squares of numbers around 2,000,000 are too coarse for a standard deviation of 10."""
     rng = np.random.default_rng(0)
     targets = (2e6 + 10 * rng.normal(size=(5000, 1))).astype("float32")
-    answers = (targets + 5 * rng.normal(size=targets.shape)).astype("float32")
+    predictions = (targets + 5 * rng.normal(size=targets.shape)).astype("float32")
     score = Score("r2", torch.tensor([2e6]), torch.tensor([10.0]))
     for part in np.split(np.arange(5000), 5):
-        score.update(torch.from_numpy(answers[part]), torch.from_numpy(targets[part]))
-    assert score.compute().item() == pytest.approx(r2_score(targets.astype(float), answers.astype(float)), abs=1e-5)
+        score.update(torch.from_numpy(predictions[part]), torch.from_numpy(targets[part]))
+    assert score.compute().item() == pytest.approx(r2_score(targets.astype(float), predictions.astype(float)), abs=1e-5)
 
 
-@pytest.mark.parametrize("answers", [[3.0, 3, 3], [3.0, 4, 5]])
-def test_r2_of_equal_targets_is_scikit_learns(answers):
+@pytest.mark.parametrize("predictions", [[3.0, 3, 3], [3.0, 4, 5]])
+def test_r2_of_equal_targets_matches_scikit_learn(predictions):
     score = Score("r2", torch.tensor([3.0]), torch.tensor([1.0]))
-    score.update(torch.tensor(answers).unsqueeze(1), torch.full((3, 1), 3.0))
-    assert score.compute().item() == r2_score([3.0] * 3, answers)
+    score.update(torch.tensor(predictions).unsqueeze(1), torch.full((3, 1), 3.0))
+    assert score.compute().item() == r2_score([3.0] * 3, predictions)
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("arguments", "expected"),
     [
         ({}, lambda e: (e**2).mean()),
         ({"loss": "L1Loss"}, lambda e: abs(e).mean()),
@@ -102,27 +102,27 @@ def test_r2_of_equal_targets_is_scikit_learns(answers):
         ),
     ],
 )
-def test_losses_compare_scaled_values(given, expected):
+def test_losses_compare_scaled_values(arguments, expected):
     outputs, targets = outputs_and_targets()
-    loss = Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES, **given).loss(
+    loss = Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES, **arguments).loss(
         torch.from_numpy(outputs), torch.from_numpy(targets)
     )
     error = outputs - (targets.astype(float) - MEAN) / STD
     assert loss.item() == pytest.approx(expected(error), rel=1e-4)
 
 
-def test_predictions_are_in_their_own_units():
+def test_predictions_are_in_the_units_of_the_targets():
     outputs, targets = outputs_and_targets(7)
     model = Regressor(nn.Identity(), 2, **LINKED_ATTRIBUTES)
     columns = model.predict_step((torch.from_numpy(outputs), torch.from_numpy(targets)), 0)
     np.testing.assert_allclose(columns["prediction"], outputs * STD + MEAN, rtol=1e-6)
     one = Regressor(nn.Identity(), 1, target_mean=[5.0], target_std=[2.0])
-    shown = one.predict_step((torch.tensor([[1.0], [-1.0]]), None), 0)["prediction"]
-    assert shown.tolist() == [7, 3]
+    predictions = one.predict_step((torch.tensor([[1.0], [-1.0]]), None), 0)["prediction"]
+    assert predictions.tolist() == [7, 3]
 
 
 def test_the_scale_is_in_the_checkpoint(tmp_path):
-    """The command builds a model from the facts of the data, which may have changed since the training."""
+    """Commands build the model with the scale of the current data, which may have changed since the training."""
     model = MLPRegressor(
         input_shape=(3,), num_targets=2, **LINKED_ATTRIBUTES, loss="HuberLoss", loss_args={"delta": 2.0}
     )
@@ -130,18 +130,18 @@ def test_the_scale_is_in_the_checkpoint(tmp_path):
     run = trainer()
     run.fit(model, data, data)
     run.save_checkpoint(tmp_path / "model.ckpt")
-    again = MLPRegressor.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
-    assert again.criterion.delta == 2.0
+    reloaded = MLPRegressor.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert reloaded.criterion.delta == 2.0
     other = MLPRegressor(input_shape=(3,), num_targets=2, target_mean=[0.0, 0.0], target_std=[1.0, 1.0])
     other.load_state_dict(torch.load(tmp_path / "model.ckpt", weights_only=True)["state_dict"])
     x = torch.randn(5, 3)
-    for loaded in (again, other):
+    for loaded in (reloaded, other):
         assert torch.equal(loaded.eval().predict_step((x, None), 0)["prediction"],
                            model.eval().predict_step((x, None), 0)["prediction"])  # fmt: skip
     assert other.target_mean.tolist() == MEAN
 
 
-def test_a_training_learns_and_watches_its_loss():
+def test_a_training_learns_and_monitors_the_validation_loss():
     torch.manual_seed(0)
     x = torch.randn(80, 3)
     y = 1000 + 50 * (x @ torch.tensor([[1.0], [2.0], [-1.0]]))
@@ -160,12 +160,12 @@ def test_a_training_learns_and_watches_its_loss():
 @pytest.mark.parametrize(
     ("task", "shape"), [(MLPRegressor, (1, 8, 8)), (CNNRegressor, (1, 8, 8)), (RNNRegressor, (20, 7))]
 )
-def test_data_without_numbers_are_refused(task, shape):
+def test_data_without_numeric_targets_are_refused(task, shape):
     with pytest.raises(InputError, match=rf"{task.__name__} predicts numbers.* use {task.__name__[:3]}Classifier"):
         task(input_shape=shape, num_targets=None)
 
 
 @pytest.mark.parametrize(("task", "shape"), [(CNNRegressor, (13,)), (RNNRegressor, (13,))])
-def test_a_row_of_a_table_is_for_an_mlp(task, shape):
+def test_a_table_row_is_refused_with_a_hint_to_the_mlp(task, shape):
     with pytest.raises(InputError, match=r"a table row \(13\): use MLPRegressor"):
         task(input_shape=shape, num_targets=1)

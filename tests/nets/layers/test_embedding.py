@@ -26,8 +26,8 @@ def test_every_token_except_padding_gets_a_gradient(name):
     net = Embedded(NETS[name](), 11, 5)
     tokens = torch.arange(11).expand(3, 11)
     nn.functional.cross_entropy(net(tokens), torch.tensor([0, 7, 41])).backward()
-    learns = net.embedding.weight.grad.abs().sum(1) > 0
-    assert learns.tolist() == [False] + [True] * 10
+    has_gradient = net.embedding.weight.grad.abs().sum(1) > 0
+    assert has_gradient.tolist() == [False] + [True] * 10
 
 
 @pytest.mark.parametrize("init", ["default", "xavier", "normal"])

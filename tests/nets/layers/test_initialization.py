@@ -7,7 +7,7 @@ from torch import nn
 from litnets.nets import CNN, MLP, RNN, CNN1d, Transformer
 from litnets.nets.layers.initialization import initialize
 
-# The gains of PyTorch's table (torch.nn.init.calculate_gain); what is not in it is taken for ReLU.
+# The gains of torch.nn.init.calculate_gain; activations that it does not know use the gain of ReLU.
 GAINS = {
     "relu": math.sqrt(2),
     "gelu": math.sqrt(2),
@@ -19,7 +19,7 @@ GAINS = {
     "sigmoid": 1.0,
     "identity": 1.0,
 }
-# A layer, the fan-in and fan-out of its weight.
+# A layer, and the fan-in and fan-out of its weight.
 LAYERS = [
     (lambda: nn.Linear(200, 300), 200, 300),
     (lambda: nn.Conv2d(8, 16, 5), 8 * 25, 16 * 25),
@@ -49,7 +49,7 @@ def first_weight(layer):
 
 
 @pytest.mark.parametrize(("make", "fan_in", "fan_out"), LAYERS)
-def test_xavier(make, fan_in, fan_out):
+def test_xavier_follows_fan_in_and_fan_out(make, fan_in, fan_out):
     layer = make()
     initialize(layer, "xavier")
     bound = math.sqrt(6 / (fan_in + fan_out))
@@ -59,7 +59,7 @@ def test_xavier(make, fan_in, fan_out):
 
 
 @pytest.mark.parametrize(("make", "fan_in", "fan_out"), LAYERS)
-def test_he_by_fan_in(make, fan_in, fan_out):
+def test_he_follows_fan_in(make, fan_in, fan_out):
     layer = make()
     initialize(layer, "he", "relu")
     assert first_weight(layer).std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=0.05)
@@ -81,7 +81,7 @@ def test_he_keeps_the_scale_of_a_deep_network(activation):
 
 
 @pytest.mark.parametrize(("module", "gates"), [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
-def test_orthogonal_gate_by_gate(module, gates):
+def test_each_gate_is_orthogonal(module, gates):
     layer = module(5, 8)
     initialize(layer, "orthogonal")
     assert len(layer.weight_hh_l0) == gates * 8
@@ -92,14 +92,14 @@ def test_orthogonal_gate_by_gate(module, gates):
         torch.testing.assert_close(tall.T @ tall, torch.eye(5), atol=1e-5, rtol=0)
 
 
-def test_orthogonal_convolution():
+def test_a_convolution_is_orthogonal():
     layer = nn.Conv2d(3, 4, 3)
     initialize(layer, "orthogonal")
     rows = layer.weight.flatten(1)
     torch.testing.assert_close(rows @ rows.T, torch.eye(4), atol=1e-5, rtol=0)
 
 
-def test_normal():
+def test_normal_has_a_standard_deviation_of_a_hundredth():
     layer = nn.Linear(200, 300)
     initialize(layer, "normal")
     assert layer.weight.std().item() == pytest.approx(0.01, rel=0.03)
@@ -107,7 +107,7 @@ def test_normal():
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_zeros_make_all_classes_equal(kind):
+def test_zeros_make_all_logits_zero(kind):
     logits = NETS[kind]("zeros").eval()(torch.randn(INPUTS[kind]))
     assert logits.shape == (5, 42)
     assert logits.count_nonzero() == 0
@@ -115,7 +115,7 @@ def test_zeros_make_all_classes_equal(kind):
 
 @pytest.mark.parametrize("init", ["xavier", "he", "orthogonal", "normal", "zeros"])
 @pytest.mark.parametrize("kind", NETS)
-def test_biases_and_normalization(kind, init):
+def test_biases_start_at_zero_and_normalization_at_one(kind, init):
     net = NETS[kind](init)
     for name, parameter in net.named_parameters():
         if "bias" in name.rpartition(".")[2]:
@@ -126,23 +126,23 @@ def test_biases_and_normalization(kind, init):
             assert (parameter.count_nonzero() == 0) == (init == "zeros"), name
 
 
-def test_default_is_that_of_torch():
+def test_the_default_initialization_is_that_of_torch():
     torch.manual_seed(0)
     net = MLP(5, 3, [4])
     torch.manual_seed(0)
     first, last = nn.Linear(5, 4), nn.Linear(4, 3)
-    for mine, theirs in zip(net.parameters(), [*first.parameters(), *last.parameters()], strict=True):
-        assert torch.equal(mine, theirs)
+    for actual, expected in zip(net.parameters(), [*first.parameters(), *last.parameters()], strict=True):
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_default_changes_nothing(kind):
+def test_the_default_initialization_changes_nothing(kind):
     net = NETS[kind]("default")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     initialize(net, "default")
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_an_unknown_name_is_refused():
+def test_an_unknown_initialization_is_refused():
     with pytest.raises(ValueError, match=r"init: expected .* got 'glorot'"):
         MLP(2, 2, init="glorot")

@@ -14,7 +14,7 @@ def test_an_image_is_read_as_a_sequence_of_rows():
     assert as_steps(sequence) is sequence
 
 
-def test_sequence_mask():
+def test_the_mask_is_true_up_to_the_length_of_a_sequence():
     x = torch.zeros(4, 7, 2)
     assert sequence_mask(x, LENGTHS).tolist() == [[t < n for t in range(7)] for n in (5, 1, 7, 3)]
     assert sequence_mask(x, None).all()

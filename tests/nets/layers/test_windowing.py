@@ -8,7 +8,7 @@ from litnets.nets.layers.windowing import Window
 
 
 class Repeat(nn.Module):
-    """Returns the last `horizon` steps of its input, flattened."""
+    """A network that returns the last `horizon` steps of its input, flattened."""
 
     def __init__(self, horizon: int) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ def test_patches_are_consecutive_steps(share):
 
 
 def test_a_constant_window_is_forecast_as_constant():
-    """Up to the bias of the network times the smallest standard deviation, sqrt(1e-5)."""
+    """Except for the network's bias, which is multiplied by the smallest standard deviation, sqrt(1e-5)."""
     out = Window(MLP(12, 5), "standard")(torch.full((2, 12, 3), 7.0))
     assert (out - 7).abs().max() < 0.01
     assert out.isfinite().all()
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_every_parameter_gets_a_gradient_and_the_output_has_its_shape(share):
+def test_every_parameter_gets_a_gradient_and_the_output_has_the_expected_shape(share):
     features = 1 if share else 3
     net = RNN(4 * features, 42 * features, hidden_size=6)
     out = Window(net, "standard", share, patch_length=4)(series())
