@@ -55,12 +55,12 @@ class MakeNonFinite(Callback):
 
 
 def at(hook: str, count: int, signum: int = 0) -> list[str]:
-    """Return the options that add an `InterruptAt` callback to the trainer."""
+    """Return the command-line options that add an `InterruptAt` callback to the trainer."""
     return _options("InterruptAt", hook=hook, count=count, signum=int(signum))
 
 
 def make_non_finite(count: int, what: str = "weight") -> list[str]:
-    """Return the options that add a `MakeNonFinite` callback to the trainer."""
+    """Return the command-line options that add a `MakeNonFinite` callback to the trainer."""
     return _options("MakeNonFinite", count=count, what=what)
 
 

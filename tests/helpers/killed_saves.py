@@ -1,7 +1,7 @@
-"""Kill a process at a chosen point of saving a checkpoint.
+"""Kill a process at a chosen point while it saves a checkpoint.
 
 The child process stops at that point and reports it through a pipe; only then is it killed. The test therefore does not
-depend on the speed or the load of the machine.
+depend on the speed or load of the machine.
 """
 
 import io
@@ -17,7 +17,7 @@ import torch
 from litnets.training.checkpoints import atomic_io
 from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 
-# The points in the order in which a save reaches them, and whether the new checkpoint is in place after a kill there.
+# The points of a save, in order, and whether the new checkpoint is in place if the process is killed there.
 POINTS = {
     "a tenth written": False,
     "half written": False,
@@ -53,7 +53,7 @@ def _wait_to_be_killed(writer: int) -> None:
 
 
 def _save(checkpoint: dict[str, Any], path: Path, point: str, stop: Callable[..., None]) -> None:
-    """Save, with the function of the step after `point` replaced by `stop`."""
+    """Save, with the function that would be called after `point` replaced by `stop`."""
     save = torch.save
 
     def write_partially(content: Any, file: BinaryIO) -> None:

@@ -13,7 +13,7 @@ needs_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="copies what
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a copy, with the package of that copy."""
+    """Run a command in a copy of the repository, with the package of that copy."""
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -23,7 +23,7 @@ def python(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def copy_repository(folder: Path) -> Path:
-    """Make a git repository with the files of this one, uncommitted changes included."""
+    """Create a git repository in `folder` with the files of this one, including uncommitted changes."""
     files = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout.split("\0")
     for name in filter(None, files):
         if (ROOT / name).is_file():

@@ -11,13 +11,13 @@ Bytes = NDArray[np.uint8]
 
 
 def write_mnist(folder: Path, name: str = "MNIST", train: int = 120, test: int = 40) -> dict[str, str]:
-    """Write a tiny MNIST or Fashion-MNIST as torchvision lays it out, the four .gz files under `folder/name/raw`.
+    """Write a tiny MNIST or Fashion-MNIST in torchvision's layout: four .gz files under `folder/name/raw`.
 
-    Every run writes the same bytes. From 10 samples on, all 10 classes occur. They are easy to learn: class k
-    is a bright square on cell k of a 4x4 grid, on noise.
+    Every call writes the same bytes. With at least 10 samples, all 10 classes occur. They are easy to learn: an image
+    of class k is noise with a bright square on cell k of a 4x4 grid.
 
     Returns:
-        The MD5 of each file by name, to replace torchvision's checksums:
+        The MD5 checksum of each file by name, to replace those of torchvision:
         `monkeypatch.setattr(datasets.MNIST, "resources", list(checksums.items()))`.
     """
     raw = folder / name / "raw"

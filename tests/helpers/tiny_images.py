@@ -19,10 +19,10 @@ Bytes = NDArray[np.uint8]
 FOLDER = "cifar-10-batches-py"
 
 
-def learnable_colours(size: int, seed: int, side: int = 32) -> tuple[Bytes, Bytes]:
+def learnable_color_images(size: int, seed: int, side: int = 32) -> tuple[Bytes, Bytes]:
     """Return images `(size, 3, side, side)` and classes `(size,)`.
 
-    Class k is a bright bar at k tenths of the height, in color channel k mod 3, on noise.
+    An image of class k is noise with a bright bar at k tenths of its height, in color channel k mod 3.
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(size) % 10).astype(np.uint8)
@@ -40,7 +40,7 @@ def write_cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch, each: int = 24,
     checksums = {}
     (folder / FOLDER).mkdir(parents=True)
     for seed, name in enumerate(cifar10_names()):
-        images, labels = learnable_colours(test if name == "test_batch" else each, seed)
+        images, labels = learnable_color_images(test if name == "test_batch" else each, seed)
         content = python2_pickle(
             {
                 b"batch_label": b"tiny",
@@ -69,7 +69,7 @@ def cifar10_names() -> list[str]:
 
 
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
-    """A pickler that writes protocol 2 like Python 2: str is bytes, and NumPy's module has its old name."""
+    """A pickler that writes protocol 2 as Python 2 did: str is bytes, and NumPy's module has its old name."""
 
     dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
@@ -110,5 +110,5 @@ def write_image_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog", "ow
 def write_image_arrays(root: Path, size: int = 120, side: int = 12, prefix: str = "") -> None:
     """Write `root/inputs.npy` `(size, 3, side, side)` and `root/targets.npy` with 10 learnable classes."""
     root.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(("inputs", "targets"), learnable_colours(size, 0, side), strict=True):
+    for name, array in zip(("inputs", "targets"), learnable_color_images(size, 0, side), strict=True):
         np.save(root / f"{prefix}{name}.npy", array)

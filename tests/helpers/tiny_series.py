@@ -23,7 +23,7 @@ def waves(steps: int, channels: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 def write_series(path: Path, values: NDArray[np.float64], names: Sequence[str], time: str | None = "date") -> None:
-    """Write a CSV file in the format of ETTh1: the hour, unless `time` is None, then the channels."""
+    """Write a CSV file in the format of ETTh1: the hour (omitted if `time` is None), then the channels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     start = datetime(2016, 7, 1)
     lines = [",".join([*([time] if time else []), *names])]
@@ -48,8 +48,11 @@ def write_ett(
 
 
 def write_series_folder(root: Path, each: int = 12) -> list[tuple[NDArray[np.float64], str]]:
-    """Write slow and fast waves of 5 to 16 steps and two channels. Return the series and their classes in the order in
-    which they are read."""
+    """Write slow and fast waves of 5 to 16 steps and two channels.
+
+    Returns:
+        Each series and its class, in the order in which a DataModule reads them.
+    """
     random = np.random.default_rng(0)
     series = []
     for name, speed in (("fast", 2.0), ("slow", 0.5)):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.helpers.tiny_images import learnable_colours
+from tests.helpers.tiny_images import learnable_color_images
 
 SIZES = {"train": 200, "val": 40, "test": 30}
 CHUNK = 32  # samples per chunk
@@ -30,5 +30,5 @@ def write_streamed(root: Path, **samples: list[dict[str, Any]]) -> Path:
 
 
 def tiny_samples(size: int, seed: int) -> list[dict[str, Any]]:
-    images, targets = learnable_colours(size, seed, side=8)
+    images, targets = learnable_color_images(size, seed, side=8)
     return [{"image": np.array(i), "target": int(t)} for i, t in zip(images, targets, strict=True)]

@@ -9,7 +9,7 @@ HEADER = "age,town,income,bought,red,round,price"
 
 
 def table_rows(size: int = 60) -> list[list[str]]:
-    """Return rows for `HEADER`, always the same. Some ages and towns are missing.
+    """Return rows for `HEADER`, the same on every call. Some ages and towns are missing.
 
     The targets depend on age and income: bought (yes, no), red (0, 1), round (true, false) and price.
     """

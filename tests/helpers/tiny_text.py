@@ -39,7 +39,7 @@ def tiny_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def rows(size: int = 120) -> Rows:
-    """Return texts of 1 to 12 words, which alternate between three classes; one word identifies each class."""
+    """Return texts of 1 to 12 words, which alternate between three classes. One word identifies each class."""
     rng = random.Random(0)
     words = [f"w{i}" for i in range(30)]
     return [
@@ -49,7 +49,7 @@ def rows(size: int = 120) -> Rows:
 
 
 def write_texts(path: Path, content: Rows, columns: tuple[str, str] = ("text", "label")) -> Path:
-    """Write texts and classes in the format of the suffix, or without suffix as one folder per class."""
+    """Write texts and classes in the format that the suffix names; without a suffix, as one folder per class."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
         lines = [json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in content]

@@ -1,4 +1,4 @@
-"""A minimal W&B server on the loopback interface, sufficient for runs without artifacts."""
+"""A minimal W&B server on the loopback interface, which supports runs without artifacts."""
 
 import gzip
 import json
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class Service:
-    """What the client has sent.
+    """The state of the server: what clients have sent.
 
     Attributes:
-        url: Address of the service.
+        url: Address of the server.
         runs: Ids of the runs that were started or resumed.
-        history: History rows by run.
-        config: Configuration of the runs.
-        exit_codes: Exit codes of finished runs.
+        history: History rows by run id.
+        config: Configuration of the runs, merged.
+        exit_codes: Exit codes of finished runs by run id.
         refuse: Whether to refuse all POST requests.
     """
 
@@ -71,7 +71,7 @@ class Service:
 
 @contextmanager
 def service() -> Iterator[Service]:
-    """Run the service while the context is open."""
+    """Run the server while the context is open."""
     state = Service()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Names are resolved in one module, and nothing else in the package runs code that it is given as data."""
+"""One module imports objects by name, and nothing else in the package runs code that comes from data."""
 
 import ast
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FORBIDDEN = IMPORTS | {"eval", "exec", "compile", "Unpickler", "unsafe_load", "f
 # Modules whose `load` runs what it reads.
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
-# The file and the name that it may use, with the reason.
+# Forbidden names that a file may use nevertheless: the file, the name and the reason.
 EXCEPTIONS = {
     ("safety/resolving.py", "import_module"): "the one place where names are resolved",
 }
@@ -26,7 +26,7 @@ OURS = {"import_object"}
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Names that are used as functions or base classes, with their node."""
+    """Yield the names that are used as functions or base classes, each with its node."""
     for node in ast.walk(tree):
         used: list[ast.expr] = []
         if isinstance(node, ast.Call):
@@ -41,20 +41,20 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def violations(path: Path) -> list[str]:
-    """Uses in a file of what imports by name or runs what it reads."""
+    """Describe each place where a file imports an object by name or could run what it reads."""
     name = path.relative_to(SOURCE).as_posix() if path.is_relative_to(SOURCE) else path.name
     tree = ast.parse(path.read_text())
-    found = []
+    places = []
     for used, node in calls(tree):
         is_allowed = used in OURS or (name, used) in EXCEPTIONS
         if used in FORBIDDEN and not is_allowed and not _is_module_eval(node, used):
-            found.append(f"{name}:{node.lineno} uses {used}")  # type: ignore[attr-defined]
+            places.append(f"{name}:{node.lineno} uses {used}")  # type: ignore[attr-defined]
         owner = _owner(node)
         if used in ("load", "loads") and owner in PICKLES:
-            found.append(f"{name}:{node.lineno} uses {owner}.{used}")  # type: ignore[attr-defined]
+            places.append(f"{name}:{node.lineno} uses {owner}.{used}")  # type: ignore[attr-defined]
         if used == "load" and owner == "torch" and not _loads_weights_only(node):
-            found.append(f"{name}:{node.lineno} uses torch.load without weights_only=True")  # type: ignore[attr-defined]
-    return found
+            places.append(f"{name}:{node.lineno} uses torch.load without weights_only=True")  # type: ignore[attr-defined]
+    return places
 
 
 def _owner(node: ast.AST) -> str | None:
@@ -64,7 +64,7 @@ def _owner(node: ast.AST) -> str | None:
 
 
 def _is_module_eval(node: ast.AST, used: str) -> bool:
-    """Whether it is a method of an object, such as `model.eval()` or `model.compile()`, or `re.compile`."""
+    """Whether a use of `eval` or `compile` is a method, such as `model.eval()`, or `re.compile`."""
     is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     return used in ("eval", "compile") and is_method
 
@@ -79,9 +79,10 @@ def _loads_weights_only(node: ast.AST) -> bool:
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_names_are_resolved_in_one_module(path: Path) -> None:
-    assert not (found := violations(path)), (
-        f"{'; '.join(found)}: a name or file from elsewhere could run code there. Resolve names with "
-        "litnets.safety.resolving.resolve_class, which checks what they stand for, and read checkpoints with "
+    places = violations(path)
+    assert not places, (
+        f"{'; '.join(places)}: a name or file from an untrusted source could run code there. Resolve names with "
+        "litnets.safety.resolving.resolve_class, which checks what it imports, and read checkpoints with "
         "litnets.safety.checkpoint_file; or add the use to EXCEPTIONS with its reason"
     )
 
@@ -104,7 +105,7 @@ def test_names_are_resolved_in_one_module(path: Path) -> None:
         "import yaml; yaml.unsafe_load(text)",
     ],
 )
-def test_what_the_test_above_finds(code: str) -> None:
+def test_unsafe_code_is_detected(code: str) -> None:
     Path("module.py").write_text(code)
     assert len(violations(Path("module.py").absolute())) == 1
 
@@ -112,7 +113,7 @@ def test_what_the_test_above_finds(code: str) -> None:
 @pytest.mark.parametrize(
     "code", ["model.eval()", "net.compile()", "torch.load(path, weights_only=True)", "json.load(f)"]
 )
-def test_what_the_test_above_leaves_alone(code: str) -> None:
+def test_safe_code_is_accepted(code: str) -> None:
     Path("module.py").write_text(code)
     assert violations(Path("module.py").absolute()) == []
 
@@ -138,14 +139,14 @@ def test_every_exception_is_needed() -> None:
         (3, "expected the name of a class, got a int"),
     ],
 )
-def test_names_of_something_else(name: object, message: str) -> None:
+def test_a_name_of_anything_but_an_allowed_class_is_refused(name: object, message: str) -> None:
     with pytest.raises(InputError, match="argument: ") as error:
         resolving.resolve_class("argument", name, dict)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_names_of_classes() -> None:
+def test_a_dotted_path_or_a_short_name_is_resolved_to_its_class() -> None:
     from collections import OrderedDict
     from xml.dom.minidom import Document
 
@@ -154,7 +155,7 @@ def test_names_of_classes() -> None:
     assert resolving.resolve_class("argument", "xml.dom.minidom.Document", object) is Document
 
 
-def test_a_module_that_cannot_be_imported_says_what_is_missing() -> None:
+def test_the_message_for_a_failed_import_names_the_missing_module() -> None:
     Path("half").mkdir()
     Path("half/__init__.py").touch()
     Path("half/part.py").write_text("import nowhere_at_all")

@@ -1,6 +1,6 @@
 """Interrupt and resume runs, and compare them with uninterrupted runs.
 
-    python -m tests.stress.interruptions            # all 4 ways to stop x 5 batches x all cases
+    python -m tests.stress.interruptions            # 4 ways to stop x 5 batches x all cases
     python -m tests.stress.interruptions --every 2 --cases mlp,rnn
 
 Each run is a fork of this process, which has imported everything already. It is stopped at a batch by SIGKILL, SIGTERM,
@@ -84,7 +84,7 @@ def no_optimizer() -> None:
     torch.optim.Optimizer.load_state_dict = lambda *_: None  # type: ignore[method-assign]
 
 
-# Mechanisms to disable when resuming, which the comparison must detect.
+# Mechanisms of resume to disable. The comparison must then find a difference.
 BROKEN: dict[str, Callable[[], None]] = {
     "nothing": lambda: None,
     "seed": no_seed,
@@ -114,7 +114,7 @@ WAYS: dict[str, Callable[[], None]] = {"SIGKILL": kill, "SIGTERM": terminate, "S
 
 
 def in_process(action: Callable[[], Any], processes: int = 1) -> int:
-    """Run in one fork, or in several as `torchrun` would start them.
+    """Run a function in one forked process, or in several as `torchrun` would start them.
 
     Returns:
         The exit code of the first process; negative if it was killed by a signal.
@@ -162,7 +162,7 @@ def fit(args: list[str], stop: Callable[[], None] | None = None, at: int = 0) ->
     original = Task.training_step
 
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
-        # Ctrl-C reaches all processes. The other ways stop one of them.
+        # Ctrl-C reaches all processes; the other ways stop only one of them.
         on_this_rank = self.trainer.global_rank == at % self.trainer.world_size or stop is interrupt
         stop_now = stop is not None and on_this_rank and self.trainer.fit_loop.epoch_loop.total_batch_idx == at
         if stop_now and stop is not crash:
@@ -198,9 +198,9 @@ def processes(args: list[str]) -> int:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Return what must be equal: the last checkpoint except times, metrics.csv, the best score and the test results."""
+    """Return what must be identical: the last checkpoint (without times), metrics.csv, best score and test results."""
     content = torch.load(run / "last.ckpt", weights_only=True)
-    del content[loop_state.KEY]["config"]  # contains the name of the folder
+    del content[loop_state.KEY]["config"]  # contains the name of the folder, which differs
     content["callbacks"] = {k: v for k, v in content["callbacks"].items() if k.startswith(("Checkpoint", "EarlyStop"))}
     results = json.loads((run / "results.json").read_text())
     numbers = {name: results[name] for name in ("best", "epochs", "steps", "test", "test_per_class")}
@@ -240,13 +240,13 @@ def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> 
     """Interrupt a case in each way at each batch.
 
     Returns:
-        The way, the batch and the difference from the uninterrupted run; an empty string if there is none.
+        The way, the batch and the difference from the uninterrupted run (empty if the two are identical).
     """
     args = CASES[case]
     write_texts(Path("texts.csv"), rows())
-    code = fit([*args, "--runs_dir", "whole"])
+    code = fit([*args, "--runs_dir", "uninterrupted"])
     assert code == 0, f"{case}: exit code {code}\n{Path('log.txt').read_text()[-3000:]}"
-    expected = outcome(only_run("whole"))
+    expected = outcome(only_run("uninterrupted"))
     differences = []
     for way in ways:
         for at in batches:
@@ -255,7 +255,7 @@ def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> 
             if code == 0:
                 differences.append((way, at, "was not stopped"))
                 continue
-            # At the first of the batches, gradient accumulation has completed no step, so there is no checkpoint.
+            # With gradient accumulation, no step is complete at the first of the batches, so there is no checkpoint.
             if way == "crash" and at > BATCHES[0] and (done := batches_done(only_run("stopped"))) != at:
                 differences.append((way, at, f"would resume at batch {done}"))
                 continue
@@ -267,13 +267,14 @@ def check(case: str, ways: list[str], batches: tuple[int, ...], broken: str) -> 
                     f"resume: exit code {code}" if code else difference(outcome(only_run("stopped")), expected) or "",
                 )
             )
-    shutil.rmtree("whole")
+    shutil.rmtree("uninterrupted")
     return differences
 
 
 def table(cases: list[str], every: int, broken: str) -> int:
     """Run the matrix and print it. Return the number of runs that differ from the uninterrupted run."""
-    start, total, num_different = time.monotonic(), 0, 0
+    start = time.monotonic()
+    total = num_different = 0
     print(f"{'case':<40}" + "".join(f"{way:>12}" for way in WAYS))
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""No sample changes its split, and every change of the data is reported."""
+"""No sample moves to another split when the data change, and every change of the data is reported."""
 
 import os
 import shutil
@@ -51,14 +51,14 @@ def text(path: Path, seed: int) -> None:
 FILES: dict[str, tuple[str, Callable[[Path, int], None], Callable[[], ArrayDataModule]]] = {
     "images": ("bmp", image, lambda: ImageFolder("data", 8)),
     "images read in each batch": ("bmp", image, lambda: ImageFolder("data", 8, memory_budget=0)),
-    "sounds": ("wav", recording, lambda: AudioFolder("data", sample_rate=8000)),
+    "recordings": ("wav", recording, lambda: AudioFolder("data", sample_rate=8000)),
     "series": ("csv", series, lambda: SeriesFolder("data")),
     "texts": ("txt", text, lambda: TextFiles("data", min_count=1)),
 }
 
 
 class Folder:
-    """A folder of classes, and the changes that somebody makes in it."""
+    """A folder with one subfolder per class, and the changes that a user makes in it."""
 
     def __init__(self, suffix: str, write: Callable[[Path, int], None]) -> None:
         self.suffix, self.write = suffix, write
@@ -238,12 +238,12 @@ def write_rows(header: str, rows: Rows) -> None:
 
 
 def splits_of(module: ArrayDataModule) -> Values:
-    """The split of each sample, by its content; equal ones may be in several."""
+    """Return the splits of each sample, by its content; equal samples may be in several."""
     module.setup()
-    found: Values = {}
+    splits: Values = {}
     for part, content in contents_of(module):
-        found.setdefault(content, set()).add(part)
-    return found
+        splits.setdefault(content, set()).add(part)
+    return splits
 
 
 def contents_of(module: ArrayDataModule) -> Iterator[tuple[str, bytes]]:
@@ -260,7 +260,7 @@ def contents_of(module: ArrayDataModule) -> Iterator[tuple[str, bytes]]:
 
 
 def check(build: Callable[[], ArrayDataModule], change: Callable[[], object], expected: dict[str, Any]) -> DataChanges:
-    """Read data, change them, read them again as a later command does."""
+    """Read data, change them, read them again as a later command does, and check what is reported."""
     first = build()
     before = splits_of(first)
     assert first.split_record is not None
@@ -272,8 +272,8 @@ def check(build: Callable[[], ArrayDataModule], change: Callable[[], object], ex
     assert later.data_changes is not None
     assert later.data_changes.to_dict() == expected
     assert all(after[content] <= before[content] for content in before.keys() & after.keys())
-    entered = len(after.keys() - before.keys())
-    assert entered <= expected.get("changed", 0)  # nothing gets into a split but what was edited in its place
+    num_new = len(after.keys() - before.keys())
+    assert num_new <= expected.get("changed", 0)  # only an edited sample brings new content into a split
     sizes = sum(len(split) for split in later.splits.values())
     assert sizes == sum(len(split) for split in first.splits.values()) - expected.get("missing", 0)
     return later.data_changes
@@ -333,7 +333,7 @@ def test_other_data_are_refused() -> None:
         later.setup()
 
 
-# Splits that are given by folders and files
+# Splits defined by folders and files
 
 
 def check_parts(first: ArrayDataModule, later: ArrayDataModule, expected: dict[str, Any]) -> Values:
@@ -362,7 +362,7 @@ def test_a_file_moved_to_another_split_is_reported() -> None:
     changed = {content for content in before if after[content] != before[content]}
     assert [(before[content], after[content]) for content in changed] == [({"train"}, {"test"})]
     (new,) = after.keys() - before.keys()
-    assert after[new] == {"train"}  # where its folder puts it
+    assert after[new] == {"train"}  # according to its folder
 
 
 def test_files_added_to_a_folder_that_is_split_are_left_out() -> None:
@@ -391,7 +391,7 @@ def test_a_row_moved_to_the_file_of_another_split_is_reported() -> None:
 
 
 @pytest.mark.parametrize("prefixes", [("",), ("train_", "test_"), ("train_", "val_", "test_")])
-def test_arrays(prefixes: tuple[str, ...]) -> None:
+def test_no_row_of_an_array_changes_its_split(prefixes: tuple[str, ...]) -> None:
     Path("data").mkdir()
     arrays = {}
     for number, prefix in enumerate(prefixes):
@@ -401,7 +401,7 @@ def test_arrays(prefixes: tuple[str, ...]) -> None:
     first = ImageArrays("data")
     before = splits_of(first)
     images, targets = arrays[prefixes[0]]
-    order = np.random.default_rng(9).permutation(39)  # without the last one
+    order = np.random.default_rng(9).permutation(39)  # without the last row
     arrays[prefixes[0]] = images[order], targets[order]
     write_arrays(arrays)
     after = check_parts(first, ImageArrays("data"), {"missing": 1, "reordered": True})
@@ -441,9 +441,11 @@ def windows(lines: list[str], record: SplitRecord | None = None) -> SeriesCSV:
         (["-2,1.0", "-1,3.5", *steps()], {"added": 2, "left_out": 2}, {}),
         (steps(), {}, {}),
     ],
-    ids=["append", "remove at the start", "remove at the end", "move on", "insert at the start", "write again"],
+    ids=["append", "remove at the start", "remove at the end", "both", "insert at the start", "write again"],
 )
-def test_the_ends_of_a_series_are_kept(lines: list[str], expected: dict[str, Any], lost: dict[str, int]) -> None:
+def test_no_step_changes_its_split_when_a_series_grows_or_shrinks(
+    lines: list[str], expected: dict[str, Any], lost: dict[str, int]
+) -> None:
     first = windows(steps())
     before = splits_of(first)
     later = windows(lines, first.split_record)
@@ -476,7 +478,7 @@ def test_steps_in_the_middle_of_a_series_are_refused(lines: list[str]) -> None:
         windows(lines, first.split_record)
 
 
-# The parts
+# The record and its digests
 
 
 def test_a_saved_record_is_loaded_unchanged(tmp_path: Path) -> None:
@@ -485,14 +487,14 @@ def test_a_saved_record_is_loaded_unchanged(tmp_path: Path) -> None:
     record = module.split_record
     assert record is not None
     record.save(tmp_path / "split.npz")
-    again = SplitRecord.load(tmp_path / "split.npz")
-    assert again.spec == SplitSpec(0.2, 0.2, 0, 5, 2)
-    assert again.datamodule == "Digits"
-    assert (again.names == record.names).all()
-    assert (again.contents == record.contents).all()
-    assert (again.order == record.order).all()
+    loaded = SplitRecord.load(tmp_path / "split.npz")
+    assert loaded.spec == SplitSpec(0.2, 0.2, 0, 5, 2)
+    assert loaded.datamodule == "Digits"
+    assert (loaded.names == record.names).all()
+    assert (loaded.contents == record.contents).all()
+    assert (loaded.order == record.order).all()
     sizes = [len(module.splits[part]) for part in PARTS]
-    assert list(again.sizes) == sizes
+    assert list(loaded.sizes) == sizes
 
 
 def test_a_damaged_record_is_refused_or_loaded_unchanged(tmp_path: Path) -> None:
@@ -516,7 +518,7 @@ def test_a_damaged_record_is_refused_or_loaded_unchanged(tmp_path: Path) -> None
     assert refused > len(content) // 7 // 2
 
 
-def test_a_compressed_record_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_compressed_record_is_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "split.npz", names=np.zeros(10_000_000, np.uint64))
     assert (tmp_path / "split.npz").stat().st_size < 100_000
     with pytest.raises(InputError, match="is damaged \\(its parts are compressed\\)"):
@@ -545,7 +547,7 @@ def test_the_digest_of_a_category_is_that_of_its_text() -> None:
     assert later.data_changes.to_dict() == {"added": 1, "left_out": 1}
 
 
-def test_changes_are_reported_in_words() -> None:
+def test_changes_are_summarized_in_one_sentence() -> None:
     changes = DataChanges("file", 5, 5, 1, 2, 0, 1, False, {"added": ["a.png", "b.png", "c.png"], "changed": ["d.png"]})
     assert str(changes) == (
         "5 files added and left out (a.png, b.png, c.png, ...), 1 changed (d.png), 1 moved to another split, 2 missing"

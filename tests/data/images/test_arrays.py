@@ -18,7 +18,7 @@ from litnets.data.images.arrays import MappedImages
 from litnets.data.images.base import channel_statistics
 from litnets.errors import InputError
 from tests.helpers.interrupting import at
-from tests.helpers.tiny_images import learnable_colours, write_image_arrays
+from tests.helpers.tiny_images import learnable_color_images, write_image_arrays
 
 FIT = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[8]", "--data", "ImageArrays", "--data.root", "own"]
 FIT += ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"]
@@ -60,7 +60,7 @@ def anonymous_memory() -> int:
 
 
 def test_batches_equal_those_of_images_in_memory(tmp_path: Path) -> None:
-    images, labels = learnable_colours(200, 0, 10)
+    images, labels = learnable_color_images(200, 0, 10)
     data = ready(save(tmp_path, images, labels))
     assert (data.input_shape, data.num_classes, data.class_names) == ((3, 10, 10), 10, [str(i) for i in range(10)])
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [120, 40, 40]
@@ -78,7 +78,7 @@ def test_batches_equal_those_of_images_in_memory(tmp_path: Path) -> None:
 
 
 def test_grayscale_images_need_no_channel_dimension(tmp_path: Path) -> None:
-    images, labels = learnable_colours(60, 0, 10)
+    images, labels = learnable_color_images(60, 0, 10)
     data = ready(save(tmp_path, images[:, 0], labels.astype(">i8")))
     assert data.input_shape == (1, 10, 10)
     inputs, targets = data.splits["val"][torch.arange(5)]
@@ -111,7 +111,7 @@ def test_folds_partition(tmp_path: Path) -> None:
 
 
 def test_class_names_are_read(tmp_path: Path) -> None:
-    images, labels = learnable_colours(60, 0, 10)
+    images, labels = learnable_color_images(60, 0, 10)
     save(tmp_path, images, labels % 3)
     (tmp_path / "class_names.txt").write_text("cat\nköter\n owl\n\n", encoding="utf-8-sig")
     assert ready(tmp_path).class_names == ["cat", "köter", "owl"]
@@ -303,7 +303,7 @@ def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[
     write_image_arrays(Path("own"))
     assert main(["fit", *FIT, "--runs_dir", "runs"]) == 0
     shutil.rmtree("own")
-    images, _ = learnable_colours(7, 3, 12)
+    images, _ = learnable_color_images(7, 3, 12)
     np.save("new.npy", images)
     np.save("small.npy", images[:, :, :11])
     (run,) = Path("runs").glob("*/*")

@@ -17,7 +17,7 @@ from litnets.errors import InputError
 from tests.helpers.tiny_images import (
     FOLDER,
     cifar10_names,
-    learnable_colours,
+    learnable_color_images,
     pack_cifar10,
     python2_pickle,
     write_cifar10,
@@ -53,10 +53,12 @@ def test_splits_match_the_files(files: Path) -> None:
     splits = ready(files).splits
     assert [len(splits[name]) for name in ("train", "val", "test")] == [108, 12, 60]
     assert sorted(splits["train"].indices.tolist() + splits["val"].indices.tolist()) == list(range(120))
-    images, labels = (np.concatenate(x) for x in zip(*(learnable_colours(24, seed) for seed in range(5)), strict=True))
+    images, labels = (
+        np.concatenate(x) for x in zip(*(learnable_color_images(24, seed) for seed in range(5)), strict=True)
+    )
     assert (splits["train"].inputs.numpy() == images).all()
     assert (splits["train"].targets.numpy() == labels).all()
-    images, labels = learnable_colours(60, 5)
+    images, labels = learnable_color_images(60, 5)
     inputs, targets = splits["test"][torch.arange(60)]
     assert (inputs.numpy() == images).all()
     assert (targets.numpy() == labels).all()
@@ -74,7 +76,7 @@ def test_files_are_read_as_by_pickle(files: Path) -> None:
 @pytest.mark.parametrize("arguments", [{"val_size": 50}, {"num_folds": 4, "fold": 2}])
 def test_the_official_test_split_does_not_change(files: Path, arguments: dict[str, int]) -> None:
     inputs, _ = ready(files, **arguments).splits["test"][torch.arange(60)]
-    assert (inputs.numpy() == learnable_colours(60, 5)[0]).all()
+    assert (inputs.numpy() == learnable_color_images(60, 5)[0]).all()
 
 
 def test_folds_partition_training_and_validation(files: Path) -> None:

@@ -1,4 +1,4 @@
-"""Streamed data sets that would run code, leave their folder, or exhaust memory: refused before a chunk is read."""
+"""Streamed data sets that would run code, leave their folder or exhaust memory are refused before a chunk is read."""
 
 import json
 import os
@@ -26,7 +26,7 @@ Index = dict[str, Any]
 
 
 class Touch:
-    """What unpickling it would leave behind."""
+    """An object that creates the file `pwned` when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("pwned"),)
@@ -38,7 +38,7 @@ def with_pickles() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def pickled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Samples with a field that litdata stores as a pickle."""
+    """A data set with a field that litdata stores as a pickle."""
     return write_streamed(tmp_path_factory.mktemp("pickled"), **dict.fromkeys(("train", "val", "test"), with_pickles()))
 
 
@@ -95,7 +95,7 @@ def tree(kind: str, context: Any, children: int = 2) -> str:
     return json.dumps([1, {"type": kind, "context": context, "children_spec": [leaf] * children}])
 
 
-# It imports the module `evil`, which the test writes beside it.
+# Makes litdata import the module `evil`, which the test writes.
 IMPORT = {"default_factory_module": "evil", "default_factory_name": "x", "dict_context": ["image", "target"]}
 
 
@@ -104,7 +104,7 @@ IMPORT = {"default_factory_module": "evil", "default_factory_name": "x", "dict_c
     ("edit", "message"),
     [
         (set_format("numpy", "pickle"), "the format 'pickle'"),
-        (set_format("numpy", "int:pickle"), "the format 'int:pickle'"),  # litdata prefers what is behind the colon
+        (set_format("numpy", "int:pickle"), "the format 'int:pickle'"),  # litdata uses the format after the colon
         (set_format("numpy", "numpy:graph"), "the format 'numpy:graph'"),
         (set_format("graph:pickle", "int"), "the format 'graph:pickle'"),
         (set_format("pil", "int"), "the format 'pil'"),
@@ -164,14 +164,14 @@ def test_an_index_replaced_between_two_reads_is_refused(plain: Path, pickled: Pa
     assert not Path("pwned").exists()
 
 
-def test_litdata_gets_no_other_decoder(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_litdata_gets_only_safe_decoders(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = Chunks(str(plain / "train"), "cache", 1.0).open().cache._reader._item_loader
     assert type(loader) is stream_format.PyTreeLoader
     assert set(loader._serializers) == set(stream_format.DECODERS)
     assert not any(name in loader._serializers for name in ("pickle", "graph", "pil", "file", "video"))
     for decoder in stream_format.DECODERS.values():
         assert type(decoder).__name__ not in ("PickleSerializer", "GraphSerializer")
-    # Where the check of the index fails, the loader still refuses.
+    # The loader refuses the format even if the check of the index misses it.
     monkeypatch.setattr(stream_format, "_check_index", lambda index, name: None)
     path = plain / "train" / "index.json"
     content = path.read_text()

@@ -21,7 +21,7 @@ from litnets.data.images.streaming import Chunks, ChunkSampler, StreamedDataset,
 from litnets.errors import InputError
 from tests.conftest import ROOT
 from tests.helpers.interrupting import at
-from tests.helpers.tiny_images import learnable_colours
+from tests.helpers.tiny_images import learnable_color_images
 from tests.helpers.tiny_streamed import CHUNK, SIZES, write_streamed
 from tests.stress import interruptions
 
@@ -62,7 +62,7 @@ def concatenated(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def expected(part: str) -> tuple[Tensor, Tensor]:
-    images, targets = learnable_colours(SIZES[part], list(SIZES).index(part), side=8)
+    images, targets = learnable_color_images(SIZES[part], list(SIZES).index(part), side=8)
     return torch.from_numpy(images), torch.from_numpy(targets)
 
 
