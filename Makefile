@@ -1,4 +1,4 @@
-# `make` lists the targets. Each one installs what it needs into .venv the first time.
+# `make` lists the targets. Each target installs what it needs into .venv on first use.
 PYTHON ?= python3
 VENV ?= .venv
 ifeq ($(OS),Windows_NT)
@@ -22,10 +22,10 @@ train: $(VENV)/installed ## Train and test an MLP on 1,797 handwritten digits.
 test: $(VENV)/installed-dev ## Run the tests, except the slow ones.
 	@$(BIN)/python -m pytest
 
-test-slow: $(VENV)/installed-dev ## Run the slow tests; LITNETS_TEST_DATA names the folder of the real data sets.
+test-slow: $(VENV)/installed-dev ## Run the slow tests; set LITNETS_TEST_DATA to the folder of the real data sets.
 	@$(BIN)/python -m pytest -m slow -n 1 --durations 10
 
-check: $(VENV)/installed-dev ## Lint, check format and types, validate the GitHub workflows.
+check: $(VENV)/installed-dev ## Lint, check formatting and types, validate the GitHub workflows.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -37,10 +37,10 @@ docs: $(VENV)/installed-docs ## Build the documentation site in docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (10 minutes); BENCH="--only step" selects.
+bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (10 minutes); BENCH="--only step" selects one.
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-interruptions: $(VENV)/installed-dev ## Interrupt and resume 240 trainings and compare the results bit by bit.
+interruptions: $(VENV)/installed-dev ## Interrupt and resume training 240 times and compare the results bit by bit.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.stress.interruptions
 
 constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints.txt; commit it when the tests pass.
@@ -50,12 +50,12 @@ constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints
 upgrade: $(VENV)/installed-dev ## Install the newest version of every dependency, without constraints.txt.
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --upgrade --editable ".[dev]"
 
-rename: $(VENV)/installed-dev ## Rename the package, its command and all that names them: make rename NAME=petvision
+rename: $(VENV)/installed-dev ## Rename the package, its command and every mention of them: make rename NAME=petvision
 	@$(BIN)/python tools/rename.py $(NAME)
 	@$(BIN)/python -m pip uninstall --quiet --yes litnets
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@echo "installing into $(VENV): on Linux about 2.7 GB, mostly PyTorch with CUDA (README.md: how to do without)"
+	@echo "installing into $(VENV): on Linux about 2.7 GB, mostly PyTorch with CUDA (README.md says how to avoid it)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .
 	@touch $@

@@ -34,9 +34,9 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Result]]] = {
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the benchmarks, print the table and write the JSON. `args` defaults to the command line."""
+    """Run the benchmarks, print a table and write it as JSON; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure ratios: medians over interleaved rounds."
+        prog="python -m benchmarks", description="Measure speed and memory as ratios: medians over interleaved rounds."
     )
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="benchmarks to run (%(default)s)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with MNIST (%(default)s)")
@@ -60,7 +60,7 @@ def main(args: list[str] | None = None) -> int:
             for name in names:
                 print(f"measuring: {name}", flush=True)
                 results += BENCHMARKS[name](settings)
-    images = "MNIST" if is_mnist else f"synthetic images of MNIST's size, because {options.data_dir} has no MNIST"
+    images = "MNIST" if is_mnist else f"synthetic images of MNIST's size (no MNIST in {options.data_dir})"
     print(table(results), f"medians of {rounds} rounds, {torch.get_num_threads()} threads, {images}", sep="\n")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -83,7 +83,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def table(results: list[Result]) -> str:
-    """Return a table of name, target and median; an exclamation mark shows a missed target."""
+    """Return a table of name, target and median; an exclamation mark flags a missed target."""
     width = max(len(result.name) for result in results)
     lines = [f"{'benchmark':{width}}  {'target':>8}  {'median':>7}"]
     for result in results:

@@ -1,7 +1,7 @@
-"""An epoch on MNIST: the example of the most used Lightning template against the same network in litnets.
+"""Time an epoch on MNIST: the example of the most used Lightning template against the same network in litnets.
 
-The reference follows that template: samples are read one by one from torchvision's dataset, metrics are updated and
-logged in every step, and ReduceLROnPlateau monitors the validation loss of every epoch.
+The reference follows that template: it reads samples one by one from torchvision's dataset, updates and logs metrics in
+every step, and lets ReduceLROnPlateau monitor the validation loss of every epoch.
 """
 
 import time
@@ -81,7 +81,7 @@ class Stopwatch(Callback):
 
 
 class StopwatchFit(LitnetsCLI):
-    """`litnets fit` with all of its callbacks, and a stopwatch."""
+    """`litnets fit` with all of its callbacks and a stopwatch."""
 
     def before_fit(self) -> None:
         super().before_fit()
@@ -123,5 +123,5 @@ def measure_epoch(settings: Settings) -> list[Result]:
             return StopwatchFit([*args, "--trainer.enable_progress_bar", "false"], signals).stopwatch.seconds
 
     seconds = interleave(settings.slow_rounds, reference=reference, litnets=litnets)
-    name = "epoch: MLP 64-128-64, speed against sample by sample with metrics logged each step"
+    name = "epoch: MLP 64-128-64, speed against reading sample by sample and logging every step"
     return [Result(name, divide(seconds["reference"], seconds["litnets"]), 6)]

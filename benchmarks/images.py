@@ -15,9 +15,9 @@ def prepare_mnist(source: Path, target: Path, sizes: tuple[int, int]) -> bool:
     """Write MNIST's four files, uncompressed, in torchvision's layout under `target`.
 
     Args:
-        source: Folder with MNIST; without it, synthetic images are written.
+        source: Folder that may hold MNIST; if it does not, synthetic images are written.
         target: Folder to write to.
-        sizes: Number of synthetic training and test images.
+        sizes: Number of training and test images, if they are synthetic.
 
     Returns:
         Whether the files are the real MNIST.

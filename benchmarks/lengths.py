@@ -1,4 +1,4 @@
-"""Variable-length sequences: batches grouped by length and padded, random and padded, random and packed."""
+"""Train on sequences of different lengths in three ways: grouped by length and padded, padded, and packed."""
 
 import time
 from itertools import islice
@@ -25,7 +25,7 @@ class Packed(nn.Module):
         self.head = nn.Linear(HIDDEN, CLASSES)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """`(N, T, FEATURES)`, lengths `(N,)` -> `(N, CLASSES)`."""
+        """Return logits `(N, CLASSES)` for sequences `(N, T, FEATURES)` and their lengths `(N,)`."""
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         out: Tensor = self.head(self.lstm(packed)[1][0][-1])
         return out

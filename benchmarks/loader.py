@@ -1,4 +1,4 @@
-"""Data loading: against torchvision's DataLoader and bare indexing, and the cost per sample as the data grows."""
+"""Time data loading: against torchvision and bare indexing, and for a small against a large data set."""
 
 import time
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ BATCH = 128
 
 
 def measure_loader(settings: Settings) -> list[Result]:
-    """Compare batches of normalized floats with torchvision's, and batches before normalization with bare indexing."""
+    """Compare normalized batches with those of torchvision, and batches before normalization with bare indexing."""
     data = MNIST(data_dir=str(settings.data), batch_size=BATCH)
     data.setup("fit")
     train = data.splits["train"]

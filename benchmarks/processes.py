@@ -1,4 +1,4 @@
-"""Measurements of separate processes: start-up time, memory, and two processes against one."""
+"""Measure separate processes: start-up time, peak memory, and two processes against one."""
 
 import json
 import os
@@ -80,7 +80,7 @@ print(json.dumps([seconds, peak, done.returncode, done.stdout]))
 
 
 class _CompletedProcess(NamedTuple):
-    """The run time in seconds of a process, its peak memory in bytes, its exit code and its output."""
+    """A process that has ended: its run time in seconds, peak memory in bytes, exit code and output."""
 
     seconds: float
     peak: float
@@ -94,7 +94,7 @@ def _fit(settings: Settings, data: Path, *options: str) -> _CompletedProcess:
 
 
 def _run(*args: str) -> _CompletedProcess:
-    """Run Python in the root of the repository.
+    """Run Python with these arguments in the root of the repository.
 
     Raises:
         RuntimeError: The process failed.

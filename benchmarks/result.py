@@ -14,7 +14,7 @@ class Settings:
     Args:
         data: Folder with MNIST in torchvision's layout, uncompressed.
         work: Folder for temporary files.
-        rounds: Rounds per benchmark; slow benchmarks run a third of them.
+        rounds: Rounds per benchmark; slow benchmarks run a third as many.
         largest: Number of images in the largest data set.
         quick: Only check that the benchmarks run; the results are meaningless.
     """
@@ -68,7 +68,7 @@ def divide(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 
 
 def interleave(rounds: int, **runs: Callable[[], float]) -> dict[str, list[float]]:
-    """Call the functions in turn, once per round, and return their values. A first round for warm-up is dropped."""
+    """Call each function once per round, in turn, and return their values, without those of a first warm-up round."""
     values: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(rounds + 1):
         for name, run in runs.items():

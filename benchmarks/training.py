@@ -1,4 +1,4 @@
-"""Time per training step: the command line with the fast loop and with Lightning's loop, against a raw loop."""
+"""Time a training step: `litnets fit` with the fast loop and with Lightning's loop, against a raw PyTorch loop."""
 
 import copy
 import time
@@ -16,7 +16,7 @@ from litnets.tasks import Task
 from litnets.training.signals import Signals
 
 _MLP = ("--model", "MLPClassifier", "--model.hidden_layer_sizes", "[64,128,64]", "--model.batch_norm", "true")
-# Name, steps per round, options of the network, targets of step / raw loop and of floor / step.
+# Name, steps per round, options of the network, and the targets of two ratios: step / raw loop, and floor / step.
 CASES: list[tuple[str, int, tuple[str, ...], float, float | None]] = [
     ("MLP 128", 60, (*_MLP, "--data.batch_size", "128"), 1.40, None),
     ("MLP 1024", 20, (*_MLP, "--data.batch_size", "1024"), 1.10, 0.85),
@@ -30,7 +30,7 @@ CASES: list[tuple[str, int, tuple[str, ...], float, float | None]] = [
     ("RNN", 8, ("--model", "RNNClassifier", "--trainer.precision", "auto"), 1.10, None),
 ]
 
-# Cases that are also measured with Lightning's epoch loop.
+# These cases are also measured with Lightning's epoch loop.
 _BOTH_LOOPS = ("MLP 128", "CNN")
 
 
@@ -85,7 +85,7 @@ class RawLoop:
         return (time.perf_counter() - start) / self.batches
 
     def floor(self) -> float:
-        """Return the mean seconds per step on a batch that is already prepared."""
+        """Return the mean seconds per step on one batch that is already loaded and normalized."""
         images = (self.images[: self.batch_size] - self.mean) / self.std
         targets = self.targets[: self.batch_size]
         start = time.perf_counter()
@@ -97,8 +97,8 @@ class RawLoop:
 class InterleavedTimer(Callback):
     """Run the other measurements before each epoch, then record the mean seconds per step of the epoch.
 
-    The time is taken from the end of the first step to the end of the last one, because `measure_epoch` measures the
-    overhead of an epoch.
+    The clock runs from the end of the first step to the end of the last: `measure_epoch` measures the overhead of an
+    epoch.
     """
 
     def __init__(self, **others: Callable[[], float]) -> None:
@@ -120,7 +120,7 @@ class InterleavedTimer(Callback):
 
 
 class TimedFit(LitnetsCLI):
-    """`litnets fit` with all of its callbacks, and an `InterleavedTimer`."""
+    """`litnets fit` with all of its callbacks and an `InterleavedTimer`."""
 
     def before_fit(self) -> None:
         super().before_fit()

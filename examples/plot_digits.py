@@ -1,10 +1,10 @@
-"""Plot the loss per epoch and the confusion matrix of a run on Digits, from the files in its folder.
+"""Plot the loss per epoch and the confusion matrix of a run on Digits, from the files in the run folder.
 
     litnets fit --config configs/digits_mlp.yaml
     litnets predict --config checkpoints/digits_mlp/<run>/config.yaml
     python examples/plot_digits.py checkpoints/digits_mlp/<run> figure.png
 
-Needs matplotlib: `pip install -e ".[figures]"`. The run must use the default split, as the configurations do.
+Needs matplotlib: `pip install -e ".[figures]"`. The run must use the default split, as the shipped configurations do.
 """
 
 import csv
@@ -18,14 +18,14 @@ from litnets import Digits
 
 
 def read_curve(run: Path, name: str) -> tuple[list[int], list[float]]:
-    """Return the epochs, from 1, and the values of a metric."""
+    """Return the epochs (counted from 1) and the value of a metric in each."""
     with (run / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row[name]]
     return [int(row["epoch"]) + 1 for row in rows], [float(row[name]) for row in rows]
 
 
 def confusion_matrix(run: Path) -> torch.Tensor:
-    """Return how often each class of the test split was predicted as each class, `(target, prediction)`."""
+    """Return the confusion matrix of the test split: counts by `(target, prediction)`."""
     data = Digits()
     data.setup()
     _, targets = data.splits["test"][:]

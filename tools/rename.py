@@ -1,12 +1,12 @@
-"""Rename the template: the package, its command and everything in the repository that names them.
+"""Rename the template: the package, its command and every mention of them in the repository.
 
     make rename NAME=petvision
     python tools/rename.py petvision    # the same without make; then reinstall: pip install -e ".[dev]"
 
-The name is replaced in the three spellings that Python has for it: `litnets` (package, command, distribution, W&B
-project), `LITNETS` (environment variables) and `Litnets` (classes). The former name goes into `former_names.py`, by
-which runs from before can still be tested and resumed. Afterwards the code is formatted, its imports are sorted, and
-lines that became too long are wrapped, so that `make check test` passes.
+Three spellings of the name are replaced: `litnets` (package, command, distribution, W&B project), `LITNETS`
+(environment variables) and `Litnets` (classes). `former_names.py` keeps the former name, so that runs made before can
+still be tested and resumed. Then the code is formatted, imports are sorted and long lines are wrapped, so that
+`make check test` passes.
 """
 
 import ast
@@ -25,7 +25,7 @@ LINE_LENGTH = 120  # as in pyproject.toml
 
 
 def main(args: list[str]) -> int:
-    """Rename the repository in the current folder; returns the exit code."""
+    """Rename the repository in the current folder and return the exit code."""
     if len(args) != 1:
         print("usage: make rename NAME=petvision", file=sys.stderr)
         return 2
@@ -36,7 +36,7 @@ def main(args: list[str]) -> int:
         print(f"rename: {problem}", file=sys.stderr)
         return 2
     count = rename(root, old, new)
-    print(f"{old} is now {new}: {count} files changed; git diff shows them, git commit keeps them")
+    print(f"{old} is now {new}: {count} files changed; review them with git diff, then commit")
     return 0
 
 
@@ -45,24 +45,24 @@ def find_problem(root: Path, old: str, new: str) -> str | None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", new) or keyword.iskeyword(new):
         return f"{new!r} is not a package name; expected lower-case letters, digits and underscores, such as petvision"
     if new == old:
-        return f"the package is called {old} already"
+        return f"the package is already called {old}"
     if find_spec(new) is not None or (root / new).exists():
-        return f"{new} is the name of an installed package or of a folder of this repository; choose another one"
+        return f"{new} is the name of an installed package or of a folder of this repository; choose another name"
     status = git(root, "status", "--porcelain")
     if status is None:
-        return "needs a git repository, which says what belongs to it; run `git init && git add . && git commit` first"
+        return "needs a git repository, to know which files to change; run `git init && git add . && git commit` first"
     if status:
-        return "there are uncommitted changes; commit them first, so that the rename is a change of its own"
+        return "there are uncommitted changes; commit them first, so that the rename gets its own commit"
     if find_spec("ruff") is None:
-        return 'needs ruff, which wraps and sorts what the new name moves; run `pip install -e ".[dev]"` first'
+        return 'needs ruff, to format the renamed code; run `pip install -e ".[dev]"` first'
     return None
 
 
 def rename(root: Path, old: str, new: str) -> int:
-    """Rename everything; returns the number of files changed."""
+    """Rename everything and return the number of files changed."""
     spellings = {old: new, old.upper(): new.upper(), camel_case(old): camel_case(new)}
-    # A name inside another word stays (`vision` in torchvision). Replaced are LITNETS_DEBUG, LitnetsCLI, and the name
-    # behind an escaped line end.
+    # Part of another word is not replaced (`vision` in torchvision), but these are: LITNETS_DEBUG, LitnetsCLI, and a
+    # name after an escape sequence (`\nlitnets`).
     pattern = re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=\\[nt]))({'|'.join(map(re.escape, spellings))})(?![a-z0-9])")
     files = (git(root, "ls-files", "-z") or "").split("\0")
     changed = 0
@@ -70,7 +70,7 @@ def rename(root: Path, old: str, new: str) -> int:
         if path.is_symlink() or not path.is_file():
             continue
         try:
-            text = path.read_bytes().decode("utf-8")  # bytes, so that line ends stay as they are
+            text = path.read_bytes().decode("utf-8")  # read_text would convert line endings
         except UnicodeDecodeError:
             continue  # an image
         replaced = pattern.sub(lambda match: spellings[match[1]], text)
@@ -88,7 +88,7 @@ def rename(root: Path, old: str, new: str) -> int:
 
 
 def add_former_name(source: str, old: str, new: str) -> str:
-    """Return the source of former_names.py with the name that is replaced."""
+    """Return the source of former_names.py with the old name added."""
     (line,) = re.findall(r"^FORMER_NAMES: .*? = (\([^)]*\))", source, re.MULTILINE)
     names = [*(name for name in ast.literal_eval(line) if name != new), old]
     return source.replace(f"= {line}", "= (" + "".join(f'"{name}", ' for name in names) + ")", 1)
@@ -99,7 +99,7 @@ def camel_case(name: str) -> str:
 
 
 def wrap_long_lines(root: Path) -> None:
-    """Wrap comments and docstrings of which a line became too long; mark any other such line as an exception."""
+    """Wrap lines of comments and docstrings that became too long; add `noqa: E501` to any other such line."""
     report = json.loads(ruff(root, "check", "--select", "E501", "--output-format", "json", "--exit-zero"))
     by_file: dict[str, set[int]] = {}
     for entry in report:
@@ -117,7 +117,7 @@ def wrap_long_lines(root: Path) -> None:
 
 
 def rows_in_triple_quotes(source: str) -> set[int]:
-    """Return the numbers of the lines of docstrings and other texts in triple quotes."""
+    """Return the line numbers of docstrings and other strings in triple quotes."""
     rows: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Constant, ast.JoinedStr)):
@@ -128,12 +128,12 @@ def rows_in_triple_quotes(source: str) -> set[int]:
 
 
 def wrap(line: str, comment: int | None, is_text: bool) -> list[str]:
-    """Return a line that is too long as two.
+    """Split a line that is too long in two, or mark it as an exception.
 
     Args:
         line: The line.
         comment: The column where its comment begins, if it has one.
-        is_text: Whether it is part of a text in triple quotes.
+        is_text: Whether the line is part of a string in triple quotes.
     """
     indent = line[: len(line) - len(line.lstrip())]
     if is_text:
@@ -149,7 +149,7 @@ def wrap(line: str, comment: int | None, is_text: bool) -> list[str]:
 
 
 def split(line: str, prefix: str) -> list[str]:
-    """Move the words behind the last space that fits to a second line, which begins with `prefix`."""
+    """Break a line at the last space that fits; the second line begins with `prefix`."""
     at = line.rfind(" ", len(prefix) + 1, LINE_LENGTH + 1)
     return [line] if len(line) <= LINE_LENGTH or at < 0 else [line[:at], prefix + line[at + 1 :]]
 
@@ -160,7 +160,7 @@ def ruff(root: Path, *args: str) -> str:
 
 
 def git(root: Path, *args: str) -> str | None:
-    """Return what git prints, or None where it fails or is not installed."""
+    """Return the output of a git command, or None if it fails or git is not installed."""
     try:
         done = subprocess.run(["git", *args], cwd=root, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
