@@ -84,7 +84,6 @@ class StopwatchFit(LitnetsCLI):
     """`litnets fit` with all of its callbacks and a stopwatch."""
 
     def before_fit(self) -> None:
-        super().before_fit()
         self.stopwatch = Stopwatch()
         self.trainer.callbacks.append(self.stopwatch)  # type: ignore[attr-defined]
 

@@ -123,7 +123,6 @@ class TimedFit(LitnetsCLI):
     """`litnets fit` with all of its callbacks and an `InterleavedTimer`."""
 
     def before_fit(self) -> None:
-        super().before_fit()
         self.datamodule.setup("fit")
         train = self.datamodule.splits["train"]
         images, targets = train.inputs[train.indices], train.targets[train.indices]

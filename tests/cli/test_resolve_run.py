@@ -28,13 +28,14 @@ class ConfigPath:
 
 def options(*configs: Path, **overrides: object) -> Namespace:
     """Return the options that are relevant here, as parsed."""
-    trainer = Namespace(fast_dev_run=False, max_epochs=3, max_steps=-1, precision="32-true")
+    trainer = Namespace(fast_dev_run=False, max_epochs=3, max_steps=-1, precision="32-true", logger=None)
     values = {
         "config": [ConfigPath(path) for path in configs],
         "experiment": "digits",
         "runs_dir": "checkpoints",
         "init_from": None,
         "test_after_fit": False,
+        "wandb": Namespace(mode="off"),
         "early_stopping": Namespace(patience=10, monitor="val/loss", check_on_train_epoch_end=None),
     }
     return Namespace(**values | overrides, trainer=trainer)
@@ -61,7 +62,7 @@ def interrupted_run(folder: Path) -> Run:
 
 
 def test_a_new_run_has_neither_folder_nor_checkpoint_yet() -> None:
-    assert resolve_run("fit", options(), CONFIG, None) == ResolvedRun()
+    assert resolve_run("fit", options(), CONFIG, None) == ResolvedRun(CONFIG)
 
 
 def test_the_run_of_a_config_is_evaluated_with_its_best_checkpoint() -> None:

@@ -128,7 +128,7 @@ def test_a_file_system_without_locks_gives_a_warning(
 
     monkeypatch.setattr("fcntl.flock", refuse)
     run.lock()
-    assert "run: no locks on this file system; use one command at a time" in capsys.readouterr().err
+    assert "run: this file system has no locks; run only one command at a time there" in capsys.readouterr().err
     run.unlock()
     assert names(run) == []
 

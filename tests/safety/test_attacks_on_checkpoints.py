@@ -684,7 +684,7 @@ def test_linked_values_of_a_checkpoint_are_not_constructed(
     change_checkpoint(run / "best.ckpt", set_in("hyper_parameters", "class_names", value))
     predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "table.csv"]
     assert "names a class" in command_fails(capsys, *predict)
-    monkeypatch.setattr("litnets.cli.app.check_linked_value", lambda *args: None)
+    monkeypatch.setattr("litnets.cli.links.check_linked_value", lambda *args: None)
     with suppress(Exception):
         main(predict)
     assert PWNED.exists()

@@ -1,66 +1,48 @@
 """The command line of a run: Lightning's CLI with a run folder, default callbacks, and links from data to model.
 
-The only module that knows both data and tasks: any model may be combined with any data.
+Any model may be combined with any data, which is why this package imports both.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, Namespace, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (makes their classes available by their bare names)
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
+from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import load_config
-from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.cli.error_messages import first_cause, format_parser_error
-from litnets.cli.preflight import check_monitor, check_saved_arguments, check_split, check_training_split, has_test
-from litnets.cli.reporting import changes_of, logged_metrics, print_data_changes, print_model, print_resume, report_fit
-from litnets.cli.resolve_run import check_config_files, check_runs_dir, config_paths, fill_in_defaults, resolve_run
-from litnets.cli.trainer_arguments import RunParts, trainer_arguments, wandb_mode_of
-from litnets.cli.untrusted import check_linked_value, check_plain_arguments, check_run_config
-from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
-from litnets.data.core.split_record import SplitRecord
+from litnets.cli.links import keep_split, linked_value
+from litnets.cli.options import add_options
+from litnets.cli.preflight import check_before_start, has_test
+from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
+from litnets.cli.resolve_run import (
+    ResolvedRun,
+    check_config_files,
+    check_runs_dir,
+    config_paths,
+    fill_in_defaults,
+    resolve_run,
+)
+from litnets.cli.trainer_arguments import RunParts, trainer_arguments
+from litnets.cli.untrusted import check_plain_arguments, check_run_config
+from litnets.data.core.base import LINKED_ATTRIBUTES
 from litnets.errors import InputError
 from litnets.internals import subcommand_parser
-from litnets.runs.environment import environment
 from litnets.runs.folder import Run
-from litnets.runs.print_results import print_results
 from litnets.safety.escaping import printable
-from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.assemble import install_epoch_loop
 from litnets.training.checkpoints.loading import check_fits, load_weights
-from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.fast_loop import disable_nvml_check
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer
-
-# Options of every command, beside those of the trainer, the model and the data: name, type, default, help.
-_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
-    ("experiment", str | None, None, "Folder of the runs (default: the name of the first config)."),
-    ("runs_dir", str, "checkpoints", "Folder of the experiments."),
-    ("monitor", str | None, None, "Metric that selects the best epoch (default: the task's)."),
-    ("monitor_mode", Literal["min", "max"] | None, None, "Whether lower or higher values of --monitor are better."),
-    ("test_after_fit", bool, True, "Test the best checkpoint after training."),
-    ("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
-    ("init_partial", bool, False, "Skip the parts of --init_from that do not fit the model."),
-    (
-        "figures",
-        bool | None,
-        None,
-        "Log the confusion matrix, ROC and PR curves of a test to TensorBoard and W&B "
-        "(default: if matplotlib is installed, or W&B draws them).",
-    ),
-    ("fast_loop", bool, True, "Train with a faster epoch loop; false uses Lightning's. The results are the same."),
-    ("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
-)
 
 set_loader("yaml", load_config, (yaml.YAMLError,))
 
@@ -82,7 +64,8 @@ class LitnetsCLI(LightningCLI):
         self.command = args[0] if args else ""
         self._args = args
         self.signals = signals
-        self.run = resume  # the run folder that the command works on
+        self._resumed_run = resume
+        self.resolved: ResolvedRun  # set before anything is instantiated
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -93,7 +76,7 @@ class LitnetsCLI(LightningCLI):
             seed_everything_default=42,
             trainer_defaults={
                 "max_epochs": 20,
-                "devices": 1,  # more devices mean larger batches, which is another experiment
+                "devices": 1,  # with more devices, batches would be larger, and the results would differ
                 "enable_model_summary": False,  # `fit` prints one line
             },
             # Errors reach `cli.main.run`. Abbreviated options are refused, because they would hide typos.
@@ -107,74 +90,29 @@ class LitnetsCLI(LightningCLI):
     # Parser
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Return Lightning's four commands and the arguments that are not options.
+        """Return Lightning's commands, each with the arguments of the Trainer's method that are not options.
 
-        If the first argument is one of them, return that one alone: each builds a parser of all options, which takes a
-        tenth of a second.
+        If the first argument is one of these commands, return it alone: to build the parser of a command takes a tenth
+        of a second.
         """
         skip = {"verbose", "return_predictions"}
         commands = {name: arguments | skip for name, arguments in LightningCLI.subcommands().items()}
         return {self.command: commands[self.command]} if self.command in commands else commands
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options of every command and the links between them."""
-        for name, kind, default, text in _OPTIONS:
-            parser.add_argument(f"--{name}", type=kind, default=default, help=text)
-        if self.command in ("test", "validate"):
-            text = "Split the data again instead of keeping the split of the run."
-            parser.add_argument("--split_again", action="store_true", help=text)
-        parser.add_class_arguments(WandbOptions, "wandb")
-        parser.add_lightning_class_args(Checkpoint, "checkpoint")
-        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
-        parser.set_defaults({"early_stopping.patience": 10})
-        for callback in ("checkpoint", "early_stopping"):
-            parser.link_arguments(("monitor", "model"), f"{callback}.monitor", default_monitor)
-            parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", default_monitor_mode)
+        """Add the options of the command, and the links from the data to the model."""
+        add_options(parser, self.command)
         for name in LINKED_ATTRIBUTES:
             parser.link_arguments(
                 "data",
                 f"model.init_args.{name}",
-                lambda datamodule, name=name: self._linked_value(datamodule, name),
+                lambda datamodule, name=name: linked_value(datamodule, name, self.command, self.resolved),
                 "instantiate",
             )
 
-    def _linked_value(self, datamodule: LightningDataModule, name: str) -> Any:
-        """Return the value of a linked attribute: the DataModule's, or the checkpoint's if the data have changed since
-        the training, or are new samples (`predict_path`), whose training files may be gone."""
-        self._keep_split(datamodule)
-        content = self.resolved.checkpoint_content
-        if content is not None and getattr(datamodule, "data_changes", None) and "hyper_parameters" in content:
-            return content["hyper_parameters"].get(name)
-        if self.command != "predict" or content is None or getattr(datamodule, "predict_path", None) is None:
-            return getattr(datamodule, name, None)
-        kind = type(datamodule)
-        if kind.__qualname__ not in content:
-            raise InputError(
-                f"checkpoint {self.resolved.checkpoint} was not trained on {kind.__name__}, so it does not define how "
-                "to read new data"
-            )
-        if "hyper_parameters" not in content:
-            return getattr(datamodule, name, None)
-        value = content["hyper_parameters"].get(name)  # the model has no argument for an attribute that is missing here
-        check_linked_value(self.resolved.checkpoint, name, value)
-        return value
-
-    def _keep_split(self, datamodule: LightningDataModule | None) -> None:
-        """Read the data of a run that is resumed or evaluated, with each sample in the split that it had."""
-        record = self.split_record
-        if not isinstance(datamodule, ArrayDataModule) or record is None or datamodule.recorded_split is not None:
-            return
-        if datamodule.predict_path is None and record.datamodule == type(datamodule).__name__:
-            record.check_spec(datamodule.split_spec)
-            datamodule.recorded_split = record
-            datamodule.ensure_setup()
-
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the arguments and hold back `--ckpt_path`.
-
-        Lightning would let the hyperparameters in the checkpoint override the command line, without a word.
-        """
+        """Parse the arguments. Keep `--ckpt_path` from Lightning, which would silently override the command line with
+        the checkpoint's hyperparameters."""
         check_config_files(self._args)
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
@@ -201,9 +139,14 @@ class LitnetsCLI(LightningCLI):
 
     @property
     def built(self) -> Namespace:
-        """The same with the classes in them instantiated."""
+        """The options of the command, with the classes in them instantiated."""
         options: Namespace = self.config_init[self.command]
         return options
+
+    @property
+    def run(self) -> Run | None:
+        """The run that the command works on; None for a new one until the Trainer is built."""
+        return self.resolved.run
 
     @property
     def is_dry_run(self) -> bool:
@@ -216,25 +159,14 @@ class LitnetsCLI(LightningCLI):
         check_plain_arguments(options)
         check_run_config(options, self._args, config_paths(options))
         fill_in_defaults(options)
-        if self.command == "fit" and self.run is None:
+        if self.command == "fit" and self._resumed_run is None:
             check_runs_dir(options, self._args)
-        self.wandb_mode = wandb_mode_of(self.command, options)
-        self.config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
-        self.resolved = resolve_run(self.command, options, self.config_yaml, self._ckpt_path, self.run)
-        self.run = self.resolved.run
-        self.split_record = self._load_split_record()
+        config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
+        self.resolved = resolve_run(self.command, options, config_yaml, self._ckpt_path, self._resumed_run)
         options.ckpt_path = None if self.resolved.checkpoint is None else str(self.resolved.checkpoint)
 
-    def _load_split_record(self) -> SplitRecord | None:
-        """Return the split that the checkpoint was trained with, if its run has recorded it."""
-        checkpoint = self.resolved.checkpoint
-        run = self.run if checkpoint is None else Run.from_checkpoint(checkpoint) or self.run
-        if run is None or not run.split.exists() or self.options.get("split_again"):
-            return None
-        return SplitRecord.load(run.split)
-
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer. A constructor that refuses its arguments is a user error."""
+        """Build data, model and Trainer. If a constructor rejects its arguments, that is a user error."""
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
@@ -248,109 +180,50 @@ class LitnetsCLI(LightningCLI):
                 print(printable(report))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the Trainer with the callbacks and loggers of the run."""
+        """Create the folder of a new run, and build the Trainer with the run's callbacks and loggers."""
         config = {**self.built.trainer, **kwargs}
-        self._check_before_start(config)
+        keep_split(self.datamodule, self.resolved.split_record)
+        monitor = None if self.command != "fit" else self.options.checkpoint.monitor
+        check_before_start(self.command, self.model, self.datamodule, monitor, config, self.resolved.resume)
         if self.run is None and self.command in ("fit", "predict"):
-            # The first process creates the folder and sends its name to the others (see WriteResults).
-            creates_folder = getattr(rank_zero_only, "rank", 0) == 0 and not self.is_dry_run
-            self.run = Run.new(Path(self.options.runs_dir), self.options.experiment, creates_folder)
-            if creates_folder:
-                self.run.lock()
+            self.resolved = replace(self.resolved, run=self._new_run())
+        parts = RunParts(self.command, self.options, self.built, self.signals, self.resolved)
         try:
-            trainer = AutoTrainer(**self._trainer_arguments(config))
+            trainer = AutoTrainer(**trainer_arguments(config, parts, self.model, self.datamodule))
             install_epoch_loop(trainer, self.options.fast_loop, seeds_data=not hasattr(self.datamodule, "start_at"))
             disable_nvml_check()
             return trainer
         except BaseException as error:
             if self.run is not None:
                 self.run.discard_if_empty()
-            if type(error) is RuntimeError:  # Lightning's, for callbacks that are there twice
+            if type(error) is RuntimeError:  # Lightning's, for two callbacks with the same state key
                 raise InputError(f"trainer: {error}") from error
             raise
 
-    def _check_before_start(self, config: dict[str, Any]) -> None:
-        """Raise InputError for what would fail only after the first epoch, or leave nothing to evaluate."""
-        self._keep_split(self.datamodule)  # unless a linked attribute has asked for it
-        if self.command == "fit":
-            check_saved_arguments(self.model, self.datamodule)
-            monitor = self.options.checkpoint.monitor
-            limits = config["limit_train_batches"], config["limit_val_batches"]
-            check_monitor(self.model, self.datamodule, monitor, *limits)
-        else:
-            check_split(self.datamodule, "val" if self.command == "validate" else "test")
-        if isinstance(self.datamodule, ArrayDataModule) and self.resolved.resume is not None:
-            check_training_split(self.datamodule, self.resolved.resume)
-
-    def _trainer_arguments(self, config: dict[str, Any]) -> dict[str, Any]:
-        parts = RunParts(
-            self.command,
-            self.options,
-            self.built,
-            self.signals,
-            run=self.run,
-            resume=self.resolved.resume,
-            config_yaml=self.config_yaml,
-            wandb_mode=self.wandb_mode,
-        )
-        return trainer_arguments(config, parts, self.model, self.datamodule)
-
-    def _environment(self) -> dict[str, Any]:
-        return environment(self.options.seed_everything)
+    def _new_run(self) -> Run:
+        """Return a new run. The first process creates its folder and sends the name to the others; see WriteResults."""
+        creates_folder = getattr(rank_zero_only, "rank", 0) == 0 and not self.is_dry_run
+        run = Run.new(Path(self.options.runs_dir), self.options.experiment, creates_folder)
+        if creates_folder:
+            run.lock()
+        return run
 
     # Commands
 
-    def before_fit(self) -> None:
-        """Record the attempt in the run folder and print what is trained."""
-        if self.run is None or not self.trainer.is_global_zero:
-            return
-        with self._undo_failed_attempt():
-            if not self.is_dry_run:
-                self.run.add_attempt(self.config_yaml, self._environment())
-                if self.resolved.resume is not None:
-                    print_resume(self.resolved.resume)
-                    print_data_changes(self.datamodule, is_resuming=True)
-                elif isinstance(self.datamodule, ArrayDataModule):
-                    self.datamodule.ensure_setup()
-                    if self.datamodule.split_record is not None:
-                        self.datamodule.split_record.save(self.run.split)
-            print_model(self.model, self.datamodule, None if self.is_dry_run else self.run.folder)
-
     def fit(self, **kwargs: Any) -> None:
         """Train. What fails before the first step leaves no trace in the run folder."""
-        with self._undo_failed_attempt():
+        assert self.run is not None
+        with undo_failed_attempt(self.run, self.resolved, self.trainer):
+            if self.trainer.is_global_zero:
+                if not self.is_dry_run:
+                    record_attempt(self.run, self.resolved, self.datamodule, self.options.seed_everything)
+                print_start(self.model, self.datamodule, self.resolved, self.is_dry_run)
             try:
                 self.trainer.fit(**kwargs)
             except RuntimeError as error:
-                if str(error).startswith("Early stopping conditioned on metric"):  # which a foreign module may not log
+                if str(error).startswith("Early stopping conditioned on metric"):  # which a user's module does not log
                     raise InputError(f"monitor: {error}") from error
                 raise
-
-    @contextmanager
-    def _undo_failed_attempt(self) -> Iterator[None]:
-        """Remove the folder of a new run, or the attempt to resume a run, if it fails before the first step."""
-        try:
-            yield
-        except BaseException as error:
-            if self.run is None or not self.trainer.is_global_zero or self.is_dry_run:
-                raise
-            if self.resolved.resume is not None:
-                steps_before = (self.resolved.checkpoint_content or {}).get("global_step", 0)
-                if self.trainer.global_step <= steps_before:
-                    self.run.withdraw_attempt()
-            elif isinstance(error, (InputError, MisconfigurationException, BrokenPipeError)):
-                has_started = self.trainer.fit_loop.epoch_loop.total_batch_idx >= 0
-                if not has_started:
-                    self.run.discard()
-            raise
-
-    def validate(self, **kwargs: Any) -> None:
-        """Validate without Lightning's table of results, which `after_validate` replaces."""
-        self.trainer.validate(**kwargs, verbose=False)
-
-    def test(self, **kwargs: Any) -> None:
-        """Test without Lightning's table of results, which `after_test` replaces."""
-        self.trainer.test(**kwargs, verbose=False)
 
     def after_fit(self) -> None:
         """Test the best checkpoint, then store and print the results."""
@@ -365,47 +238,31 @@ class LitnetsCLI(LightningCLI):
         if self.is_dry_run:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
         else:
-            changes = changes_of(self.datamodule)
-            report_fit(self.run, self.trainer, self.options.wandb, best, test_metrics, changes)
+            report_fit(self.run, self.trainer, self.datamodule, self.options.wandb, best, test_metrics)
 
-    def before_validate(self) -> None:
-        """Print how the data have changed since the training."""
-        self._print_data_changes()
+    def validate(self, **kwargs: Any) -> None:
+        """Evaluate on the validation split."""
+        self._report_data()
+        self.trainer.validate(**kwargs, verbose=False)
+        self._report_evaluation()
 
-    def before_test(self) -> None:
-        """Print how the data have changed since the training."""
-        self._print_data_changes()
+    def test(self, **kwargs: Any) -> None:
+        """Evaluate on the test split."""
+        self._report_data()
+        self.trainer.test(**kwargs, verbose=False)
+        self._report_evaluation()
 
-    def before_predict(self) -> None:
-        """Print how the data have changed since the training."""
-        self._print_data_changes()
-
-    def after_validate(self) -> None:
-        """Print the results of a validation."""
-        self._print_results()
-
-    def after_test(self) -> None:
-        """Print the results of a test."""
-        self._print_results()
-
-    def after_predict(self) -> None:
-        """Print where the predictions are."""
+    def predict(self, **kwargs: Any) -> None:
+        """Write predictions.csv."""
+        self._report_data()
+        self.trainer.predict(**kwargs)
         if self.run is not None and self.trainer.is_global_zero and not self.is_dry_run:
             print(printable(f"predictions: {self.run.predictions}"))
 
-    def _print_results(self) -> None:
+    def _report_data(self) -> None:
         if self.trainer.is_global_zero:
-            title = f"{self.command}, {self.resolved.checkpoint or 'untrained'}"
-            if changes := changes_of(self.datamodule):
-                title += f"; data changed since the training: {changes}"
-            print_results(title, logged_metrics(self.trainer))
+            report_data(self.datamodule, self.resolved.split_record, bool(self.options.get("split_again")))
 
-    def _print_data_changes(self) -> None:
-        if not self.trainer.is_global_zero:
-            return
-        print_data_changes(self.datamodule)
-        record, kind = self.split_record, type(self.datamodule).__name__
-        if record is not None and record.datamodule != kind and not getattr(self.datamodule, "predict_path", None):
-            print(f"data: the split of the run is one of {record.datamodule}, so {kind} does not use it", flush=True)
-        if self.options.get("split_again"):
-            print("data: split again; these samples may have been trained on", flush=True)
+    def _report_evaluation(self) -> None:
+        if self.trainer.is_global_zero:
+            report_evaluation(self.command, self.resolved.checkpoint, self.trainer, self.datamodule)

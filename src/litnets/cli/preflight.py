@@ -1,6 +1,7 @@
 """Checks before a command starts: the monitored metric, the saved hyperparameters, and samples in the split."""
 
 import io
+from collections.abc import Mapping
 from pickle import UnpicklingError
 from typing import Any
 
@@ -11,6 +12,37 @@ from litnets.data.core.base import ArrayDataModule
 from litnets.errors import InputError
 from litnets.tasks import Task
 from litnets.training.resume.plan import ResumePlan
+
+
+def check_before_start(
+    command: str,
+    model: LightningModule,
+    datamodule: LightningDataModule | None,
+    monitor: str | None,
+    trainer_config: Mapping[str, Any],
+    resume: ResumePlan | None,
+) -> None:
+    """Check what would otherwise fail only after the first epoch, or leave nothing to evaluate.
+
+    Args:
+        command: fit, validate, test or predict.
+        model: The model.
+        datamodule: The data; the splits of a run that is resumed or evaluated are set up.
+        monitor: The metric that selects the best epoch.
+        trainer_config: The arguments of the Trainer in the configuration.
+        resume: What a resumed run continues from; None if no run is resumed.
+
+    Raises:
+        InputError: A check has failed.
+    """
+    if command == "fit":
+        check_saved_arguments(model, datamodule)
+        limits = trainer_config["limit_train_batches"], trainer_config["limit_val_batches"]
+        check_monitor(model, datamodule, monitor, *limits)
+    else:
+        check_split(datamodule, "val" if command == "validate" else "test")
+    if isinstance(datamodule, ArrayDataModule) and resume is not None:
+        check_training_split(datamodule, resume)
 
 
 def check_monitor(
@@ -52,10 +84,10 @@ def check_saved_arguments(*parts: Any) -> None:
         InputError: One of them is not a plain value, so that no checkpoint could be loaded safely.
     """
     for part in parts:
-        given = dict(getattr(part, "hparams_initial", {}))
-        if _loads_safely(given):
+        hyperparameters = dict(getattr(part, "hparams_initial", {}))
+        if _loads_safely(hyperparameters):
             continue
-        for name, value in given.items():
+        for name, value in hyperparameters.items():
             if not _loads_safely(value):
                 raise InputError(
                     f"{type(part).__name__}: its hyperparameter '{name}' is a {type(value).__name__}, and no "
@@ -74,7 +106,11 @@ def check_split(datamodule: LightningDataModule | None, split: str) -> None:
 
 
 def check_training_split(datamodule: ArrayDataModule, resume: ResumePlan) -> None:
-    """Raise InputError if training samples were removed in the middle of an epoch, whose batches would be others."""
+    """Check that a run which resumes in the middle of an epoch has as many training samples as before.
+
+    Raises:
+        InputError: The number has changed, so the remaining batches of the epoch would differ.
+    """
     record = datamodule.recorded_split
     if record is None or datamodule.split_record is None:
         return
@@ -93,8 +129,8 @@ def has_test(model: LightningModule, datamodule: LightningDataModule | None) -> 
     if _is_empty(datamodule, "test"):
         return False
     loader = type(datamodule or model).test_dataloader
-    given = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
-    return given and type(model).test_step is not LightningModule.test_step
+    has_loader = loader not in (LightningDataModule.test_dataloader, LightningModule.test_dataloader)
+    return has_loader and type(model).test_step is not LightningModule.test_step
 
 
 def _is_empty(datamodule: LightningDataModule | None, split: str) -> bool:

@@ -1,4 +1,4 @@
-"""Resolve what a command works on: the run folder, the checkpoint, and what is resumed."""
+"""Resolve what a command works on: the run folder, its split, the checkpoint, and what is resumed."""
 
 import re
 import shlex
@@ -12,11 +12,13 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli.defaults import default_experiment
+from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
 from litnets.safety.escaping import printable
 from litnets.safety.plain import load_yaml
+from litnets.tracking.wandb_logger import Mode, resolve_wandb_mode
 from litnets.training.checkpoints.loading import find_checkpoint, load_checkpoint, usable_checkpoint
 from litnets.training.resume.plan import ResumePlan, plan_resume
 from litnets.training.trainer import fastest_precision
@@ -27,18 +29,24 @@ class ResolvedRun:
     """What a command works on.
 
     Args:
-        run: The run that is resumed or evaluated; None for a new one, or for weights from outside a run folder.
+        config_yaml: The complete configuration.
+        run: The run that is resumed or evaluated; None for a new run, or for weights from outside a run folder.
         checkpoint: The checkpoint to load; None starts from the model's initial weights.
         checkpoint_content: What it holds.
         resume: What a resumed run continues from; None if no run is resumed.
         init_from: The checkpoint whose weights a new run starts with.
+        split_record: The split that the checkpoint was trained with; None if its run has not recorded it.
+        wandb_mode: Whether W&B logs the command online or offline; None if it does not log it.
     """
 
+    config_yaml: str
     run: Run | None = None
     checkpoint: Path | None = None
     checkpoint_content: dict[str, Any] | None = None
     resume: ResumePlan | None = None
     init_from: Path | None = None
+    split_record: SplitRecord | None = None
+    wandb_mode: Mode | None = None
 
 
 def fill_in_defaults(config: Namespace) -> None:
@@ -65,7 +73,7 @@ def resolve_run(
     Args:
         command: fit, validate, test or predict.
         config: The parsed options of the command.
-        config_yaml: The same as YAML, complete.
+        config_yaml: The complete configuration as YAML.
         ckpt_path: `--ckpt_path`: a file, `best`, `last` or None.
         resumed_run: The run of `litnets resume`.
 
@@ -73,6 +81,7 @@ def resolve_run(
         InputError: There is no such run or checkpoint, or the options contradict each other.
         NothingToDo: The run to resume is finished.
     """
+    wandb_mode = _resolve_wandb_mode(command, config)
     config_run = _run_of_config(config)
     is_dry_run = bool(config.trainer.fast_dev_run)
     requeued_run = None
@@ -95,11 +104,26 @@ def resolve_run(
     init_from = _resolve_init_from(config.init_from, run, is_new=command == "fit" and checkpoint is None)
     content = None if checkpoint is None else load_checkpoint(checkpoint)
     resume = None if resumed_run is None else plan_resume(resumed_run, checkpoint, content, config, config_yaml)
-    return ResolvedRun(run, checkpoint, content, resume, init_from)
+    split_record = None if config.get("split_again") else _load_split_record(run, checkpoint)
+    return ResolvedRun(config_yaml, run, checkpoint, content, resume, init_from, split_record, wandb_mode)
+
+
+def _resolve_wandb_mode(command: str, config: Namespace) -> Mode | None:
+    logger_specs = as_list(config.trainer.logger)
+    uses_wandb = command == "fit" and not config.trainer.fast_dev_run and logger_specs != [False]
+    return resolve_wandb_mode(config.wandb.mode, logger_specs) if uses_wandb else None
+
+
+def _load_split_record(run: Run | None, checkpoint: Path | None) -> SplitRecord | None:
+    """Return the split that the run of the checkpoint has recorded; without such a run, that of `run`."""
+    if checkpoint is not None:
+        run = Run.from_checkpoint(checkpoint) or run
+    return SplitRecord.load(run.split) if run is not None and run.split.exists() else None
 
 
 def lock_run(run: Run, is_dry_run: bool) -> None:
-    """Lock the folder of a run if this command writes into it. Of the processes of one training, the first takes it."""
+    """Lock the folder of a run if this command writes into it. In a training on several devices, the first process does
+    it."""
     if getattr(rank_zero_only, "rank", 0) == 0 and not is_dry_run:
         run.lock()
 
@@ -145,6 +169,13 @@ def check_runs_dir(config: Namespace, args: list[str]) -> None:
 def _run_of_config(config: Namespace) -> Run | None:
     runs = (Run.from_config(path) for path in config_paths(config))
     return next((run for run in runs if run is not None), None)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return an option that may be absent, one value or a list of values as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
 
 
 def config_paths(config: Namespace) -> list[Path]:

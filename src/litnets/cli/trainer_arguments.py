@@ -10,9 +10,10 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
+from litnets.cli.resolve_run import ResolvedRun, as_list
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
-from litnets.tracking.wandb_logger import Mode, WandbSetup, directions, resolve_wandb_mode, without_wandb
+from litnets.tracking.wandb_logger import WandbSetup, directions, without_wandb
 from litnets.training.assemble import (
     build_callbacks,
     build_loggers,
@@ -21,7 +22,6 @@ from litnets.training.assemble import (
     figures_are_available,
 )
 from litnets.training.progress import EpochSummary, TrainingProgressBar
-from litnets.training.resume.plan import ResumePlan
 from litnets.training.signals import Signals
 
 
@@ -32,34 +32,26 @@ class RunParts:
     Args:
         command: fit, validate, test or predict.
         options: The parsed options of the command.
-        built: The same with the classes in them instantiated.
+        built: The options with the classes in them instantiated.
         signals: The signal handlers of the process.
-        run: The run folder that the command works on.
-        resume: What a resumed run continues from; None if no run is resumed.
-        config_yaml: The options as YAML, complete.
-        wandb_mode: Whether W&B is online or offline; None logs nothing there.
+        resolved: The run, the checkpoint and the complete configuration of the command.
     """
 
     command: str
     options: Namespace
     built: Namespace
     signals: Signals
-    run: Run | None
-    resume: ResumePlan | None
-    config_yaml: str
-    wandb_mode: Mode | None
+    resolved: ResolvedRun
+
+    @property
+    def run(self) -> Run | None:
+        """The run that the command works on; None without a run folder."""
+        return self.resolved.run
 
     @property
     def is_dry_run(self) -> bool:
         """Whether nothing is written (`--trainer.fast_dev_run`)."""
         return bool(self.options.trainer.fast_dev_run)
-
-
-def wandb_mode_of(command: str, options: Namespace) -> Mode | None:
-    """Return whether W&B logs the command online or offline; None if it does not log it."""
-    logger_specs = _as_list(options.trainer.logger)
-    uses_wandb = command == "fit" and not options.trainer.fast_dev_run and logger_specs != [False]
-    return resolve_wandb_mode(options.wandb.mode, logger_specs) if uses_wandb else None
 
 
 def trainer_arguments(
@@ -74,8 +66,8 @@ def trainer_arguments(
         datamodule: The data.
     """
     arguments = dict(config)
-    callbacks = _as_list(config["callbacks"])
-    loggers: list[Any] = _as_list(config["logger"])
+    callbacks = as_list(config["callbacks"])
+    loggers: list[Any] = as_list(config["logger"])
     if parts.command == "fit" and parts.run is not None:
         loggers = _training_loggers(loggers, parts, parts.run, model)
         callbacks = _training_callbacks(callbacks, parts, parts.run, loggers, config["enable_checkpointing"])
@@ -90,27 +82,27 @@ def trainer_arguments(
         callbacks.append(TrainingProgressBar() if sys.stdout.isatty() else EpochSummary())
     arguments["callbacks"] = callbacks
     arguments["logger"] = [one for one in loggers if isinstance(one, Logger)] or False
-    arguments["plugins"] = build_plugins(_as_list(config["plugins"]))
+    arguments["plugins"] = build_plugins(as_list(config["plugins"]))
     if getattr(datamodule, "shards_itself", False):
         arguments["use_distributed_sampler"] = False
     return arguments
 
 
 def _training_loggers(user_loggers: list[Any], parts: RunParts, run: Run, model: LightningModule) -> list[Logger]:
-    if parts.resume is not None and parts.resume.state is None:
+    if parts.resolved.resume is not None and parts.resolved.resume.state is None:
         run.metrics.unlink(missing_ok=True)  # nothing was saved, so the run restarts
     wandb = None
-    if parts.wandb_mode is not None:
+    if parts.resolved.wandb_mode is not None:
         checkpoint = parts.built.checkpoint
         shown_environment = {"environment": environment(parts.options.seed_everything)}
         wandb = WandbSetup(
-            parts.wandb_mode,
+            parts.resolved.wandb_mode,
             parts.options.wandb,
-            logger_specs=_as_list(parts.options.trainer.logger),
-            shown_config=yaml.safe_load(parts.config_yaml) | shown_environment,
+            logger_specs=as_list(parts.options.trainer.logger),
+            shown_config=yaml.safe_load(parts.resolved.config_yaml) | shown_environment,
             directions=directions(model, checkpoint.monitor, checkpoint.mode),
         )
-    return build_loggers(user_loggers, run, parts.resume, wandb)
+    return build_loggers(user_loggers, run, parts.resolved.resume, wandb)
 
 
 def _training_callbacks(
@@ -118,15 +110,15 @@ def _training_callbacks(
 ) -> list[Callback]:
     options, built = parts.options, parts.built
     checkpoint = built.checkpoint
-    checkpoint.run, checkpoint.config = run, parts.config_yaml
+    checkpoint.run, checkpoint.config = run, parts.resolved.config_yaml
     saves = enable_checkpointing is not False and not parts.is_dry_run
     figures = options.figures
     if figures is None:
-        figures = figures_are_available(parts.wandb_mode is not None)
+        figures = figures_are_available(parts.resolved.wandb_mode is not None)
     return build_callbacks(
         run,
         parts.signals,
-        parts.resume,
+        parts.resolved.resume,
         checkpoint=checkpoint if saves else None,
         early_stopping=built.early_stopping,
         lr_monitor=built.lr_monitor,
@@ -136,9 +128,3 @@ def _training_callbacks(
         figures=figures,
         gradients=options.wandb.gradients,
     )
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) else [value]

@@ -12,7 +12,7 @@ checkpoints/<experiment>/<run>/
     results.json        the final results
     predictions.csv     after `litnets predict`
 
-A command locks the folder while it writes into it (`Run.lock`). Links inside the folder are not followed for writing.
+A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
 
 import os
@@ -30,7 +30,7 @@ from litnets.runs.lock import RunLock
 from litnets.runs.storage import damaged, read_json, write_json, write_text
 from litnets.safety.files import is_regular
 
-# Loggers write into these; wandb's own links, such as `latest-run`, stay inside the run folder.
+# The folders that loggers write into. wandb's own links in them, such as `latest-run`, point into the run folder.
 _LOG_FOLDERS = ("tensorboard", "wandb")
 
 
@@ -52,7 +52,7 @@ class Run:
         self._attempt: Path | None = None  # the configuration that `add_attempt` wrote
 
     def __getstate__(self) -> dict[str, Any]:
-        """A process that is spawned gets the folder; the lock stays with the process that holds it."""
+        """Return the state without the lock, which stays with this process if the run is passed to another one."""
         return {**self.__dict__, "_lock": None}
 
     @classmethod
@@ -62,7 +62,7 @@ class Run:
         Args:
             root: The folder of the experiments.
             experiment: The name of the experiment, a folder inside `root`.
-            claim: Whether to create the run folder. Processes that start in the same second get different folders.
+            claim: Whether to create the run folder, so that no other process that starts in the same second gets it.
 
         Raises:
             InputError: The experiment's name is not allowed, or the folder cannot be created.
@@ -76,7 +76,7 @@ class Run:
         raise InputError(f"{root / experiment} holds a thousand runs of this second")
 
     def _create_folder(self) -> bool:
-        """Create the folder; return False if there already is one of this name."""
+        """Create the folder; return False if it already exists."""
         folder = self.folder
         try:
             created = [path for path in (folder, folder.parent, folder.parent.parent) if not path.exists()]
@@ -90,11 +90,10 @@ class Run:
 
     @classmethod
     def requeued(cls, root: Path, experiment: str) -> "Run | None":
-        """Return the run that this SLURM job created before it was requeued; None for any other job, or if it created
-        none.
+        """Return the run that this SLURM job created before it was requeued, or None if there is no such run.
 
-        A requeued job starts with the same command line, the same `SLURM_JOB_ID` and a `SLURM_RESTART_COUNT`. The
-        command line is compared too, because one job may train several networks in turn.
+        A requeued job has the same command line and `SLURM_JOB_ID` as before, and a `SLURM_RESTART_COUNT`. The command
+        line is compared because one job may train several networks in turn.
         """
         job = os.environ.get("SLURM_JOB_ID")
         if job is None or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
@@ -194,7 +193,8 @@ class Run:
             self._lock = None
 
     def _refused_links(self) -> Iterator[Path]:
-        """Yield the links through which loggers would write. All other files are replaced, which follows no link."""
+        """Yield the links through which a logger would write. Every other file is written by replacing it, which does
+        not follow a link."""
         if self.metrics.is_symlink():
             yield self.metrics
         inside = self.folder.resolve()
@@ -203,8 +203,8 @@ class Run:
             if top.is_symlink():
                 yield top
             for folder, folders, names in os.walk(top):
-                # The folder of an earlier attempt (`run-<time>-<id>`), in which wandb may have linked the user's files,
-                # is not written again.
+                # wandb does not write again into the folder of an earlier attempt, `run-<time>-<id>`, where links to
+                # the user's files may be.
                 folders[:] = [name for name in folders if not re.match(r"(offline-)?run-", name)]
                 paths = (Path(folder, name) for name in (*folders, *names))
                 yield from (path for path in paths if path.is_symlink() and not _resolves_into(path, inside))
@@ -213,8 +213,10 @@ class Run:
         """Record that the run is started or resumed.
 
         Args:
-            config: The configuration as YAML; becomes config.yaml, or config_2.yaml ... for a resumed run.
-            environment: What the attempt depends on. environment.json describes the first attempt and lists them all.
+            config: The complete configuration as YAML. It is written to config.yaml, or to config_2.yaml, config_3.yaml
+                ... if the run is resumed.
+            environment: What the attempt depends on besides. environment.json describes the first attempt, and lists
+                every attempt under `attempts`.
         """
         attempts = []
         path = self.config
@@ -228,7 +230,7 @@ class Run:
         write_json(self.environment, {**attempts[0], "attempts": attempts})
 
     def withdraw_attempt(self) -> None:
-        """Undo `add_attempt` for a resumed run that failed before it trained."""
+        """Undo `add_attempt`, for a resumed run that failed before its first step."""
         if self._attempt is None:
             return
         attempts = self._attempts()
@@ -245,11 +247,11 @@ class Run:
         return attempts
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file of this run completely or not at all."""
+        """Write a file of this run atomically."""
         write_text(path, text)
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write an object into a JSON file of this run, completely or not at all."""
+        """Write an object into a JSON file of this run atomically."""
         write_json(path, content)
 
     def read_results(self) -> dict[str, Any]:
@@ -265,13 +267,13 @@ class Run:
     # Removal
 
     def discard(self) -> None:
-        """Remove a folder that `new` has created, with everything in it."""
+        """Remove the folder and everything in it, if `new` has created it."""
         if self.folder in self._created_folders:
-            shutil.rmtree(self.folder, ignore_errors=True)  # which follows no link
+            shutil.rmtree(self.folder, ignore_errors=True)  # does not follow links
             self.discard_if_empty()
 
     def discard_if_empty(self) -> None:
-        """Remove the folders that `new` has created, from the innermost on, as long as they are empty."""
+        """Release the lock. Remove the folders that `new` has created, the innermost first, if they are empty."""
         self.unlock()
         for folder in self._created_folders:
             if not folder.is_dir():
@@ -282,7 +284,7 @@ class Run:
 
 
 def check_experiment(name: str) -> None:
-    """Raise InputError if the name of an experiment is not a folder inside the folder of the experiments."""
+    """Raise InputError unless the name of an experiment is a relative path that stays inside the folder of the runs."""
     path = Path(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
         raise InputError(f"experiment: expected a folder name, got {name!r}; --runs_dir is where experiments are kept")

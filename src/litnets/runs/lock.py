@@ -1,7 +1,7 @@
-"""Lock a run folder, so that no two commands write into it at once.
+"""Lock a run folder, so that only one command at a time writes into it.
 
-The lock belongs to the process, not to the file: the operating system releases it when the process ends, however it
-ends, so a run whose process was killed can be resumed immediately.
+The lock belongs to the process, not to the file. The operating system releases it whenever the process ends, even if it
+is killed, so that the run can be resumed immediately.
 """
 
 import errno
@@ -23,8 +23,8 @@ from litnets.safety.escaping import printable
 _LOCK_FILE = ".lock"
 _OWNER_FILE = ".owner.json"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-_held: list["RunLock"] = []  # by this process
-_TIMEOUT = 0.5  # seconds; a lock file that its owner is just removing needs a second attempt
+_held: list["RunLock"] = []  # the locks that this process holds
+_TIMEOUT = 0.5  # seconds for further attempts, because the owner may be removing the lock file at this moment
 
 
 class RunInUseError(InputError):
@@ -34,10 +34,10 @@ class RunInUseError(InputError):
 class RunLock:
     """An exclusive lock on a run folder, for one process.
 
-    Two hidden files exist while it is held: the lock itself, and who holds it.
+    While the lock is held, the folder contains two hidden files: the lock, and a description of the owner.
 
     Args:
-        folder: The run folder, which exists.
+        folder: An existing run folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,7 @@ class RunLock:
         return self._lock is not None
 
     def acquire(self) -> None:
-        """Take the lock. On a file system without locks, warn and continue.
+        """Acquire the lock. On a file system without locks, print a warning and continue.
 
         Raises:
             RunInUseError: Another process holds it.
@@ -59,7 +59,7 @@ class RunLock:
             raise InputError(f"there is no run folder {self.folder}")
         path = self.folder / _LOCK_FILE
         _check_lock_file(path)
-        # `fallback_to_soft` would lock by the existence of the file, which a killed process leaves behind for good.
+        # `fallback_to_soft` would take the existence of the file for the lock, and a killed process leaves it behind.
         lock = FileLock(path, fallback_to_soft=False)
         try:
             lock.acquire(timeout=_TIMEOUT)
@@ -68,7 +68,7 @@ class RunLock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise InputError(f"{path} cannot be locked: {error.strerror or error}") from error
-            text = f"litnets: {self.folder}: no locks on this file system; use one command at a time"
+            text = f"litnets: {self.folder}: this file system has no locks; run only one command at a time there"
             print(printable(text), file=sys.stderr)
             path.unlink(missing_ok=True)
             return
@@ -80,16 +80,16 @@ class RunLock:
         """Release the lock and remove its files; do nothing if it is not held."""
         if self._lock is None:
             return
-        # Removed while the lock is held: whoever has opened the removed file sees that it is gone and opens a new one.
+        # Remove the file while the lock is held. A process that has just opened it then notices and opens a new one.
         (self.folder / _OWNER_FILE).unlink(missing_ok=True)
-        if os.name != "nt":  # Windows removes no open file
+        if os.name != "nt":  # Windows cannot remove an open file
             (self.folder / _LOCK_FILE).unlink(missing_ok=True)
         self._lock.release()
         self._lock = None
         _held.remove(self)
 
     def _owner(self) -> str:
-        """Return ` by ... since ...`, or nothing if the owner has not written it yet."""
+        """Return ` by <command> since <time>`, or an empty text if the owner has not written its description yet."""
         try:
             owner = read_json(self.folder / _OWNER_FILE)
         except (InputError, FileNotFoundError):

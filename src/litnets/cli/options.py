@@ -1,0 +1,63 @@
+"""The options that every command has besides those of the Trainer, the model and the data."""
+
+from typing import Any, Literal, NamedTuple
+
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.cli import LightningArgumentParser
+
+from litnets.cli.defaults import default_monitor, default_monitor_mode
+from litnets.tracking.wandb_logger import WandbOptions
+from litnets.training.checkpoints.saving import Checkpoint
+
+
+class Option(NamedTuple):
+    """An option of the command line: its name, type, default value and help."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+
+OPTIONS = (
+    Option("experiment", str | None, None, "Folder of the runs (default: the name of the first config)."),
+    Option("runs_dir", str, "checkpoints", "Folder of the experiments."),
+    Option("monitor", str | None, None, "Metric that selects the best epoch (default: the task's)."),
+    Option(
+        "monitor_mode",
+        Literal["min", "max"] | None,
+        None,
+        "Whether lower or higher values of --monitor are better.",
+    ),
+    Option("test_after_fit", bool, True, "Test the best checkpoint after training."),
+    Option("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
+    Option("init_partial", bool, False, "Skip the parts of --init_from that do not fit the model."),
+    Option(
+        "figures",
+        bool | None,
+        None,
+        "Log the confusion matrix, ROC and PR curves of a test to TensorBoard and W&B "
+        "(default: if matplotlib is installed, or W&B draws them).",
+    ),
+    Option(
+        "fast_loop", bool, True, "Train with a faster epoch loop; false uses Lightning's. The results are the same."
+    ),
+    Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
+)
+
+
+def add_options(parser: LightningArgumentParser, command: str) -> None:
+    """Add the options of a command, those of its callbacks among them, to its parser."""
+    for option in OPTIONS:
+        parser.add_argument(f"--{option.name}", type=option.type, default=option.default, help=option.help)
+    if command in ("test", "validate"):
+        text = "Split the data again instead of keeping the split of the run."
+        parser.add_argument("--split_again", action="store_true", help=text)
+    parser.add_class_arguments(WandbOptions, "wandb")
+    parser.add_lightning_class_args(Checkpoint, "checkpoint")
+    parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+    parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
+    parser.set_defaults({"early_stopping.patience": 10})
+    for callback in ("checkpoint", "early_stopping"):
+        parser.link_arguments(("monitor", "model"), f"{callback}.monitor", default_monitor)
+        parser.link_arguments(("monitor", "monitor_mode", "model"), f"{callback}.mode", default_monitor_mode)
