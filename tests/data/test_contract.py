@@ -314,6 +314,41 @@ def test_samples_in_new_files_are_predicted_as_in_the_test_split(build: Build, t
     assert list(tmp_path.iterdir()) == [new]
 
 
+def test_inputs_in_memory_are_read_like_the_test_split(build: Build, tmp_path: Path) -> None:
+    """This works without the training files as well, and what `preparation` returns needs no DataModule."""
+    trained = build()
+    chosen = torch.arange(1 if forecasts(trained) else 3)
+    raw = trained.splits["test"][chosen]
+    expected, _ = trained.on_after_batch_transfer(raw, 0)
+    inputs = in_memory(trained, chosen)
+    for path in tmp_path.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    fresh = build(predict_path="new")
+    fresh.load_state_dict(trained.state_dict())
+    read, _ = fresh.read_inputs(inputs)[torch.arange(len(chosen))]
+    prepared = fresh.preparation()(read)
+    for found, other in zip(tensors(prepared), tensors(expected), strict=True):
+        torch.testing.assert_close(found, other, rtol=0, atol=0)
+
+
+def in_memory(module: ArrayDataModule, chosen: Tensor) -> Any:
+    """Return these samples of the test split as a user holds them in memory."""
+    inputs = module.splits["test"][chosen][0]
+    if isinstance(module, TextDataModule):
+        samples, splits = module.read()
+        return [samples[i].text for i in splits["test"][chosen].tolist()]
+    if isinstance(module, TableDataModule):
+        assert isinstance(inputs, Tensor)
+        kinds: list[list[str] | None] = [None] * module.table.num_numeric + module.table.categories
+        rows = [[cell(*pair) or None for pair in zip(row, kinds, strict=True)] for row in inputs.tolist()]
+        values = [[v if k or v is None else float(v) for v, k in zip(row, kinds, strict=True)] for row in rows]
+        return [dict(zip(module.table.columns, row, strict=True)) for row in values]
+    if isinstance(inputs, Tensor):
+        return inputs.numpy()
+    sequences, lengths = inputs
+    return [sequence[:length].numpy() for sequence, length in zip(sequences, lengths, strict=True)]
+
+
 def write_new(module: ArrayDataModule, folder: Path, chosen: Tensor) -> None:
     """Write these samples of the test split as people have them: a file of rows, or a file each."""
     folder.mkdir()

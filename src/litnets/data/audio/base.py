@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from xxhash import xxh3_64_intdigest
 
 from litnets.data.audio.log_mel import LogMel
@@ -14,10 +14,53 @@ from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folders import names_in, new_files, read_all, read_content
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
 from litnets.data.core.scaling import replace_zero_std
 from litnets.errors import InputError
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]
+
+
+class AudioFeatures(nn.Module):
+    """Convert recordings to normalized log-mel spectrograms.
+
+    Args:
+        log_mel: The spectrogram.
+        equal_loudness: Normalize each recording to the same mean power.
+        mean: Mean of each band.
+        std: Standard deviation of each band.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, log_mel: LogMel, equal_loudness: bool, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.log_mel, self.equal_loudness = log_mel, equal_loudness
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute log-mel spectrograms, before normalization by the statistics.
+
+        Args:
+            waveforms: int16 samples, `(N, samples)`, zero in the padding.
+            lengths: Number of samples of each recording, `(N,)`.
+
+        Returns:
+            The spectrograms `(N, frames, n_mels)`, and the number of frames of each recording, `(N,)`.
+        """
+        log_mel, frames = self.log_mel(waveforms, lengths)
+        if self.equal_loudness:
+            power = (waveforms.float() / 32768).square().sum(1) / lengths
+            log_mel = log_mel - power.clamp(min=LogMel.FLOOR).log().view(-1, 1, 1)
+        return log_mel, frames
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return spectrograms `(N, frames, n_mels)`, zero in the padding, and the frames of each recording, `(N,)`."""
+        features, frames = self.features(*inputs)
+        mask = length_mask(frames, features.shape[1]).unsqueeze(2)  # (N, T, 1)
+        return torch.where(mask, (features - self.mean) / self.std, 0.0), frames
 
 
 class AudioDataModule(ArrayDataModule):
@@ -95,6 +138,36 @@ class AudioDataModule(ArrayDataModule):
         self.sample_names = names_in(path, [files[i] for i in readable.tolist()])
         return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": readable})["new"]
 
+    def read_inputs(self, inputs: Any) -> RaggedDataset:
+        """Return new recordings: files, folders, or mono arrays at the sample rate of training.
+
+        An array holds int16 samples or floats in [-1, 1], `(samples,)`, or `(N, samples)` for several recordings.
+        """
+        items = as_items(inputs)
+        waveforms: list[Tensor] = []
+        for item in [items] if as_paths(items) is not None else items:
+            waveforms += self._to_waveforms(item)
+        return ragged_splits([*waveforms], torch.zeros(len(waveforms)), {"new": torch.arange(len(waveforms))})["new"]
+
+    def _to_waveforms(self, item: Any) -> list[Tensor]:
+        """Return the recordings of an item, each int16 `(samples,)`."""
+        paths = as_paths([item] if is_path(item) else as_items(item))
+        if paths is not None:
+            files = [file for path in paths for file in new_files(path, SUFFIXES, "recording")]
+            return [waveform for waveform in self.read_files(files)[0] if waveform is not None]
+        array = as_array(item, "a recording: a file, or an array of int16 samples or of floats in [-1, 1]")
+        if array.ndim not in (1, 2):
+            raise InputError(
+                f"expected mono recordings of shape (samples,) or (N, samples), got an array of shape {array.shape}"
+            )
+        if array.dtype.kind == "f":
+            if not (np.abs(array) <= 1).all():
+                raise InputError("expected samples in [-1, 1] in an array of floats; divide int16 samples by 32768")
+            array = np.clip(np.rint(array * 32768), -32768, 32767)
+        elif array.dtype != np.int16:
+            raise InputError(f"expected int16 samples or floats in [-1, 1], got {array.dtype}")
+        return list(torch.from_numpy(np.atleast_2d(array).astype(np.int16)))
+
     def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor, Digests]:
         """Read recordings.
 
@@ -120,29 +193,18 @@ class AudioDataModule(ArrayDataModule):
         self.mean, self.std = state_dict["mean"], state_dict["std"]
 
     def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute log-mel spectrograms, before normalization by the statistics.
+        """Compute log-mel spectrograms, before normalization; see `AudioFeatures.features`."""
+        return self.preparation().to(waveforms.device).features(waveforms, lengths)
 
-        Args:
-            waveforms: int16 samples, `(N, samples)`, zero in the padding.
-            lengths: Number of samples of each recording, `(N,)`.
-
-        Returns:
-            The spectrograms `(N, frames, n_mels)`, and the number of frames of each recording, `(N,)`.
-        """
-        log_mel, frames = self.log_mel(waveforms, lengths)
-        if self.equal_loudness:
-            power = (waveforms.float() / 32768).square().sum(1) / lengths
-            log_mel = log_mel - power.clamp(min=LogMel.FLOOR).log().view(-1, 1, 1)
-        return log_mel, frames
+    def preparation(self) -> AudioFeatures:
+        return AudioFeatures(self.log_mel, self.equal_loudness, self.mean, self.std)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        (waveforms, lengths), targets = batch
-        features, frames = self.features(waveforms, lengths)
-        mean, std = (torch.tensor(values, device=features.device) for values in (self.mean, self.std))
-        visible = length_mask(frames, features.shape[1]).unsqueeze(2)  # (N, T, 1)
+        inputs, targets = batch
+        features, frames = self.preparation().to(inputs[0].device)(inputs)
         if self.trainer is not None and self.trainer.training and (self.time_mask or self.frequency_mask):
-            visible = visible & ~self._spec_augment_mask(frames, *features.shape[1:])
-        return (torch.where(visible, (features - mean) / std, 0.0), frames), targets.long()
+            features = features.masked_fill(self._spec_augment_mask(frames, *features.shape[1:]), 0.0)
+        return (features, frames), targets.long()
 
     def _spec_augment_mask(self, frames: Tensor, num_frames: int, num_bands: int) -> Tensor:
         """Return the mask of the values that this training batch hides, `(N, num_frames, num_bands)`."""

@@ -3,12 +3,12 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from litnets.errors import InputError
 
 
-class LogMel:
+class LogMel(nn.Module):
     """Log-mel spectrogram: the logarithm of the power in mel bands, in overlapping windows.
 
         log_mel = LogMel(16000, n_mels=40)
@@ -33,17 +33,21 @@ class LogMel:
     # to the quantization noise of 16 bits: (1/32768)^2 / 12 per sample, times about 100 samples in a window.
     FLOOR = 1e-8
 
+    filters: Tensor
+    shape: Tensor
+
     def __init__(self, sample_rate: int, n_mels: int, window: float = 0.025, hop: float = 0.01) -> None:
+        super().__init__()
         self.window, self.hop = round(window * sample_rate), round(hop * sample_rate)
         if self.window < 2 or self.hop < 1:
             raise InputError(
                 f"window {window} s, hop {hop} s: too short for a sample rate of {sample_rate} Hz; increase them"
             )
         self.n_fft = 2 ** math.ceil(math.log2(self.window))
-        self.filters = mel_filters(sample_rate, self.n_fft, n_mels)
-        self.shape = torch.hann_window(self.window)
+        self.register_buffer("filters", mel_filters(sample_rate, self.n_fft, n_mels), persistent=False)
+        self.register_buffer("shape", torch.hann_window(self.window), persistent=False)
 
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute log-mel spectrograms.
 
         Args:
@@ -53,7 +57,6 @@ class LogMel:
         Returns:
             The spectrograms `(N, frames, n_mels)`, arbitrary in the padding, and the number of frames of each, `(N,)`.
         """
-        self.filters, self.shape = self.filters.to(waveforms.device), self.shape.to(waveforms.device)
         spectrum = torch.stft(
             waveforms.float() / 32768,
             self.n_fft,

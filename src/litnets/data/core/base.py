@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from litnets.data.core.batching import (
@@ -83,7 +83,8 @@ class ArrayDataModule(LightningDataModule):
 
     A subclass that can read new samples takes a `predict_path` and implements `load_predict`. `predict` then reads
     these samples instead of the test split and scales and encodes them as in training. It does not need the training
-    files.
+    files. `read_inputs` does the same for files, arrays and tables that are passed to `litnets.load(run).predict`. A
+    subclass that prepares batches in `on_after_batch_transfer` returns the same arithmetic from `preparation`.
 
     Args:
         batch_size: Samples in a training batch, on each device.
@@ -197,6 +198,24 @@ class ArrayDataModule(LightningDataModule):
     def load_predict(self, path: Path) -> Split:
         """Return the new samples at `predict_path`, in order, with meaningless targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
+
+    def read_inputs(self, inputs: Any) -> Split:
+        """Return new samples, in order, with meaningless targets. The training data are not needed.
+
+        Args:
+            inputs: Files, arrays, tables or texts in the units of the data, or a list of them.
+
+        Raises:
+            InputError: They are not what the network was trained on.
+        """
+        raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
+
+    def preparation(self) -> nn.Module:
+        """Return the module that turns the inputs of a batch, as they are read, into the inputs of the network.
+
+        It holds what was fitted on the training split, and tensor arithmetic only: no files and no augmentation.
+        """
+        return nn.Identity()
 
     def download(self) -> None:
         """Download the files that `load` reads, if they do not exist."""

@@ -16,6 +16,7 @@ from litnets.data.core.base import SplitDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folders import check_classes
 from litnets.data.core.fingerprint import Digests, Fingerprint, digest_rows
+from litnets.data.core.inputs import is_path
 from litnets.data.core.splits import PARTS, check_trained_on, split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
@@ -272,6 +273,12 @@ class ImageArrays(SplitDataModule, ImageDataModule):
                 f"got {images.shape[1:]}"
             )
         return ArrayDataset(cast(Tensor, images), torch.zeros(len(images), dtype=torch.uint8))
+
+    def read_inputs(self, inputs: Any) -> ArrayDataset:
+        """Return new images: a .npy file, or what `ImageDataModule` reads."""
+        if is_path(inputs) and Path(inputs).suffix == ".npy":
+            return self.load_predict(Path(inputs))
+        return super().read_inputs(inputs)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}

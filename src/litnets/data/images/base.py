@@ -6,15 +6,39 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
-from litnets.data.core.class_folders import names_in, new_files, read_all
+from litnets.data.core.class_folders import BrokenFileError, names_in, new_files, read_all
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_path
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.augment import Augmentation
-from litnets.data.images.decoding import SUFFIXES, ImageFiles
+from litnets.data.images.decoding import SUFFIXES, ImageFiles, to_pixels
+from litnets.errors import InputError
+
+
+class NormalizeImages(nn.Module):
+    """Scale raw images `(N, channels, height, width)` to mean 0 and standard deviation 1 per channel.
+
+    Args:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        # In place, to allocate one tensor instead of two.
+        return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 
 
 class ImageDataModule(ArrayDataModule):
@@ -46,8 +70,8 @@ class ImageDataModule(ArrayDataModule):
         super().__init__(**loading)
         self.augment, self.skip_broken = augment or [], skip_broken
         self.predict_path = None if predict_path is None else Path(predict_path)
-        # Cached mean and standard deviation as tensors, which take longer to create than to use, after their cache key.
-        self._scaling: tuple[Any, Tensor, Tensor] | None = None
+        # The cached module, whose tensors take longer to create than to use, after its cache key.
+        self._normalize: tuple[Any, NormalizeImages] | None = None
 
     # Computed from the data on first use; never if a checkpoint provides them.
     @cached_property
@@ -74,6 +98,50 @@ class ImageDataModule(ArrayDataModule):
         readable = torch.nonzero(~broken).squeeze(1)
         self.sample_names = names_in(path, [files[i] for i in readable.tolist()])
         return ArrayDataset(inputs, torch.zeros(len(files), dtype=torch.uint8), readable)
+
+    def read_inputs(self, inputs: Any) -> ArrayDataset:
+        """Return new images: files, folders, PIL images, or uint8 arrays of the training shape.
+
+        Files and PIL images are converted as for `predict_path`.
+        """
+        items = as_items(inputs)
+        if (paths := as_paths(items)) is not None:
+            files = [file for path in paths for file in new_files(path, SUFFIXES, "image")]
+            images, broken, *_ = self.read_files(files)
+            return ArrayDataset(images, torch.zeros(len(files), dtype=torch.uint8), (~broken).nonzero().squeeze(1))
+        pixels = torch.cat([self._to_pixels(item) for item in items])
+        return ArrayDataset(pixels, torch.zeros(len(pixels), dtype=torch.uint8))
+
+    def _to_pixels(self, item: Any) -> Tensor:
+        """Return the images of an item that is not a path, `(N, channels, height, width)`."""
+        shape = cast(tuple[int, int, int], tuple(self.input_shape))
+        if is_path(item):
+            return self.read_inputs(item)[:][0]  # type: ignore[index, return-value]
+        if isinstance(item, Image.Image):
+            try:
+                return to_pixels(item, shape, self.white).unsqueeze(0)
+            except BrokenFileError as error:
+                raise InputError(f"the image cannot be converted: {error}") from error
+        array = as_array(item, "an image file, a PIL image, or an array of pixels")
+        if array.dtype.kind not in "iu":
+            raise InputError(
+                f"expected whole numbers from 0 to {self.white} (uint8 pixels), got {describe(array)}; the scaling of "
+                "training is applied to raw pixels"
+            )
+        if (largest := array.max()) > self.white or array.min() < 0:
+            raise InputError(f"expected pixels from 0 to {self.white}, got {largest if largest > 0 else array.min()}")
+        pixels = torch.from_numpy(array.astype("uint8"))
+        channels, height, width = shape
+        if pixels.shape[-3:] != shape and pixels.shape[-3:] == (height, width, channels):
+            pixels = pixels.movedim(-1, -3).contiguous()
+        if pixels.ndim in (3, 4) and pixels.shape[-3:] == shape:
+            return pixels.view(-1, *shape)
+        if channels == 1 and pixels.ndim in (2, 3) and pixels.shape[-2:] == (height, width):
+            return pixels.reshape(-1, *shape)
+        raise InputError(
+            f"expected images of shape {shape} (channels, height, width) as in training, got an array of shape "
+            f"{array.shape}; files and PIL images are resized, arrays are not"
+        )
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
         """Read images from files, and keep them in memory if they fit in `memory_budget`.
@@ -112,12 +180,13 @@ class ImageDataModule(ArrayDataModule):
     def normalize(self, images: Tensor) -> Tensor:
         """Return raw images `(N, C, H, W)`, normalized per channel."""
         key = (*self.mean, *self.std, images.device)
-        if self._scaling is None or self._scaling[0] != key:
+        if self._normalize is None or self._normalize[0] != key:
             with torch.inference_mode(False):  # inference tensors could not be used in training later
-                mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
-            self._scaling = key, mean, std
-        _, mean, std = self._scaling
-        return images.to(mean.dtype, copy=True).sub_(mean).div_(std)  # in place, to allocate one tensor instead of two
+                self._normalize = key, self.preparation().to(images.device)
+        return self._normalize[1].forward(images)
+
+    def preparation(self) -> NormalizeImages:
+        return NormalizeImages(self.mean, self.std)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, targets = batch

@@ -102,24 +102,39 @@ class ImageFiles:
             opened, pixels_in_memory = open_image(io.BytesIO(content), size=(2 * width, 2 * height))
             # One thread per CPU core reads images, and several large ones at once could exhaust the memory.
             with opened, _large_image_lock if pixels_in_memory > _LARGE else nullcontext():
-                image = ImageOps.exif_transpose(opened)
-                # `convert` would clip 16-bit gray values at 255. Pillow reads those of a .pgm file as 32-bit.
-                if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):
-                    image = image.point(lambda value: value * (1 / 256)).convert("L")
-                elif image.mode in ("I", "F"):
-                    raise BrokenFileError("32-bit gray values have no defined white; save the image with 8 or 16 bits")
-                if image.has_transparency_data:  # `convert` would show the hidden color, which is often black
-                    image = image.convert("RGBA")
-                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-                image = image.convert("L" if channels == 1 else "RGB")
-                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-                pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
-                return pixels if self.white == 255 else (pixels * (self.white / 255)).round().to(torch.uint8)
+                return to_pixels(opened, (channels, height, width), self.white)
         except BrokenFileError:
             raise
         # For a broken file, Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ...
         except Exception as error:
             raise BrokenFileError("not an image, or a broken one" if _is_unidentified(error) else str(error)) from error
+
+
+def to_pixels(opened: Image.Image, shape: tuple[int, int, int], white: int = 255) -> Tensor:
+    """Convert an image to uint8 pixels `(channels, height, width)`; see `ImageFiles`.
+
+    Args:
+        opened: The image, which may not be decoded yet. It is not changed.
+        shape: Channels, height and width.
+        white: The pixel value of white.
+
+    Raises:
+        BrokenFileError: Its mode has no defined white.
+    """
+    channels, height, width = shape
+    image = ImageOps.exif_transpose(opened)
+    # `convert` would clip 16-bit gray values at 255. Pillow reads those of a .pgm file as 32-bit.
+    if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):
+        image = image.point(lambda value: value * (1 / 256)).convert("L")
+    elif image.mode in ("I", "F"):
+        raise BrokenFileError("32-bit gray values have no defined white; save the image with 8 or 16 bits")
+    if image.has_transparency_data:  # `convert` would show the hidden color, which is often black
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
+    return pixels if white == 255 else (pixels * (white / 255)).round().to(torch.uint8)
 
 
 def _is_unidentified(error: Exception) -> bool:

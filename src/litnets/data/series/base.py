@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.class_folders import new_files
+from litnets.data.core.csv_files import missing_column
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.inputs import as_array, as_items, is_path, is_table, table_columns
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.core.splits import PARTS
 from litnets.data.series.reading import read_series
@@ -36,6 +39,26 @@ class SeriesWindows(ArrayDataset):
     def __init__(self, values: Tensor, look_back: int, horizon: int, indices: Tensor | None = None) -> None:
         windows = values.unfold(0, look_back + horizon, 1).transpose(1, 2)  # (windows, look_back + horizon, channels)
         super().__init__(windows[:, :look_back], windows[:, look_back:], indices)
+
+
+class ScaleChannels(nn.Module):
+    """Scale series `(..., channels)` to mean 0 and standard deviation 1 per channel.
+
+    Args:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.std
 
 
 class ChannelScale:
@@ -68,7 +91,12 @@ class ChannelScale:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return values `(..., channels)` scaled to mean 0 and standard deviation 1."""
-        return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
+        scaled: Tensor = self.module().to(values.device)(values)
+        return scaled
+
+    def module(self) -> ScaleChannels:
+        """Return the same as a module."""
+        return ScaleChannels(self.mean, self.std)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, so that a checkpoint scales inputs as in training."""
@@ -179,6 +207,22 @@ class SeriesDataModule(ArrayDataModule):
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
         return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
+    def read_inputs(self, inputs: Any) -> ArrayDataset:
+        """Return the windows to forecast from, each the last `look_back` steps of a series.
+
+        A series is a CSV file, a DataFrame with the channels of training, or an array `(steps, channels)`. Several are
+        a list, or an array `(N, steps, channels)`.
+        """
+        series = read_series_inputs(inputs, self.time_column or 0, self.channel_names)
+        for values in series:
+            if len(values) < self.look_back:
+                raise InputError(f"a forecast needs {self.look_back} steps, got a series of {len(values)}")
+        windows = torch.stack([values[-self.look_back :] for values in series])
+        return ArrayDataset(windows, torch.zeros(len(series), self.horizon, windows.shape[2]))
+
+    def preparation(self) -> ScaleChannels:
+        return self.scale.module()
+
     def _ensure_scale(self) -> None:
         if not self.scale.names:
             self.ensure_setup()
@@ -216,6 +260,44 @@ class SeriesDataModule(ArrayDataModule):
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
         return self.scale(inputs), self.scale(targets)
+
+
+def read_series_inputs(inputs: Any, time_column: str | int | None, channels: Sequence[str]) -> list[Tensor]:
+    """Return new series as float32, each `(steps, channels)`.
+
+    Args:
+        inputs: CSV files, folders, DataFrames or arrays; see `SeriesDataModule.read_inputs`.
+        time_column: Name or index of the time column of files; None if there is none.
+        channels: Names of the channels.
+
+    Raises:
+        InputError: A series has other channels, or values that are not finite numbers.
+    """
+    series: list[Tensor] = []
+    for item in [inputs] if is_table(inputs) else as_items(inputs):
+        if is_path(item):
+            files = new_files(Path(item), (".csv",), "CSV file")
+            series += [torch.from_numpy(read_series(file, time_column, channels).values).float() for file in files]
+            continue
+        if is_table(item):
+            columns = table_columns(item)
+            for name in channels:
+                if name not in columns:
+                    raise InputError(missing_column("the table", name, columns))
+            item = np.array([[np.nan if value is None else value for value in columns[name]] for name in channels]).T
+        array = as_array(item, "a series: a CSV file, a DataFrame, or an array (steps, channels)")
+        if array.ndim == 1 and len(channels) == 1:
+            array = array[:, None]
+        if array.ndim not in (2, 3) or array.shape[-1] != len(channels):
+            raise InputError(
+                f"expected series of shape (steps, {len(channels)}) with the channels {', '.join(channels)}, got an "
+                f"array of shape {array.shape}"
+            )
+        values = torch.from_numpy(array.astype(np.float32))
+        if not values.isfinite().all():
+            raise InputError("expected finite numbers in a series, got missing, infinite or too large values")
+        series += [values] if values.ndim == 2 else list(values)
+    return series
 
 
 def _channel_mismatch(trained: list[str], names: list[str]) -> InputError:

@@ -5,16 +5,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folders import check_classes, files_in, names_in, new_files, subfolders
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.splits import check_trained_on, split_indices
-from litnets.data.series.base import ChannelScale
+from litnets.data.series.base import ChannelScale, ScaleChannels, read_series_inputs
 from litnets.data.series.reading import read_series
 from litnets.errors import InputError
+
+
+class ScaleSequences(nn.Module):
+    """Scale padded series `(N, T, channels)` per channel, with zeros in the padding.
+
+    Args:
+        scale: The mean and standard deviation of each channel.
+    """
+
+    def __init__(self, scale: ScaleChannels) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        values, lengths = inputs
+        mask = length_mask(lengths, values.shape[1]).unsqueeze(2)  # (N, T, 1)
+        return self.scale(values).masked_fill(~mask, 0), lengths
 
 
 class SeriesFolder(SplitDataModule):
@@ -77,6 +94,15 @@ class SeriesFolder(SplitDataModule):
         lengths = torch.tensor([len(values) for values in series])
         return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
 
+    def read_inputs(self, inputs: Any) -> RaggedDataset:
+        """Return new series: CSV files, folders, DataFrames, or arrays `(steps, channels)`, or a list of them.
+
+        Several series of the same length may be one array `(N, steps, channels)`.
+        """
+        series = read_series_inputs(inputs, self.time_column, self.scale.names)
+        lengths = torch.tensor([len(values) for values in series])
+        return RaggedDataset(torch.cat(series), lengths, torch.zeros(len(series)))
+
     def _by_class(self) -> dict[str, list[Path]]:
         """Return the files of each class."""
         if not self._files:
@@ -120,6 +146,8 @@ class SeriesFolder(SplitDataModule):
     def on_after_batch_transfer(
         self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        (values, lengths), targets = batch
-        mask = length_mask(lengths, values.shape[1]).unsqueeze(2)  # (N, T, 1)
-        return (self.scale(values).masked_fill(~mask, 0), lengths), targets.long()
+        inputs, targets = batch
+        return self.preparation().to(inputs[0].device)(inputs), targets.long()
+
+    def preparation(self) -> ScaleSequences:
+        return ScaleSequences(self.scale.module())

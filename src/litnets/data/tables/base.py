@@ -6,18 +6,51 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.inputs import is_path
 from litnets.data.core.splits import split_indices
-from litnets.data.tables.reading import TableFile
+from litnets.data.tables.reading import TableFile, encode_inputs
 from litnets.data.tables.table import Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
 
 _SCALING = ("median", "mean", "std")
+
+
+class EncodeRows(nn.Module):
+    """Impute and scale the numeric columns of raw rows, and encode the categorical ones as one-hot columns.
+
+    Args:
+        statistics: Median, mean and standard deviation of each numeric column.
+        one_hot_indices: The one-hot column of each code of a categorical column, per column. The last one stands for
+            missing and unseen categories and is dropped.
+    """
+
+    median: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, statistics: dict[str, Any], one_hot_indices: list[Tensor]) -> None:
+        super().__init__()
+        for name in _SCALING:
+            self.register_buffer(name, torch.tensor(statistics[name]))
+        self.num_categories = [int(indices.max()) for indices in one_hot_indices]
+        for number, indices in enumerate(one_hot_indices):
+            self.register_buffer(f"one_hot_indices_{number}", indices)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return rows `(N, columns)` as `(N, features)`."""
+        numeric = rows[:, : len(self.median)]
+        parts = [(torch.where(numeric.isnan(), self.median, numeric) - self.mean) / self.std]
+        codes = rows[:, len(self.median) :].long()
+        for number, size in enumerate(self.num_categories):
+            columns = self.get_buffer(f"one_hot_indices_{number}")[codes[:, number]]
+            parts.append(one_hot(columns, size + 1)[:, :-1].float())
+        return torch.cat(parts, 1)
 
 
 class TableDataModule(SplitDataModule):
@@ -71,6 +104,17 @@ class TableDataModule(SplitDataModule):
         if not self.statistics:  # no checkpoint was loaded
             self.ensure_setup()
         rows = TableFile(path, self.separator).read_new(self.columns, self._categories)
+        return ArrayDataset(rows, torch.zeros(len(rows)))
+
+    def read_inputs(self, inputs: Any) -> ArrayDataset:
+        """Return new rows: a DataFrame, a row as a dict or a list of them, a CSV or Parquet file, or an array.
+
+        Columns are found by name, in any order; the target is optional. An array `(N, columns)` has the columns of
+        training without the target, which must all be numeric.
+        """
+        if is_path(inputs):
+            return self.load_predict(Path(inputs))
+        rows = encode_inputs(inputs, self.columns, self._categories)
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
     def setup(self, stage: str | None = None) -> None:
@@ -131,15 +175,11 @@ class TableDataModule(SplitDataModule):
 
     def prepare(self, rows: Tensor) -> Tensor:
         """Return raw rows `(N, columns)` imputed, scaled and one-hot encoded, `(N, features)`."""
-        median, mean, std = (torch.tensor(self.statistics[name], device=rows.device) for name in _SCALING)
-        numeric = rows[:, : len(median)]
-        parts = [(torch.where(numeric.isnan(), median, numeric) - mean) / std]
-        codes = rows[:, len(median) :].long()
-        categories = self.statistics["categories"]
-        for column_codes, indices, texts in zip(codes.T, self._one_hot_indices, categories, strict=True):
-            # The last one-hot column stands for missing and unseen categories and is dropped.
-            parts.append(one_hot(indices.to(rows.device)[column_codes], len(texts) + 1)[:, :-1].float())
-        return torch.cat(parts, 1)
+        prepared: Tensor = self.preparation().to(rows.device)(rows)
+        return prepared
+
+    def preparation(self) -> EncodeRows:
+        return EncodeRows(self.statistics, self._one_hot_indices)
 
     def _set_statistics(self, statistics: dict[str, Any]) -> None:
         """Use these statistics, and map the categories of the table to those of the training split."""

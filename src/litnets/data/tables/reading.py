@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from litnets.data.core.batching import smallest_type
 from litnets.data.core.csv_files import decode_utf8, iter_csv, missing_column, open_csv, read_bytes
+from litnets.data.core.inputs import as_array, is_table, table_columns
 from litnets.data.tables.table import Table
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
@@ -93,7 +94,9 @@ class TableFile:
         inputs = torch.from_numpy(np.stack([*numeric.values(), *codes], 1).astype(np.float32))
         return Table(inputs, [*numeric, *categorical], categories, *self._read_targets(frame))
 
-    def read_new(self, columns: Sequence[str], categories: Sequence[Sequence[str]]) -> Tensor:
+    def read_new(
+        self, columns: Sequence[str], categories: Sequence[Sequence[str]], frame: "polars.DataFrame | None" = None
+    ) -> Tensor:
         """Return rows to predict, `(rows, columns)`, encoded like `Table.inputs`.
 
         A category that is not in `categories` is read as missing, which is reported in one line.
@@ -101,11 +104,12 @@ class TableFile:
         Args:
             columns: Columns to read, first the numeric ones, then the categorical ones.
             categories: Categories of each categorical column.
+            frame: The rows, if they are not read from the file.
 
         Raises:
             InputError: The file cannot be read, a column does not exist, or a numeric column holds another value.
         """
-        frame = _read_file(self.path, self.separator)
+        frame = _read_file(self.path, self.separator) if frame is None else frame
         self._check_columns(frame, columns)
         num_numeric = len(columns) - len(categories)
         arrays = []
@@ -254,6 +258,59 @@ class TableFile:
                 raise InputError(f"{self.path}: target '{name}', row 1: expected a number, got '{texts[0]}'")
             stacked.append(values)
         return torch.from_numpy(np.stack(stacked, 1).astype(np.float32)), None, list(columns)
+
+
+def encode_inputs(inputs: Any, columns: Sequence[str], categories: Sequence[Sequence[str]]) -> Tensor:
+    """Return rows from memory, `(rows, columns)`, encoded like `Table.inputs`; see `TableFile.read_new`.
+
+    Args:
+        inputs: A DataFrame of pandas or polars, a row as a dict, a list of such rows, or an array of numeric columns.
+        columns: Columns to read, first the numeric ones, then the categorical ones.
+        categories: Categories of each categorical column.
+
+    Raises:
+        InputError: There is no row, or a column is missing or holds other values.
+    """
+    rows = isinstance(inputs, (list, tuple)) and all(isinstance(row, Mapping) for row in inputs)
+    if is_table(inputs) or isinstance(inputs, Mapping) or (rows and inputs):
+        frame = _to_frame(table_columns(inputs))
+        if not len(frame):
+            raise InputError("the table: expected at least one row, got none")
+        return TableFile(Path("the table"), None).read_new(columns, categories, frame)
+    array = as_array(inputs, "a DataFrame, rows as dicts, or an array of numbers")
+    if categories:
+        raise InputError(
+            f"the column '{columns[-len(categories)]}' is categorical, so an array of numbers has no place for it; "
+            "give a DataFrame, or rows as dicts"
+        )
+    if array.ndim not in (1, 2) or array.shape[-1] != len(columns):
+        raise InputError(
+            f"expected rows of shape (N, {len(columns)}) with the columns {', '.join(columns)}, got an array of shape "
+            f"{array.shape}"
+        )
+    values = np.atleast_2d(array).astype(np.float32)
+    if np.isinf(values).any():
+        raise InputError("expected finite numbers, or NaN for a missing value, got an infinite or too large one")
+    return torch.from_numpy(values)
+
+
+def _to_frame(columns: Mapping[str, Sequence[Any]]) -> "polars.DataFrame":
+    """Return a table whose columns are numbers, true and false, or texts. Dates and mixed columns become texts."""
+    import polars as pl
+
+    series = []
+    for name, values in columns.items():
+        present = [value for value in values if value is not None]
+        if all(isinstance(value, (bool, np.bool_)) for value in present):
+            series.append(pl.Series(name, values, dtype=pl.Boolean))
+        elif all(isinstance(value, (int, np.integer)) for value in present):
+            series.append(pl.Series(name, values))
+        elif all(isinstance(value, (int, float, np.number)) for value in present):
+            series.append(pl.Series(name, values, dtype=pl.Float64, strict=False))
+        else:
+            texts = [None if value is None else str(value) for value in values]
+            series.append(pl.Series(name, texts, dtype=pl.String))
+    return pl.DataFrame(series)
 
 
 def _read_file(path: Path, separator: str) -> "polars.DataFrame":

@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
 from litnets.data.core.class_folders import names_in, new_files
-from litnets.data.core.csv_files import read_utf8
+from litnets.data.core.csv_files import missing_column, read_utf8
+from litnets.data.core.inputs import as_items, describe, is_table, table_columns
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, RenamedOptionWarning, did_you_mean
+
+
+class WidenTokens(nn.Module):
+    """Convert tokens `(N, T)`, kept in a small integer type, to the int64 indices that an embedding takes."""
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        tokens, lengths = inputs
+        return tokens.long(), lengths
 
 
 class TextDataModule(ArrayDataModule):
@@ -138,19 +147,51 @@ class TextDataModule(ArrayDataModule):
         return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> RaggedDataset:
+        samples, files = self._read_samples_of(path)
+        self.sample_names = None if files is None else names_in(path, files)
+        return self._encode_new(samples)
+
+    def _read_samples_of(self, path: Path) -> tuple[list[Sample], list[Path] | None]:
+        """Return the samples at a path, and the file of each one if it is not a table."""
+        if path.is_file() and path.suffix.lower() in TABLES:
+            return read_samples(path, self.text_column), None
+        samples, files = [], []
+        for file in new_files(path, (".txt",), "text"):
+            new_samples = self.read_new(file)
+            samples += new_samples
+            files += [file] * len(new_samples)
+        return samples, files
+
+    def _encode_new(self, samples: Sequence[Sample]) -> RaggedDataset:
         if self.vocabulary is None:  # no checkpoint was loaded
             self.ensure_setup()
-        if path.is_file() and path.suffix.lower() in TABLES:
-            samples = read_samples(path, self.text_column)
-        else:
-            samples, files = [], []
-            for file in new_files(path, (".txt",), "text"):
-                new_samples = self.read_new(file)
-                samples += new_samples
-                files += [file] * len(new_samples)
-            self.sample_names = names_in(path, files)
         values, lengths = self._encode_texts(self._normalize(samples))
         return RaggedDataset(values, lengths, torch.zeros(len(samples), dtype=torch.uint8))
+
+    def read_inputs(self, inputs: Any) -> RaggedDataset:
+        """Return new texts: strings, a DataFrame with the text column, or files as `pathlib.Path`.
+
+        A string is a text, never a file name.
+        """
+        if is_table(inputs):
+            columns = table_columns(inputs)
+            if self.text_column not in columns:
+                raise InputError(missing_column("the table", self.text_column, columns))
+            inputs = columns[self.text_column]
+        elif hasattr(inputs, "tolist") or hasattr(inputs, "to_list"):  # an array, or a column of a DataFrame
+            inputs = inputs.tolist() if hasattr(inputs, "tolist") else inputs.to_list()
+        samples: list[Sample] = []
+        for index, item in enumerate(as_items(inputs)):
+            if isinstance(item, Path):
+                samples += self._read_samples_of(item)[0]
+            elif isinstance(item, str):
+                samples.append(Sample(item, "", f"text {index}"))
+            else:
+                raise InputError(f"text {index}: expected a string, or a file as pathlib.Path, got {describe(item)}")
+        return self._encode_new(samples)
+
+    def preparation(self) -> WidenTokens:
+        return WidenTokens()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the vocabulary and the class names, so that a checkpoint encodes texts as in training."""
