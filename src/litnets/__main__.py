@@ -18,13 +18,15 @@ Train, test and use neural networks with PyTorch Lightning.
 commands:
 {_SUMMARIES}
 
+RUN is a run folder, the name of an experiment (its newest run), or a checkpoint in a run folder.
+
 examples:
   litnets fit --config configs/digits_mlp.yaml
   litnets fit --config configs/digits_mlp.yaml --model.lr 0.01 --trainer.max_epochs 5
   litnets fit --model CNNClassifier --data FashionMNIST
-  litnets test --config checkpoints/digits_mlp/<run>/config.yaml
+  litnets test checkpoints/digits_mlp/<run>
   litnets resume checkpoints/digits_mlp/<run>
-  litnets predict --config checkpoints/my_table/<run>/config.yaml --data.predict_path new.csv
+  litnets predict my_table --data.predict_path new.csv
 
   litnets fit --help                        all options of a command
   litnets fit --model.help MLPClassifier    all options of a model (--data.help Digits: of a data set)

@@ -20,7 +20,7 @@ from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import load_config
 from litnets.cli.error_messages import first_cause, format_parser_error
 from litnets.cli.links import keep_split, linked_value
-from litnets.cli.options import add_options
+from litnets.cli.options import DESCRIPTIONS, add_options
 from litnets.cli.preflight import check_before_start, has_test
 from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
 from litnets.cli.resolve_run import (
@@ -81,7 +81,10 @@ class LitnetsCLI(LightningCLI):
             },
             # Errors reach `cli.main.run`. Abbreviated options are refused, because they would hide typos.
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False}
-            | {name: {"exit_on_error": False, "allow_abbrev": False} for name in self.subcommands()},
+            | {
+                name: {"exit_on_error": False, "allow_abbrev": False, "description": DESCRIPTIONS[name]}
+                for name in self.subcommands()
+            },
             auto_configure_optimizers=False,  # tasks build their own
             load_from_checkpoint_support=False,  # checkpoints hold the arguments of __init__ as plain values
             args=args,

@@ -101,7 +101,7 @@ def _run(command: Callable[[list[str], Signals], object], args: list[str]) -> in
             _check_encoding(args)
             command(args, signals)
         except NothingToDo as message:
-            print(printable(str(message)))
+            print(printable(str(message), lines=True))
         except (InputError, MisconfigurationException) as error:
             if debug:
                 traceback.print_exc()

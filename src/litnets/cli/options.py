@@ -1,4 +1,4 @@
-"""The options that every command has besides those of the Trainer, the model and the data."""
+"""The descriptions of the commands, and their options besides those of the Trainer, the model and the data."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -8,6 +8,14 @@ from lightning.pytorch.cli import LightningArgumentParser
 from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.checkpoints.saving import Checkpoint
+
+_RUN = "RUN is a run folder, the name of an experiment (its newest run), or a checkpoint in a run folder."
+DESCRIPTIONS = {
+    "fit": "Train a network, then test the best checkpoint.",
+    "validate": f"Evaluate a run on the validation split: litnets validate RUN [--key value ...]. {_RUN}",
+    "test": f"Evaluate a run on the test split: litnets test RUN [--key value ...]. {_RUN}",
+    "predict": f"Write the predictions of a run: litnets predict RUN [--key value ...]. {_RUN}",
+}
 
 
 class Option(NamedTuple):

@@ -104,7 +104,7 @@ def report_fit(
             title += f"; data changed since the training: {changes}"
         print_results(title, test_metrics)
     log_final_results(trainer.loggers, wandb, results, best)
-    print_end(results, run.folder, run.configs[-1], sync_commands(trainer.loggers))
+    print_end(results, run.folder, sync_commands(trainer.loggers))
 
 
 def logged_metrics(trainer: Trainer) -> dict[str, float]:

@@ -191,7 +191,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
         ckpt_path: `--ckpt_path`.
         may_restart: Whether a run that has saved nothing yet starts over in its folder, which is what None means.
     """
-    if ckpt_path not in (None, "last"):
+    if ckpt_path not in (None, "last", str(run.last)):
         raise InputError(
             f"resume continues from {run.last}; `litnets fit --init_from {ckpt_path}` starts a new run with the "
             "weights of another checkpoint"

@@ -1,13 +1,13 @@
-"""Find a run: by its folder, by its experiment, or the newest one."""
+"""Find a run: by its folder, by its experiment, by one of its files, or the newest one."""
 
 from pathlib import Path
 
-from litnets.errors import InputError
+from litnets.errors import InputError, did_you_mean
 from litnets.runs.folder import Run
 
 
 def find_run(where: str | None, runs_dir: Path) -> Run:
-    """Return the run in a folder.
+    """Return the run that `where` names.
 
     Args:
         where: A run folder; an experiment's folder or name, for its newest run; None for the newest run of all.
@@ -20,11 +20,26 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
     if where is not None and not root.is_dir() and (runs_dir / where).is_dir():
         root = runs_dir / where
     if not root.is_dir():
-        raise InputError(f"resume: there is no folder {root}; expected the folder of a run or of an experiment")
+        experiments = [folder.name for folder in runs_dir.glob("*/")] if where is not None else []
+        hint = did_you_mean(root.name, experiments)
+        raise InputError(f"there is no folder {root}; expected that of a run or of an experiment{hint}")
     run = Run(root)
     if run.config.exists() and (run.environment.exists() or run.last.exists()):
         return run
     runs = [found for config in root.rglob("config.yaml") if (found := Run.from_config(config)) is not None]
     if not runs:
-        raise InputError(f"resume: there is no run in {root}; `litnets fit --config FILE` starts one")
+        raise InputError(f"there is no run in {root}; `litnets fit --config FILE` starts one")
     return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)
+
+
+def find_run_of_file(path: Path) -> Run:
+    """Return the run in whose folder a checkpoint or a config.yaml is.
+
+    Raises:
+        InputError: It is not in a run folder.
+    """
+    run = Run.from_config(path) if path.suffix == ".yaml" else Run.from_checkpoint(path)
+    if run is None:
+        options = "--config" if path.suffix == ".yaml" else "--ckpt_path, and its configuration with --config"
+        raise InputError(f"{path} is not in a run folder; give it with {options}")
+    return run

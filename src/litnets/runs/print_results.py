@@ -67,19 +67,18 @@ def best_of(results: Mapping[str, Any]) -> str:
     return f"{line}, {rate:,} samples/s" if rate else line
 
 
-def print_end(results: Mapping[str, Any], folder: Path, config: Path, commands: Iterable[str]) -> None:
+def print_end(results: Mapping[str, Any], folder: Path, commands: Iterable[str]) -> None:
     """Print the end of a training: its best score, the run folder, and the next steps.
 
     Args:
         results: results.json.
         folder: The run folder.
-        config: The run's configuration.
         commands: Further commands to suggest.
     """
     print(printable(best_of(results)))
     print(f"\nrun folder: {printable(str(folder))}")
     print("Next steps:")
-    config_path, experiment = shlex.quote(str(config)), shlex.quote(str(folder.parent))
-    next_steps = (f"litnets test --config {config_path}", f"litnets predict --config {config_path}")
+    run, experiment = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
+    next_steps = (f"litnets test {run}", f"litnets predict {run}")
     for command in (*next_steps, f"tensorboard --logdir {experiment}", *commands):
         print(f"  {printable(command)}")

@@ -16,6 +16,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch.utils.data import DataLoader, Dataset
 
 from litnets.__main__ import main
+from litnets.cli.run_argument import parse_run_argument
 from litnets.training.resume.config_diff import diff_configs
 from tests.conftest import CONFIGS, ROOT
 from tests.helpers.interrupting import at
@@ -319,11 +320,12 @@ def test_a_custom_module_may_have_attributes_of_any_name() -> None:
     )
 
 
-def test_next_steps_name_the_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_run_is_evaluated_with_its_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     capsys.readouterr()
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
-    assert f"litnets test --config {run / 'config_2.yaml'}" in capsys.readouterr().out
+    assert f"litnets test {run}\n" in capsys.readouterr().out
+    assert parse_run_argument([str(run)]).selection == ["--config", str(run / "config_2.yaml")]
 
 
 class NoisyData(Dataset[torch.Tensor]):

@@ -23,9 +23,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "fit": Command("trainer", "train a network, then test the best checkpoint"),
-    "validate": Command("trainer", "evaluate a checkpoint on the validation split"),
-    "test": Command("trainer", "evaluate a checkpoint on the test split"),
-    "predict": Command("trainer", "write a checkpoint's predictions for the test split or for new data"),
+    "validate": Command("trainer", "evaluate a run on the validation split: validate RUN [--key value ...]"),
+    "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
+    "predict": Command("trainer", "write a run's predictions for the test split or for new data: predict RUN"),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }

@@ -1,11 +1,15 @@
 """`litnets fit`, `validate`, `test` and `predict`: the four entry points of Lightning's Trainer.
 
 litnets fit --config configs/digits_mlp.yaml --model.lr 0.01
-litnets test --config checkpoints/digits_mlp/<run>/config.yaml
+litnets test checkpoints/digits_mlp/<run>
+litnets predict digits_mlp --data.predict_path new_images    the newest run of an experiment
+litnets validate checkpoints/digits_mlp/<run>/last.ckpt
 """
 
 from litnets.cli.app import LitnetsCLI
 from litnets.cli.main import run
+from litnets.cli.run_argument import parse_run_argument
+from litnets.training.signals import Signals
 
 
 def fit(args: list[str]) -> int:
@@ -15,14 +19,20 @@ def fit(args: list[str]) -> int:
 
 def validate(args: list[str]) -> int:
     """Evaluate a checkpoint on the validation split."""
-    return run(LitnetsCLI, ["validate", *args])
+    return run(_use_run, ["validate", *args])
 
 
 def test(args: list[str]) -> int:
     """Evaluate a checkpoint on the test split."""
-    return run(LitnetsCLI, ["test", *args])
+    return run(_use_run, ["test", *args])
 
 
 def predict(args: list[str]) -> int:
     """Write a checkpoint's predictions for the test split or for new data."""
-    return run(LitnetsCLI, ["predict", *args])
+    return run(_use_run, ["predict", *args])
+
+
+def _use_run(args: list[str], signals: Signals) -> None:
+    """Evaluate the run that the first argument after the command names, or the one that the options select."""
+    argument = parse_run_argument(args[1:])
+    LitnetsCLI([args[0], *argument.selection, *argument.options], signals)

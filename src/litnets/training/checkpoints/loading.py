@@ -132,8 +132,7 @@ def find_checkpoint(ckpt_path: str | None, config_run: Run | None, command: str,
         return None
     if config_run is None:
         raise InputError(
-            f"{command} needs a checkpoint: --config RUN/config.yaml takes that run's best one, "
-            "--ckpt_path FILE any other"
+            f"{command} needs a checkpoint: `litnets {command} RUN` uses the run's best one, --ckpt_path FILE any other"
         )
     if not config_run.best.exists():
         raise InputError(f"{config_run.folder} has no best.ckpt; --ckpt_path FILE takes another checkpoint")

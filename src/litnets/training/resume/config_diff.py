@@ -24,6 +24,7 @@ _IGNORED_KEYS = {
 }
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
 _BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is split into batches
+_LENGTH_LIMITS = {"trainer.max_epochs", "trainer.max_steps"}
 _TRAINING_LENGTH_KEYS = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
 
 
@@ -118,21 +119,32 @@ def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, A
 
 
 def check_unfinished(
-    run: Run, content: Mapping[str, Any], state: Mapping[str, Any], config: Any, stopped: str | None
+    run: Run,
+    content: Mapping[str, Any],
+    state: Mapping[str, Any],
+    config: Any,
+    stopped: str | None,
+    changes: Mapping[str, tuple[Any, Any]],
 ) -> None:
     """Raise NothingToDo if the run has done what its configuration asks for, or was `stopped_early`."""
     if config.test_after_fit and "test" not in run.read_results():
         return
-    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
+    end = _end_of_training(content, state, config.trainer, stopped)
+    if end is not None:
+        unused = [f"{key}: {old} -> {new}" for key, (old, new) in changes.items() if key not in _LENGTH_LIMITS]
+        note = "" if not unused else f"\nnot applied, because nothing is left to train: {', '.join(unused)}"
+        raise NothingToDo(f"{run.folder} {end}{note}")
+
+
+def _end_of_training(
+    content: Mapping[str, Any], state: Mapping[str, Any], trainer: Any, stopped: str | None
+) -> str | None:
+    """Return why nothing is left to train, and how to train longer; None if something is."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
     if epochs is not None and 0 <= epochs <= state["epoch"]:
-        raise NothingToDo(
-            f"{run.folder} is finished: {state['epoch']} of {epochs} epochs; train longer with --trainer.max_epochs N"
-        )
+        return f"is finished: {state['epoch']} of {epochs} epochs; train longer with --trainer.max_epochs N"
     if steps is not None and 0 <= steps <= content["global_step"]:
-        raise NothingToDo(
-            f"{run.folder} is finished: {content['global_step']} of {steps} steps; train longer with "
-            "--trainer.max_steps N"
-        )
+        return f"is finished: {content['global_step']} of {steps} steps; train longer with --trainer.max_steps N"
     if stopped is not None:
-        more = "to continue, change a setting, such as --early_stopping.patience N"
-        raise NothingToDo(f"{run.folder} stopped early {stopped}; {more}")
+        return f"stopped early {stopped}; to continue, change a setting, such as --early_stopping.patience N"
+    return None

@@ -62,5 +62,5 @@ def plan_resume(
     changes = diff_configs(saved_config, yaml.safe_load(config_yaml))
     check_changes(changes, state)
     stopped = stopped_early(content, changes, config.early_stopping)
-    check_unfinished(run, content, state, config, stopped)
+    check_unfinished(run, content, state, config, stopped, changes)
     return ResumePlan(state, changes, stopped)

@@ -1,0 +1,60 @@
+"""The argument RUN of a command: a run folder, the name of an experiment, or a checkpoint file."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from litnets.runs.find import find_run, find_run_of_file
+from litnets.runs.folder import Run
+
+
+class RunArgument(NamedTuple):
+    """The run that the arguments of a command name.
+
+    Args:
+        run: The run; None if the arguments begin with an option.
+        checkpoint: The checkpoint, if RUN is one.
+        options: The arguments that follow RUN.
+    """
+
+    run: Run | None
+    checkpoint: Path | None
+    options: list[str]
+
+    @property
+    def selection(self) -> list[str]:
+        """The options that select the run: its newest configuration, and the checkpoint."""
+        if self.run is None:
+            return []
+        checkpoint = [] if self.checkpoint is None else ["--ckpt_path", str(self.checkpoint)]
+        return ["--config", str(self.run.configs[-1]), *checkpoint]
+
+
+def parse_run_argument(args: list[str]) -> RunArgument:
+    """Find the run that the first argument names, unless it is an option.
+
+    Args:
+        args: The arguments that follow the command.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    if not args or args[0].startswith("-"):
+        return RunArgument(None, None, args)
+    where, options = args[0], args[1:]
+    path = Path(where)
+    if not path.is_file():
+        return RunArgument(find_run(where, runs_dir_of(options)), None, options)
+    is_config = path.suffix == ".yaml"
+    return RunArgument(find_run_of_file(path), None if is_config else path, options)
+
+
+def runs_dir_of(options: list[str]) -> Path:
+    """Return `--runs_dir`, or its default."""
+    values = [value for name, value in pairwise(split_options(options)) if name == "--runs_dir"]
+    return Path(values[0] if values else "checkpoints")
+
+
+def split_options(options: list[str]) -> list[str]:
+    """Return the options with `--name=value` split into two."""
+    return [part for option in options for part in (option.split("=", 1) if option.startswith("--") else [option])]
