@@ -96,9 +96,9 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
             "min_count: no token occurs 9999 times in the training texts; the most",
         ),
         (
-            text("text,label\n", "data/train.csv"),
+            text("text,label\n", "data/test.csv"),
             "RNNClassifier TextFiles --data.path data",
-            "data contains train.csv, but a split needs both train and test",
+            "data has test.csv, but nothing to train on; expected a folder or file named train",
         ),
         # Tables
         (table, f"{TABLE} --data.target [red,red]", "target: 'red' is listed twice; remove one"),
@@ -131,7 +131,7 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
         (
             lambda: Path("data").touch(),
             FOLDER,
-            "data: not a folder; expected a folder with one subfolder of CSV files per class",
+            "data is a file, not a folder; set --data.root to a folder that has a folder of CSV files per class",
         ),
         # Unsuitable models
         (texts, TEXTS.replace("RNNClassifier", "RNNRegressor"), NOT_CLASSES),

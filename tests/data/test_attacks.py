@@ -13,7 +13,7 @@ import pytest
 
 from litnets.__main__ import main
 from litnets.data import AudioFolder, ImageArrays, ImageFolder, SeriesFolder, TableCSV, TextFiles
-from litnets.data.core import class_folders
+from litnets.data.core import listing
 from litnets.data.core.base import ArrayDataModule
 from litnets.errors import InputError
 from tests.helpers.tiny_images import write_image_arrays, write_image_folder
@@ -197,20 +197,29 @@ def test_without_the_check_a_fifo_would_be_read(monkeypatch: pytest.MonkeyPatch)
     """Without the check a FIFO is among the files that are read."""
     images()
     fifo(Path("own/cat/0.png"))
-    monkeypatch.setattr(class_folders, "regular_files", list)
-    assert Path("own/cat/0.png") in class_folders.files_in(Path("own"), (".png",))
+    monkeypatch.setattr(listing, "regular_files", list)
+    assert Path("own/cat/0.png") in listing.files_in(Path("own"), (".png",))
 
 
 # Links
 
 
-def test_cyclic_links_terminate() -> None:
-    """Each folder links to all others, so that there are 10! paths without a repeated folder."""
-    names = [f"folder{i}" for i in range(10)]
-    for name in names:
-        Path("own/cat", name).mkdir(parents=True)
-        Path("own/cat", name, f"{name}.png").touch()
-        for other in names:
-            Path("own/cat", name, f"to_{other}").symlink_to(Path("own/cat", other).absolute())
-    found = class_folders.files_in(Path("own"), (".png",))
-    assert sorted(path.name for path in found) == [f"{name}.png" for name in names]
+def link_folders(links_each: int) -> None:
+    """Write 20 folders with one image each, where each folder links to the next ones."""
+    for i in range(20):
+        Path("own/cat", f"{i:02}").mkdir(parents=True)
+        Path("own/cat", f"{i:02}", "a.png").touch()
+        for j in range(i + 1, min(i + 1 + links_each, 20)):
+            Path("own/cat", f"{i:02}", f"to_{j}").symlink_to(Path("own/cat", f"{j:02}").absolute())
+
+
+def test_a_folder_with_many_paths_to_it_is_read_once() -> None:
+    link_folders(links_each=19)  # 2^18 paths lead to the last folder
+    assert len(listing.files_in(Path("own"), (".png",))) == 20
+
+
+def test_a_loop_of_links_is_refused() -> None:
+    link_folders(links_each=1)
+    Path("own/cat/19/back").symlink_to(Path("own/cat/00").absolute())
+    with pytest.raises(InputError, match=r"back links to .*own/cat/00, which contains it"):
+        listing.files_in(Path("own"), (".png",))

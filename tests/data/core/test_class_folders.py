@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from litnets.data.core.class_folders import BrokenFileError, ClassFolders, read_all
+from litnets.data.core.class_folders import BrokenFileError, ClassFolders, check_classes, read_all
 from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
 
@@ -62,6 +62,27 @@ def test_a_class_can_be_named_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "names", [("Train", "DEV", "Test"), ("training", "valid", "test"), ("TRAIN", "validation", "TEST")]
+)
+def test_folders_of_splits_have_several_names(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    for name in names:
+        touch(tmp_path, *(f"{name}/{c}/{i}.txt" for c in "ab" for i in range(3)))
+    folders = scan(tmp_path)
+    for name, indices in zip(names, split_of(folders, 0.2, 0.2).values(), strict=True):
+        assert {folders.files[i].parent.parent.name for i in indices} == {name}
+
+
+def test_what_is_left_out_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch_many(tmp_path, train__a=3, train__b=2, test__a=1, extra__a=1)
+    touch(tmp_path, "train/loose.txt", "notes.md", "test/.hidden.txt", "test/Thumbs.db")
+    assert len(scan(tmp_path).files) == 6
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}: extra left out; expected train, val and test",
+        f"{tmp_path}/train: 1 poems in no folder of a class left out (loose.txt)",
+    ]
+
+
+@pytest.mark.parametrize(
     ("parts", "sizes"),
     [
         ({}, (24, 8, 8)),
@@ -100,6 +121,76 @@ def test_folds(tmp_path: Path) -> None:
     assert all(splits["test"].tolist() == [30, 31, 32, 33] for splits in folds)
 
 
+# Links
+
+
+def test_links_that_lead_back_out_of_a_class_are_refused(tmp_path: Path) -> None:
+    touch_many(tmp_path / "pets", cat=10, dog=10)
+    for where, target in (("pets/cat/more", "pets"), ("pets/dog/up", "."), ("pets/fox", "pets")):
+        (tmp_path / where).symlink_to(tmp_path / target)
+        with pytest.raises(InputError, match=rf"{where} links to .*, which contains it"):
+            scan(tmp_path / "pets")
+        (tmp_path / where).unlink()
+    assert len(scan(tmp_path / "pets").files) == 20
+
+
+def test_each_real_file_is_read_once(tmp_path: Path) -> None:
+    touch_many(tmp_path / "store", x=2, y=3)
+    touch_many(tmp_path / "pets", cat=1)
+    (tmp_path / "pets/cat/again.txt").symlink_to("000.txt")
+    for name, target in (("cat/x", "x"), ("cat/x2", "x"), ("dog", "y")):
+        (tmp_path / "pets" / name).symlink_to(tmp_path / "store" / target)
+    (tmp_path / "pets/cat/x/002.txt").hardlink_to(tmp_path / "pets/cat/000.txt")  # a copy that takes no space
+    folders = scan(tmp_path / "pets")
+    assert folders.targets.tolist() == [0] * 4 + [1] * 3
+    assert [str(path.relative_to(tmp_path / "pets")) for path in folders.files[:4]] == [
+        "cat/000.txt",
+        "cat/x/000.txt",
+        "cat/x/001.txt",
+        "cat/x/002.txt",
+    ]
+
+
+@pytest.mark.parametrize("link", ["pets/dog/9.txt", "pets/fox", "split/train/dog/9.txt", "split/test/cat/9.txt"])
+def test_a_file_in_two_classes_or_splits_is_named(tmp_path: Path, link: str) -> None:
+    touch_many(tmp_path, pets__cat=2, pets__dog=2, split__train__cat=2, split__train__dog=2, split__test__cat=2)
+    root = tmp_path / link.partition("/")[0]
+    target = root / ("cat" if root.name == "pets" else "train/cat")
+    (tmp_path / link).symlink_to(target / "000.txt" if link.endswith(".txt") else target)
+    with pytest.raises(InputError, match=r"into two classes or splits; keep one link to each\n.*cat/000.txt.* = "):
+        scan(root)
+
+
+# Names
+
+
+def test_system_files_are_skipped(tmp_path: Path) -> None:
+    touch_many(tmp_path, a=2, b=2)
+    folders = ("@eaDir", "__MACOSX", ".ipynb_checkpoints", "$RECYCLE.BIN", "a/#recycle")
+    touch(tmp_path, *(f"{name}/x.txt" for name in folders))
+    touch(tmp_path, "a/._000.txt", "a/@eaDir/000.txt/thumb.txt", "b/lost+found/1.txt", "b/.DS_Store/2.txt")
+    scanned = scan(tmp_path)
+    assert scanned.class_names == ["a", "b"]
+    assert len(scanned.files) == 4
+
+
+def test_names_that_only_look_the_same_are_explained(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    explanation = r"look the same, but are composed of different characters"
+    for name in (composed, decomposed):
+        touch_many(tmp_path / "two", **{name: 2, "tea": 2})
+    with pytest.raises(InputError, match=rf"two folders are named .*'cafe\\u0301' .*{explanation}; merge them"):
+        scan(tmp_path / "two")
+    touch_many(tmp_path / "one", **{f"train__{composed}": 2, "train__tea": 2, f"test__{decomposed}": 2})
+    with pytest.raises(InputError, match=rf"test has the class .* to train on; .*{explanation}"):
+        scan(tmp_path / "one")
+    with pytest.raises(InputError, match=rf"these data have .*; .*{explanation}"):
+        check_classes([composed, "tea"], [decomposed, "tea"])
+
+
+# Errors
+
+
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
@@ -107,14 +198,22 @@ def test_folds(tmp_path: Path) -> None:
         (("1.txt",), "found none"),
         (("a/1.txt",), "found only a"),
         (("a/1.txt", "b/1.md"), r"/b contains no poem \(\.txt\); add some or remove the folder"),
-        (("train/a/1.txt", "train/b/1.txt", "test/a/1.txt", "test/c/1.txt"), r"test/c: .*train has no class 'c'"),
+        (
+            ("train/a/1.txt", "train/b/1.txt", "test/a/1.txt", "test/c/1.txt"),
+            r"test has the class c, but .*train has only a, b to train on",
+        ),
+        (
+            ("train/a/1.txt", "train/b/1.txt", "test/cat/1.txt", "test/Dog/1.txt", "test/a/1.txt"),
+            r"test has the classes Dog, cat, but .*train has only a, b",
+        ),
         (("train/a/1.txt", "train/b/1.txt", "val/a/1.md"), r"val/a contains no poem"),
         (("train/a/1.txt", "train/b/1.txt", "val/1.txt"), r"val contains no class"),
         (
-            ("train/a/1.txt", "train/b/1.txt", "valid/a/1.txt"),
-            r"train next to valid; expected only train, val and test",
+            ("train/a/1.txt", "train/b/1.txt", "vali/a/1.txt"),
+            r"train next to vali; expected only train, val and test, or only folders of classes",
         ),
-        (("test/a/1.txt", "val/b/1.txt"), r"has test, val, but no train/"),
+        (("test/a/1.txt", "val/b/1.txt"), r"has test, val, but nothing to train on"),
+        (("train/a/1.txt", "Val/a/1.txt", "dev/a/1.txt"), r"Val and dev both hold the val split; remove one"),
     ],
 )
 def test_invalid_folders_are_refused(tmp_path: Path, paths: tuple[str, ...], message: str) -> None:

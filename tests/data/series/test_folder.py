@@ -75,6 +75,16 @@ def test_splits_are_stratified_and_folds_partition(tmp_path: Path) -> None:
     assert sorted(torch.cat(held_out).tolist()) == list(range(24))
 
 
+def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
+    for name, each in {"train": 12, "Test": 5}.items():
+        write_series_folder(tmp_path / name, each)
+    module = ready(tmp_path, val_size=0.25)
+    assert module.class_names == ["fast", "slow"]
+    assert {name: len(split) for name, split in module.splits.items()} == {"train": 18, "val": 6, "test": 10}
+    assert module.splits["test"].indices.tolist() == list(range(24, 34))
+    assert all("/Test/" in str(module.folders.files[i]) for i in range(24, 34))
+
+
 def test_channels_are_matched_by_name(tmp_path: Path) -> None:
     series = write_series_folder(tmp_path)
     swapped = series[13][0][:, ::-1]
@@ -125,21 +135,21 @@ def test_a_class_without_training_series_is_refused(tmp_path: Path) -> None:
     write_series_folder(tmp_path)
     for number in range(2):
         write_series(tmp_path / "rare" / f"{number}.csv", waves(6, 2), ("x", "y"), time=None)
-    with pytest.raises(InputError, match="class 'rare' has no series in the training split"):
+    with pytest.raises(InputError, match="class 'rare' has no file in the training split"):
         ready(tmp_path, val_size=0.4, test_size=0.5)
 
 
 def test_invalid_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none: no such folder; expected a folder with one subfolder"):
+    with pytest.raises(InputError, match=r"none does not exist; set --data.root to a folder that has a folder of CSV"):
         ready(tmp_path / "none")
     (tmp_path / "one").mkdir()
-    with pytest.raises(InputError, match=r"expected one subfolder per class, at least two, got 1"):
+    with pytest.raises(InputError, match=r"expected at least two folders, one per class, found only one"):
         ready(tmp_path)
     write_series_folder(tmp_path)
-    with pytest.raises(InputError, match=r"one: expected at least two CSV files per class.*got 0;"):
+    with pytest.raises(InputError, match=r"one contains no CSV file"):
         ready(tmp_path)
     write_series(tmp_path / "one" / "1.csv", waves(6, 2), ("x", "y"), time=None)
-    with pytest.raises(InputError, match=r"one: expected at least two CSV files per class.*got 1;"):
+    with pytest.raises(InputError, match=r"class 'one' has a single file, which cannot be split"):
         ready(tmp_path)
     write_series(tmp_path / "one" / "2.csv", waves(6, 2), ("x", "z"), time=None)
     with pytest.raises(InputError, match=r"2.csv: no column 'y' \(columns: x, z\)"):

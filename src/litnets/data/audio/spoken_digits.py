@@ -9,8 +9,8 @@ from torch import Tensor
 from litnets.data.audio.base import AudioDataModule, ragged_splits
 from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import RaggedDataset
-from litnets.data.core.class_folders import regular_files
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.listing import regular_files
 from litnets.data.core.splits import PARTS, split_indices
 from litnets.errors import InputError
 

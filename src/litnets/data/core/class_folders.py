@@ -1,10 +1,9 @@
 """Datasets with one folder per class: listing, splitting and reading their files."""
 
 import os
-import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,8 +11,10 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.fingerprint import Digests, Fingerprint
-from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
-from litnets.errors import InputError
+from litnets.data.core.listing import data_files, explain_twins, real_files_in, subfolders
+from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
+from litnets.data.core.splits import SplitSpec, check_trained_on, split_indices
+from litnets.errors import InputError, did_you_mean
 from litnets.safety.escaping import printable
 from litnets.safety.files import NotRegularFileError, open_regular
 
@@ -24,7 +25,7 @@ MAX_BYTES = 2**31  # size of the file of a sample
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """The files in `root/class/` or in `root/{train,val,test}/class/`, including subfolders.
+    """The files in `root/class/`, or in `root/split/class/` (see `find_splits`), including subfolders.
 
     Args:
         root: The folder.
@@ -43,7 +44,7 @@ class ClassFolders:
 
     @classmethod
     def scan(cls, root: Path, suffixes: Collection[str], kind: str) -> "ClassFolders":
-        """List the files of a folder without opening them. Ignore hidden files and folders, and other suffixes.
+        """List the files of a folder without opening them. Ignore system files and folders, and other suffixes.
 
         Args:
             root: The folder.
@@ -52,7 +53,8 @@ class ClassFolders:
 
         Raises:
             InputError: The folder does not exist, cannot be read, or has fewer than two classes; a class has no file;
-                val or test has a class that train does not have; there are other folders next to train, val and test.
+                a split has a class that train does not have; a file is linked into two classes or splits. See also
+                `find_splits`.
         """
         try:
             return cls._scan(root, suffixes, kind)
@@ -64,99 +66,115 @@ class ClassFolders:
         if not root.is_dir():
             problem = "is a file, not a folder" if root.exists() else "does not exist"
             raise InputError(f"{root} {problem}; set --data.root to a folder that has a folder of {kind}s per class")
-        folders = subfolders(root)
-        # Without subfolders, "train" is a class, such as a kind of vehicle.
-        is_split = "train" in folders and bool(subfolders(root / "train"))
-        if not is_split and folders and set(folders) <= set(PARTS):
-            raise InputError(f"{root} has {', '.join(folders)}, but no train/ with a folder of {kind}s per class")
-        if is_split and (others := sorted(set(folders) - set(PARTS))):
-            raise InputError(
-                f"{root} has a folder train next to {', '.join(others)}; expected only train, val and test"
-            )
-        parts = [part for part in PARTS if part in folders] if is_split else [""]
-        class_names = subfolders(root / parts[0])
+        splits = find_splits(root)
+        part_folders = splits or {"": root}
+        train = part_folders["train" if splits else ""]
+        class_names = subfolders(train)
         if len(class_names) < 2:
-            names = f"only {class_names[0]}" if class_names else "none"
-            raise InputError(f"{root / parts[0]}: expected at least two folders, one per class, found {names}")
-        files: list[Path] = []
+            found = f"only {class_names[0]}" if class_names else "none"
+            raise InputError(f"{train}: expected at least two folders, one per class, found {found}")
+        files: dict[Path, str] = {}
         targets: list[int] = []
         part_indices: dict[str, Tensor] = {}
-        for part in parts:
+        for part, folder in part_folders.items():
             start = len(files)
-            for name in subfolders(root / part):
-                if name not in class_names:
-                    raise InputError(f"{root / part / name}: {root / parts[0]} has no class '{name}' to train on")
-                class_files = files_in(root / part / name, suffixes)
+            names = subfolders(folder)
+            _report_loose_files(folder, suffixes, kind)
+            if not names:
+                raise InputError(f"{folder} contains no class; expected a folder of {kind}s per class")
+            check_known_classes(folder, names, train, class_names)
+            for name in names:
+                class_files = real_files_in(folder / name, suffixes, root)
                 if not class_files:
                     raise InputError(
-                        f"{root / part / name} contains no {kind} ({', '.join(sorted(suffixes))}); "
+                        f"{folder / name} contains no {kind} ({', '.join(sorted(suffixes))}); "
                         "add some or remove the folder"
                     )
-                files += class_files
+                files |= class_files
                 targets += [class_names.index(name)] * len(class_files)
-            if len(files) == start:
-                raise InputError(f"{root / part} contains no class; expected a folder of {kind}s per class")
             part_indices[part] = torch.arange(start, len(files))
-        return cls(root, class_names, files, torch.tensor(targets), part_indices if is_split else {})
+        _check_linked_once(files)
+        return cls(root, class_names, list(files), torch.tensor(targets), part_indices if splits else {})
 
     def fingerprint(self, contents: Digests) -> Fingerprint:
         """Return the fingerprint of the files, given the digests of their contents."""
         return Fingerprint.of_files(self.root, self.files, contents)
 
     def fixed_splits(self, spec: SplitSpec) -> Tensor | None:
-        """Return the index of the split of each file whose folder determines it, -1 for the others, `(files,)`.
-
-        Return None if no folder determines a split.
-        """
-        fixed = self._fixed_parts(spec)
-        if not fixed:
-            return None
-        if len(fixed) == 2:  # no other split is taken from train
-            fixed["train"] = self.parts["train"]
-        splits = torch.full((len(self.files),), -1)
-        for part, indices in fixed.items():
-            splits[indices] = PARTS.index(part)
-        return splits
-
-    def _fixed_parts(self, spec: SplitSpec) -> dict[str, Tensor]:
-        """Return the indices of the files in the folders val and test, if these are used as they are."""
-        return {
-            part: indices
-            for part, indices in self.parts.items()
-            if part == "test" or (part == "val" and spec.num_folds is None)
-        }
+        """Return the split of each file whose folder determines it; see `fixed_splits`."""
+        return fixed_splits(self.parts, len(self.files), spec)
 
     def split(self, spec: SplitSpec) -> list[Tensor]:
-        """Return the indices of train, val and test. The folders val and test are used as they are, if they exist.
-        Otherwise these splits are taken from train.
-
-        With folds, the folder val is merged into train. The folds are the test split or, if there is a folder test, the
-        validation split.
+        """Return the indices of train, val and test; see `split_the_rest`.
 
         Raises:
             InputError: The sizes or folds leave no file for training, or a class that has to be split has one file.
         """
-        fixed = self._fixed_parts(spec)
-        rest = [indices for part, indices in self.parts.items() if part not in fixed]
-        pool = torch.cat(rest) if rest else torch.arange(len(self.files))
+        return split_the_rest(self.parts, len(self.files), spec, self._split)
+
+    def _split(self, pool: Tensor, spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
         labels = self.targets[pool]
-        spec = replace(
-            spec,
-            val_size=0 if "val" in fixed else spec.val_size,
-            test_size=0 if "test" in fixed else spec.test_size,
-        )
         if spec.val_size or spec.test_size or spec.num_folds is not None:
             for name, count in zip(self.class_names, labels.bincount(minlength=len(self.class_names)), strict=True):
                 if count == 1:
                     raise InputError(
                         f"class '{name}' has a single file, which cannot be split; add files or remove the class"
                     )
-        split = split_indices(labels, len(labels), spec)
-        return [fixed.get(part, pool[indices]) for part, indices in zip(PARTS, split, strict=True)]
+        return split_indices(labels, len(labels), spec)
 
     def check_trained_on(self, train: Tensor) -> None:
         """Raise InputError if a class has no file in the training split, whose indices are `train`."""
         check_trained_on(self.class_names, self.targets[train], "file")
+
+
+def check_known_classes(where: Path, class_names: Iterable[str], train: Path, train_classes: Sequence[str]) -> None:
+    """Raise InputError if a split has classes that the training split does not have.
+
+    Args:
+        where: Folder or file of the split.
+        class_names: Classes of the split.
+        train: Folder or file of the training split.
+        train_classes: Classes of the training split.
+    """
+    unknown = [name for name in class_names if name not in train_classes]
+    if not unknown:
+        return
+    hint = explain_twins(unknown[0], train_classes)
+    if not hint and len(unknown) == 1:
+        hint = did_you_mean(unknown[0], train_classes).removeprefix("; ")
+    raise InputError(
+        f"{where} has the class{'es' * (len(unknown) > 1)} {abbreviate(unknown)}, but {train} has only "
+        f"{abbreviate(train_classes)} to train on{f'; {hint}' if hint else ''}"
+    )
+
+
+def abbreviate(names: Sequence[str], limit: int = 10) -> str:
+    """Return up to `limit` names, separated by commas, and the number of the others."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> None:
+    """Print which files lie next to the folders of the classes, and belong to no class."""
+    names = [name for name in data_files(folder) if Path(name).suffix.lower() in suffixes]
+    if names:
+        shown = printable(abbreviate(names, 3))
+        print(f"{folder}: {len(names)} {kind}s in no folder of a class left out ({shown})", flush=True)
+
+
+def _check_linked_once(files: Mapping[Path, str]) -> None:
+    """Raise InputError if two paths lead to the same real file.
+
+    Args:
+        files: The real path of each file.
+    """
+    first_paths: dict[str, Path] = {}
+    twice = [(first, path) for path, real in files.items() if (first := first_paths.setdefault(real, path)) != path]
+    if twice:
+        named = "".join(f"\n  {printable(f'{first} = {path}')}" for first, path in twice[:3])
+        raise InputError(
+            f"{len(twice)} files are linked into two classes or splits; keep one link to each{named}"
+            + (f"\n  and {len(twice) - 3} more" if len(twice) > 3 else "")
+        )
 
 
 class BrokenFileError(Exception):
@@ -224,113 +242,12 @@ def read_all(
     return results, broken
 
 
-def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
-    """List the files in a folder and its subfolders, or a single file.
-
-    Args:
-        path: The folder or file.
-        suffixes: Suffixes of the files, in lower case, with the dot.
-        kind: What a file is called in messages, such as `image`.
-
-    Raises:
-        InputError: There is no such file, the folder cannot be read, or the path is neither a file nor a folder.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"predict_path: {path} is neither a regular file nor a folder")
-    try:
-        files = [path] if path.is_file() else files_in(path, suffixes)
-    except OSError as error:
-        raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
-    if not files or files[0].suffix.lower() not in suffixes:
-        verb = "is" if path.is_file() else "contains"
-        raise InputError(f"predict_path: {path} {verb} no {kind} ({', '.join(sorted(suffixes))})")
-    return files
-
-
-def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files with one of these suffixes in a folder and its subfolders, sorted, without hidden files.
-
-    The case of a suffix does not matter. Links are followed, but each folder is listed only once, so that cyclic links
-    terminate. FIFOs, sockets and devices are skipped, and their number is printed.
-
-    Raises:
-        InputError: A name is not UTF-8.
-        OSError: A folder cannot be read.
-    """
-    files: list[Path] = []
-    visited: set[tuple[int, int]] = set()
-    stack = [folder]
-    while stack:
-        current = stack.pop()
-        status = current.stat()
-        if (status.st_dev, status.st_ino) in visited and status.st_ino:  # some file systems have no inode numbers
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders = []
-        with os.scandir(current) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(current / entry.name)
-                elif Path(entry.name).suffix.lower() in suffixes:
-                    files.append(current / entry.name)
-        stack += sorted(folders, reverse=True)
-    for path in files:
-        check_name(path)
-    return regular_files(sorted(files))
-
-
-def regular_files(files: Sequence[Path]) -> list[Path]:
-    """Return the files without FIFOs, sockets and devices, which might never end, and print how many were skipped.
-
-    A missing file is kept, so that reading it raises an error.
-    """
-    special = [path for path in files if _is_special(path)]
-    if special:
-        named = ", ".join(printable(str(path)) for path in special[:3]) + (", ..." if len(special) > 3 else "")
-        print(f"{len(special)} of {len(files)} files skipped, not regular files: {named}", flush=True)
-    return [path for path in files if path not in set(special)] if special else list(files)
-
-
-def _is_special(path: Path) -> bool:
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
-
-
-def check_name(path: Path) -> None:
-    """Raise InputError if a path is not UTF-8, because results and checkpoints could not store its name."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path}: the name is not UTF-8; rename the file or folder") from error
-
-
-def names_in(path: Path, files: Sequence[Path]) -> list[str]:
-    """Return the path of each file relative to the folder `path`, or its name if `path` is the file itself."""
-    return [file.name if file == path else file.relative_to(path).as_posix() for file in files]
-
-
 def check_classes(trained_classes: list[str], class_names: list[str]) -> None:
     """Raise InputError if a checkpoint was trained on other classes than the data have."""
     if trained_classes != class_names:
+        hints = [explain_twins(name, trained_classes) for name in class_names]
+        hint = next((f"; {hint}" for hint in hints if hint), "")
         raise InputError(
             f"the checkpoint was trained on the classes {', '.join(trained_classes)}; "
-            f"these data have {', '.join(class_names)}"
+            f"these data have {', '.join(class_names)}{hint}"
         )
-
-
-def subfolders(folder: Path) -> list[str]:
-    """List the names of the subfolders of a folder, sorted, without hidden folders.
-
-    Raises:
-        InputError: A name is not UTF-8.
-        OSError: The folder cannot be read.
-    """
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    for name in names:
-        check_name(folder / name)
-    return names

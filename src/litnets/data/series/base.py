@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import ArrayDataset
-from litnets.data.core.class_folders import new_files
 from litnets.data.core.csv_files import missing_column
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import as_array, as_items, is_path, is_table, table_columns
+from litnets.data.core.listing import new_files
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.core.splits import PARTS
 from litnets.data.series.reading import read_series

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
-from litnets.data.core.class_folders import names_in, new_files
+from litnets.data.core.class_folders import abbreviate
 from litnets.data.core.csv_files import missing_column, read_utf8
 from litnets.data.core.inputs import as_items, describe, is_table, table_columns
+from litnets.data.core.listing import names_in, new_files
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, RenamedOptionWarning, did_you_mean
@@ -236,7 +237,7 @@ class TextDataModule(ArrayDataModule):
             if sample.label not in indices:
                 raise InputError(
                     f"{sample.where}: no training text has the class '{sample.label}'"
-                    f"{did_you_mean(sample.label, indices)} (training classes: {_abbreviate(self._class_names)}); "
+                    f"{did_you_mean(sample.label, indices)} (training classes: {abbreviate(self._class_names)}); "
                     "add training texts of this class, or delete the sample"
                 )
         return torch.tensor([indices[sample.label] for sample in samples], dtype=smallest_type(len(indices)))
@@ -276,7 +277,3 @@ def label_indices(samples: Sequence[Sample]) -> Tensor:
             )
     indices = {name: i for i, name in enumerate(sorted(classes))}
     return torch.tensor([indices[sample.label] for sample in samples])
-
-
-def _abbreviate(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,6 +1,6 @@
 """TextFiles: classify your texts, from a CSV, TSV or JSONL file or from one folder per class."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
-from litnets.data.core.class_folders import files_in, subfolders
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.fingerprint import Fingerprint, digest_each
-from litnets.data.core.splits import PARTS, SplitSpec, split_indices
+from litnets.data.core.listing import files_in, subfolders
+from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
+from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.errors import InputError, did_you_mean
@@ -46,40 +47,23 @@ class TextFiles(SplitDataModule, TextDataModule):
         self.label_column = label_column
 
     def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
-        parts = {name: part for name in PARTS if (part := self._find_part(name)) is not None}
-        if not {"train", "test"} <= parts.keys():
-            if files := [part.name for part in parts.values() if part.is_file()]:
-                raise InputError(
-                    f"path: {self.path} contains {', '.join(files)}, but a split needs both train and test; add the "
-                    "missing one, or set --data.path to the file itself to split it"
-                )
-            samples = self._read_samples(self.path)
-            fingerprint = self._fingerprint({self.path: samples})
-            return samples, self.assign_splits(fingerprint, lambda: self._split(samples, self.split_spec))
-        by_path = {path: self._read_samples(path) for path in parts.values()}
+        paths = find_splits(self.path, TABLES) if self.path.is_dir() else {}
+        by_path = {path: self._read_samples(path) for path in paths.values() or [self.path]}
         samples = [sample for part in by_path.values() for sample in part]
-        part_of = torch.cat([torch.full((len(by_path[path]),), PARTS.index(part)) for part, path in parts.items()])
-        if "val" not in parts or self.split_spec.num_folds is not None:  # train and val are split below
-            part_of[part_of < PARTS.index("test")] = -1
+        indices = torch.arange(len(samples)).split([len(part) for part in by_path.values()])
+        parts = dict(zip(paths, indices, strict=True)) if paths else {}
+        fixed = fixed_splits(parts, len(samples), self.split_spec)
+
+        def split(pool: Tensor, spec: SplitSpec) -> Sequence[Tensor]:
+            if fixed is not None and (fixed >= 0).all():  # no other split is taken from train
+                return torch.arange(len(pool)), torch.arange(0), torch.arange(0)
+            chosen = [samples[i] for i in pool.tolist()]
+            return split_indices(label_indices(chosen), len(chosen), spec, duplicate_groups(chosen))
 
         def propose() -> list[Tensor]:
-            indices = [(part_of == part).nonzero().squeeze(1) for part in range(len(PARTS))]
-            if (part_of < 0).any():
-                pool = (part_of < 0).nonzero().squeeze(1)
-                spec = replace(self.split_spec, test_size=0)
-                train, val, _ = self._split([samples[i] for i in pool.tolist()], spec)
-                indices[:2] = pool[train], pool[val]
-            return indices
+            return split_the_rest(parts, len(samples), self.split_spec, split)
 
-        return samples, self.assign_splits(self._fingerprint(by_path), propose, part_of)
-
-    def _find_part(self, name: str) -> Path | None:
-        """Return the file or folder that holds the split `name`, or None if there is none."""
-        candidates = (self.path / f"{name}{suffix}" for suffix in ("", *TABLES, *map(str.upper, TABLES)))
-        return next((path for path in candidates if path.exists()), None)
-
-    def _split(self, samples: list[Sample], spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
-        return split_indices(label_indices(samples), len(samples), spec, duplicate_groups(samples))
+        return samples, self.assign_splits(self._fingerprint(by_path), propose, fixed)
 
     def _fingerprint(self, by_path: Mapping[Path, list[Sample]]) -> Fingerprint:
         """Return the fingerprint of the samples, given by the file or folder that holds them."""

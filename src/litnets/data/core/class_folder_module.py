@@ -1,0 +1,75 @@
+"""The base class of DataModules whose samples are files in one folder per class."""
+
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from litnets.data.core.base import SplitDataModule
+from litnets.data.core.class_folders import ClassFolders, check_classes
+from litnets.data.core.fingerprint import Digests
+
+
+class ClassFolderDataModule(SplitDataModule):
+    """Files in `root/class/`, which are split, or in `root/train/class/`, `root/val/class/` and `root/test/class/`.
+
+    The folder of the validation split may also be named `valid`, `validation` or `dev`, in any case. If the folder of
+    validation or test does not exist, the split is taken from `train`.
+
+    Args:
+        root: The folder.
+        **splitting: Arguments of `SplitDataModule` and `ArrayDataModule`.
+    """
+
+    suffixes: ClassVar[Collection[str]]  # of the files, in lower case, with the dot
+    file_kind: ClassVar[str]  # what a file is called in messages
+
+    def __init__(self, root: str, **splitting: Any) -> None:
+        super().__init__(**splitting)
+        self.root = Path(root)
+
+    @cached_property
+    def folders(self) -> ClassFolders:
+        """The files in `root`, listed on first use."""
+        return ClassFolders.scan(self.root, self.suffixes, self.file_kind)
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.folders.class_names
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return len(self.class_names)
+
+    def files_to_read(self) -> list[Path]:
+        """Return all files. Raise InputError for sizes of a split that are invalid, before any file is read."""
+        if self.recorded_split is None:
+            self.folders.split(self.split_spec)
+        return self.folders.files
+
+    def assign_files(self, contents: Digests, usable: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the indices of the files in each split; see `assign_splits`.
+
+        Args:
+            contents: Digest of the content of each file.
+            usable: Mask of the files that may be used, `(files,)`; None for all.
+        """
+        folders = self.folders
+        splits = self.assign_splits(
+            folders.fingerprint(contents),
+            lambda: folders.split(self.split_spec),
+            folders.fixed_splits(self.split_spec),
+            usable,
+        )
+        folders.check_trained_on(splits["train"])
+        return splits
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "class_names": self.class_names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.predict_path is None or self.splits:
+            check_classes(state_dict["class_names"], self.class_names)
+        super().load_state_dict(state_dict)

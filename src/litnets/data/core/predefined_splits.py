@@ -1,0 +1,120 @@
+"""Splits that come with the data: folders or files named `train`, `val` and `test` in one folder."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from litnets.data.core.listing import data_files, subfolders
+from litnets.data.core.splits import PARTS, SplitSpec
+from litnets.errors import InputError
+from litnets.safety.escaping import printable
+
+# Names of the folder or file of each split, in any case.
+SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
+SPLIT_OF = {name: part for part, names in SPLIT_NAMES.items() for name in names}
+
+# A file may have another name before that of the split, such as `imdb_train.csv` or `GunPoint_TEST.ts`.
+_FILE_STEM = re.compile(rf"(?:.*[_.-])?({'|'.join(SPLIT_OF)})", re.IGNORECASE | re.DOTALL)
+
+
+def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool = True) -> dict[str, Path]:
+    """Return the folder or file of each split in `root`, in the order train, val, test; empty if there are no splits.
+
+    `root` has splits if it contains a file of the training split, or a folder of the training split that is not a
+    class: it has subfolders, or all folders in `root` are named after splits. Folders and files that are not read are
+    named in one printed line.
+
+    Args:
+        root: The folder.
+        file_suffixes: Suffixes that the file of a split may have, in lower case, with the dot.
+        folders: Whether a split can be a folder.
+
+    Raises:
+        InputError: There are several folders or files for one split, there are splits but none to train on, or a
+            folder next to `train` could be a class as well as a misspelled split.
+        OSError: A folder cannot be read.
+    """
+    names = subfolders(root) if folders else []
+    split_folders = {name: SPLIT_OF[name.lower()] for name in names if name.lower() in SPLIT_OF}
+    others = [name for name in names if name not in split_folders]
+    trained_on = [name for name, part in split_folders.items() if part == "train"]
+    if not (len(split_folders) > 1 and not others) and not any(subfolders(root / name) for name in trained_on):
+        split_folders = {}  # "train" is a class, such as a kind of vehicle
+    files = [name for name in data_files(root) if Path(name).suffix.lower() in file_suffixes]
+    split_files = {
+        name: SPLIT_OF[match[1].lower()] for name in files if (match := _FILE_STEM.fullmatch(Path(name).stem))
+    }
+    paths: dict[str, Path] = {}
+    for name, part in {**split_folders, **split_files}.items():
+        if part in paths:
+            raise InputError(f"{root}: {paths[part].name} and {name} both hold the {part} split; remove one of them")
+        paths[part] = root / name
+    if not paths:
+        return {}
+    if "train" not in paths:
+        found = ", ".join(path.name for path in paths.values())
+        raise InputError(f"{root} has {found}, but nothing to train on; expected a folder or file named train")
+    left_out = [name for name in files if name not in split_files]
+    if split_folders and others:
+        if len(paths) == 1:
+            raise InputError(
+                f"{root} has a folder {paths['train'].name} next to {', '.join(others)}; expected only train, val and "
+                "test, or only folders of classes"
+            )
+        left_out += others
+    if left_out:
+        print(f"{root}: {printable(', '.join(left_out))} left out; expected train, val and test", flush=True)
+    return {part: paths[part] for part in PARTS if part in paths}
+
+
+def fixed_splits(parts: Mapping[str, Tensor], size: int, spec: SplitSpec) -> Tensor | None:
+    """Return the index of the split of each sample whose folder or file determines it, -1 for the others, `(samples,)`.
+
+    Return None if none is determined.
+
+    Args:
+        parts: Indices of the samples in the folder or file of each split that exists.
+        size: Number of samples.
+        spec: With folds, the predefined validation split is merged into the training split.
+    """
+    fixed = _used_parts(parts, spec)
+    if not fixed:
+        return None
+    splits = torch.full((size,), -1)
+    for part in (*fixed, "train") if len(fixed) == 2 else fixed:  # otherwise, samples of train go to another split
+        splits[parts[part]] = PARTS.index(part)
+    return splits
+
+
+def split_the_rest(
+    parts: Mapping[str, Tensor], size: int, spec: SplitSpec, split: Callable[[Tensor, SplitSpec], Sequence[Tensor]]
+) -> list[Tensor]:
+    """Return the indices of train, val and test. Predefined val and test are used as they are; the rest is split.
+
+    With folds, the predefined validation split is merged into the training split. The folds are the test split or, if
+    that is predefined, the validation split.
+
+    Args:
+        parts: Indices of the samples in the folder or file of each split that exists.
+        size: Number of samples.
+        spec: The requested split.
+        split: Splits the samples with these indices into train, val and test, and returns positions in the indices.
+    """
+    fixed = _used_parts(parts, spec)
+    rest = [indices for part, indices in parts.items() if part not in fixed]
+    pool = torch.cat(rest) if rest else torch.arange(size)
+    spec = replace(
+        spec, val_size=0 if "val" in fixed else spec.val_size, test_size=0 if "test" in fixed else spec.test_size
+    )
+    return [fixed.get(part, pool[positions]) for part, positions in zip(PARTS, split(pool, spec), strict=True)]
+
+
+def _used_parts(parts: Mapping[str, Tensor], spec: SplitSpec) -> dict[str, Tensor]:
+    """Return the indices of the samples in the predefined val and test, if these are used as they are."""
+    return {
+        part: indices for part, indices in parts.items() if part == "test" or (part == "val" and spec.num_folds is None)
+    }
