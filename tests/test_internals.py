@@ -15,6 +15,7 @@ import jsonargparse
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loggers import WandbLogger
@@ -183,6 +184,19 @@ class TestTrainer:
         assert internals.skips_next_validation(loop) is False, removed("_TrainingEpochLoop._skip_next_val")
         internals.set_logging_step(loop, 7)
         assert internals.logging_step(loop) == 7
+
+    def test_early_stopping_check(self) -> None:
+        class CountChecks(internals.EarlyStoppingCheck, EarlyStopping):
+            checks = 0
+
+            def check(self, trainer: Trainer) -> None:
+                self.checks += 1
+                super().check(trainer)
+
+        callback = CountChecks("as_validation", patience=100)
+        fit(Probe(), callback)
+        assert callback.checks == 1, removed("EarlyStopping._run_early_stopping_check")
+        assert callback.best_score == 1
 
     def test_current_hook(self) -> None:
         trainer = fit(Probe())

@@ -133,6 +133,18 @@ def clip_gradients(
     precision._clip_gradients(module, optimizer, value, gradient_clip_algorithm=algorithm)
 
 
+class EarlyStoppingCheck:
+    """A mixin for EarlyStopping whose check a subclass may extend. The hooks of EarlyStopping decide when it is due."""
+
+    def check(self, trainer: Trainer) -> None:
+        """Compare the monitored metric with the best value so far, and stop the training if it is time."""
+        early_stopping: Any = super()
+        early_stopping._run_early_stopping_check(trainer)
+
+    def _run_early_stopping_check(self, trainer: Trainer) -> None:
+        self.check(trainer)
+
+
 class CurrentHook:
     """While it is entered, `self.log` takes `hook` for the hook that is running, on which its defaults depend.
 

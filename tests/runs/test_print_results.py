@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from litnets.runs.print_results import best_of, print_results, summarize
+from litnets.runs.print_results import best_of, print_end, print_results, summarize
 
 METRICS = {
     "test/loss": 0.25,
@@ -73,3 +75,13 @@ def test_class_names_are_not_read_as_markup(capsys):
     shown = rows(capsys)
     assert ["[/INST]", "0.5000"] in shown
     assert ["[unk]", "1.0000"] in shown
+
+
+def test_the_end_of_a_training_says_why_it_ended(capsys):
+    results = {"epochs": 3, "seconds": 1.0, "stop_reason": "max_epochs of 3 reached"}
+    print_end(results, Path("e/r"), [])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["no validation score; 3 epochs in 1.0 s", "max_epochs of 3 reached"]
+    results.pop("stop_reason")  # version 0.1
+    print_end(results, Path("e/r"), [])
+    assert "reached" not in capsys.readouterr().out

@@ -2,12 +2,13 @@
 
 from typing import Any, Literal, NamedTuple
 
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser
 
 from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.checkpoints.saving import Checkpoint
+from litnets.training.selection import TieBreakingEarlyStopping
 
 _RUN = "RUN is a run folder, the name of an experiment (its newest run), or a checkpoint in a run folder."
 DESCRIPTIONS = {
@@ -63,7 +64,7 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
         parser.add_argument("--split_again", action="store_true", help=text)
     parser.add_class_arguments(WandbOptions, "wandb")
     parser.add_lightning_class_args(Checkpoint, "checkpoint")
-    parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+    parser.add_lightning_class_args(TieBreakingEarlyStopping, "early_stopping")
     parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
     parser.set_defaults({"early_stopping.patience": 10})
     for callback in ("checkpoint", "early_stopping"):

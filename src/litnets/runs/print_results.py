@@ -68,7 +68,7 @@ def best_of(results: Mapping[str, Any]) -> str:
 
 
 def print_end(results: Mapping[str, Any], folder: Path, commands: Iterable[str]) -> None:
-    """Print the end of a training: its best score, the run folder, and the next steps.
+    """Print the end of a training: its best score, why it ended, the run folder, and the next steps.
 
     Args:
         results: results.json.
@@ -76,6 +76,8 @@ def print_end(results: Mapping[str, Any], folder: Path, commands: Iterable[str])
         commands: Further commands to suggest.
     """
     print(printable(best_of(results)))
+    if reason := results.get("stop_reason"):
+        print(printable(str(reason)))
     print(f"\nrun folder: {printable(str(folder))}")
     print("Next steps:")
     run, experiment = shlex.quote(str(folder)), shlex.quote(str(folder.parent))

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from litnets.runs.folder import Run
 from litnets.training.checkpoints.saving import checkpoint_of
+from litnets.training.stop_reason import stop_reason
 
 
 class WriteResults(Callback):
-    """Write best validation score, epochs, seconds, samples per second and parameter count when training ends.
+    """Write best validation score, epochs, why training ended, seconds, samples per second and parameter count.
 
     Args:
         run: The run. Every process takes over the folder that the first one created.
@@ -74,6 +75,7 @@ class WriteResults(Callback):
         self.run.update_results(
             forget=("test", "test_per_class"),  # they belong to the previous best checkpoint
             best=best,
+            stop_reason=stop_reason(trainer),
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
             seconds=round(time.monotonic() - self._start, 2),

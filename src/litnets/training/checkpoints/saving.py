@@ -16,6 +16,7 @@ from litnets.runs.folder import Run
 from litnets.seeding import seed_batch
 from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.resume import loop_state
+from litnets.training.selection import UNKNOWN_LOSS, loss_beside
 
 # Fraction of the time that saving at the ends of epochs may take. So not every short epoch is saved. An equal
 # fraction is reserved for the saves at the end of training.
@@ -28,12 +29,14 @@ _FIRST_COST = 0.01
 class Checkpoint(lightning_callbacks.Checkpoint):
     """Save the best epoch by the monitored metric in best.ckpt, and the newest state in last.ckpt.
 
+    Of epochs with equal values of the metric, the best is the one with the lowest loss.
+
     last.ckpt is saved at the end of each epoch (less often if epochs are short, to stay below 1 % of the time), when
     training ends or is interrupted, and at the intervals below. A save is made just before a batch starts, so that
     training resumes at exactly that batch.
 
     Args:
-        monitor: Metric that decides which epoch is best.
+        monitor: Metric that decides which epoch is best; ties go to the lower loss (`val/loss` for `val/accuracy`).
         mode: Whether a smaller (`min`) or larger (`max`) value is better.
         every_n_steps: Also save last.ckpt after this many optimizer steps.
         every_n_minutes: Also save last.ckpt after this many minutes.
@@ -59,6 +62,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         self.config = ""
         self.best_model_path = ""  # read by `trainer.test(ckpt_path="best")`
         self.best_model_score: Tensor | None = None
+        self.best_loss = UNKNOWN_LOSS
         self.best_epoch: int | None = None
         # Whether training, not validation, logs the monitor; for a custom metric known after the first validation.
         self._monitor_is_train_metric = (monitor or "").startswith("train")
@@ -80,6 +84,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         return {
             "best_model_score": self.best_model_score,
+            "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
             "monitor": self.monitor,
             "of_training": self._monitor_is_train_metric,
@@ -89,6 +94,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if state_dict["monitor"] != self.monitor:
             return  # the best score of another metric cannot be compared
         self.best_model_score, self.best_epoch = state_dict["best_model_score"], state_dict["best_epoch"]
+        self.best_loss = state_dict.get("best_loss", UNKNOWN_LOSS)  # checkpoints of 0.1 lack it
         if "of_training" in state_dict:  # early checkpoints of 0.1 lack it
             self._monitor_is_train_metric = state_dict["of_training"]
 
@@ -174,11 +180,19 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if score is None:
             known = ", ".join(trainer.callback_metrics)
             raise InputError(f"checkpoint.monitor: no metric '{self.monitor}' was logged (logged: {known})")
-        best = self.best_model_score
-        better = score < best if self.mode == "min" and best is not None else best is None or score > best
-        if bool(better) and bool(torch.isfinite(score)):
+        loss = loss_beside(trainer, str(self.monitor))
+        if self._is_better(score, loss) and bool(torch.isfinite(score)):
             self.best_model_score, self.best_epoch = score.detach().clone(), trainer.current_epoch
+            self.best_loss = loss
             self._best_is_due = True
+
+    def _is_better(self, score: Tensor, loss: Tensor) -> bool:
+        best = self.best_model_score
+        if best is None:
+            return True
+        if score == best:
+            return bool(loss < self.best_loss)
+        return bool(score < best if self.mode == "min" else score > best)
 
     def _save_if_due(self, trainer: Trainer, batch_idx: int) -> None:
         saved_steps = 0 if self._saved is None else self._saved[1]

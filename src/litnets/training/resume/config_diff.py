@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.safety.resolving import import_object
+from litnets.training.stop_reason import strip_signaling
 
 # Options that belong to a place or to a command, not to the experiment.
 _IGNORED_KEYS = {
@@ -105,12 +106,12 @@ def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, A
     settings = {key for key in changed if key.startswith(("early_stopping.", "monitor", "trainer.callbacks"))}
     if settings - {"early_stopping.patience"}:
         return None
-    for name, state in content["callbacks"].items():
-        if not name.startswith("EarlyStopping") or not state["stopping_reason"]:
+    for name, state in content.get("callbacks", {}).items():
+        if not name.startswith("EarlyStopping") or not state.get("stopping_reason"):
             continue
         waited = state["wait_count"]
         if EarlyStoppingReason(state["stopping_reason"]) is not EarlyStoppingReason.PATIENCE_EXHAUSTED:
-            reason = str(state["stopping_reason_message"]).removesuffix(". Signaling Trainer to stop.")
+            reason = strip_signaling(state.get("stopping_reason_message"))
             return f"in epoch {state['stopped_epoch'] + 1}: {reason}"
         if waited >= now.patience:
             checks = "check" if waited == 1 else "checks"

@@ -20,7 +20,7 @@ def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: b
     """
     trainer.should_stop = trainer.should_stop or stays_stopped
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        state = checkpoint["callbacks"].get(callback.state_key)
+        state = checkpoint.get("callbacks", {}).get(callback.state_key)
         if isinstance(callback, EarlyStopping) and state is not None:
             state["patience"] = callback.patience
             if not stays_stopped:

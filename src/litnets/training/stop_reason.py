@@ -1,0 +1,59 @@
+"""Why a training has ended."""
+
+from datetime import timedelta
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from litnets.training.checkpoints.saving import checkpoint_of
+
+
+def stop_reason(trainer: Trainer) -> str:
+    """Return why a training has ended, and whether a longer one may give a better epoch.
+
+    Example:
+        >>> stop_reason(trainer)  # doctest: +SKIP
+        'max_epochs of 20 reached; the best epoch is the last: train longer with --trainer.max_epochs N'
+    """
+    limit, value = _reached_limit(trainer)
+    if limit is None:
+        return _early_stopping_reason(trainer) or "stopped by a callback"
+    checkpoint = checkpoint_of(trainer)
+    best_epoch = None if checkpoint is None else checkpoint.best_epoch
+    is_last = best_epoch is not None and best_epoch + 1 >= trainer.current_epoch
+    advice = f"; the best epoch is the last: train longer with --trainer.{limit} N" if is_last else ""
+    return f"{limit} of {value} reached{advice}"
+
+
+def _reached_limit(trainer: Trainer) -> tuple[str | None, object]:
+    """Return the option of the Trainer that has ended the training, and its value; None if there is none."""
+    steps, epochs = trainer.max_steps, trainer.max_epochs
+    if 0 <= steps <= trainer.global_step:
+        return "max_steps", steps
+    if epochs is not None and 0 <= epochs <= trainer.current_epoch:
+        return "max_epochs", epochs
+    for timer in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(timer, Timer) and (remaining := timer.time_remaining()) is not None and remaining <= 0:
+            return "max_time", timedelta(seconds=round(timer.time_elapsed() + remaining))
+    return None, None
+
+
+def _early_stopping_reason(trainer: Trainer) -> str | None:
+    for callback in trainer.early_stopping_callbacks:
+        if not isinstance(callback, EarlyStopping) or callback.stopping_reason is EarlyStoppingReason.NOT_STOPPED:
+            continue
+        if callback.stopping_reason is EarlyStoppingReason.PATIENCE_EXHAUSTED:
+            return f"stopped early: no better {callback.monitor} for {_count_checks(trainer, callback.wait_count)}"
+        return f"stopped early: {strip_signaling(callback.stopping_reason_message)}"
+    return None
+
+
+def strip_signaling(message: object) -> str:
+    """Return Lightning's reason for stopping early, without its last sentence."""
+    return str(message).removesuffix(" Signaling Trainer to stop.").removesuffix(".")
+
+
+def _count_checks(trainer: Trainer, count: int) -> str:
+    each_epoch = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
+    return f"{count} {'epoch' if each_epoch else 'validation'}{'' if count == 1 else 's'}"
