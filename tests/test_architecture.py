@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "tracking": {"runs"},
     "training": {"runs", "tracking"},
     "cli": {"nets", "data", "tasks", "callbacks", "runs", "tracking", "training"},
+    "analysis": {"runs", "tasks", "data"},
+    "api": {"analysis", "cli", "nets", "data", "tasks", "callbacks", "runs", "tracking", "training"},
     "safety": set[str](),
     "__main__": {"cli", "__version__"},
 }
@@ -70,6 +72,13 @@ def test_modalities_do_not_import_each_other(path: Path) -> None:
     assert not forbidden, (
         f"{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}: put what both need into data/core"
     )
+
+
+def test_analysis_imports_no_modality() -> None:
+    """What works on a run does so for every modality."""
+    for path in (SOURCE / "analysis").rglob("*.py"):
+        imported = {name for name in modules_imported_by(path) if name.split(".")[0] == "data"}
+        assert all(name.startswith("data.core") for name in imported), f"{path.name} imports {imported}"
 
 
 def test_networks_import_only_torch() -> None:

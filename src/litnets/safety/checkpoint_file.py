@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -125,6 +125,35 @@ def build_from_checkpoint(
         ) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"checkpoint {source} does not fit {cls.__name__}: {reason}") from error
+
+
+def load_model(
+    cls: type[T],
+    source: Any,
+    content: Any,
+    overrides: Mapping[str, Any],
+    trust: Iterable[str] = (),
+    strict: bool | None = None,
+) -> T:
+    """Construct a LightningModule with the hyperparameters of a checkpoint, and load its weights.
+
+    Args:
+        cls: The class.
+        source: The checkpoint, for errors.
+        content: What it holds.
+        overrides: Hyperparameters of the caller, which replace those of the checkpoint.
+        trust: Modules that the checkpoint may name.
+        strict: Whether the names of all weights must match; None for the model's default.
+
+    Raises:
+        InputError: The content is not what Lightning writes, or does not fit the class.
+    """
+    check_model_part(source, content)
+    model: Any = build_from_checkpoint(cls, source, content.get("hyper_parameters", {}), overrides, trust)
+    model.configure_model()
+    model.on_load_checkpoint(content)
+    model.load_state_dict(content["state_dict"], strict=model.strict_loading if strict is None else strict)
+    return cast(T, model)
 
 
 def refuse_unsafe_loading(weights_only: bool | None) -> None:

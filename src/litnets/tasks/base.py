@@ -17,12 +17,7 @@ from torchmetrics import Metric, MetricCollection
 from litnets.errors import InputError, did_you_mean
 from litnets.internals import ConversionHook, restricted_classmethod
 from litnets.nets.layers.initialization import Init
-from litnets.safety.checkpoint_file import (
-    build_from_checkpoint,
-    check_model_part,
-    read_checkpoint,
-    refuse_unsafe_loading,
-)
+from litnets.safety.checkpoint_file import load_model, read_checkpoint, refuse_unsafe_loading
 from litnets.safety.plain import load_yaml
 from litnets.tasks.input_shapes import InputKind, Shape, wrong_targets
 from litnets.tasks.metrics import MeanLoss, reset_metrics
@@ -160,11 +155,7 @@ class Task(ConversionHook, LightningModule):
         content = read_checkpoint(checkpoint_path, map_location)
         if isinstance(content, dict) and hparams_file is not None:
             content["hyper_parameters"] = load_yaml(str(hparams_file), Path(hparams_file).read_text())
-        check_model_part(checkpoint_path, content)
-        model = build_from_checkpoint(cls, checkpoint_path, content.get("hyper_parameters", {}), kwargs, trust)
-        model.configure_model()
-        model.on_load_checkpoint(content)
-        model.load_state_dict(content["state_dict"], strict=model.strict_loading if strict is None else strict)
+        model = load_model(cls, checkpoint_path, content, kwargs, trust, strict)
         weights = [value for value in content["state_dict"].values() if isinstance(value, Tensor)]
         return model.to(weights[0].device) if weights else model
 

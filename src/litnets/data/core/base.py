@@ -210,6 +210,11 @@ class ArrayDataModule(LightningDataModule):
         """
         raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
 
+    def restore_for_inputs(self, state: dict[str, Any]) -> None:
+        """Load what was fitted on the training split, to read new inputs without the training data."""
+        self.predict_path = Path()
+        self.load_state_dict(state)
+
     def preparation(self) -> nn.Module:
         """Return the module that turns the inputs of a batch, as they are read, into the inputs of the network.
 

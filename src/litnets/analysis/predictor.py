@@ -1,0 +1,231 @@
+"""Predictor: a trained network that takes raw inputs, prepared as in training.
+
+It keeps three parts apart. The DataModule reads files, texts and tables (`read_inputs`); `prepare` and `network` are
+modules that compute with tensors only, so that an exported graph can hold them.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import numpy as np
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from litnets.data.core.base import ArrayDataModule
+from litnets.errors import InputError
+from litnets.former_names import update_class_paths
+from litnets.runs.folder import Run
+from litnets.runs.storage import read_text
+from litnets.safety.checkpoint_file import load_model, load_verified
+from litnets.safety.plain import load_yaml
+from litnets.safety.resolving import names_from_checkpoint, resolve_class
+from litnets.tasks import Task
+
+
+class Predictor:
+    """A trained network in evaluation mode, with the preparation of its inputs and the names of its classes.
+
+        net = litnets.load("checkpoints/digits_cnn/<run>")
+        net.predict(["a.png", "b.png"])     # array(['3', '7'])
+        net.predict_proba(images)           # (N, 10)
+
+    Predictions are those of `litnets predict`. Inputs are in the units of the data: files, uint8 pixels, texts, rows of
+    a table, series; see `read_inputs` of the DataModule. A single input gives an array with one entry.
+
+    Args:
+        network: The LightningModule.
+        datamodule: Reads new inputs and prepares them, with what was fitted on the training split.
+        run: The run of the network.
+        precision: Lightning's precision, as in training.
+        device: The device to compute on; None for the GPU if there is one.
+
+    Attributes:
+        network: The LightningModule. It takes prepared inputs.
+        prepare: The module that prepares the inputs of a batch.
+        classes: Names of the classes; None if the network predicts numbers.
+        run: The run.
+    """
+
+    def __init__(
+        self,
+        network: LightningModule,
+        datamodule: ArrayDataModule,
+        run: Run | None = None,
+        precision: str = "32-true",
+        device: str | torch.device | None = None,
+    ) -> None:
+        _check_preparation(type(datamodule))
+        if device is None:
+            device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        self.device = torch.device(device)
+        self._precision = _precision_plugin(precision, self.device)
+        self.network: LightningModule = self._precision.convert_module(network).to(self.device).eval()  # type: ignore[assignment]
+        self.prepare: nn.Module = datamodule.preparation().to(self.device).eval()
+        self.datamodule = datamodule
+        self.run = run
+        self.classes: list[str] | None = getattr(network, "class_names", None)
+
+    def __repr__(self) -> str:
+        return f"Predictor({type(self.network).__name__}, {self.run.folder if self.run else 'no run'})"
+
+    @classmethod
+    def load(
+        cls,
+        run: Run,
+        checkpoint: Path | None = None,
+        datamodule: ArrayDataModule | None = None,
+        device: str | torch.device | None = None,
+        trust: Iterable[str] = (),
+    ) -> "Predictor":
+        """Return the network of a run. The training data are not needed.
+
+        Args:
+            run: The run. Its configuration names the classes of the model and the data.
+            checkpoint: The checkpoint; None for the best one.
+            datamodule: The data, if the configuration cannot describe them.
+            device: The device to compute on; None for the GPU if there is one.
+            trust: Modules, with their submodules, that the run may name; they are imported.
+
+        Raises:
+            InputError: A file is missing or damaged, or names a class that it may not name.
+        """
+        checkpoint = checkpoint or run.best
+        if not checkpoint.exists():
+            raise InputError(f"{run.folder} has no {checkpoint.name}; its training has saved no checkpoint yet")
+        if not run.config.exists():
+            raise InputError(f"{run.folder} has no config.yaml, which names the classes of the model and the data")
+        config = load_yaml(str(run.config), update_class_paths(read_text(run.config)))
+        content = load_verified(checkpoint, mmap=True)
+        model_class = _resolve(run, config, "model", LightningModule, trust)
+        # Compiling takes a minute, and nothing is trained.
+        overrides = {"compile": False} if issubclass(model_class, Task) else {}
+        with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, are random
+            network = load_model(model_class, checkpoint, content, overrides, trust)
+        if datamodule is None:
+            datamodule = _build_datamodule(run, config, trust)
+        if (state := content.get(type(datamodule).__qualname__)) is not None:
+            datamodule.restore_for_inputs(state)
+        precision = str((config.get("trainer") or {}).get("precision") or "32-true")
+        return cls(network, datamodule, run, precision, device)
+
+    def predict(self, inputs: Any, batch_size: int | None = None) -> NDArray[Any]:
+        """Return a prediction for each input.
+
+        These are the names of classes `(N,)`; 0 or 1 for each label `(N, labels)`; numbers in the units of the data,
+        `(N,)` or `(N, targets)`; or forecasts `(N, horizon, channels)`.
+
+        Args:
+            inputs: One input, or a list, array or table of inputs.
+            batch_size: Inputs in a batch; None for that of `litnets predict`.
+
+        Raises:
+            InputError: The inputs do not fit, or there is none.
+        """
+        prediction = self._predict(inputs, batch_size)["prediction"].numpy()
+        is_index = prediction.ndim == 1 and prediction.dtype.kind == "i"
+        return np.array(self.classes)[prediction] if self.classes is not None and is_index else prediction
+
+    def predict_proba(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.float32]:
+        """Return the probability of each class or label for each input, `(N, classes)`, in the order of `classes`.
+
+        Args:
+            inputs: One input, or a list, array or table of inputs.
+            batch_size: Inputs in a batch; None for that of `litnets predict`.
+
+        Raises:
+            InputError: The network predicts no classes, or the inputs do not fit, or there is none.
+        """
+        outputs = self._predict(inputs, batch_size)
+        if "probability" not in outputs:
+            raise InputError(f"predict_proba: {type(self.network).__name__} predicts no classes; use predict")
+        return outputs["probability"].numpy()
+
+    def _predict(self, inputs: Any, batch_size: int | None) -> dict[str, Tensor]:
+        """Return what the network's `predict_step` returns, for all inputs, on the CPU."""
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size: expected at least 1, got {batch_size}")
+        samples = self.datamodule.read_inputs(inputs)
+        if not len(samples):
+            raise InputError("expected at least one input, got none")
+        parts = []
+        with torch.inference_mode():
+            for indices in torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size):
+                raw, targets = samples[indices]
+                batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
+                if not isinstance(self.network, Task):  # which converts its inputs itself
+                    batch = self._precision.convert_input(batch)
+                with self._precision.forward_context():
+                    output = self.network.predict_step(batch, 0)
+                columns = output if isinstance(output, Mapping) else {"prediction": output}
+                parts.append({name: column.cpu() for name, column in columns.items()})
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _check_preparation(cls: type[ArrayDataModule]) -> None:
+    """Raise InputError if a DataModule changes batches in a way that `preparation` does not know."""
+    order = cls.mro()
+    defined = order.index(next(base for base in order if "preparation" in vars(base)))
+    for hook in ("on_before_batch_transfer", "on_after_batch_transfer"):
+        if order.index(next(base for base in order if hook in vars(base))) < defined:
+            raise InputError(
+                f"{cls.__name__} changes batches in {hook}; define preparation as well, which returns the same as a "
+                "module, so that new inputs are prepared as in training"
+            )
+
+
+def _precision_plugin(name: str, device: torch.device) -> Precision:
+    """Return Lightning's precision of this name; on a CPU, bfloat16 stands in for float16, as in Lightning."""
+    if name in ("bf16-mixed", "bf16") or (name in ("16-mixed", "16") and device.type == "cpu"):
+        return MixedPrecision("bf16-mixed", device.type)
+    if name in ("16-mixed", "16"):
+        return MixedPrecision("16-mixed", device.type)
+    if name == "bf16-true":
+        return HalfPrecision("bf16-true")
+    if name == "16-true":
+        return HalfPrecision("16-true")
+    return DoublePrecision() if name in ("64-true", "64") else Precision()
+
+
+def _resolve(run: Run, config: Any, part: str, expected: type, trust: Iterable[str]) -> Any:
+    """Return the class of the model or the data that a configuration names."""
+    section = config.get(part) if isinstance(config, dict) else None
+    if not isinstance(section, dict) or "class_path" not in section:
+        raise InputError(f"{run.config}: expected {part}.class_path")
+    package = __name__.partition(".")[0]
+    with names_from_checkpoint(str(run.folder), [package, *([trust] if isinstance(trust, str) else trust)]):
+        return resolve_class(f"{part}.class_path", section["class_path"], expected)
+
+
+def _build_datamodule(run: Run, config: Any, trust: Iterable[str]) -> ArrayDataModule:
+    """Construct the DataModule of a configuration. It reads no files yet."""
+    cls = _resolve(run, config, "data", LightningDataModule, trust)
+    if not issubclass(cls, ArrayDataModule):
+        raise InputError(
+            f"{run.folder}: its data are of the class {cls.__name__}, which does not define how to read new inputs; "
+            "derive it from litnets.ArrayDataModule, or use `load_from_checkpoint` of the model"
+        )
+    # Augmentation is for training only, and names classes.
+    arguments = {k: v for k, v in (config["data"].get("init_args") or {}).items() if k != "augment"}
+    if "skip_broken" in arguments:
+        arguments["skip_broken"] = False  # so that there is a prediction for each input
+    for name, value in arguments.items():
+        if "class_path" in str(value):
+            raise InputError(
+                f"{run.config}: data.{name} names a class; construct the DataModule and pass it: "
+                "litnets.load(run, datamodule=...)"
+            )
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls, "data")
+    try:
+        built = parser.instantiate_classes(parser.parse_object({"data": arguments}))
+    except jsonargparse.ArgumentError as error:
+        raise InputError(f"{run.config}: data: {' '.join(str(error).split())}") from error
+    datamodule: ArrayDataModule = built.data
+    return datamodule
