@@ -99,9 +99,10 @@ class Predictor:
         checkpoint = checkpoint or run.best
         if not checkpoint.exists():
             raise InputError(f"{run.folder} has no {checkpoint.name}; its training has saved no checkpoint yet")
-        if not run.config.exists():
+        path = run.configs[-1]
+        if not path.exists():
             raise InputError(f"{run.folder} has no config.yaml, which names the classes of the model and the data")
-        config = load_yaml(str(run.config), update_class_paths(read_text(run.config)))
+        config = load_yaml(str(path), update_class_paths(read_text(path)))
         content = load_verified(checkpoint, mmap=True)
         model_class = _resolve(run, config, "model", LightningModule, trust)
         # Compiling takes a minute, and nothing is trained.
