@@ -41,7 +41,7 @@ SEQUENCE_REGRESSORS = "RNNRegressor or CNN1dRegressor or TransformerRegressor"
             step_size,
             TransformerRegressor,
             (3, None, None),
-            "an image (3, any, any): use CNNRegressor or ResNetRegressor",
+            "an image (3, any, any): use CNNRegressor or ResNetRegressor or TorchvisionRegressor or TimmRegressor",
         ),
     ],
 )

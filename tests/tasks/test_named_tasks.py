@@ -10,7 +10,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from litnets import tasks
 from litnets.errors import InputError
-from litnets.nets import CNN, MLP, RNN, AirNet, CNN1d, Embedded, ResNet, Transformer
+from litnets.nets import (
+    CNN,
+    MLP,
+    RNN,
+    AirNet,
+    CNN1d,
+    Embedded,
+    LeNet,
+    ResNet,
+    TimmNet,
+    TorchvisionNet,
+    Transformer,
+)
 from litnets.tasks import (
     AirNetClassifier,
     Classifier,
@@ -70,6 +82,14 @@ NETWORKS = {
         },
     ),
     named_tasks.WithResNet: (ResNet, {"in_channels": 3}, {}, {"depth": 32, "init": "xavier"}),
+    named_tasks.WithLeNet: (LeNet, {"in_shape": IMAGE}, {}, {"activation": "relu", "init": "xavier"}),
+    named_tasks.WithTorchvision: (
+        TorchvisionNet,
+        {"in_channels": 3},
+        {},
+        {"backbone": "shufflenet_v2_x0_5", "image_size": 32},
+    ),
+    named_tasks.WithTimm: (TimmNet, {"in_channels": 3}, {}, {"backbone": "test_resnet", "image_size": 32}),
     named_tasks.WithAirNet: (AirNet, {"in_channels": 3}, {}, {"widths": [4, 6]}),
     named_tasks.WithRNN: (
         RNN,

@@ -43,6 +43,19 @@ def image_channels(input_shape: Shape, task: type) -> int:
     return input_shape[0]
 
 
+def image_sizes(input_shape: Shape, task: type) -> tuple[int, int, int]:
+    """Return the sizes of an image `(channels, height, width)`, for a network that reads images of one size.
+
+    Raises:
+        InputError: The input is not an image, or the images differ in size.
+    """
+    image_channels(input_shape, task)
+    channels, height, width = input_shape
+    if channels is None or height is None or width is None:
+        raise _wrong_shape(task, "images of one size", input_shape)
+    return channels, height, width
+
+
 def step_size(input_shape: Shape, task: type) -> int:
     """Return the features of one step of `(steps, features)`, or of one row of an image `(channels, height, width)`.
 

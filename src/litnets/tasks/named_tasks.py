@@ -19,7 +19,23 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from litnets.errors import InputError
-from litnets.nets import CNN, MLP, RNN, AirNet, CNN1d, Embedded, ResNet, Transformer, cnn, cnn1d, rnn, transformer
+from litnets.nets import (
+    CNN,
+    MLP,
+    RNN,
+    AirNet,
+    CNN1d,
+    Embedded,
+    LeNet,
+    ResNet,
+    TimmNet,
+    TorchvisionNet,
+    Transformer,
+    cnn,
+    cnn1d,
+    rnn,
+    transformer,
+)
 from litnets.nets.layers.activation import Activation
 from litnets.nets.layers.initialization import Init
 from litnets.tasks.base import Batch, NetFactory, Task
@@ -32,6 +48,7 @@ from litnets.tasks.input_shapes import (
     flat_size,
     format_shape,
     image_channels,
+    image_sizes,
     step_size,
 )
 from litnets.tasks.regression import Regressor
@@ -207,6 +224,87 @@ class WithAirNet(Task):
         # Each rank has fitted its own batch.
         whitening.weight.copy_(self.trainer.strategy.broadcast(whitening.weight))
         self._whitened = True
+
+
+class WithLeNet(Task):
+    """LeNet-5 (LeCun et al. 1998) for images of one size, for any task.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        activation: Activation of all hidden layers.
+        init: Weight initialization.
+        **task: Arguments of the task.
+    """
+
+    reads: ClassVar[frozenset[InputKind]] = frozenset({"image"})
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        *,
+        activation: Activation = "tanh",
+        init: Init = "default",
+        **task: Any,
+    ) -> None:
+        def build(shape: Shape, out_features: int) -> LeNet:
+            return LeNet(image_sizes(shape, type(self)), out_features, activation, init)
+
+        super().__init__(NetFactory(input_shape, build), **task)
+
+
+class WithTorchvision(Task):
+    """Any network of torchvision for images, for any task.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        backbone: Name of the network: `alexnet`, `vgg16`, `resnet50`, `efficientnet_b0`, ... (all of
+            `torchvision.models.list_models()` that classify).
+        image_size: Side of the squares that images are resized to; by default only small images are enlarged, to a
+            shorter side of 64 pixels or what the network needs.
+        **task: Arguments of the task.
+    """
+
+    reads: ClassVar[frozenset[InputKind]] = _IMAGES
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        *,
+        backbone: str = "resnet18",
+        image_size: int | None = None,
+        **task: Any,
+    ) -> None:
+        def build(shape: Shape, out_features: int) -> TorchvisionNet:
+            return TorchvisionNet(image_channels(shape, type(self)), out_features, backbone, image_size)
+
+        super().__init__(NetFactory(input_shape, build), **task)
+
+
+class WithTimm(Task):
+    """Any network of timm (PyTorch Image Models; the extra `timm`) for images, for any task.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        backbone: Name of the network, such as `mobilenetv4_conv_small` (all of `timm.list_models()`).
+        image_size: Side of the squares that images are resized to; by default only small images are enlarged, to a
+            shorter side of 64 pixels or what the network needs.
+        **task: Arguments of the task.
+    """
+
+    reads: ClassVar[frozenset[InputKind]] = _IMAGES
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        *,
+        backbone: str = "mobilenetv4_conv_small",
+        image_size: int | None = None,
+        **task: Any,
+    ) -> None:
+        def build(shape: Shape, out_features: int) -> TimmNet:
+            return TimmNet(image_channels(shape, type(self)), out_features, backbone, image_size)
+
+        super().__init__(NetFactory(input_shape, build), **task)
 
 
 class WithRNN(Task):
@@ -428,6 +526,30 @@ class ResNetRegressor(WithResNet, Regressor):
 
 class AirNetClassifier(WithAirNet, Classifier):
     """Classify small images within a few epochs of training (Jordan 2024)."""
+
+
+class LeNetClassifier(WithLeNet, Classifier):
+    """Classify images of one size with LeNet-5 (LeCun et al. 1998)."""
+
+
+class LeNetRegressor(WithLeNet, Regressor):
+    """Predict numbers from images of one size with LeNet-5 (LeCun et al. 1998)."""
+
+
+class TorchvisionClassifier(WithTorchvision, Classifier):
+    """Classify images with any network of torchvision, such as AlexNet, VGG, ResNet or EfficientNet."""
+
+
+class TorchvisionRegressor(WithTorchvision, Regressor):
+    """Predict numbers from images with any network of torchvision."""
+
+
+class TimmClassifier(WithTimm, Classifier):
+    """Classify images with any network of timm."""
+
+
+class TimmRegressor(WithTimm, Regressor):
+    """Predict numbers from images with any network of timm."""
 
 
 class RNNClassifier(WithRNN, WithEmbedding, Classifier):
