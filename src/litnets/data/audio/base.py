@@ -12,12 +12,13 @@ from litnets.data.audio.log_mel import LogMel
 from litnets.data.audio.reading import SUFFIXES, decode_audio
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
-from litnets.data.core.class_folders import read_all, read_content
+from litnets.data.core.class_folders import abbreviate, read_all, read_content
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.scaling import replace_zero_std
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]
 
@@ -177,13 +178,19 @@ class AudioDataModule(ArrayDataModule):
             digest of each file.
         """
         digests = np.zeros(len(files), np.uint64)
+        excess = np.ones(len(files))
 
         def read(index: int) -> Tensor:
             content = read_content(files[index])
             digests[index] = xxh3_64_intdigest(content)
-            return decode_audio(files[index], content, self.sample_rate)
+            waveform, excess[index] = decode_audio(files[index], content, self.sample_rate)
+            return waveform
 
-        return *read_all(files, read, self.skip_broken, "recording"), digests
+        waveforms, broken = read_all(files, read, self.skip_broken, "recording")
+        if len(loud := (excess > 1).nonzero()[0]):
+            named = printable(abbreviate([f"{files[i]}: {excess[i]:.5g}" for i in loud.tolist()], 3))
+            print(f"{len(loud)} of {len(files)} recordings exceed full scale, scaled down to it ({named})", flush=True)
+        return waveforms, broken, digests
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, so that a checkpoint normalizes inputs as in training."""

@@ -17,7 +17,7 @@ from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.augment import Augmentation
-from litnets.data.images.decoding import SUFFIXES, ImageFiles, to_pixels
+from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, to_pixels
 from litnets.errors import InputError
 
 
@@ -50,6 +50,10 @@ class ImageDataModule(ArrayDataModule):
     Args:
         augment: Augmentations of a training batch, in this order.
         skip_broken: Skip and report image files that cannot be read, instead of raising an error.
+        value_range: Values of black and white in files of grayscale images with 16 or 32 bits, such as [0, 4095].
+            Default: [0, 65535], or [0, 1] for floats.
+        max_pixels: Number of pixels of the largest image file that may be read. An image that claims more is refused,
+            because it could exhaust the memory.
         predict_path: New images for `predict`: an image file, or a folder, which is searched recursively. No classes
             are needed, and the training files are not read. Each image is rotated by its EXIF orientation, placed on a
             white background if it is transparent, center-cropped to the aspect ratio of the training images, resized,
@@ -65,11 +69,20 @@ class ImageDataModule(ArrayDataModule):
         self,
         augment: list[Augmentation] | None = None,
         skip_broken: bool = False,
+        value_range: list[float] | None = None,
+        max_pixels: int = MAX_PIXELS,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
+        if value_range is not None and (len(value_range) != 2 or value_range[0] == value_range[1]):
+            raise InputError(
+                f"value_range: expected the values of black and white, such as [0, 4095], got {value_range}"
+            )
+        if max_pixels < 1:
+            raise InputError(f"max_pixels: expected at least 1, got {max_pixels}")
         self.augment, self.skip_broken = augment or [], skip_broken
+        self.value_range, self.max_pixels = value_range, max_pixels
         self.predict_path = None if predict_path is None else Path(predict_path)
         # The cached module, whose tensors take longer to create than to use, after its cache key.
         self._normalize: tuple[Any, NormalizeImages] | None = None
@@ -120,7 +133,7 @@ class ImageDataModule(ArrayDataModule):
             return self.read_inputs(item)[:][0]  # type: ignore[index, return-value]
         if isinstance(item, Image.Image):
             try:
-                return to_pixels(item, shape, self.white).unsqueeze(0)
+                return to_pixels(item, shape, self.white, self.value_range).unsqueeze(0)
             except BrokenFileError as error:
                 raise InputError(f"the image cannot be converted: {error}") from error
         array = as_array(item, "an image file, a PIL image, or an array of pixels")
@@ -152,7 +165,8 @@ class ImageDataModule(ArrayDataModule):
             fit in memory, the mean and the mean square of each channel of each image, `(files, 2, channels)`, otherwise
             None; and the digest of each file.
         """
-        images = ImageFiles(files, cast(tuple[int, int, int], self.input_shape), self.white)
+        shape = cast(tuple[int, int, int], self.input_shape)
+        images = ImageFiles(files, shape, self.white, self.value_range, self.max_pixels)
         fits = images.num_bytes <= self.memory_budget * 1e9
         pixels = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
         moments = torch.zeros(len(files), 2, images.shape[1], dtype=torch.float64)
