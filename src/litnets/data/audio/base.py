@@ -171,25 +171,26 @@ class AudioDataModule(ArrayDataModule):
         return list(torch.from_numpy(np.atleast_2d(array).astype(np.int16)))
 
     def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor, Digests]:
-        """Read recordings.
+        """Read recordings. Report those that are silent or exceed full scale.
 
         Returns:
             The int16 samples of each file, None for a broken file; the mask of the broken files, `(files,)`; and the
             digest of each file.
         """
         digests = np.zeros(len(files), np.uint64)
-        excess = np.ones(len(files))
+        peaks = np.ones(len(files))
 
         def read(index: int) -> Tensor:
             content = read_content(files[index])
             digests[index] = xxh3_64_intdigest(content)
-            waveform, excess[index] = decode_audio(files[index], content, self.sample_rate)
+            waveform, peaks[index] = decode_audio(files[index], content, self.sample_rate)
             return waveform
 
         waveforms, broken = read_all(files, read, self.skip_broken, "recording")
-        if len(loud := (excess > 1).nonzero()[0]):
-            named = printable(abbreviate([f"{files[i]}: {excess[i]:.5g}" for i in loud.tolist()], 3))
-            print(f"{len(loud)} of {len(files)} recordings exceed full scale, scaled down to it ({named})", flush=True)
+        for problem, which in (("exceed full scale, scaled down to it", peaks > 1), ("are silent", peaks == 0)):
+            if count := int(which.sum()):
+                shown = [f"{files[i]}: {peaks[i]:.5g}" for i in which.nonzero()[0].tolist()]
+                print(f"{count} of {len(files)} recordings {problem} ({printable(abbreviate(shown, 3))})", flush=True)
         return waveforms, broken, digests
 
     def state_dict(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def decode_audio(path: Path, content: bytes, sample_rate: int) -> tuple[Tensor, 
         sample_rate: Sample rate that the recording is resampled to, in Hz.
 
     Returns:
-        The samples, and the factor by which they exceeded full scale; 1 if they did not.
+        The samples, and their largest absolute value before scaling; 1 is full scale.
 
     Raises:
         BrokenFileError: The recording cannot be decoded, is truncated, or has no samples.
@@ -63,16 +63,15 @@ def decode_audio(path: Path, content: bytes, sample_rate: int) -> tuple[Tensor, 
         )
     if not np.isfinite(mono).all():
         raise BrokenFileError(f"sample {int((~np.isfinite(mono)).argmax())} is not a number")
-    excess = float(np.abs(mono).max())
+    peak = max(float(mono.max()), -float(mono.min()))
     if rate != sample_rate:
         from scipy.signal import resample_poly  # imported here because the import is slow
 
         common = math.gcd(rate, sample_rate)
         mono = resample_poly(mono, sample_rate // common, rate // common)
-    if excess > 1:
-        excess = max(excess, float(np.abs(mono).max()))  # resampling may have raised the peak
-        mono = mono / excess
-    return torch.from_numpy(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16)), max(excess, 1.0)
+    if peak > 1:
+        mono = mono / max(peak, np.abs(mono).max())  # resampling may have raised the peak
+    return torch.from_numpy(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16)), peak
 
 
 def _with_length(content: bytes) -> bytes:

@@ -5,20 +5,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
-from litnets.data.core.class_folders import BrokenFileError, read_all
+from litnets.data.core.class_folders import BrokenFileError, abbreviate, read_all
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.augment import Augmentation
-from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, to_pixels
+from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, is_single_color, to_pixels
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 
 
 class NormalizeImages(nn.Module):
@@ -158,7 +160,7 @@ class ImageDataModule(ArrayDataModule):
         )
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
-        """Read images from files, and keep them in memory if they fit in `memory_budget`.
+        """Read images from files, and keep them in memory if they fit in `memory_budget`. Report those of one color.
 
         Returns:
             The images, as a tensor or as `ImageFiles`; the mask of the broken files, `(files,)`; if the images do not
@@ -170,9 +172,11 @@ class ImageDataModule(ArrayDataModule):
         fits = images.num_bytes <= self.memory_budget * 1e9
         pixels = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
         moments = torch.zeros(len(files), 2, images.shape[1], dtype=torch.float64)
+        has_single_color = np.zeros(len(files), bool)
 
         def read(index: int) -> None:
             image = images.read(index)
+            has_single_color[index] = is_single_color(image)
             if fits:
                 pixels[index] = image
             else:
@@ -180,6 +184,9 @@ class ImageDataModule(ArrayDataModule):
                 moments[index] = torch.stack([values.mean(1), values.square().mean(1)])
 
         _, broken = read_all(files, read, self.skip_broken, "image")
+        if len(empty := has_single_color.nonzero()[0]):
+            shown = printable(abbreviate([str(files[i]) for i in empty.tolist()], 3))
+            print(f"{len(empty)} of {len(files)} images have a single color ({shown})", flush=True)
         # ImageFiles is indexed like a tensor, and an ArrayDataset needs no more.
         if fits:
             return pixels, broken, None, images.digests

@@ -173,6 +173,14 @@ def to_pixels(
     return pixels if white == 255 else (pixels * (white / 255)).round().to(torch.uint8)
 
 
+def is_single_color(pixels: Tensor) -> bool:
+    """Return whether all pixels `(channels, height, width)` are the same."""
+    values = pixels.numpy()
+    if values[0, 0, 0] != values[0, values.shape[1] // 2, values.shape[2] // 2]:  # true of most images, and fast
+        return False
+    return bool((values == values[:, :1, :1]).all())
+
+
 def _to_8_bits(values: NDArray[Any], has_16_bits: bool, value_range: Sequence[float] | None) -> NDArray[np.uint8]:
     """Return gray values of 16 or 32 bits as 0 to 255; see `to_pixels`."""
     if value_range is None and not has_16_bits:
