@@ -100,7 +100,7 @@ def test_header_states_command_score_and_time(config: Path) -> None:
     header = [line for line in lines if line.startswith("#")]
     assert 20 <= len(lines) <= 45
     assert any(f"litnets fit --config configs/{config.name}" in line for line in header)
-    text = " ".join(header)
+    text = " ".join(line.removeprefix("# ") for line in header)
     assert re.search(rf"test {metric(config)} \d.*3 seeds", text) or "not measured yet" in text
     init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
     assert not set(LINKED_ATTRIBUTES) & init_args.keys(), "sizes must come from the data, not from the configuration"

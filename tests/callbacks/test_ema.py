@@ -16,7 +16,7 @@ from litnets.__main__ import main
 from litnets.callbacks import EMA
 from litnets.tasks import Classifier
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 NET = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[8]", "--model.batch_norm", "true"]

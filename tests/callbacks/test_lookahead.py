@@ -11,7 +11,7 @@ from litnets.callbacks import Lookahead
 from litnets.errors import InputError
 from litnets.tasks import Classifier
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}

@@ -209,7 +209,7 @@ def test_the_loss_of_a_split_is_averaged_over_samples(smoothing):
     assert loss == pytest.approx(cross_entropy(logits, targets, smoothing), abs=1e-5)
 
 
-def test_predictions():
+def test_predictions_are_the_classes_with_the_highest_probability():
     logits, _ = logits_and_targets(7)
     columns = Classifier(nn.Identity(), 5).predict_step((torch.from_numpy(logits), torch.zeros(7)), 0)
     np.testing.assert_array_equal(columns["prediction"], logits.argmax(1))

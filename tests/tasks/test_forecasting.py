@@ -33,7 +33,7 @@ def forecasts_and_targets(size=23):
 
 
 def evaluate(how="test", flat=False, **kwargs):
-    """The metrics of a forecaster whose network is the identity, in batches of ten, ten and three samples."""
+    """Return the metrics of a forecaster whose network is the identity, on batches of ten, ten and three samples."""
     forecasts, targets = map(torch.from_numpy, forecasts_and_targets())
     loader = DataLoader(TensorDataset(forecasts.flatten(1) if flat else forecasts, targets), batch_size=10)
     (metrics,) = getattr(Trainer(**QUIET), how)(
@@ -64,7 +64,7 @@ def test_metrics_per_channel_are_in_data_units():
         assert metrics[f"test/mae_in_units/{name}"] == pytest.approx(mae, rel=1e-5)
 
 
-def test_one_channel():
+def test_metrics_of_a_single_channel_are_in_data_units():
     model = Forecaster(nn.Identity(), 4, channel_names=["OT"], channel_mean=[1.0], channel_std=[2.0])
     forecasts, targets = (torch.from_numpy(a[..., :1]) for a in forecasts_and_targets())
     (metrics,) = Trainer(**QUIET).test(
@@ -222,7 +222,7 @@ def test_a_custom_network_needs_a_horizon_too():
         Forecaster(nn.Identity(), None)
 
 
-def test_check_monitor():
+def test_check_monitor_accepts_only_logged_metrics():
     model = LinearForecaster(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES)
     for name in (model.monitor, "val/mae", "val/loss"):
         model.check_monitor(name)

@@ -8,19 +8,19 @@ from litnets.tasks.registry import NAMED_TASKS
 
 
 @pytest.mark.parametrize(("shape", "size"), [((64,), 64), ((20, 7), 140), ((3, 8, 9), 216), ((2, 3, 4, 5), 120)])
-def test_flat_size(shape, size):
+def test_the_flat_size_is_the_product_of_the_shape(shape, size):
     assert flat_size(shape, MLPRegressor) == size
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 9), (3, None, None)])
-def test_image_channels(shape):
+def test_the_first_dimension_of_an_image_is_its_channels(shape):
     assert image_channels(shape, CNNClassifier) == 3
 
 
 @pytest.mark.parametrize(
     ("shape", "size"), [((20, 7), 7), ((None, 7), 7), ((3, 8, 9), 27), ((1, 28, 28), 28), ((3, None, 9), 27)]
 )
-def test_step_size(shape, size):
+def test_a_step_is_a_time_step_or_a_row_of_an_image(shape, size):
     assert step_size(shape, RNNClassifier) == size
 
 
@@ -54,7 +54,7 @@ def test_an_error_names_the_tasks_that_read_the_input(read, task, shape, ending,
     assert str(error.value).endswith(f", but one input of the data is {ending}")
 
 
-def test_rows_that_divide_the_height():
+def test_rows_per_step_that_divide_the_height_are_accepted():
     check_rows(4, (1, 28, 28), RNNClassifier)
     check_rows(1, (None,), RNNClassifier)
 
@@ -68,7 +68,7 @@ def test_rows_that_divide_the_height():
         (2, (20, 7), "RNNClassifier reads images with rows_per_step 2, but one input of the data is a sequence"),
     ],
 )
-def test_rows_that_do_not_divide_the_height(rows, shape, message):
+def test_rows_per_step_that_do_not_fit_are_refused(rows, shape, message):
     with pytest.raises(InputError) as error:
         check_rows(rows, shape, RNNClassifier)
     assert str(error.value).startswith(message)

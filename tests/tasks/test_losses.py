@@ -166,7 +166,7 @@ def test_one_logit_equals_two_logits_with_the_first_at_zero():
     assert results[0]["test/auroc"] == pytest.approx(roc_auc_score(targets, logits[:, 0]), abs=1e-6)
 
 
-def test_pos_weight():
+def test_pos_weight_multiplies_the_loss_of_positive_samples():
     logits, targets = torch.randn(20, 1), torch.arange(20) % 2
     model = Classifier(nn.Identity(), 2, loss="BCEWithLogitsLoss", loss_args={"pos_weight": [3.0]})
     p = logits[:, 0].sigmoid()
@@ -205,14 +205,14 @@ def test_multilabel_metrics_match_sklearn():
         assert metrics[f"test/f1/{name}"] == pytest.approx(value, abs=1e-6)
 
 
-def test_multilabel_predictions():
+def test_multilabel_predictions_use_a_threshold_of_one_half():
     logits, targets = multilabel_batch()
     columns = Classifier(nn.Identity(), 4, multilabel=True).predict_step((logits, targets), 0)
     assert torch.equal(columns["prediction"], (logits > 0).long())
     torch.testing.assert_close(columns["probability"], logits.sigmoid())
 
 
-def test_multilabel_class_weights():
+def test_class_weights_multiply_the_losses_of_each_label():
     logits, targets = multilabel_batch()
     model = Classifier(nn.Identity(), 4, multilabel=True, class_weights=[1.0, 0.0, 2.0, 0.5])
     p = logits.sigmoid()

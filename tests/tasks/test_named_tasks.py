@@ -1,4 +1,4 @@
-"""Every network with every task that it is paired with."""
+"""Every named task: a network paired with a task."""
 
 import inspect
 
@@ -44,7 +44,7 @@ from litnets.tasks import (
     named_tasks,
 )
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 IMAGE = (3, 8, 9)
@@ -298,7 +298,7 @@ def test_a_network_without_a_task_is_refused(mixin):
         ),
     ],
 )
-def test_a_network_for_other_data(task, shape, message):
+def test_data_of_the_wrong_shape_are_refused_with_a_suggestion(task, shape, message):
     with pytest.raises(InputError, match=f"^{task.__name__} {message}"):
         task(input_shape=shape, num_classes=3)
 
@@ -309,7 +309,7 @@ def test_an_mlp_reads_any_shape(shape):
 
 
 @pytest.mark.parametrize("task", [RNNClassifier, RNNRegressor])
-def test_some_rows_of_an_image_are_one_step(task):
+def test_a_step_may_hold_several_rows_of_an_image(task):
     model = make(task, rows_per_step=4)
     assert model.net.forwards[0].input_size == 4 * 3 * 9
     assert model(torch.randn(2, *IMAGE)).shape == (2, 5)
@@ -330,8 +330,7 @@ def test_rows_per_step_that_do_not_fit_are_refused(task, shape):
         make(task, input_shape=shape, rows_per_step=3)
 
 
-def test_a_forecaster_has_no_options_for_tokens_or_flat_networks():
-    """They would do nothing."""
+def test_a_forecaster_has_no_options_that_would_do_nothing():
     for task in (RNNForecaster, TransformerForecaster):
         assert not {"vocab_size", "embedding_size"} & resolved(task).keys()
     assert "patch_length" not in resolved(MLPForecaster)

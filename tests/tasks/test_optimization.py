@@ -360,7 +360,7 @@ def learning_rates(steps, length=10, lr=0.5, mode="min", **kwargs):
     return rates
 
 
-def test_warmup_cosine():
+def test_warmup_cosine_rises_linearly_and_falls_to_zero():
     """Three of ten steps warm up to the learning rate, and the other seven follow half a cosine down to zero."""
     falling = [0.5 * 0.5 * (1 + math.cos(math.pi * k / 7)) for k in range(8)]
     expected = [0.125, 0.25, 0.375, *falling, 0.0, 0.0]
@@ -381,7 +381,7 @@ def test_warmup_cosine_with_few_steps(total, warmup):
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
 
 
-def test_schedule_lengths_are_filled_in():
+def test_the_length_of_a_schedule_follows_from_the_training():
     steps = range(10)
     assert learning_rates(10, lr_scheduler="CosineAnnealingLR") == pytest.approx(
         [0.25 * (1 + math.cos(math.pi * k / 10)) for k in steps]

@@ -10,7 +10,7 @@ from litnets.errors import InputError
 from litnets.tasks import CNNRegressor, MLPRegressor, Regressor, RNNRegressor
 from litnets.tasks.regression import Score
 
-# The data are in memory: workers would only slow them down.
+# The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 
 MEAN, STD = [2000.0, -3.0], [2.0, 0.5]

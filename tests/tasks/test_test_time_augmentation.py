@@ -27,7 +27,7 @@ def by_hand(model: CNNClassifier, image: np.ndarray, views: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("views", ["one", "mirror", "mirror_shift"])
-def test_logits_are_averaged(views: str) -> None:
+def test_the_logits_of_all_views_are_averaged(views: str) -> None:
     model = CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), tta=views).eval()
     images = torch.randn(5, 2, 8, 9)
     expected = torch.from_numpy(np.stack([by_hand(model, image, views) for image in images.numpy()])).float()
@@ -37,7 +37,7 @@ def test_logits_are_averaged(views: str) -> None:
     torch.testing.assert_close(model.test_step((images, torch.zeros(5, dtype=torch.long)), 0), predicted["probability"])
 
 
-def test_tests_and_predictions_average_and_validations_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_are_averaged_in_test_and_prediction_but_not_in_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"validation": 0, "test": 0, "prediction": 0}
     forward = CNNClassifier.forward
 
@@ -68,8 +68,8 @@ def test_the_former_name_of_the_option_still_works() -> None:
     assert model.tta == "mirror"
 
 
-def test_the_default_of_the_former_option_is_no_choice() -> None:
-    """It is in the configuration of every earlier run."""
+def test_the_default_of_the_former_option_is_ignored() -> None:
+    """The configuration of every earlier run contains it."""
     assert (
         CNNClassifier(input_shape=(2, 8, 9), num_classes=3, widths=(4,), test_views="one", tta="mirror").tta == "mirror"
     )
