@@ -3,7 +3,7 @@
     from litnets import CNNClassifier
     model = CNNClassifier.load_from_checkpoint("checkpoints/digits_cnn/<run>/best.ckpt")
 
-What is named here is imported when it is first used, so that `litnets --help` does not wait for torch.
+The names listed here are imported on first use, so that `litnets --help` does not wait for torch.
 """
 
 from importlib.metadata import version

@@ -73,7 +73,7 @@ def _run(args: list[str], import_command: Callable[[str], Callable[[list[str]], 
         check_command(args)
         try:
             command = import_command(args[0])
-        except OSError as error:  # torch needs a temporary folder, which a full disk does not give
+        except OSError as error:  # torch creates a temporary folder, which fails on a full disk
             raise InputError(f"{args[0]} cannot start: {error}") from error
         return command(args[1:])
     except InputError as error:
@@ -86,7 +86,8 @@ def _run(args: list[str], import_command: Callable[[str], Callable[[list[str]], 
 def _import_without_garbage_collection(name: str) -> Callable[[list[str]], int]:
     """Import a command without garbage collection, and exclude what was imported from later collections.
 
-    What is imported stays. To search it for garbage again and again takes a fifth of the start-up time.
+    Imported objects live as long as the process. Searching them for garbage again and again takes a fifth of the
+    start-up time.
     """
     gc.disable()
     try:

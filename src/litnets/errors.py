@@ -15,7 +15,7 @@ class RenamedOptionWarning(FutureWarning):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name closest to `name`, or an empty string."""
     by_lower = {k.lower(): k for k in known}
-    # An abbreviation is closer to the word it begins than to another short word: acc is accuracy, not auc.
+    # Prefer names that begin with what was typed to similar short names: acc means accuracy, not auc.
     match = [k for k in by_lower if k.startswith(name.lower())] or get_close_matches(name.lower(), by_lower, 1, 0.6)
     return f"; did you mean '{by_lower[match[0]]}'?" if match else ""
 

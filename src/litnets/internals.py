@@ -43,7 +43,7 @@ restricted_classmethod = _restricted_classmethod
 
 
 def logging_step(loop: TrainingEpochLoop) -> int:
-    """Return the step that the loggers get. A checkpoint of Lightning does not hold it."""
+    """Return the step that the loggers get. Lightning does not save it in checkpoints."""
     return loop._batches_that_stepped
 
 
@@ -53,7 +53,7 @@ def set_logging_step(loop: TrainingEpochLoop, step: int) -> None:
 
 
 def skips_next_validation(loop: TrainingEpochLoop) -> bool:
-    """Whether the loop, just restored, leaves out the next validation, because it has run already."""
+    """Whether a restored loop skips the next validation because it has run already."""
     return loop._skip_next_val
 
 
@@ -66,13 +66,16 @@ def is_last_batch_ready(loop: TrainingEpochLoop) -> bool:
 
 
 def logger_connector(trainer: Trainer) -> Any:
-    """Return what handles the values of `self.log`. A loop has to tell it where each batch starts and ends."""
+    """Return the object that collects the values of `self.log`. A loop must tell it when a batch starts and ends."""
     return trainer._logger_connector
 
 
 def transfer_hook(trainer: Trainer, name: str) -> Callable[..., Any]:
-    """Return a hook of the batch transfer (`transfer_batch_to_device` ...): the DataModule's if it overrides the hook,
-    otherwise the LightningModule's. Lightning selects it for every batch again."""
+    """Return a hook of the batch transfer, such as `transfer_batch_to_device`.
+
+    It is the DataModule's if the DataModule overrides it, otherwise the LightningModule's. Lightning looks it up again
+    for every batch.
+    """
     selector: Any = trainer._data_connector._datahook_selector
     hook: Callable[..., Any] = getattr(selector.get_instance(name), name)
     return hook
@@ -84,18 +87,21 @@ def validates_by_the_clock(trainer: Trainer) -> bool:
 
 
 def dump_checkpoint(trainer: Trainer) -> dict[str, Any]:
-    """Return the content of a checkpoint. `Trainer.save_checkpoint` can only write it at once."""
+    """Return the content of a checkpoint without writing it, which `Trainer.save_checkpoint` cannot do."""
     content: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint()
     return content
 
 
 class CheckpointConnector(_CheckpointConnector):
-    """The part of the Trainer that restores a checkpoint: `restore_model`, `restore_datamodule`, `restore_callbacks`
-    and `restore_training_state`. A subclass may override them, and put all of them into a context."""
+    """The part of the Trainer that restores a checkpoint.
+
+    A subclass may override `restore_model`, `restore_datamodule`, `restore_callbacks` and `restore_training_state`, and
+    wrap all of them in a context by overriding `restoring`.
+    """
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the checkpoint holds; empty if none is restored."""
+        """The content of the checkpoint; empty if none is being restored."""
         return self._loaded_checkpoint
 
     def restoring(self, path: str | Path | None) -> AbstractContextManager[None]:
@@ -116,13 +122,13 @@ class CheckpointConnector(_CheckpointConnector):
 
 
 def set_checkpoint_connector(trainer: Trainer, connector: CheckpointConnector) -> None:
-    """Let a Trainer restore checkpoints with a connector. There is no argument for it."""
+    """Replace the connector with which a Trainer restores checkpoints. The Trainer has no argument for it."""
     trainer._checkpoint_connector = connector
 
 
 def request_stop(trainer: Trainer) -> None:
-    """Let the loops stop as after SIGTERM: when the batch or the epoch is complete, with validation and logging, after
-    which no hook is called."""
+    """Stop the loops as SIGTERM does: once the batch or epoch is complete, validation and logging included. No hook is
+    called after that."""
     trainer._signal_connector.received_sigterm = True
 
 
@@ -146,9 +152,9 @@ class EarlyStoppingCheck:
 
 
 class CurrentHook:
-    """While it is entered, `self.log` takes `hook` for the hook that is running, on which its defaults depend.
+    """A context in which `self.log` behaves as if it were called from `hook`, on which its defaults depend.
 
-    A class, because a generator-based context manager takes longer. It writes into `vars(module)`, because
+    It is a class because a generator-based context manager is slower. It writes into `vars(module)` because
     `Module.__setattr__` searches all parameters first.
     """
 
@@ -167,14 +173,14 @@ class CurrentHook:
 
 
 def subcommand_parser(cli: LightningCLI, command: str) -> LightningArgumentParser:
-    """Return the parser of a command of LightningCLI, which dumps its configuration and lists its options."""
+    """Return the parser of one command of LightningCLI. It can dump the configuration and list the options."""
     return cli._parser(command)
 
 
 def extend_yaml_loader(mixin: type) -> None:
-    """Add a mixin to the class with which jsonargparse loads YAML, in files and in the texts within them.
+    """Add a mixin to the class with which jsonargparse loads YAML, both from files and from strings inside them.
 
-    `jsonargparse.set_loader` replaces the function for files only.
+    `jsonargparse.set_loader` only replaces the function that loads files.
     """
     loader: Any = _loaders_dumpers.get_yaml_default_loader()  # type: ignore[no-untyped-call]
     if not issubclass(loader, mixin):
@@ -182,12 +188,12 @@ def extend_yaml_loader(mixin: type) -> None:
 
 
 def has_wandb_run(logger: WandbLogger) -> bool:
-    """Whether the logger has begun its W&B run, in this process or before this process was spawned."""
+    """Whether the logger has started its W&B run, in this process or before this process was spawned."""
     return logger._experiment is not None or getattr(logger, "_attach_id", None) is not None
 
 
 def set_wandb_run(logger: WandbLogger, run: Any) -> None:
-    """Let the logger use a W&B run. `WandbLogger(experiment=...)` would need it before training starts."""
+    """Set the W&B run of a logger. `WandbLogger(experiment=...)` would need it before training starts."""
     logger._experiment = run
 
 
@@ -201,7 +207,7 @@ class ConversionHook(nn.Module):
     """
 
     def on_convert(self, convert: Callable[[], None]) -> None:
-        """Called instead of a conversion, which `convert` performs."""
+        """Called in place of the conversion; call `convert` to perform it."""
         convert()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -214,13 +220,14 @@ def _convert(module: Any, fn: Callable[[Tensor], Tensor], recurse: bool) -> None
 
 
 def disable_amp_scaling_in_step(optimizer: Optimizer) -> None:
-    """Let a fused optimizer get float16 gradients that are unscaled already, as all other optimizers do.
+    """Make Lightning unscale float16 gradients before a fused optimizer gets them, as for all other optimizers.
 
-    It offers to unscale them itself, for which Lightning refuses to clip gradients under mixed precision (#21435).
+    A fused optimizer offers to unscale them itself, and then Lightning refuses to clip gradients under mixed precision
+    (#21435).
     """
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
 
 
 def set_update_count(metric: Metric, count: int) -> None:
-    """Set how often a metric was updated. After 0 updates torchmetrics takes its restored state for an empty one."""
+    """Set how often a metric was updated. With a count of 0, torchmetrics treats the restored state as empty."""
     metric._update_count = count

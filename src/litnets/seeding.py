@@ -1,6 +1,6 @@
 """Seed each batch: randomness in training is a function of (seed, epoch, batch, rank), not of what came before.
 
-A run that is resumed at batch k therefore draws the same random numbers, and no generator state has to be saved.
+A run that is resumed at batch k therefore gets the same random numbers, and no generator state has to be saved.
 """
 
 import os
@@ -28,7 +28,7 @@ def seed_batch(epoch: int, batch: int, rank: int, part: int) -> None:
     number = 0
     for value in (global_seed(), epoch, batch, rank, part):
         number = (number * 1_000_003 + value) % 2**63
-    # torch.manual_seed also visits every kind of device, which takes fifty times as long.
+    # torch.manual_seed also seeds every other kind of device, which takes fifty times as long.
     torch.default_generator.manual_seed(number)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(number)

@@ -78,7 +78,7 @@ def test_a_second_training_starts_with_new_slow_weights() -> None:
     [
         (["every_n_steps", "0"], "Lookahead: every_n_steps: expected at least 1, got 0"),
         (["alpha", "0"], "Lookahead: alpha: expected a number in (0, 1], got 0"),
-        (["power", "-1"], "Lookahead: power: expected a number from 0 up, got -1"),
+        (["power", "-1"], "Lookahead: power: expected at least 0, got -1"),
     ],
 )
 def test_invalid_arguments_are_refused(option: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -383,5 +383,5 @@ def test_a_nul_in_a_path_is_refused(module: Callable[[str], ArrayDataModule]) ->
 
 def test_open_regular_refuses_a_nul() -> None:
     assert not is_regular(Path("a\0b"))
-    with pytest.raises(InputError, match="is no name of a file"):
+    with pytest.raises(InputError, match="is not a file name"):
         open_regular(Path("a\0b"))

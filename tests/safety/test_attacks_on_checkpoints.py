@@ -277,7 +277,7 @@ def test_pickled_code_is_not_executed(as_file: bool, monkeypatch: pytest.MonkeyP
 )
 def test_hyperparameters_must_be_plain_values(value: Any) -> None:
     message = assert_refused(lambda: MLPClassifier.load_from_checkpoint(write(loss_args={"weight": value})))
-    assert "expected numbers, texts, and lists and dicts of them, got the" in message
+    assert "expected numbers, strings, and lists and dicts of them, got the" in message
 
 
 def bomb() -> Any:

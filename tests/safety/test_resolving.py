@@ -136,7 +136,7 @@ def test_every_exception_is_needed() -> None:
         ("collections.abc.Mapping", "is another kind of class; expected one derived from builtins's dict"),
         ("os.getcwd", "is a builtin_function_or_method; expected a class derived from"),
         ("collections", "no class 'collections'"),
-        (3, "expected the name of a class, got a int"),
+        (3, "expected the name of a class, got int"),
     ],
 )
 def test_a_name_of_anything_but_an_allowed_class_is_refused(name: object, message: str) -> None:

@@ -41,9 +41,9 @@ class EMA(WeightAveraging):
             # Lightning copies the module here, before it moves it to the device. Without this line the average would
             # stay on the CPU, and each update would wait for a copy.
             pl_module.to(trainer.strategy.root_device)
-            # The module does not have its final precision yet either. For bfloat16 that is welcome: an average in
-            # float32 still moves where one in bfloat16 stands still. Float64 weights, however, are swapped into the
-            # average during validation and must not be rounded.
+            # The module does not have its final precision yet either. For bfloat16 that is an advantage: a float32
+            # average still follows changes that bfloat16 would round away. Float64 weights, however, are swapped with
+            # the average during validation and must not be rounded.
             if trainer.precision == "64-true":
                 trainer.precision_plugin.convert_module(pl_module)
         super().setup(trainer, pl_module, stage)
@@ -73,7 +73,8 @@ class EMA(WeightAveraging):
         super().on_train_end(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        # The best checkpoint is also loaded for testing, where Lightning would load the weights beside the average.
+        # The best checkpoint is also loaded for testing, where Lightning would replace the average by the weights that
+        # training resumes from.
         if trainer.state.fn == "fit":
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 

@@ -25,8 +25,8 @@ class Lookahead(Callback):
             `1 - (1 - alpha) * (t / T) ** power` (Jordan 2024, arXiv 2404.00498, with 3 and an alpha of 0.226).
 
     Raises:
-        InputError: `every_n_steps` is below 1, `alpha` is outside (0, 1], or `power` is negative, or is used in a
-            training without a known length.
+        InputError: `every_n_steps` is below 1, `alpha` is outside (0, 1], or `power` is negative. Also if `power` is
+            used in a training whose length is not known.
     """
 
     def __init__(self, every_n_steps: int = 5, alpha: float = 0.5, power: float = 0.0) -> None:
@@ -35,10 +35,10 @@ class Lookahead(Callback):
         if not 0 < alpha <= 1:
             raise InputError(f"Lookahead: alpha: expected a number in (0, 1], got {alpha}")
         if power < 0:
-            raise InputError(f"Lookahead: power: expected a number from 0 up, got {power}")
+            raise InputError(f"Lookahead: power: expected at least 0, got {power}")
         self.every_n_steps, self.alpha, self.power = every_n_steps, alpha, power
         self._slow: list[Tensor] = []
-        self._step = 0  # the last optimizer step seen; an accumulated batch does not make one
+        self._step = 0  # the last optimizer step seen; with gradient accumulation, not every batch makes a step
         self._steps = 1.0  # of the training in total
         self._restored = False
 
@@ -56,8 +56,8 @@ class Lookahead(Callback):
         fast = _averaged(pl_module)
         if self._restored and [getattr(w, "shape", None) for w in self._slow] != [w.shape for w in fast]:
             raise InputError("Lookahead: the slow weights in the checkpoint are not those of this network")
-        beginnings = self._slow if self._restored else fast
-        self._slow = [slow.detach().to(p.device, copy=True) for slow, p in zip(beginnings, fast, strict=True)]
+        initial = self._slow if self._restored else fast
+        self._slow = [slow.detach().to(p.device, copy=True) for slow, p in zip(initial, fast, strict=True)]
         self._step, self._restored = trainer.global_step, False
 
     @torch.no_grad()

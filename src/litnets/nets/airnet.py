@@ -11,7 +11,7 @@ from litnets.nets.cnn import Downsample
 
 # Added to the variance of each direction before scaling, so that directions of pure noise are not amplified.
 _WHITENING_EPS = 5e-4
-# Enough patches to estimate a few directions; a batch of large images has many times as many.
+# Enough patches to estimate a few directions; a batch of large images has far more.
 _PATCHES = 2**20
 # Biases are stored divided by 8. Under SGD this makes their steps 64 times as large: the separate learning rate of the
 # biases in the paper, without a second learning rate.
@@ -27,8 +27,8 @@ class AirNet(nn.Module):
       as possible (Zagoruyko and Komodakis 2017), with GELU and a batch normalization that learns a bias but no scale.
     - Global max pooling and a linear layer, whose logits are divided by 9.
 
-    Works for images of at least 2x2 pixels, and is made for 32x32. Until `whitening.fit` has been called, the whitening
-    layer is a random projection; the fitted filters are part of the state_dict.
+    Works for images of at least 2x2 pixels, and is designed for 32x32. Until `whitening.fit` is called, the whitening
+    layer is a random projection. The fitted filters are part of the state_dict.
 
     Takes `(N, channels, height, width)` and returns `(N, out_features)`.
 
@@ -72,7 +72,7 @@ class AirNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, channels, height, width)` -> `(N, out_features)`."""
+        """Map `(N, channels, height, width)` to `(N, out_features)`."""
         x = x.contiguous(memory_format=torch.channels_last)
         x = gelu(self.whitening(x))
         out: Tensor = self.head(self.stages(x))
@@ -142,15 +142,15 @@ class _Norm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        # A single pixel has no variance: torch raises an error for a batch of one image that has shrunk to one.
-        batch = self.training and x[:, 0].numel() > 1
+        # torch raises an error for a single value per channel, which has no variance.
+        use_batch_statistics = self.training and x[:, 0].numel() > 1
         return batch_norm(
             x,
             self.running_mean,
             self.running_var,
             weight=self.ones,
             bias=_BIAS_SCALE * self.shift,
-            training=batch,
+            training=use_batch_statistics,
             momentum=0.4,
             eps=1e-5,
         )

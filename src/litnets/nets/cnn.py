@@ -16,7 +16,7 @@ Norm = Literal["batch", "group", "none"]
 class CNN(nn.Module):
     """Convolutional network: stages of convolution blocks, global average pooling, and a linear layer.
 
-    Each stage halves the image, as long as it is larger than one pixel. Works for images of at least 8x8 pixels.
+    Each stage halves the image unless it is down to one pixel. Works for images of at least 8x8 pixels.
 
     Takes `(N, channels, height, width)` and returns `(N, out_features)`.
 
@@ -85,7 +85,7 @@ class CNN(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, channels, height, width)` -> `(N, out_features)`."""
+        """Map `(N, channels, height, width)` to `(N, out_features)`."""
         out: Tensor = self.head(self.stages(x.contiguous(memory_format=torch.channels_last)))
         return out
 

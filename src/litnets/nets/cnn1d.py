@@ -19,8 +19,8 @@ Pooling = Literal["mean", "max", "last"]
 class CNN1d(nn.Module):
     """1D convolutional network: stages of convolution blocks, pooling over the steps, and a linear layer.
 
-    The sequence is halved between stages. With `lengths`, padding never affects the output: convolutions see zeros
-    there, as at the ends of a full sequence, and normalization, downsampling and pooling skip it.
+    The sequence is halved between stages. With `lengths`, padding never affects the output: convolutions see zeros in
+    its place, as beyond the ends of a full sequence, and normalization, downsampling and pooling skip it.
 
     Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)`, which it reads as a sequence of rows;
     returns `(N, out_features)`.
@@ -81,7 +81,7 @@ class CNN1d(nn.Module):
         initialize(self, init, activation)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for no padding -> `(N, out_features)`."""
+        """Map `(N, steps, input_size)` to `(N, out_features)`; lengths `(N,)` in [1, steps], or None for no padding."""
         x = as_steps(x)
         mask = sequence_mask(x, lengths)  # (N, T)
         x = x.transpose(1, 2)  # (N, F, T)
@@ -111,7 +111,7 @@ class _Block(nn.Module):
             self.shortcut = nn.Identity() if fan_in == width else nn.Conv1d(fan_in, width, 1, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`(N, F, T)`, mask `(N, T)` -> `(N, width, T)`."""
+        """Map `(N, F, T)` to `(N, width, T)`; mask `(N, T)`, True for valid steps."""
         x = x.masked_fill(~mask.unsqueeze(1), 0)
         out = self.conv(x)
         if isinstance(self.norm, nn.LayerNorm):

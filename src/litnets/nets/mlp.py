@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class MLP(nn.Module):
-    """Multi-layer perceptron. A hidden layer is linear, batch normalization, activation, dropout.
+    """Multi-layer perceptron. A hidden layer is a linear map, batch normalization, activation and dropout.
 
     Takes `(N, ...)`, flattens all but the first dimension to `in_features`, and returns `(N, out_features)`.
     `activation`, `dropout` and `batch_norm` are one value for all hidden layers or a list with one per layer.
@@ -68,7 +68,7 @@ class MLP(nn.Module):
         initialize(self.layers, init, activations[0] if activations else "identity")
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, ...)` -> `(N, out_features)`."""
+        """Map `(N, ...)` to `(N, out_features)`."""
         out: Tensor = self.layers(x)
         return out
 

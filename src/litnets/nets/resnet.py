@@ -16,7 +16,7 @@ class _Plan(NamedTuple):
     projection: bool  # shortcuts between stages: a 1x1 convolution, or the zero-padded input
 
 
-# 18 is in table 1 of the paper, the others, with 6n + 2 layers, are in section 4.2.
+# 18 is in table 1 of the paper; the others, with 6n + 2 layers, are in section 4.2.
 _PLANS: dict[int, _Plan] = {
     18: _Plan((64, 128, 256, 512), 2, projection=True),
     **{6 * n + 2: _Plan((16, 32, 64), n, projection=False) for n in (3, 5, 7, 9, 18)},
@@ -37,12 +37,12 @@ class ResNet(nn.Module):
         in_channels: Channels of the image.
         out_features: Number of outputs (classes or targets).
         depth: 20, 32, 44, 56 or 110 for the networks in section 4.2 of the paper (stages of 16, 32 and 64 channels,
-            shortcuts without weights), or 18 for the one in table 1 (stages of 64 to 512 channels), with the 3x3
+            shortcuts without weights), or 18 for the network in table 1 (stages of 64 to 512 channels), but with a 3x3
             convolution in place of the 7x7 convolution and max pooling.
         init: Weight initialization, see `litnets.nets.layers.initialization.initialize`; the paper uses `he`.
 
     Raises:
-        ValueError: Another depth.
+        ValueError: An unknown depth.
     """
 
     def __init__(self, in_channels: int, out_features: int, depth: int = 20, init: Init = "he") -> None:
@@ -65,13 +65,13 @@ class ResNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, channels, height, width)` -> `(N, out_features)`."""
+        """Map `(N, channels, height, width)` to `(N, out_features)`."""
         out: Tensor = self.head(self.stages(self.stem(x.contiguous(memory_format=torch.channels_last))))
         return out
 
 
 class _Block(nn.Module):
-    """Two normalized convolutions, shortcut, activation."""
+    """Two convolutions with batch normalization, plus the shortcut, then the activation."""
 
     def __init__(self, fan_in: int, width: int, stride: int, projection: bool) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "l
 class RNN(nn.Module):
     """Recurrent network: RNN, GRU or LSTM layers, pooling over the steps, and a linear layer.
 
-    With `lengths`, padding never affects the output: the forward direction comes to it last, the backward direction
+    With `lengths`, padding never affects the output: the forward direction reaches it last, the backward direction
     starts at the end of each sequence, and pooling skips it. Packed sequences would be ten times slower on a CPU.
 
     Takes `(N, steps, input_size)`, or an image `(N, channels, height, width)`, which it reads as a sequence of
@@ -84,7 +84,7 @@ class RNN(nn.Module):
         initialize(self, init, "tanh")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for no padding -> `(N, out_features)`."""
+        """Map `(N, steps, input_size)` to `(N, out_features)`; lengths `(N,)` in [1, steps], or None for no padding."""
         if x.ndim == 4:
             # (N, C, H, W) -> (N, H / rows, rows * C * W)
             x = x.transpose(1, 2).unflatten(1, (-1, self.rows_per_step)).flatten(2)
@@ -112,19 +112,19 @@ class RNN(nn.Module):
         """Return the maximum of each channel of each convolution over the steps, each `(N, channels)`."""
         if not self.convs:
             return []
-        # A step of zeros at each end marks the ends of a sequence. The kernel may need more if all sequences are short.
+        # A step of zeros at each end marks the ends of a sequence. A wide kernel needs more if all sequences are short.
         end = max(1, max(self.conv_widths) - 1 - x.shape[1])
         x = pad(x.masked_fill(~sequence_mask(x, lengths).unsqueeze(2), 0).transpose(1, 2), (1, end))  # (N, F, T + 2)
         maxima = []
         for conv, width in zip(self.convs, self.conv_widths, strict=True):
-            out = conv(x)  # (N, channels, places)
-            places = (lengths + 3 - width).clamp(min=1)  # valid positions of the kernel
-            invalid = ~sequence_mask(out.transpose(1, 2), places)
+            out = conv(x)  # (N, channels, positions)
+            num_valid = (lengths + 3 - width).clamp(min=1)  # positions of the kernel inside the padded sequence
+            invalid = ~sequence_mask(out.transpose(1, 2), num_valid)
             maxima.append(out.masked_fill(invalid.unsqueeze(1), -torch.inf).amax(2).relu())
         return maxima
 
     def _pool(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """`(N, T, width)` -> `(N, width)`."""
+        """Map `(N, T, width)` to `(N, width)`."""
         last = lengths.unsqueeze(1) - 1  # (N, 1)
         if self.pooling == "last":
             if not self.backwards:
@@ -144,5 +144,5 @@ class RNN(nn.Module):
 
 
 def _gather(x: Tensor, index: Tensor) -> Tensor:
-    """Select steps `index` `(N, S)` of `x` `(N, T, F)` -> `(N, S, F)`."""
+    """Return the steps `index` `(N, S)` of `x` `(N, T, F)` as `(N, S, F)`."""
     return x.gather(1, index.unsqueeze(2).expand(-1, -1, x.shape[2]))

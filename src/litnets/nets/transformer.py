@@ -32,8 +32,8 @@ class Transformer(nn.Module):
         hidden_size: Model dimension; the hidden layer of each MLP is four times as wide.
         num_layers: Number of encoder layers.
         num_heads: Attention heads; a divisor of `hidden_size`.
-        dropout: Dropout probability after the positions, after each part of a layer and before the last linear layer,
-            in [0, 1).
+        dropout: Dropout probability after adding the positions, after each part of a layer and before the last linear
+            layer, in [0, 1).
         pooling: How the steps are reduced to one vector: `mean`, `max`, or `first` (a learned token in front of the
             sequence, as in BERT).
         init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
@@ -68,7 +68,7 @@ class Transformer(nn.Module):
         initialize(self, init, "gelu")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`(N, steps, input_size)`, lengths `(N,)` in [1, steps] or None for no padding -> `(N, out_features)`."""
+        """Map `(N, steps, input_size)` to `(N, out_features)`; lengths `(N,)` in [1, steps], or None for no padding."""
         x = as_steps(x)
         mask = sequence_mask(x, lengths)  # (N, T)
         # Attention gives padding a weight of zero, but zero times infinity would be NaN.
@@ -97,7 +97,7 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`(N, T, H)`, mask `(N, 1, 1, T)`, True for valid steps -> `(N, T, H)`."""
+        """Transform `(N, T, H)`; mask `(N, 1, 1, T)`, True for valid steps."""
         parts = self.query_key_value(self.norm1(x)).unflatten(2, (3, self.num_heads, -1))  # (N, T, 3, heads, H / heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (N, heads, T, H / heads)
         attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)

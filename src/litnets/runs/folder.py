@@ -73,7 +73,7 @@ class Run:
             run = cls(root / experiment / (f"{start}_{attempt}" if attempt else start))
             if not claim or run._create_folder():
                 return run
-        raise InputError(f"{root / experiment} holds a thousand runs of this second")
+        raise InputError(f"{root / experiment} holds a thousand runs that started in this second")
 
     def _create_folder(self) -> bool:
         """Create the folder; return False if it already exists."""
@@ -287,7 +287,7 @@ def check_experiment(name: str) -> None:
     """Raise InputError unless the name of an experiment is a relative path that stays inside the folder of the runs."""
     path = Path(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
-        raise InputError(f"experiment: expected a folder name, got {name!r}; --runs_dir is where experiments are kept")
+        raise InputError(f"experiment: expected a folder name, got {name!r}; use --runs_dir to put it elsewhere")
 
 
 def _resolves_into(link: Path, folder: Path) -> bool:

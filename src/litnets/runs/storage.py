@@ -1,4 +1,4 @@
-"""Read and write the files of a run. A file that is damaged or cannot be written is reported by name, in one line."""
+"""Read and write the files of a run. Errors are reported in one line that names the file."""
 
 import json
 import math
@@ -15,7 +15,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It is not a regular file, cannot be read, or is not UTF-8.
+        InputError: The file is not regular, cannot be read, or is not UTF-8.
     """
     try:
         with files.open_regular(path) as file:
@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It cannot be read, or it holds something other than a JSON object.
+        InputError: The file cannot be read, or does not hold a JSON object.
     """
     text = read_text(path)
     try:

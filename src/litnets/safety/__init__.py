@@ -1,1 +1,1 @@
-"""Handle files, names and texts from strangers: nothing in them runs code, is followed, or controls the terminal."""
+"""Handle untrusted files, names and strings, so that none can run code, redirect a write or control the terminal."""

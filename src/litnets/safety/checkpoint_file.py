@@ -1,4 +1,4 @@
-"""Read checkpoint files as data: complete, of plain values, and without running anything in them."""
+"""Read checkpoints as data: check that they are complete and hold only plain values, and run nothing in them."""
 
 import inspect
 import os
@@ -20,35 +20,34 @@ from litnets.safety.resolving import names_from_checkpoint, resolve_class
 
 T = TypeVar("T")
 
-# What torch.load raises on files with random bytes in them.
+# What torch.load raises for damaged files.
 _BROKEN = (
     RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
     struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
-# What a constructor raises on values of wrong types or sizes.
+# What a constructor raises for values of wrong types or sizes.
 _REJECTED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 
-# What hyperparameters may hold beside numbers and texts.
+# What hyperparameters may hold besides numbers and strings.
 _TORCH_VALUES = (Tensor, torch.dtype, torch.device)
 
 
 def load_verified(path: Path, mmap: bool, map_location: Any = "cpu") -> Any:
-    """Return what torch.save wrote, read with torch's safe loading.
+    """Read a file written by torch.save, with torch's safe loading, and return its content.
 
     Args:
         path: The file.
-        mmap: Whether its tensors are left on disk until they are used.
-        map_location: Where its tensors go, as in torch.load.
+        mmap: Whether to leave its tensors on disk until they are used.
+        map_location: Where to put its tensors, as in torch.load.
 
     Raises:
-        InputError: No file, one that is not complete (its bytes are compared with its checksums), or one with
-            code in it.
+        InputError: The file does not exist, is damaged (its bytes do not match its checksums), or contains code.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
-        if zipfile.is_zipfile(path):  # torch compares no checksums: it would load changed weights
+        if zipfile.is_zipfile(path):  # torch does not verify the checksums and would load damaged weights
             _check_archive(path)
         content = torch.load(path, weights_only=True, map_location=map_location, mmap=mmap)
     except PermissionError as error:
@@ -60,14 +59,14 @@ def load_verified(path: Path, mmap: bool, map_location: Any = "cpu") -> Any:
 
 
 def read_checkpoint(source: Any, map_location: Any = None) -> Any:
-    """Return what a checkpoint holds, read with torch's safe loading.
+    """Read a checkpoint with torch's safe loading, and return its content.
 
     Args:
         source: A path, a URL or an open file.
-        map_location: Where its tensors go, as in torch.load; by default to the device that they were saved from.
+        map_location: Where to put its tensors, as in torch.load; by default on the device that they were saved from.
 
     Raises:
-        InputError: A file that is broken, or has code in it.
+        InputError: The file is damaged or contains code.
     """
     map_location = map_location or _saved_device
     if isinstance(source, (str, os.PathLike)) and "://" not in str(source):
@@ -86,26 +85,26 @@ def read_checkpoint(source: Any, map_location: Any = None) -> Any:
 def build_from_checkpoint(
     cls: type[T], source: Any, hyperparameters: Any, overrides: Mapping[str, Any], trust: Iterable[str] = ()
 ) -> T:
-    """Construct a class with the hyperparameters of a checkpoint. The names in them are resolved as a checkpoint's.
+    """Construct a class with the hyperparameters of a checkpoint, which may name only classes allowed in checkpoints.
 
     Args:
-        cls: The class. LightningCLI saves that of a subclass beside its arguments: then it is that one.
+        cls: The class, or a base class of the class that LightningCLI saved with the hyperparameters.
         source: The checkpoint, for errors.
-        hyperparameters: What the checkpoint holds.
+        hyperparameters: The hyperparameters in the checkpoint.
         overrides: Hyperparameters of the caller, which replace those of the checkpoint.
-        trust: Modules that the checkpoint may name.
+        trust: Further modules whose classes the checkpoint may name.
 
     Raises:
-        InputError: The hyperparameters are not plain values, name a class that they may not name, or do not fit.
+        InputError: The hyperparameters are not plain values, name a class that is not allowed, or do not fit the class.
     """
     check_hyperparameters(source, hyperparameters)
     arguments = {**hyperparameters, **overrides}
     names = [value for value in overrides.values() if isinstance(value, str)]
     with names_from_checkpoint(str(source), trust, names):
-        arguments.pop("_instantiator", None)  # the function of LightningCLI that constructs classes; it is not called
+        arguments.pop("_instantiator", None)  # a function with which LightningCLI constructs classes; never called here
         if (class_path := arguments.pop("_class_path", None)) is not None:
             cls = resolve_class("_class_path", class_path, cls)
-        # A subclass that passes fixed arguments to its base class does not take those, and they are saved all the same.
+        # Lightning also saves fixed arguments that a subclass passes to its base class but does not accept itself.
         parameters = inspect.signature(cls).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             arguments = {name: value for name, value in arguments.items() if name in parameters}
@@ -113,16 +112,7 @@ def build_from_checkpoint(
             return cls(**arguments)
         except InputError:
             raise
-        # Whatever a constructor raises on values of wrong types.
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-            ArithmeticError,
-            AttributeError,
-            RuntimeError,
-            MemoryError,
-        ) as error:
+        except _REJECTED as error:
             reason = " ".join(str(error).split())
             raise InputError(f"checkpoint {source} does not fit {cls.__name__}: {reason}") from error
 
@@ -157,26 +147,26 @@ def load_model(
 
 
 def refuse_unsafe_loading(weights_only: bool | None) -> None:
-    """Raise InputError if Lightning's argument `weights_only` asks for a loading that runs code in the file."""
+    """Raise InputError if Lightning's argument `weights_only` asks for loading that can run code in the file."""
     if weights_only is False:
         raise InputError(
-            "weights_only=False would let the checkpoint run any code; leave it out: what litnets saves loads "
-            "without. If you trust the file, torch.load(path, weights_only=False) reads it"
+            "weights_only=False would let the checkpoint run any code; leave it out, because checkpoints of litnets "
+            "load without it. If you trust the file, read it with torch.load(path, weights_only=False)"
         )
 
 
 def check_model_part(path: Any, content: Any) -> None:
-    """Check the types of what a model is built from: `state_dict` and `hyper_parameters`.
+    """Check the types of the parts that a model is built from: `state_dict` and `hyper_parameters`.
 
     Args:
         path: The checkpoint, for errors.
-        content: What it holds.
+        content: Its content.
 
     Raises:
         InputError: There is no state_dict, or one of the two is not what Lightning writes.
     """
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(f"checkpoint {path}: a PyTorch file, but no Lightning checkpoint (it has no state_dict)")
+        raise InputError(f"checkpoint {path}: a PyTorch file, but not a Lightning checkpoint (it has no state_dict)")
     weights = content["state_dict"]
     if not isinstance(weights, Mapping):
         raise wrong_type(path, "state_dict", "a dict of tensors", weights)
@@ -188,19 +178,15 @@ def check_model_part(path: Any, content: Any) -> None:
 
 
 def check_hyperparameters(path: Any, hyperparameters: Any) -> None:
-    """Check that the hyperparameters of a checkpoint are plain values by name.
-
-    Raises:
-        InputError: They are not.
-    """
+    """Raise InputError unless the hyperparameters of a checkpoint are a dict of plain values by name."""
     if not isinstance(hyperparameters, dict) or not all(isinstance(name, str) for name in hyperparameters):
         raise wrong_type(path, "hyper_parameters", "a dict with names as keys", hyperparameters)
     check_plain(f"hyper_parameters of checkpoint {path}", hyperparameters, _TORCH_VALUES)
 
 
 def wrong_type(path: Any, part: str, expected: str, value: Any) -> InputError:
-    """Return the error for a part of a checkpoint that is of another type than Lightning writes."""
-    return InputError(f"checkpoint {path} is damaged: {part} should be {expected}, and is a {type(value).__name__}")
+    """Return the error for a part of a checkpoint whose type is not the one that Lightning writes."""
+    return InputError(f"checkpoint {path} is damaged: {part} should be {expected}, got {type(value).__name__}")
 
 
 def _check_archive(path: Path) -> None:
@@ -214,7 +200,7 @@ def _check_archive(path: Path) -> None:
 
 def _unsafe(path: Any) -> InputError:
     return InputError(
-        f"checkpoint {path}: not a checkpoint that loads safely; it is truncated, garbled, or another file"
+        f"checkpoint {path}: not a checkpoint that loads safely; it is truncated, damaged, or another kind of file"
     )
 
 

@@ -1,4 +1,4 @@
-"""Show text from data as what it is: nothing in it controls the terminal, and no spreadsheet runs it as a formula."""
+"""Escape text from data, so that it cannot control the terminal or run as a formula in a spreadsheet."""
 
 import re
 
@@ -6,15 +6,15 @@ import re
 _UNSAFE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-# Where a formula begins: at the start of a text, and behind what separates cells or rows for a spreadsheet that was set
-# to semicolons or tabs, as most are where the comma is the decimal point. Quotes do not help there: they are those of
-# another cell. Full-width signs count as well.
+# A formula begins at the start of a cell. In a spreadsheet set to semicolons or tabs, as is common where the comma is
+# the decimal point, a cell also starts after these separators and after a line break, even inside quotes. Full-width
+# signs count as well.
 _FORMULA = re.compile("(^|[;\t\r\n])(?=[=+@\t\r\n＝＋－＠-])")  # noqa: RUF001
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def printable(text: str, lines: bool = False) -> str:
-    r"""Write characters that a terminal would obey as escape sequences.
+    r"""Replace control characters, which a terminal would obey, by visible escape sequences.
 
     Args:
         text: Any text.
@@ -29,7 +29,7 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Put an apostrophe in front of what a spreadsheet would run as a formula; numbers stay numbers.
+    """Put an apostrophe before anything that a spreadsheet would run as a formula, but not before numbers.
 
     Example:
         >>> csv_cell("=1+1"), csv_cell("cat;=1+1"), csv_cell("-1")

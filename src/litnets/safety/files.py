@@ -1,10 +1,10 @@
-"""Open and replace files safely: regular files only, and no link followed where a run writes.
+"""Open and replace files safely: read only regular files, and follow no link when writing.
 
     with replacing(run / "results.json") as file:
         file.write(text.encode())
 
-A reader never waits on a FIFO or a device. A writer creates its temporary file exclusively, under a name that nobody
-can guess, and renames it, so that a link at the target is replaced and not followed.
+Reading never waits for a FIFO or a device. Writing creates a temporary file under a name that nobody can guess, and
+then renames it, so that a link at the target is replaced instead of followed.
 """
 
 import os
@@ -50,13 +50,13 @@ def open_regular(path: Path) -> BinaryIO:
         NotRegularFileError: A FIFO, socket, device or folder. It is not read from, and nothing waits for it.
         OSError: The file does not exist or cannot be read.
     """
-    # Non-blocking; otherwise opening a FIFO without a writer would hang. A socket cannot be opened at all.
     if "\0" in str(path):
-        raise NotRegularFileError(f"{str(path)!r} is no name of a file")
+        raise NotRegularFileError(f"{str(path)!r} is not a file name")
     _check_regular(path, path.stat())
+    # Non-blocking, because opening a FIFO without a writer would hang.
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT | _BINARY)
     try:
-        _check_regular(path, os.fstat(descriptor))  # it may have been swapped since
+        _check_regular(path, os.fstat(descriptor))  # it may have been replaced since
         if _NO_WAIT:
             os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "rb")
@@ -91,7 +91,7 @@ def open_in_place(path: Path) -> BinaryIO:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file completely or not at all: into a temporary file beside it, which is renamed at the end.
+    """Write a file completely or not at all, by renaming a temporary file in the same folder.
 
     If the block raises, the temporary file is removed and `path` stays as it was. The content is flushed but not synced
     to the disk; call `os.fsync` on the file where a power cut matters.

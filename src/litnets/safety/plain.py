@@ -1,8 +1,7 @@
-"""Plain values: what a checkpoint or a configuration may consist of, in a size that can be copied and printed.
+"""Check that checkpoints and configurations consist of plain values, few enough to be copied and printed.
 
 A file of a few hundred bytes can describe a list with more elements than there are atoms, if each of a hundred levels
-refers twice to the one below. Values are therefore counted as often as they are referred to, before anything copies
-them.
+refers twice to the level below. Values are therefore counted once per reference, before anything copies them.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,40 +20,40 @@ _CHARACTERS_PER_VALUE = 64  # a long text counts as several values
 
 
 class TooLargeError(InputError, yaml.YAMLError):  # type: ignore[misc]  # PyYAML has no types
-    """A value that could not be copied or printed, as it has too many elements or levels, or holds itself."""
+    """A value that is too large to be copied or printed: it has too many elements or levels, or contains itself."""
 
 
 def check_plain(what: str, value: Any, others: tuple[type, ...] = ()) -> None:
-    """Check that a value consists of numbers, texts and None, and of lists, tuples, sets and dicts of them.
+    """Check that a value consists of numbers, strings and None, and of lists, tuples, sets and dicts of them.
 
     Args:
         what: What the value is, for the error.
         value: The value.
-        others: Further types of single values, such as tensors.
+        others: Further types of single values that are allowed, such as tensors.
 
     Raises:
-        InputError: It holds something else, such as a function, or is too large.
+        InputError: The value holds something else, such as a function, or is too large.
     """
 
     def parts_or_refuse(part: Any) -> Sequence[Any] | None:
         parts = _parts_of_value(part)
         if parts is None and (isinstance(part, type) or not isinstance(part, (*_SCALARS, *others))):
-            raise InputError(f"{what}: expected numbers, texts, and lists and dicts of them, got {_describe(part)}")
+            raise InputError(f"{what}: expected numbers, strings, and lists and dicts of them, got {_describe(part)}")
         return parts
 
     _measure(what, value, parts_or_refuse, 0, {})
 
 
 def check_size(what: str, value: Any) -> None:
-    """Check that a value can be copied and printed, whatever it holds.
+    """Check that a value is small enough to be copied and printed, whatever its types.
 
     Raises:
-        TooLargeError: It has too many elements or levels, or holds itself.
+        TooLargeError: The value has too many elements or levels, or contains itself.
     """
     _measure(what, value, _parts_of_value, 0, {})
 
 
-# Written in C where PyYAML has been built with libyaml.
+# The loader written in C, if PyYAML was built with libyaml.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -62,7 +61,7 @@ class BoundedYaml:
     """Mixin for a YAML loader: check the size of a document, with its aliases expanded, before it is constructed."""
 
     def __init__(self, stream: str) -> None:
-        # Read as events first: the loader written in C overflows the stack on tens of thousands of levels.
+        # Count the levels in the stream of events first: the loader written in C would overflow the stack.
         depth = 0
         for event in yaml.parse(stream, Loader=_SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -74,7 +73,7 @@ class BoundedYaml:
         """Return the document's root node.
 
         Raises:
-            TooLargeError: It has too many nodes or levels, or holds itself.
+            TooLargeError: The document has too many nodes or levels, or contains itself.
         """
         root: yaml.Node | None = super().get_single_node()  # type: ignore[misc]
         if root is not None:
@@ -87,13 +86,13 @@ class _Loader(BoundedYaml, _SafeLoader):  # type: ignore[misc]
 
 
 def load_yaml(what: str, text: Any) -> Any:
-    """Return the plain values of a YAML text.
+    """Return the plain values in a YAML string.
 
     Raises:
-        InputError: It is not a text, not valid YAML, or too large.
+        InputError: `text` is not a string, not valid YAML, or too large.
     """
     if not isinstance(text, str):
-        raise InputError(f"{what}: expected a text, got {_describe(text)}")
+        raise InputError(f"{what}: expected a string, got {_describe(text)}")
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -108,19 +107,19 @@ def _measure(
     measured: dict[int, tuple[int, int]],
     max_values: int = MAX_VALUES,
 ) -> tuple[int, int]:
-    """Number of values and height of the tree below `value`; `measured` holds those of the containers met before."""
+    """Return the number of values and the height of the tree below `value`; `measured` caches those of containers."""
     parts = parts_of(value)
     if parts is None:
         text = value.value if isinstance(value, yaml.ScalarNode) else value
         return 1 + (len(text) // _CHARACTERS_PER_VALUE if isinstance(text, (str, bytes)) else 0), 0
     if id(value) not in measured:
         if depth >= MAX_DEPTH:
-            raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts, or holds itself")
+            raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts, or contains itself")
         sizes = [_measure(what, part, parts_of, depth + 1, measured, max_values) for part in parts]
         measured[id(value)] = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
     size, height = measured[id(value)]
     if size > max_values:
-        raise TooLargeError(f"{what}: has more than {max_values:,} values, counted as often as they are referred to")
+        raise TooLargeError(f"{what}: has more than {max_values:,} values, counting each reference")
     if depth + height > MAX_DEPTH:
         raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts")
     return size, height

@@ -1,12 +1,12 @@
 """Resolve dotted names to classes. No other module of litnets imports by name.
 
-A name in a configuration or in Python code may stand for a class of any module, which is imported: a configuration is
-like code. A name in a checkpoint may not, because a checkpoint is data that people download:
+A name in a configuration or in Python code may refer to a class in any module, which is then imported: a configuration
+is as trusted as code. A name in a checkpoint may not, because a checkpoint is data that people download:
 
     with names_from_checkpoint("best.ckpt", trust=["mine"]):
         resolve_class("loss", "mine.Focal", nn.Module)
 
-There, nothing is imported except trusted modules, and attributes are looked up without running code.
+Inside that block, only trusted modules are imported, and attributes are looked up without running code.
 """
 
 import importlib
@@ -21,8 +21,8 @@ from typing import Any
 
 from litnets.errors import InputError, did_you_mean
 
-# Where a checkpoint may name classes of a library, which are tens of thousands: some of the others download weights,
-# read files or start processes when they are constructed (torchmetrics' LPIPS network, torch.distributed ...).
+# The parts of each library whose classes a checkpoint may name. Some classes elsewhere in these libraries download
+# weights, read files or start processes when they are constructed (torchmetrics' LPIPS network, torch.distributed ...).
 _LIBRARY_PARTS = {
     "torch": ("torch.nn", "torch.optim"),
     "torchvision": ("torchvision.ops",),
@@ -47,12 +47,12 @@ _source: ContextVar[_Source | None] = ContextVar("names_from_checkpoint", defaul
 
 @contextmanager
 def names_from_checkpoint(checkpoint: str, trust: Iterable[str] = (), names: Iterable[str] = ()) -> Iterator[None]:
-    """Resolve the names inside this block as those of a checkpoint.
+    """Resolve names inside this block as if they came from a checkpoint.
 
     Args:
         checkpoint: The checkpoint, for errors.
-        trust: Modules, with their submodules, that the checkpoint may name; they are imported.
-        names: Names that come from the caller and not from the checkpoint.
+        trust: Modules whose classes the checkpoint may name, submodules included; they are imported.
+        names: Names that come from the caller and are resolved without restrictions.
     """
     modules = (trust,) if isinstance(trust, str) else tuple(trust)
     token = _source.set(_Source(checkpoint, modules, frozenset(names)))
@@ -69,21 +69,21 @@ def resolve_class(
     known: Mapping[str, type] | None = None,
     excluded: tuple[type, ...] = (),
 ) -> Any:
-    """Return the class that a name stands for. It is not called.
+    """Return the class that a name refers to, without calling it.
 
     Args:
-        argument: What the name was given for, such as `optimizer`; for errors.
+        argument: The argument that contains the name, such as `optimizer`; for errors.
         name: One of `known`, or the dotted path of a class.
         expected: The base class that it must derive from.
         known: Classes by their short names.
         excluded: Base classes that it must not derive from.
 
     Raises:
-        InputError: No such class, a class of another kind, or one that a checkpoint may not name.
+        InputError: There is no such class, it has another base class, or a checkpoint may not name it.
     """
     known = known or {}
     if not isinstance(name, str):
-        raise InputError(f"{argument}: expected the name of a class, got a {type(name).__name__}")
+        raise InputError(f"{argument}: expected the name of a class, got {type(name).__name__}")
     if name in known:
         return known[name]
     if "." not in name:
@@ -102,10 +102,10 @@ def resolve_class(
 
 
 def import_object(name: str, argument: str = "class") -> Any:
-    """Return what the dotted path of a configuration or of Python code stands for, importing its module.
+    """Import and return the object that a dotted path in a configuration or in Python code refers to.
 
     Raises:
-        InputError: It cannot be imported.
+        InputError: The object cannot be imported.
     """
     head, *rest = _parts(argument, name)
     try:
@@ -125,7 +125,7 @@ def import_object(name: str, argument: str = "class") -> Any:
 
 
 def find_imported(name: str) -> Any:
-    """Return what a dotted path stands for in the modules that are imported already, or None."""
+    """Return the object that a dotted path refers to if its module has been imported already, otherwise None."""
     parts = name.split(".")
     length = _imported_prefix(parts)
     found: Any = sys.modules.get(".".join(parts[:length]))
@@ -135,7 +135,7 @@ def find_imported(name: str) -> Any:
 
 
 def _imported_prefix(parts: list[str]) -> int:
-    """Return how many leading parts of a path, but not all of them, name a module that is imported; 0 if none do."""
+    """Return how many leading parts of a path (never all of them) name an imported module; 0 if none do."""
     lengths = range(len(parts) - 1, 0, -1)
     return next((n for n in lengths if _is_module(sys.modules.get(".".join(parts[:n])))), 0)
 
@@ -163,7 +163,7 @@ def _find_for_checkpoint(argument: str, name: str, source: _Source) -> Any:
                 raise AttributeError
             found = inspect.getattr_static(found, part)  # neither __getattr__ nor a property is called
         except AttributeError:
-            raise _not_allowed(argument, name, source, "there is no such class in what has been imported") from None
+            raise _not_allowed(argument, name, source, "no module that has been imported has such a class") from None
     return found
 
 
@@ -201,7 +201,7 @@ def _parts(argument: str, name: str) -> list[str]:
     return parts
 
 
-# By type(): isinstance would also ask the object itself, for its __class__.
+# These use type(), because isinstance would also read the object's `__class__`, which can be a property that runs code.
 def _is_module(found: Any) -> bool:
     return issubclass(type(found), ModuleType)
 

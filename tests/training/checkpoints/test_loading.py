@@ -70,11 +70,11 @@ def test_a_truncated_checkpoint(checkpoint, fraction):
     [b"\x00", b"\xff", b"}", b"\x85", b"R", b"u", b"0", b"K", b"\x80\x02.", b"J", b"X\xff\xff\xff\x7f", b"h\x77"],
 )
 @pytest.mark.parametrize("at", [2, 3, 30, 90])
-def test_a_garbled_checkpoint(checkpoint, garbage, at):
+def test_a_checkpoint_with_changed_bytes_is_refused(checkpoint, garbage, at):
     content = checkpoint.read_bytes()
     start = content.index(b"\x80\x02}") + at
     checkpoint.write_bytes(content[:start] + garbage * 20 + content[start + 20 * len(garbage) :])
-    assert "garbled" in load_error(checkpoint)
+    assert "damaged" in load_error(checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_garbled_checkpoint(checkpoint, garbage, at):
 def test_a_file_of_another_type(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
-    assert "another file" in load_error(path)
+    assert "another kind of file" in load_error(path)
 
 
 def test_a_missing_file_or_a_folder(tmp_path):
@@ -104,7 +104,7 @@ def test_an_unreadable_file(checkpoint, monkeypatch):
 def test_a_pytorch_file_without_a_lightning_checkpoint(tmp_path, content):
     path = tmp_path / "weights.pt"
     torch.save(content, path)
-    assert "no Lightning checkpoint" in load_error(path)
+    assert "not a Lightning checkpoint" in load_error(path)
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
@@ -145,7 +145,7 @@ def test_a_flipped_bit_in_the_weights_is_detected(checkpoint):
     content[at + 2] ^= 1
     checkpoint.write_bytes(content)
     assert torch.load(checkpoint, weights_only=True), "torch detects this now, so the check is no longer needed"
-    assert "garbled" in load_error(checkpoint)
+    assert "damaged" in load_error(checkpoint)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_the_newest_complete_checkpoint_is_the_fallback(run, damage, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         f"litnets: checkpoint {run.last}: not a checkpoint that loads safely; "
-        "it is truncated, garbled, or another file",
+        "it is truncated, damaged, or another kind of file",
         f"litnets: {run.best} is used instead (step 20)",
     ]
     truncate(run.best)

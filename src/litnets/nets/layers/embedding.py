@@ -8,8 +8,8 @@ from litnets.nets.layers.initialization import Init, initialize
 class Embedded(nn.Module):
     """An embedding followed by a network for sequences.
 
-    Takes tokens `(N, steps)`, and lengths like the network; returns the output of the network. Token 0 is padding: its
-    embedding is zero and not trained.
+    Takes tokens `(N, steps)` and, like the network, lengths; returns the output of the network. Token 0 is padding: its
+    embedding is zero and is not trained.
 
         net = Embedded(RNN(64, 18), vocab_size=57, embedding_size=64)
         net(torch.randint(57, (8, 20)), lengths=torch.full((8,), 12))  # (8, 18)
@@ -18,8 +18,8 @@ class Embedded(nn.Module):
         net: A network that takes `(N, steps, embedding_size)` and lengths.
         vocab_size: Number of tokens, including padding.
         embedding_size: Size of the embedding of a token.
-        init: Initialization of the embedding, see `litnets.nets.layers.initialization.initialize`. The network is left
-            alone.
+        init: Initialization of the embedding, see `litnets.nets.layers.initialization.initialize`. It does not change
+            the network.
     """
 
     def __init__(self, net: nn.Module, vocab_size: int, embedding_size: int, init: Init = "default") -> None:
@@ -30,6 +30,6 @@ class Embedded(nn.Module):
         self.net = net
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Tokens `(N, steps)`, lengths `(N,)` or None for no padding -> the output of the network."""
+        """Return the output of the network for tokens `(N, steps)`; lengths `(N,)`, or None for no padding."""
         out: Tensor = self.net(self.embedding(tokens), lengths)
         return out

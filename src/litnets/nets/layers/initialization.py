@@ -22,14 +22,14 @@ def initialize(net: nn.Module, init: Init = "default", activation: str = "relu")
 
     Args:
         net: Any module.
-        init: `default` is that of PyTorch; `xavier` is uniform (Glorot and Bengio 2010); `he` is normal with
-            fan-in and the gain of the activation (He et al. 2015); `orthogonal` (Saxe et al. 2014); `normal` samples
-            from N(0, 0.01^2); `zeros` makes all units of a layer equal, which fails to train unless the network is
-            linear.
+        init: `default` keeps PyTorch's initialization; `xavier` is uniform (Glorot and Bengio 2010); `he` is normal,
+            with fan-in and the gain of the activation (He et al. 2015); `orthogonal` is that of Saxe et al. (2014);
+            `normal` samples from N(0, 0.01^2); `zeros` makes all units of a layer equal, which trains only a linear
+            network.
         activation: Name of the activation, for the gain of `he`; see `litnets.nets.layers.activation.ACTIVATIONS`.
 
     Raises:
-        ValueError: Another name.
+        ValueError: An unknown name.
     """
     if init == "default":
         return

@@ -17,9 +17,9 @@ def sequence_mask(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def masked_pool(x: Tensor, mask: Tensor, how: str) -> Tensor:
-    """Reduce the valid steps to their `mean`, `max`, `first` or `last`: `(N, T, F)`, mask `(N, T)` -> `(N, F)`.
+    """Reduce the valid steps of each sequence to their `mean`, `max`, `first` or `last`.
 
-    Padding has no effect, even if it is NaN.
+    Takes `(N, T, F)` and a mask `(N, T)`, and returns `(N, F)`. Padding has no effect, even if it is NaN.
     """
     if how == "first":
         return x[:, 0]

@@ -10,9 +10,9 @@ WindowNorm = Literal["none", "last", "standard"]
 class Window(nn.Module):
     """Forecast a window `(N, look_back, channels) -> (N, horizon, channels)` with any network.
 
-    Three methods from the literature make even small networks forecast well: each window is normalized, and the
-    forecast is denormalized; one network forecasts each channel from that channel alone; and consecutive steps are read
-    as one.
+    Three methods from the literature make even small networks forecast well. Each window is normalized, and its
+    forecast is denormalized. One network forecasts every channel, from that channel alone. Several consecutive steps
+    are read as one.
 
         Window(MLP(336, 96, hidden_layer_sizes=()), norm="last")  # NLinear
 
@@ -33,7 +33,7 @@ class Window(nn.Module):
         self.net, self.norm, self.share_channels, self.patch_length = net, norm, share_channels, patch_length
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, look_back, channels)` -> `(N, horizon, channels)`."""
+        """Map `(N, look_back, channels)` to `(N, horizon, channels)`."""
         samples, _, channels = x.shape
         if self.norm == "last":
             level = x[:, -1:]
