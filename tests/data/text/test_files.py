@@ -228,3 +228,18 @@ def test_a_class_of_duplicates_is_complete_in_one_split_or_refused(tmp_path: Pat
             outcomes.append(str(error))
     assert all(result == 4 or "no training text has the class 'z'" in str(result) for result in outcomes)
     assert 4 in outcomes
+
+
+def test_labels_are_compared_as_written(tmp_path: Path) -> None:
+    labels = ["01", "1", "02", "1E2", "10E1"]
+    path = write_texts(tmp_path / "t.csv", [(f"text {i}", labels[i % 5]) for i in range(50)])
+    assert ready(path, min_count=1).class_names == ["01", "02", "1", "10E1", "1E2"]
+
+
+def test_a_checkpoint_recognizes_classes_that_only_look_different(tmp_path: Path) -> None:
+    trained = ready(write_texts(tmp_path / "a.csv", [(f"text {i}", str(i % 2)) for i in range(50)]))
+    again = TextFiles(str(write_texts(tmp_path / "b.csv", [(f"text {i}", f"{i % 2}.0") for i in range(50)])))
+    again.load_state_dict(trained.state_dict())
+    again.setup()
+    assert again.class_names == ["0", "1"]
+    assert torch.equal(again.splits["test"].targets, trained.splits["test"].targets)

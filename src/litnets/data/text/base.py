@@ -15,6 +15,7 @@ from litnets.data.core.batching import RaggedDataset, smallest_type
 from litnets.data.core.class_folders import abbreviate
 from litnets.data.core.csv_files import missing_column, read_utf8
 from litnets.data.core.inputs import as_items, describe, is_table, table_columns
+from litnets.data.core.labels import match_labels
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
@@ -232,15 +233,15 @@ class TextDataModule(ArrayDataModule):
 
     def _encode_labels(self, samples: Sequence[Sample]) -> Tensor:
         """Return the class index of each sample. Raise InputError for a class without training samples."""
-        indices = {name: i for i, name in enumerate(self._class_names)}
+        indices = match_labels((sample.label for sample in samples), self._class_names, one_dataset=True)
         for sample in samples:
             if sample.label not in indices:
                 raise InputError(
                     f"{sample.where}: no training text has the class '{sample.label}'"
-                    f"{did_you_mean(sample.label, indices)} (training classes: {abbreviate(self._class_names)}); "
-                    "add training texts of this class, or delete the sample"
+                    f"{did_you_mean(sample.label, self._class_names)} (training classes: "
+                    f"{abbreviate(self._class_names)}); add training texts of this class, or delete the sample"
                 )
-        return torch.tensor([indices[sample.label] for sample in samples], dtype=smallest_type(len(indices)))
+        return torch.tensor([indices[sample.label] for sample in samples], dtype=smallest_type(len(self._class_names)))
 
 
 def _former_train_copies() -> bool:
