@@ -456,7 +456,7 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
          "new.csv: a forecast needs 336 steps, but the file has 1"),
         ("ETTh1 ETTh2", CHANNELS, "", b"", "new: cannot be read: No such file"),
         ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a,b\n1,2", "(columns: a, b)"),
-        ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a;b\n1;2", "; set --data.separator if"),
+        ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"a:b\n1:2", "; set --data.separator if"),
         ("Iris Wine BreastCancer Diabetes XOR", None, "new.csv", b"", "new.csv: the file is empty"),
         ("XOR", None, "new.csv", b"x,y\n1,2\n3,much", "column 'y', row 2: expected a number as in training"),
         ("Iris Wine BreastCancer Diabetes XOR", None, "", b"", "new: cannot be read: No such file"),

@@ -19,7 +19,7 @@ from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import load_config
 from litnets.cli.error_messages import first_cause, format_parser_error
-from litnets.cli.links import keep_split, linked_value
+from litnets.cli.links import linked_value, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
 from litnets.cli.preflight import check_before_start, has_test
 from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
@@ -185,7 +185,7 @@ class LitnetsCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the folder of a new run, and build the Trainer with the run's callbacks and loggers."""
         config = {**self.built.trainer, **kwargs}
-        keep_split(self.datamodule, self.resolved.split_record)
+        read_as_trained(self.datamodule, self.resolved)
         monitor = None if self.command != "fit" else self.options.checkpoint.monitor
         check_before_start(self.command, self.model, self.datamodule, monitor, config, self.resolved.resume)
         if self.run is None and self.command in ("fit", "predict"):

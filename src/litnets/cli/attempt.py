@@ -7,14 +7,17 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 
 from litnets.cli.resolve_run import ResolvedRun
+from litnets.data import TableDataModule
 from litnets.data.core.base import ArrayDataModule
+from litnets.data.tables.summary import columns_csv
 from litnets.errors import InputError
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
 
 
 def record_attempt(run: Run, resolved: ResolvedRun, datamodule: LightningDataModule | None, seed: int | None) -> None:
-    """Write the configuration and the environment of an attempt into the run folder, and the split of a new run.
+    """Write the configuration and the environment of an attempt into the run folder, and the split and the
+    columns of a new run.
 
     Args:
         run: The run.
@@ -27,6 +30,8 @@ def record_attempt(run: Run, resolved: ResolvedRun, datamodule: LightningDataMod
         datamodule.ensure_setup()
         if datamodule.split_record is not None:
             datamodule.split_record.save(run.split)
+        if isinstance(datamodule, TableDataModule) and datamodule.table.summary:
+            run.write(run.columns, columns_csv(datamodule.table.summary))
 
 
 @contextmanager

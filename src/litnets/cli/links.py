@@ -7,7 +7,6 @@ from lightning.pytorch import LightningDataModule
 from litnets.cli.resolve_run import ResolvedRun
 from litnets.cli.untrusted import check_linked_value
 from litnets.data.core.base import ArrayDataModule
-from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 
 
@@ -26,7 +25,7 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
     Raises:
         InputError: The checkpoint was trained on another kind of data, so it does not define how to read new samples.
     """
-    keep_split(datamodule, resolved.split_record)
+    read_as_trained(datamodule, resolved)
     checkpoint, content = resolved.checkpoint, resolved.checkpoint_content
     if content is not None and getattr(datamodule, "data_changes", None) and "hyper_parameters" in content:
         return content["hyper_parameters"].get(name)
@@ -44,12 +43,17 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
     return value
 
 
-def keep_split(datamodule: LightningDataModule | None, record: SplitRecord | None) -> None:
-    """Read the data, each sample into the split that `record` names; do nothing without a record of these data.
+def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRun) -> None:
+    """Read the data as the run did: with the encoding of its checkpoint, and each sample in the recorded split.
 
     Does nothing if it has been done before: each linked attribute asks for it, because the data must be read first.
     """
-    if not isinstance(datamodule, ArrayDataModule) or record is None or datamodule.recorded_split is not None:
+    if not isinstance(datamodule, ArrayDataModule):
+        return
+    if datamodule.trained_state is None and resolved.checkpoint_content is not None:
+        datamodule.trained_state = resolved.checkpoint_content.get(type(datamodule).__qualname__)
+    record = resolved.split_record
+    if record is None or datamodule.recorded_split is not None:
         return
     if datamodule.predict_path is None and record.datamodule == type(datamodule).__name__:
         record.check_spec(datamodule.split_spec)

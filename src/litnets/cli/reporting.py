@@ -7,7 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from litnets.cli.resolve_run import ResolvedRun
+from litnets.data import TableDataModule
 from litnets.data.core.split_record import DataChanges, SplitRecord
+from litnets.data.tables.summary import summary_lines
 from litnets.runs.folder import Run
 from litnets.runs.print_results import print_end, print_results, summarize
 from litnets.safety.escaping import printable
@@ -27,6 +29,9 @@ def print_start(
     data = f" on {type(datamodule).__name__}" if datamodule is not None else ""
     target = f" -> {folder}" if folder is not None else ""
     print(printable(f"{type(model).__name__} ({parameters:,} parameters){data}{target}"), flush=True)
+    if isinstance(datamodule, TableDataModule) and resolved.resume is None:
+        for line in summary_lines(datamodule.table.summary):
+            print(line, flush=True)
 
 
 def _print_resume(plan: ResumePlan) -> None:

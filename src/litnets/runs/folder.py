@@ -4,6 +4,7 @@ checkpoints/<experiment>/<run>/
     config.yaml         the complete configuration; `litnets fit --config` on it repeats the run
     config_2.yaml ...   the configuration of each time the run was resumed
     split.npz           the split of each sample, and what identifies it
+    columns.csv         the columns of a table, and how each is encoded
     environment.json    versions, code, hardware, command line and seed, of each attempt
     best.ckpt           the checkpoint with the best monitored metric
     last.ckpt           the newest checkpoint
@@ -143,6 +144,10 @@ class Run:
     @property
     def split(self) -> Path:
         return self.folder / "split.npz"
+
+    @property
+    def columns(self) -> Path:
+        return self.folder / "columns.csv"
 
     @property
     def best(self) -> Path:

@@ -535,7 +535,7 @@ def test_row_digests_depend_on_every_value() -> None:
 
 
 def test_the_digest_of_a_category_is_that_of_its_text() -> None:
-    header, rows = "town,x,kind", [f"{'BCD'[i % 3]},{i},{CLASSES[i % 2]}" for i in range(30)]
+    header, rows = "town,x,kind", [f"{'BCD'[i % 3]},{2 * i},{CLASSES[i % 2]}" for i in range(30)]
     write_rows(header, rows)
     first = TableCSV("data.csv", "kind")
     first.setup()

@@ -1,7 +1,6 @@
 """Tables: preprocessing compared with scikit-learn, target types, and invalid files."""
 
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +152,10 @@ def test_a_checkpoint_restores_its_statistics(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_table_is_refused(tmp_path: Path) -> None:
     first = csv(write_csv(tmp_path / "first.csv"))
     other = csv(write_csv(tmp_path / "other.csv", header=HEADER.replace("income", "wage")))
-    with pytest.raises(InputError, match=r"the columns \['age', 'wage', 'town'\]; the checkpoint was trained on"):
+    with pytest.raises(InputError, match=r"other.csv: no column 'income'"):
         other.load_state_dict(first.state_dict())
     maybe = [[*row[:3], row[3].replace("no", "never"), *row[4:]] for row in table_rows()]
-    with pytest.raises(InputError, match=r"class_names \['never', 'yes'\]"):
+    with pytest.raises(InputError, match=r"expected a class of the training \(no, yes\), got 'never'"):
         csv(write_csv(tmp_path / "third.csv", maybe)).load_state_dict(first.state_dict())
 
 
@@ -251,7 +250,7 @@ def test_suffixes_are_case_insensitive(suffix: str) -> None:
 
 
 def test_a_constant_column_becomes_zero() -> None:
-    module = small("x,c,y\n" + "\n".join(f"{i},7,{i % 2}" for i in range(20)))
+    module = small("x,c,y\n" + "\n".join(f"{i % 7},7,{i % 2}" for i in range(20)))
     assert (prepared(module, "train")[0][:, 1] == 0).all()
 
 
@@ -268,7 +267,7 @@ def test_empty_lines_are_skipped() -> None:
 
 def test_headers_and_cells_may_be_long() -> None:
     names = [f"gene_{i:0500}" for i in range(300)]
-    rows = "".join(f"{','.join(['1.5', f'{i}'] * 150)},{i % 2}\n" for i in range(10))
+    rows = "".join(f"{','.join(['1.5', f'{i % 7}'] * 150)},{i % 2}\n" for i in range(10))
     assert small(f"{','.join(names)},y\n{rows}").table.columns == names
     text = "x,t,y\n" + "".join(f"{i},{i % 3 * 50_000 * 'ab'}c,{i % 2}\n" for i in range(12))
     for other in (text, text.replace("\n0", "\n\n0")):
@@ -323,7 +322,7 @@ COMMAS = "x;z;y\n" + "".join(f"{i / 4};1;{i % 2}\n" for i in range(30)).replace(
         (GOOD, {"target": "Y"}, "no column 'Y'; did you mean 'y'"),
         (GOOD, {"ignore": ["twon"]}, "no column 'twon'; did you mean 'town'"),
         (GOOD, {"categorical": ["X"]}, "no column 'X'; did you mean 'x'"),
-        (GOOD.replace(",", ";"), {}, "set --data.separator if it is not the right one"),
+        (GOOD.replace(",", "/"), {}, "set --data.separator if it is not the right one"),
         (GOOD, {"ignore": ["x", "town"]}, "no column is left"),
         ("", {}, "small.csv: the file is empty"),
         ("x,y\n", {}, "expected at least one row, got only a header"),
@@ -332,16 +331,6 @@ COMMAS = "x;z;y\n" + "".join(f"{i / 4};1;{i % 2}\n" for i in range(30)).replace(
         (GOOD + "1,a,\n2,a,no\n3,b,?\n", {}, r"target 'y' has no value in row 31 \(and in 1 more\)"),
         (NUMBERS + "3,NaN\n", {}, "target 'y' has no value in row 31"),
         (NUMBERS + "3,-nan\n4,Nan\n5,NAN\n", {}, r"target 'y' has no value in row 31 \(and in 2 more\)"),
-        (
-            COMMAS,
-            {"separator": ";"},
-            r"column 'x', row 1: expected a number without commas, got '0,0'; use decimal points .*categorical",
-        ),
-        (
-            COMMAS,
-            {"separator": ";", "target": "x", "ignore": ["y"]},
-            "column 'x', row 1: expected a number without commas",
-        ),
         (NUMBERS + "3,inf\n", {}, "column 'y', row 31: expected a finite number, got infinity"),
         (NUMBERS + "-inf,3\n", {}, "column 'x', row 31: expected a finite number, got infinity"),
         (NUMBERS + "3,three\n", {}, "column 'y', row 31: expected a number as in most rows, got 'three'"),
@@ -386,7 +375,7 @@ def test_a_class_without_training_rows_is_refused() -> None:
 def test_too_many_categories_are_refused() -> None:
     text = "name,y\n" + "".join(f"n{i},{i % 2}\n" for i in range(2000))
     with pytest.raises(InputError, match="column 'name': expected at most 1000 categories, got 1200 distinct texts"):
-        small(text)
+        small(text, keep_columns=["name"])
 
 
 def test_a_column_without_training_values_is_refused() -> None:
@@ -412,13 +401,6 @@ def test_invalid_parquet_files_are_refused() -> None:
         ready(TableCSV("a.parquet", "y"))
 
 
-def test_date_columns_are_refused() -> None:
-    dates = pl.Series("day", range(20), dtype=pl.Int64).cast(pl.Date)
-    pl.DataFrame({"day": dates, "y": [0, 1] * 10}).write_parquet("a.parquet")
-    with pytest.raises(InputError, match=r"column 'day': expected numbers or texts, got Date; .*--data.ignore"):
-        ready(TableCSV("a.parquet", "y"))
-
-
 def test_parquet_files_may_hold_nan_and_booleans() -> None:
     frame = {"x": [1.0, float("nan")] * 10, "b": [True, None] * 10, "y": [1.5, 2.5] * 10}
     pl.DataFrame(frame).write_parquet("a.parquet")
@@ -428,9 +410,3 @@ def test_parquet_files_may_hold_nan_and_booleans() -> None:
     pl.DataFrame(frame | {"y": [1.5] * 19 + [float("nan")]}).write_parquet("a.parquet")
     with pytest.raises(InputError, match="target 'y' has no value in row 20"):
         ready(TableCSV("a.parquet", "y"))
-
-
-def test_without_polars_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(InputError, match=r"pip install -e '.\[tables\]'"):
-        small(GOOD)

@@ -8,6 +8,7 @@ for line, cells in rows: ...
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from litnets.errors import InputError, did_you_mean, first_duplicate
@@ -79,32 +80,61 @@ def iter_csv(path: Path, text: str, separator: str = ",", strict: bool = True) -
         raise InputError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
 
 
+def detect_separator(path: Path, text: str) -> str:
+    """Return the separator of a CSV text: the comma, unless only another one divides its first lines evenly."""
+
+    def divides(separator: str) -> bool:
+        counts = {len(cells) for _, cells in islice(iter_csv(path, text, separator, strict=False), 20)}
+        return len(counts) == 1 and counts != {1}
+
+    others = [separator for separator in ";\t|" if divides(separator)]
+    return others[0] if len(others) == 1 and not divides(",") else ","
+
+
 def open_csv(
-    path: Path, text: str, separator: str = ",", strict: bool = True
+    path: Path, text: str, separator: str = ",", strict: bool = True, has_header: bool = True
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Return the column names of a CSV text, stripped, and an iterator over its rows; see `iter_csv`.
+
+    Empty cells at the end of the header have no column, and a row may have such cells as well.
+
+    Args:
+        path: Path of the file, for messages.
+        text: Content of the file.
+        separator: Character between two cells.
+        strict: Whether to refuse misplaced quotes.
+        has_header: Whether the first row holds the column names; otherwise they are `column_1`, `column_2` ...
 
     Raises:
         InputError: Two columns have the same name. While iterating: a row has more or fewer cells than the header.
     """
     rows = iter_csv(path, text, separator, strict)
-    _, header = next(rows, (0, []))
-    header = [name.strip() for name in header]
-    if duplicate := first_duplicate(header):
+    line, header = next(rows, (0, []))
+    if has_header:
+        names = [name.strip() for name in header]
+        while len(names) > 1 and not names[-1]:
+            names.pop()
+    else:
+        names = [f"column_{number}" for number in range(1, len(header) + 1)]
+        rows = chain([(line, header)], rows)
+    if duplicate := first_duplicate(names):
         raise InputError(f"{path}: two columns are named '{duplicate}'; rename one")
-    return header, _check_row_lengths(path, header, rows)
+    return names, _check_row_lengths(path, names, rows, "the header" if has_header else "the first line")
 
 
 def _check_row_lengths(
-    path: Path, header: list[str], rows: Iterator[tuple[int, list[str]]]
+    path: Path, names: list[str], rows: Iterator[tuple[int, list[str]]], first: str
 ) -> Iterator[tuple[int, list[str]]]:
     for line, cells in rows:
-        if len(cells) != len(header):
+        size = len(cells)
+        while size > len(names) and not cells[size - 1].strip():
+            size -= 1
+        if size != len(names):
             raise InputError(
-                f"{path}, line {line}: expected {len(header)} cells as in the header, got {len(cells)}; "
+                f"{path}, line {line}: expected {len(names)} cells as in {first}, got {size}; "
                 "put cells that contain the separator in double quotes"
             )
-        yield line, cells
+        yield line, cells[:size]
 
 
 def missing_column(where: str | Path, name: str, columns: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,12 @@ from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import is_path
+from litnets.data.core.labels import match_labels
 from litnets.data.core.splits import split_indices
-from litnets.data.tables.reading import TableFile, encode_inputs
-from litnets.data.tables.table import Table, check_targets, digest_table, fit_statistics
+from litnets.data.tables.frames import TableFormat
+from litnets.data.tables.memory import encode_inputs
+from litnets.data.tables.reading import encode_new, read_rows
+from litnets.data.tables.table import Encoding, Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
 
 _SCALING = ("median", "mean", "std")
@@ -61,7 +64,11 @@ class TableDataModule(SplitDataModule):
     training split and saved in checkpoints. A subclass implements `read`.
 
     Args:
-        separator: Character between two cells of a CSV file. Default: a comma, or a tab in a `.tsv` file.
+        separator: Character between two cells of a CSV file. By default, a tab in a `.tsv` file; otherwise a semicolon,
+            tab or vertical bar if only that divides the lines evenly, or else a comma.
+        header: Whether the first line of a CSV file names the columns. Without, they are `column_1`, `column_2` ...
+        decimal: Decimal separator of numbers in text, a point or a comma; the other one separates thousands. By
+            default, a comma if the numbers of a column can be read no other way, otherwise a point.
         predict_path: New rows for `predict`: a CSV or Parquet file with the columns of training, in any order; the
             target is optional. The training data are not needed. Unseen categories are read as missing.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
@@ -73,15 +80,16 @@ class TableDataModule(SplitDataModule):
     def __init__(
         self,
         separator: str | None = None,
+        header: bool = True,
+        decimal: Literal[".", ","] | None = None,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        self.separator = separator
+        self.table_format = TableFormat(separator, header, decimal)
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
-        self.columns: list[str] = []
-        self._categories: list[list[str]] = []
+        self._encoding: Encoding | None = None  # of the table in memory, otherwise of the checkpoint
         self._one_hot_indices: list[Tensor] = []
 
     @abstractmethod
@@ -92,6 +100,11 @@ class TableDataModule(SplitDataModule):
     def table(self) -> Table:
         return self.read()
 
+    @property
+    def trained_encoding(self) -> Encoding | None:
+        """The encoding of the checkpoint that is used, or None."""
+        return None if self.trained_state is None else Encoding.from_state(self.trained_state)
+
     def load(self) -> dict[str, ArrayDataset]:
         table = self.table
         classes = None if table.class_names is None or table.targets.ndim > 1 else table.targets
@@ -101,9 +114,7 @@ class TableDataModule(SplitDataModule):
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> ArrayDataset:
-        if not self.statistics:  # no checkpoint was loaded
-            self.ensure_setup()
-        rows = TableFile(path, self.separator).read_new(self.columns, self._categories)
+        rows = encode_new(read_rows([path], self.table_format), self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
     def read_inputs(self, inputs: Any) -> ArrayDataset:
@@ -114,8 +125,15 @@ class TableDataModule(SplitDataModule):
         """
         if is_path(inputs):
             return self.load_predict(Path(inputs))
-        rows = encode_inputs(inputs, self.columns, self._categories)
+        rows = encode_inputs(inputs, self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
+
+    def _known_encoding(self) -> Encoding:
+        """Return the encoding of the checkpoint, or of the table if no checkpoint was loaded."""
+        if self._encoding is None:
+            self.ensure_setup()
+        assert self._encoding is not None
+        return self._encoding
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
@@ -124,16 +142,29 @@ class TableDataModule(SplitDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics of the training split, so that a checkpoint encodes rows as in training."""
-        return {**self.statistics, "columns": self.columns, "class_names": self.class_names}
+        assert self._encoding is not None
+        return {**self.statistics, **self._encoding.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        trained = Encoding.from_state(state_dict)
+        self.trained_state = state_dict
         if self.predict_path is None or self.splits:
-            for name, actual in (("columns", self.table.columns), ("class_names", self.table.class_names)):
-                expected = state_dict[name]
+            if not trained.matches(self.table.encoding):
+                self._read_again()
+            for name in ("columns", "class_names"):
+                actual, expected = getattr(self.table, name), getattr(trained, name)
                 if actual != expected:
                     raise InputError(f"the data have the {name} {actual}; the checkpoint was trained on {expected}")
-        self.columns = state_dict["columns"]
+        else:
+            self._encoding = trained
         self._set_statistics({name: state_dict[name] for name in ("median", "mean", "std", "categories")})
+
+    def _read_again(self) -> None:
+        """Read the table again, in the encoding of the checkpoint."""
+        is_set_up, self.splits, self.statistics = bool(self.splits), {}, {}
+        del self.table
+        if is_set_up:
+            self.setup()
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -185,14 +216,13 @@ class TableDataModule(SplitDataModule):
         """Use these statistics, and map the categories of the table to those of the training split."""
         self.statistics = statistics
         if self.splits:
-            self.columns, self._categories = self.table.columns, self.table.categories
-        else:
-            self._categories = statistics["categories"]
+            self._encoding = self.table.encoding
+        assert self._encoding is not None
         self._one_hot_indices = []
-        for texts, train_texts in zip(self._categories, statistics["categories"], strict=True):
-            index = {text: i for i, text in enumerate(train_texts)}
+        for texts, train_texts in zip(self._encoding.categories, statistics["categories"], strict=True):
+            matches = match_labels(texts, train_texts, one_dataset=True)
             missing = len(train_texts)
-            self._one_hot_indices.append(torch.tensor([*(index.get(text, missing) for text in texts), missing]))
+            self._one_hot_indices.append(torch.tensor([*(matches.get(text, missing) for text in texts), missing]))
 
     def _training_targets(self) -> Tensor:
         self.setup()

@@ -3,17 +3,28 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_only
+
+from litnets.data.core.batching import ArrayDataset
 from litnets.data.tables.base import TableDataModule
-from litnets.data.tables.reading import TableFile
-from litnets.data.tables.table import Table
+from litnets.data.tables.reading import ColumnRoles, read_table
+from litnets.data.tables.spoilers import find_spoilers
+from litnets.data.tables.table import Table, digest_table
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 
 
 class TableCSV(TableDataModule):
     """Your table: a Parquet file, or a CSV file in UTF-8 with column names in the first line.
 
-    A column is numeric if all of its values are numbers, with a decimal point. Otherwise it is categorical. A cell that
-    is empty or holds `?`, `NA`, `N/A`, `NaN`, `null` or `None` is missing. Numbers are stored as float32 (7 digits).
+    A column is numeric if all of its values are numbers. A column of dates becomes the number of days since 1970, and
+    the position in the year and in the week as sine and cosine (also in the day, if there are times). Every other
+    column is categorical. A cell that is empty or holds `?`, `NA`, `N/A`, `NaN`, `null` or `None` is missing. Numbers
+    are stored as float32 (7 digits).
+
+    Columns that identify rows are left out: an index, integers that number the rows, and texts that differ in more than
+    nine of ten rows. A line says so; `keep_columns` uses them anyway. Classes and categories are compared as they are
+    written: `1` and `01` are two.
 
         data = TableCSV("houses.csv", target="price", categorical=["postcode"], ignore=["id"])
 
@@ -23,8 +34,9 @@ class TableCSV(TableDataModule):
             numbers.
         task: `classification` or `regression`. By default, a single target is a class if it is text, or an integer with
             at most 20 distinct values; several targets are multi-label if all are binary. Other targets are numbers.
-        categorical: Numeric columns to treat as categories, such as a postcode.
-        ignore: Columns to leave out, such as a row number.
+        categorical: Columns of numbers or dates to treat as categories, such as a postcode.
+        ignore: Columns to leave out.
+        keep_columns: Columns to use although they look like row numbers, names or free text.
         **splitting: Arguments of `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
@@ -39,16 +51,24 @@ class TableCSV(TableDataModule):
         task: Literal["classification", "regression"] | None = None,
         categorical: list[str] | None = None,
         ignore: list[str] | None = None,
+        keep_columns: list[str] | None = None,
         **splitting: Any,
     ) -> None:
         super().__init__(**splitting)
         self.path = Path(path)
         if not target:
             raise InputError("target: expected at least one column, got none")
-        self.target_columns = [target] if isinstance(target, str) else target
-        self.task = task
-        self.categorical, self.ignore = categorical or [], ignore or []
+        targets = [target] if isinstance(target, str) else target
+        self.roles = ColumnRoles(targets, task, categorical or [], ignore or [], keep_columns or [])
 
     def read(self) -> Table:
-        file = TableFile(self.path, self.separator, self.target_columns, self.task, self.categorical, self.ignore)
-        return file.read()
+        return read_table({"": self.path}, self.table_format, self.roles, self.trained_encoding)
+
+    def load(self) -> dict[str, ArrayDataset]:
+        splits = super().load()
+        if self.trained_state is None:
+            indices = {part: split.indices for part, split in splits.items()}
+            spoilers = find_spoilers(self.table, indices, digest_table(self.table))
+            for line in (*self.table.notes, *(f"{self.path}: {spoiler}" for spoiler in spoilers)):
+                rank_zero_only(print)(printable(line), flush=True)
+        return splits

@@ -1,417 +1,348 @@
-"""Read a CSV or Parquet table: infer what each column holds, and convert its values."""
+"""Read a table from files: choose an encoding for each column, and encode its values."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.core.batching import smallest_type
-from litnets.data.core.csv_files import decode_utf8, iter_csv, missing_column, open_csv, read_bytes
-from litnets.data.core.inputs import as_array, is_table, table_columns
-from litnets.data.tables.table import Table
-from litnets.errors import InputError
+from litnets.data.core.labels import equal_numbers, match_labels
+from litnets.data.core.splits import PARTS
+from litnets.data.tables.columns import Array, Column, Rows, detect_decimal
+from litnets.data.tables.dates import DateFormat, encode_dates, is_ambiguous, parse_dates, part_names
+from litnets.data.tables.frames import TableFormat, check_column, names_look_like_data, read_frame
+from litnets.data.tables.summary import ColumnSummary
+from litnets.data.tables.table import Encoding, Table
+from litnets.errors import InputError, did_you_mean
 from litnets.safety.escaping import printable
 
 if TYPE_CHECKING:
     import polars
 
-# Cells that stand for a missing value, besides NaN in any case (the UCI repository uses `?`).
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None")
-# A Parquet file may unpack to MIN_CELLS cells, or to MAX_CELLS_PER_BYTE cells per byte if that is more.
-MIN_CELLS, MAX_CELLS_PER_BYTE = 2**26, 16
 # An integer target with more distinct values than this is a quantity, not a class.
 MAX_INTEGER_CLASSES = 20
+# An integer target with at most this many distinct values might have been meant as classes.
+MAX_POSSIBLE_CLASSES = 100
 
-Array = NDArray[Any]
 Targets = tuple[Tensor, list[str] | None, list[str] | None]  # targets, class names, target names; see `Table`
 
 
-class TableFile:
-    """A CSV or Parquet file, with the role of its columns.
+@dataclass(frozen=True)
+class ColumnRoles:
+    """What the columns of a table are for.
 
     Args:
-        path: The file.
-        separator: Character between two cells of a CSV file; None for a comma, or a tab in a `.tsv` file.
         targets: Columns to predict.
         task: What the targets are; None to infer it from their values.
         categorical: Numeric columns to treat as categories.
         ignore: Columns to leave out.
+        keep: Columns to use although they look like row numbers, names or free text.
 
     Raises:
-        InputError: The separator is not one character, or a target is listed twice or ignored.
+        InputError: A target is listed twice or ignored, or a column is both kept and ignored.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        separator: str | None,
-        targets: Sequence[str] = (),
-        task: Literal["classification", "regression"] | None = None,
-        categorical: Sequence[str] = (),
-        ignore: Sequence[str] = (),
-    ) -> None:
-        self.path = path
-        self.separator = ("\t" if path.suffix.lower() == ".tsv" else ",") if separator is None else separator
-        if len(self.separator.encode()) != 1:
-            raise InputError(f"separator: expected one character such as ';', got '{self.separator}'")
-        for name, count in Counter(targets).items():
+    targets: Sequence[str]
+    task: Literal["classification", "regression"] | None = None
+    categorical: Sequence[str] = ()
+    ignore: Sequence[str] = ()
+    keep: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name, count in Counter(self.targets).items():
             if count > 1:
                 raise InputError(f"target: '{name}' is listed twice; remove one")
-            if name in ignore:
+            if name in self.ignore:
                 raise InputError(f"target: '{name}' is also listed in ignore; remove it from one of them")
-        self.target_columns, self.task, self.categorical, self.ignore = targets, task, categorical, ignore
+        for name in self.keep:
+            if name in self.ignore:
+                raise InputError(f"keep_columns: '{name}' is also listed in ignore; remove it from one of them")
 
-    def read(self) -> Table:
-        """Return the table.
 
-        Raises:
-            InputError: The file cannot be read, a column does not exist, or a value is invalid. The message names the
-                column, and the row, counted from 1 without the header.
-        """
-        frame = _read_file(self.path, self.separator)
-        self._check_columns(frame, [*self.target_columns, *self.categorical, *self.ignore])
-        numeric: dict[str, Array] = {}
-        categorical: dict[str, polars.Series] = {}
-        for name in frame.columns:
-            if name in self.target_columns or name in self.ignore:
-                continue
-            texts, values = self._infer_column(frame[name], as_text=name in self.categorical)
-            if values is None:
-                categorical[name] = texts
-            else:
-                numeric[name] = values
-        if not numeric and not categorical:
-            raise InputError(f"{self.path}: no column is left to predict from; remove some from --data.ignore")
-        categories = [sorted(series.drop_nulls().unique().to_list()) for series in categorical.values()]
-        codes = [_encode(series, known) for series, known in zip(categorical.values(), categories, strict=True)]
-        inputs = torch.from_numpy(np.stack([*numeric.values(), *codes], 1).astype(np.float32))
-        return Table(inputs, [*numeric, *categorical], categories, *self._read_targets(frame))
+def read_rows(paths: Sequence[Path], table_format: TableFormat) -> Rows:
+    """Return the rows of one file, or of several with the columns of the first in any order.
 
-    def read_new(
-        self, columns: Sequence[str], categories: Sequence[Sequence[str]], frame: "polars.DataFrame | None" = None
-    ) -> Tensor:
-        """Return rows to predict, `(rows, columns)`, encoded like `Table.inputs`.
+    Raises:
+        InputError: A file cannot be read or lacks a column, or a column has incompatible types.
+    """
+    import polars as pl
 
-        A category that is not in `categories` is read as missing, which is reported in one line.
-
-        Args:
-            columns: Columns to read, first the numeric ones, then the categorical ones.
-            categories: Categories of each categorical column.
-            frame: The rows, if they are not read from the file.
-
-        Raises:
-            InputError: The file cannot be read, a column does not exist, or a numeric column holds another value.
-        """
-        frame = _read_file(self.path, self.separator) if frame is None else frame
-        self._check_columns(frame, columns)
-        num_numeric = len(columns) - len(categories)
-        arrays = []
-        for name in columns[:num_numeric]:
-            texts, values = self._parse(frame[name])
-            invalid = (values.is_null() & texts.is_not_null()).arg_true()
-            if len(invalid):
-                row = int(invalid[0])
-                raise InputError(
-                    f"{self.path}: column '{name}', row {row + 1}: expected a number as in training, got "
-                    f"'{texts[row]}'; fix it, or leave the cell empty"
-                )
-            arrays.append(self._to_array(name, values))
-        for name, known in zip(columns[num_numeric:], categories, strict=True):
-            texts, _ = self._parse(frame[name])
-            if unseen := sorted(set(texts.drop_nulls()) - set(known)):
-                shown = ", ".join(f"'{printable(text[:100])}'" for text in unseen[:5])
-                more = " ..." if len(unseen) > 5 else ""
-                print(
-                    f"{self.path}: column '{printable(name)}': unseen in training, read as missing: {shown}{more}",
-                    flush=True,
-                )
-            arrays.append(_encode(texts, known))
-        return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
-
-    def _check_columns(self, frame: "polars.DataFrame", names: Sequence[str]) -> None:
+    frames = [read_frame(path, table_format) for path in paths]
+    names = frames[0].columns
+    for path, frame in zip(paths, frames, strict=True):
         for name in names:
-            if name not in frame.columns:
-                hint = "; set --data.separator if it is not the right one" if len(frame.columns) == 1 else ""
-                raise InputError(f"{missing_column(self.path, name, frame.columns)}{hint}")
+            check_column(path, frame, name, table_format.header)
+    try:
+        frame = pl.concat([frame.select(names) for frame in frames], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{paths[0]} and the other splits have columns of different types: {error}") from error
+    files = [(path, len(frame)) for path, frame in zip(paths, frames, strict=True)]
+    return Rows(frame, files, table_format.decimal or detect_decimal(frame))
 
-    def _infer_column(self, series: "polars.Series", as_text: bool = False) -> tuple["polars.Series", Array | None]:
-        """Return a column as texts with nulls, and as float64 with NaN if all of its values are numbers."""
-        import polars as pl
 
-        texts, values = self._parse(series)
-        if as_text:
-            return texts, None
-        if series.dtype == pl.String:
-            self._check_decimal_commas(texts)
-        num_present, num_numbers = len(texts) - texts.null_count(), len(values) - values.null_count()
-        is_text = (series.dtype != pl.Boolean and num_numbers < num_present) or num_present == 0 == num_numbers
-        if not is_text:
-            return texts, self._to_array(series.name, values)
-        if 0.9 * num_present <= num_numbers < num_present:
-            row = int((values.is_null() & texts.is_not_null()).arg_true()[0])
+def read_table(
+    paths: Mapping[str, Path], table_format: TableFormat, roles: ColumnRoles, trained: Encoding | None = None
+) -> Table:
+    """Return a table.
+
+    Args:
+        paths: The file of each split, train first; or one file that is to be split, under any name.
+        table_format: How the files are written.
+        roles: What the columns are for.
+        trained: Encoding of a checkpoint, which the table gets as well; None to infer one.
+
+    Raises:
+        InputError: A file cannot be read, a column does not exist, or a value is invalid. The message names the column,
+            and the row, counted from 1 without the header.
+    """
+    rows = read_rows(list(paths.values()), table_format)
+    for name in (*roles.targets, *roles.categorical, *roles.ignore, *roles.keep):
+        check_column(rows.path, rows.frame, name, table_format.header)
+    notes: list[str] = []
+    summary: list[ColumnSummary] = []
+    if trained is None:
+        if table_format.header and rows.path.suffix.lower() != ".parquet" and names_look_like_data(rows.frame):
+            notes.append("the first line was read as column names but looks like data; see --data.header false")
+        kinds = _infer_encoding(rows, roles, summary, notes)
+    else:
+        kinds = trained
+    encoding, inputs = _encode(rows, kinds)
+    targets, class_names, target_names = _TargetReader(rows, roles, notes).read(trained)
+    for name in roles.targets:
+        what = "number" if class_names is None else f"{len(class_names)} classes" if targets.ndim == 1 else "label"
+        summary.append(ColumnSummary.of(rows.column(name), f"target: {what}"))
+    part_of = None
+    if len(paths) > 1:
+        sizes = [size for _, size in rows.files]
+        part_of = torch.repeat_interleave(torch.tensor([PARTS.index(part) for part in paths]), torch.tensor(sizes))
+    return Table(
+        inputs,
+        encoding.columns,
+        encoding.categories,
+        targets,
+        class_names,
+        target_names,
+        encoding.dates,
+        part_of,
+        sorted(summary, key=lambda column: rows.frame.columns.index(column.name)),
+        [f"{rows.path}: {note}" for note in notes],
+    )
+
+
+def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
+    """Return rows to predict, `(rows, columns)`, encoded like `Table.inputs`.
+
+    A category that is not in `encoding.categories` is read as missing, which is reported in one line.
+
+    Raises:
+        InputError: A column does not exist, or a value is no number or date as in training.
+    """
+    arrays = _encode_numbers(rows, encoding)
+    for name, known in zip(encoding.categorical, encoding.categories, strict=True):
+        check_column(rows.path, rows.frame, name)
+        texts = rows.column(name).texts
+        matches = match_labels(texts.drop_nulls(), known)
+        if unseen := sorted(set(texts.drop_nulls()) - matches.keys()):
+            shown = ", ".join(f"'{printable(text[:100])}'" for text in unseen[:5])
+            more = " ..." if len(unseen) > 5 else ""
+            where = f"{rows.path}: column '{printable(name)}'"
+            print(f"{where}: unseen in training, read as missing: {shown}{more}", flush=True)
+        arrays.append(_category_indices(texts, matches, len(known)))
+    return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
+
+
+def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary], notes: list[str]) -> Encoding:
+    """Return an encoding of the columns that are inputs; add a summary of each column and notes."""
+    features = [name for name in rows.frame.columns if name not in (*roles.targets, *roles.ignore)]
+    columns = {name: rows.column(name) for name in features}
+    left_out: dict[str, str] = {}
+    for name, column in columns.items():
+        if name not in (*roles.keep, *roles.categorical) and (reason := column.reason_to_leave_out()):
+            left_out[name] = reason
+    if len(left_out) == len(features):  # there is nothing else to predict from
+        left_out = {}
+    if left_out:
+        shown = [f"'{name}' ({reason})" for name, reason in left_out.items()]
+        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+        notes.append(f"left out {', '.join(shown[:5])}{more}; to use a column, list it in --data.keep_columns")
+    numeric, dates, categorical = [], dict[str, DateFormat](), []
+    for name, column in columns.items():
+        if name in left_out:
+            how = f"left out: {left_out[name]}"
+        elif name in roles.categorical or not (column.is_numeric or column.date_format):
+            categorical.append(name)
+            how = f"one-hot, {column.num_distinct} categories"
+            if is_ambiguous(column.texts):
+                notes.append(
+                    f"column '{name}': dates such as '{column.texts.drop_nulls()[0]}' may start with the day or the "
+                    "month, so they are read as texts; write them as YYYY-MM-DD"
+                )
+        elif column.is_numeric:
+            numeric.append(name)
+            how = "scaled number"
+        else:
+            assert column.date_format is not None
+            dates[name] = column.date_format
+            how = f"date as {len(part_names(name, column.date_format))} numbers"
+        summary.append(ColumnSummary.of(column, how))
+    for name in roles.ignore:
+        summary.append(ColumnSummary(name, "", None, None, "ignored"))
+    if not features:
+        raise InputError(f"{rows.path}: no column is left to predict from; remove some from --data.ignore")
+    parts = [part for name, date_format in dates.items() for part in part_names(name, date_format)]
+    return Encoding([*numeric, *parts, *categorical], [[] for _ in categorical], dates)
+
+
+def _encode(rows: Rows, kinds: Encoding) -> tuple[Encoding, Tensor]:
+    """Return the encoding with the categories of these rows, and the rows in it, `(rows, columns)`."""
+    arrays = _encode_numbers(rows, kinds)
+    categories = []
+    for name in kinds.categorical:
+        check_column(rows.path, rows.frame, name)
+        texts = rows.column(name).texts
+        distinct = sorted(texts.drop_nulls().unique().to_list())
+        categories.append(distinct)
+        arrays.append(_category_indices(texts, {text: i for i, text in enumerate(distinct)}, len(distinct)))
+    return Encoding(kinds.columns, categories, kinds.dates), torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
+
+
+def _encode_numbers(rows: Rows, encoding: Encoding) -> list[Array]:
+    """Return the columns of numbers, then those of dates, each `(rows,)`.
+
+    Raises:
+        InputError: A column does not exist, or a value is no number or date.
+    """
+    arrays = []
+    for name in encoding.numeric:
+        check_column(rows.path, rows.frame, name)
+        column = rows.column(name)
+        if (row := column.not_a_number()) is not None:
             raise InputError(
-                f"{self.path}: column '{series.name}', row {row + 1}: expected a number as in most rows, got "
-                f"'{texts[row]}'; fix it, or list the column in --data.categorical"
+                f"{rows.cell(name, row)}: expected a number as in training, got '{column.texts[row]}'; fix it, or "
+                "leave the cell empty"
             )
-        return texts, None
-
-    def _parse(self, series: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
-        """Return a column as texts and as float64. Missing values are null, as are texts that are not numbers."""
-        import polars as pl
-
-        text_types = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
-        if not series.dtype.is_numeric() and series.dtype not in text_types:
+        arrays.append(column.to_array())
+    for name, date_format in encoding.dates.items():
+        check_column(rows.path, rows.frame, name)
+        column = rows.column(name)
+        days = parse_dates(column.series if column.is_date_type else column.texts, date_format.pattern)
+        invalid = (days.is_null() & column.texts.is_not_null()).arg_true()
+        if len(invalid):
             raise InputError(
-                f"{self.path}: column '{series.name}': expected numbers or texts, got {series.dtype}; convert it to "
-                "numbers, or list it in --data.ignore"
+                f"{rows.cell(name, int(invalid[0]))}: expected a date as in training ({date_format.pattern}), got "
+                f"'{column.texts[int(invalid[0])]}'; fix it, or leave the cell empty"
             )
-        if series.dtype == pl.Boolean or series.dtype.is_numeric():
-            values = series.cast(pl.Float64).fill_nan(None)
-            series = series.set(values.is_null(), None)
-            present = values.drop_nulls()
-            if series.dtype.is_float() and (present.abs() < 2**53).all() and (present == present.floor()).all():
-                series = series.cast(pl.Int64)  # pandas writes integers as floats if one is missing
-            return series.cast(pl.String), values
-        texts = series.cast(pl.String).str.strip_chars()
-        texts = texts.set(texts.is_in(list(MISSING)).fill_null(True), None)
-        values = texts.cast(pl.Float64, strict=False)
-        return texts.set(values.is_nan().fill_null(False), None), values.fill_nan(None)
+        arrays += encode_dates(days.to_numpy().astype(float), date_format.has_time)
+    return arrays
 
-    def _to_array(self, name: str, values: "polars.Series") -> Array:
-        """Return numbers as an array, NaN where one is missing. Raise InputError for one that float32 cannot hold."""
-        array = values.to_numpy().astype(float)
-        too_large = np.abs(array) > np.finfo(np.float32).max
-        if too_large.any():
-            row = int(too_large.argmax())
-            value = "infinity" if np.isinf(array[row]) else f"{array[row]:g}, which is too large for float32"
-            raise InputError(
-                f"{self.path}: column '{name}', row {row + 1}: expected a finite number, got {value}; fix it, or leave "
-                "the cell empty"
-            )
-        return array
 
-    def _check_decimal_commas(self, texts: "polars.Series") -> None:
-        """Raise InputError if the texts are numbers with commas, which would be read as categories."""
-        commas = texts.str.contains(",", literal=True)
-        if commas.any() and texts.str.contains(r"^[-+]?[0-9.,]*[0-9]$").all():
-            row = int(commas.arg_true()[0])
-            raise InputError(
-                f"{self.path}: column '{texts.name}', row {row + 1}: expected a number without commas, got "
-                f"'{texts[row]}'; use decimal points and no thousands separators, or list the column in "
-                "--data.categorical"
-            )
+def _category_indices(texts: "polars.Series", indices: Mapping[str, int], missing: int) -> Array:
+    """Return the index of each text, or `missing` for any other."""
+    return np.array([indices.get(text, missing) for text in texts.to_list()], float)
 
-    def _read_targets(self, frame: "polars.DataFrame") -> Targets:
-        """Return the targets as classes, multi-label targets or numbers, by `task` or inferred from their values."""
-        self._check_targets_present(frame)
-        columns = {
-            name: self._infer_column(frame[name], as_text=name in self.categorical) for name in self.target_columns
-        }
+
+class _TargetReader:
+    """Reads the targets of a table as classes, multi-label targets or numbers, by `task` or by their values."""
+
+    def __init__(self, rows: Rows, roles: ColumnRoles, notes: list[str]) -> None:
+        self.rows, self.roles, self.notes = rows, roles, notes
+
+    def read(self, trained: Encoding | None) -> Targets:
+        columns = {name: self.rows.column(name) for name in self.roles.targets}
+        self._check_present(columns)
+        if trained is not None and trained.class_names is None:
+            return self._stack_numbers(columns)
         if len(columns) == 1:
-            ((texts, values),) = columns.values()
-            if self._holds_classes(values):
-                return _encode_classes(texts, values)
-        labels = {name: _parse_binary(texts, values) for name, (texts, values) in columns.items()}
+            (column,) = columns.values()
+            if trained is not None and trained.class_names is not None:
+                return self._match_classes(column, trained.class_names)
+            if self._holds_classes(column):
+                return self._encode_classes(column)
+        labels = {name: self._parse_binary(column) for name, column in columns.items()}
         all_binary = all(column is not None for column in labels.values())
-        if self.task == "classification" or (self.task is None and all_binary):
+        if self.roles.task == "classification" or (self.roles.task is None and all_binary):
             return self._stack_labels(labels)
         return self._stack_numbers(columns)
 
-    def _check_targets_present(self, frame: "polars.DataFrame") -> None:
+    def _is_text(self, column: Column) -> bool:
+        return column.name in self.roles.categorical or not column.is_numeric
+
+    def _check_present(self, columns: Mapping[str, Column]) -> None:
         """Raise InputError if a target column lacks a value."""
-        for name in self.target_columns:
-            missing = self._infer_column(frame[name], as_text=True)[0].is_null().arg_true()
+        for name, column in columns.items():
+            missing = column.texts.is_null().arg_true()
             if len(missing):
                 more = f" (and in {len(missing) - 1} more)" if len(missing) > 1 else ""
-                raise InputError(
-                    f"{self.path}: target '{name}' has no value in row {missing[0] + 1}{more}; fill it, or remove the "
-                    "row"
-                )
+                path, row = self.rows.locate(int(missing[0]))
+                raise InputError(f"{path}: target '{name}' has no value in row {row}{more}; fill it, or remove the row")
 
-    def _holds_classes(self, values: Array | None) -> bool:
+    def _holds_classes(self, column: Column) -> bool:
         """Return whether a single target is a class: by `task`, or texts and integers of few distinct values."""
-        if self.task is not None:
-            return self.task == "classification"
-        return values is None or (_are_integers(values) and len(np.unique(values)) <= MAX_INTEGER_CLASSES)
+        if self.roles.task is not None:
+            return self.roles.task == "classification"
+        if self._is_text(column):
+            return True
+        values = column.values.n_unique()
+        is_class = column.is_integer and values <= MAX_INTEGER_CLASSES
+        if column.is_integer and 2 < values <= MAX_POSSIBLE_CLASSES:
+            taken, other = ("classes", "regression") if is_class else ("numbers", "classification")
+            self.notes.append(
+                f"target '{column.name}' has {values} different whole numbers, read as {taken}; to change that, set "
+                f"--data.task {other}"
+            )
+        return is_class
 
-    def _stack_labels(self, labels: dict[str, Array | None]) -> Targets:
+    def _encode_classes(self, column: Column) -> Targets:
+        """Return class indices, `(rows,)`, and the classes as they are written, in the order of texts or numbers."""
+        if self._is_text(column):
+            names = sorted(set(column.texts))
+        else:
+            column.to_array()  # checks the numbers
+            names = [text for _, text in sorted(set(zip(column.values, column.texts, strict=True)))]
+        if pair := equal_numbers(names):
+            self.notes.append(f"target '{column.name}': '{pair[0]}' and '{pair[1]}' are different classes, as written")
+        return self._match_classes(column, names)
+
+    def _match_classes(self, column: Column, names: list[str]) -> Targets:
+        matches = match_labels(column.texts, names)
+        for row, text in enumerate(column.texts):
+            if text not in matches:
+                shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+                raise InputError(
+                    f"{self.rows.cell(column.name, row, 'target')}: expected a class of the training ({shown}), got "
+                    f"'{text}'{did_you_mean(text, names)}"
+                )
+        indices = _category_indices(column.texts, matches, -1)
+        return torch.from_numpy(indices).to(smallest_type(len(names))), names, None
+
+    def _parse_binary(self, column: Column) -> Array | None:
+        """Return a column of 0 and 1, or of true and false, as uint8; None if it holds other values."""
+        if not self._is_text(column):
+            values = column.to_array()
+            return values.astype(np.uint8) if np.isin(values, (0, 1)).all() else None
+        lower = np.array([text.lower() for text in column.texts])
+        return (lower == "true").astype(np.uint8) if np.isin(lower, ("true", "false")).all() else None
+
+    def _stack_labels(self, labels: Mapping[str, Array | None]) -> Targets:
         """Return multi-label targets, `(rows, classes)`."""
         stacked = []
         for name, column in labels.items():
             if column is None:
-                raise InputError(f"{self.path}: target '{name}': expected only 0 and 1, or only true and false")
+                raise InputError(f"{self.rows.path}: target '{name}': expected only 0 and 1, or only true and false")
             stacked.append(column)
         return torch.from_numpy(np.stack(stacked, 1)), list(labels), None
 
-    def _stack_numbers(self, columns: dict[str, tuple["polars.Series", Array | None]]) -> Targets:
+    def _stack_numbers(self, columns: Mapping[str, Column]) -> Targets:
         """Return numeric targets, `(rows, targets)`."""
         stacked = []
-        for name, (texts, values) in columns.items():
-            if values is None:
-                raise InputError(f"{self.path}: target '{name}', row 1: expected a number, got '{texts[0]}'")
-            stacked.append(values)
+        for name, column in columns.items():
+            if self._is_text(column):
+                where = self.rows.cell(name, 0, "target")
+                raise InputError(f"{where}: expected a number, got '{column.texts[0]}'")
+            stacked.append(column.to_array())
         return torch.from_numpy(np.stack(stacked, 1).astype(np.float32)), None, list(columns)
-
-
-def encode_inputs(inputs: Any, columns: Sequence[str], categories: Sequence[Sequence[str]]) -> Tensor:
-    """Return rows from memory, `(rows, columns)`, encoded like `Table.inputs`; see `TableFile.read_new`.
-
-    Args:
-        inputs: A DataFrame of pandas or polars, a row as a dict, a list of such rows, or an array of numeric columns.
-        columns: Columns to read, first the numeric ones, then the categorical ones.
-        categories: Categories of each categorical column.
-
-    Raises:
-        InputError: There is no row, or a column is missing or holds other values.
-    """
-    rows = isinstance(inputs, (list, tuple)) and all(isinstance(row, Mapping) for row in inputs)
-    if is_table(inputs) or isinstance(inputs, Mapping) or (rows and inputs):
-        frame = _to_frame(table_columns(inputs))
-        if not len(frame):
-            raise InputError("the table: expected at least one row, got none")
-        return TableFile(Path("the table"), None).read_new(columns, categories, frame)
-    array = as_array(inputs, "a DataFrame, rows as dicts, or an array of numbers")
-    if categories:
-        raise InputError(
-            f"the column '{columns[-len(categories)]}' is categorical, so an array of numbers has no place for it; "
-            "give a DataFrame, or rows as dicts"
-        )
-    if array.ndim not in (1, 2) or array.shape[-1] != len(columns):
-        raise InputError(
-            f"expected rows of shape (N, {len(columns)}) with the columns {', '.join(columns)}, got an array of shape "
-            f"{array.shape}"
-        )
-    values = np.atleast_2d(array).astype(np.float32)
-    if np.isinf(values).any():
-        raise InputError("expected finite numbers, or NaN for a missing value, got an infinite or too large one")
-    return torch.from_numpy(values)
-
-
-def _to_frame(columns: Mapping[str, Sequence[Any]]) -> "polars.DataFrame":
-    """Return a table whose columns are numbers, true and false, or texts. Dates and mixed columns become texts."""
-    import polars as pl
-
-    series = []
-    for name, values in columns.items():
-        present = [value for value in values if value is not None]
-        if all(isinstance(value, (bool, np.bool_)) for value in present):
-            series.append(pl.Series(name, values, dtype=pl.Boolean))
-        elif all(isinstance(value, (int, np.integer)) for value in present):
-            series.append(pl.Series(name, values))
-        elif all(isinstance(value, (int, float, np.number)) for value in present):
-            series.append(pl.Series(name, values, dtype=pl.Float64, strict=False))
-        else:
-            texts = [None if value is None else str(value) for value in values]
-            series.append(pl.Series(name, texts, dtype=pl.String))
-    return pl.DataFrame(series)
-
-
-def _read_file(path: Path, separator: str) -> "polars.DataFrame":
-    try:
-        import polars as pl
-    except ImportError as error:
-        raise InputError("reading tables needs the package polars; run: pip install -e '.[tables]'") from error
-    content = read_bytes(path)
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = _read_parquet(path, content)
-        else:
-            frame = _read_csv(path, content, separator)
-    except InputError:
-        raise
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read: {str(error).strip().splitlines()[0]}") from error
-    if not len(frame):
-        raise InputError(f"{path}: expected at least one row, got only a header")
-    return frame
-
-
-def _read_csv(path: Path, content: bytes, separator: str) -> "polars.DataFrame":
-    """Return all columns of a CSV file as texts. Polars parses it; the csv module finds what is wrong with it."""
-    import polars as pl
-
-    text = decode_utf8(path, content)
-    header, _ = open_csv(path, text, separator, strict=False)
-    if len(header) > 1 and ("\n\n" in text or "\n\r\n" in text):
-        content = _drop_empty_lines(path, text, separator)
-    try:
-        frame = pl.read_csv(content, separator=separator, infer_schema=False)
-    except pl.exceptions.ComputeError:
-        _check_rows(path, text, separator)
-        raise
-    if frame[:, -1].has_nulls():  # polars fills rows that are too short
-        _check_rows(path, text, separator)
-    frame.columns = header  # polars would rename duplicates
-    return frame
-
-
-def _drop_empty_lines(path: Path, text: str, separator: str) -> bytes:
-    """Return the table without empty lines, which polars would read as rows of missing values."""
-    out = io.StringIO(newline="")
-    rows = (cells for _, cells in iter_csv(path, text, separator, strict=False))
-    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(rows)
-    return out.getvalue().encode()
-
-
-def _check_rows(path: Path, text: str, separator: str) -> None:
-    """Raise InputError for invalid CSV, or a row with more or fewer cells than the header."""
-    _, rows = open_csv(path, text, separator)
-    for _ in rows:
-        pass
-
-
-def _read_parquet(path: Path, content: bytes) -> "polars.DataFrame":
-    """Read a Parquet file, unless it unpacks to far more than its size: a kilobyte may hold gigabytes.
-
-    Raises:
-        InputError: It would.
-    """
-    import polars as pl
-
-    columns = len(pl.read_parquet_schema(io.BytesIO(content)))
-    rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
-    limit = max(MIN_CELLS, MAX_CELLS_PER_BYTE * len(content))
-    if rows * columns > limit:
-        raise InputError(f"{path}: {rows:,} rows of {columns} columns in {len(content):,} bytes; expected fewer cells")
-    frame = pl.read_parquet(content)  # stores equal texts once
-    sizes = frame.select(pl.col(pl.String).str.len_bytes().sum().cast(pl.UInt64))
-    for name, size in sizes.row(0, named=True).items() if sizes.width else ():
-        if size > 16 * limit:
-            raise InputError(f"{path}: column '{name}' has {size:,} bytes of text in a file of {len(content):,} bytes")
-    return frame
-
-
-def _encode(series: "polars.Series", categories: Sequence[str]) -> Array:
-    """Return the index of each value in `categories`, or their number for any other value."""
-    indices = {text: i for i, text in enumerate(categories)}
-    return np.array([indices.get(text, len(categories)) for text in series.to_list()], float)
-
-
-def _encode_classes(texts: "polars.Series", values: Array | None) -> Targets:
-    """Return class indices, `(rows,)`, and class names in the order of texts or numbers."""
-    if values is None:
-        classes, indices = np.unique(texts.to_numpy(), return_inverse=True)
-        names = [str(text) for text in classes]
-    else:
-        classes, indices = np.unique(values, return_inverse=True)
-        names = [str(int(value)) if _are_integers(values) else str(value) for value in classes]
-    return torch.from_numpy(indices).to(smallest_type(len(names))), names, None
-
-
-def _are_integers(values: Array) -> bool:
-    return bool((values == values.round()).all())
-
-
-def _parse_binary(texts: "polars.Series", values: Array | None) -> Array | None:
-    """Return a column of 0 and 1, or of true and false, as uint8; None if it holds other values."""
-    if values is not None:
-        return values.astype(np.uint8) if np.isin(values, (0, 1)).all() else None
-    lower = np.array([str(value).lower() for value in texts.to_list()])
-    return (lower == "true").astype(np.uint8) if np.isin(lower, ("true", "false")).all() else None

@@ -1,6 +1,7 @@
 """A table in memory, the statistics of its training rows, and the checks of its targets."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,62 @@ from torch import Tensor
 
 from litnets.data.core.fingerprint import Digests, digest_each, digest_rows
 from litnets.data.core.scaling import replace_zero_std
+from litnets.data.tables.dates import DateFormat, part_names
+from litnets.data.tables.summary import ColumnSummary
 from litnets.errors import InputError
 
 # A text column with more distinct values than this holds names or addresses, not categories.
 MAX_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Which columns of a file become the columns of `Table.inputs`, and how.
+
+    Args:
+        columns: Names of the columns of the inputs: numbers, then the parts of dates, then categories.
+        categories: Distinct texts of each categorical column.
+        dates: How the dates of each column of dates are written.
+        class_names: Names of the classes; None if the targets are numbers.
+    """
+
+    columns: list[str]
+    categories: list[list[str]]
+    dates: Mapping[str, DateFormat] = field(default_factory=dict)
+    class_names: list[str] | None = None
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Encoding":
+        """Return the encoding of a checkpoint. Those of earlier versions have no dates.
+
+        Raises:
+            InputError: The checkpoint holds no such encoding.
+        """
+        try:
+            dates = {name: DateFormat(**date_format) for name, date_format in state.get("dates", {}).items()}
+            return cls(state["columns"], state["categories"], dates, state["class_names"])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"the checkpoint does not tell how its table was encoded ({error!r})") from error
+
+    def state(self) -> dict[str, Any]:
+        """Return what `from_state` reads, without the categories, as plain values."""
+        dates = {name: asdict(date_format) for name, date_format in self.dates.items()}
+        return {"columns": self.columns, "dates": dates, "class_names": self.class_names}
+
+    def matches(self, other: "Encoding") -> bool:
+        """Return whether the same columns are encoded in the same way, with any categories."""
+        return (self.columns, self.dates, self.class_names) == (other.columns, other.dates, other.class_names)
+
+    @property
+    def numeric(self) -> list[str]:
+        """Names of the columns of numbers."""
+        num_parts = sum(len(part_names(name, date_format)) for name, date_format in self.dates.items())
+        return self.columns[: len(self.columns) - len(self.categories) - num_parts]
+
+    @property
+    def categorical(self) -> list[str]:
+        """Names of the columns of categories."""
+        return self.columns[len(self.columns) - len(self.categories) :]
 
 
 @dataclass(frozen=True)
@@ -27,6 +80,10 @@ class Table:
         targets: Class indices `(rows,)`, multi-label targets `(rows, classes)`, or float32 numbers `(rows, targets)`.
         class_names: Names of the classes; None if the targets are numbers.
         target_names: Names of numeric targets; None if the targets are classes.
+        dates: The columns of dates, whose parts are numeric columns of `inputs`.
+        part_of: Index of the split of each row, `(rows,)`, if the data come split; None otherwise.
+        summary: The columns of the file, for the user.
+        notes: What the user should know about the columns, one line each.
     """
 
     inputs: Tensor
@@ -35,11 +92,20 @@ class Table:
     targets: Tensor
     class_names: list[str] | None = None
     target_names: list[str] | None = None
+    dates: Mapping[str, DateFormat] = field(default_factory=dict)
+    part_of: Tensor | None = None
+    summary: list[ColumnSummary] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def num_numeric(self) -> int:
         """Number of numeric columns."""
         return len(self.columns) - len(self.categories)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the rows are encoded."""
+        return Encoding(self.columns, self.categories, self.dates, self.class_names)
 
 
 def fit_statistics(table: Table, train: Tensor) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""What silently spoils a training on a table: features that contain the target, constant features, copies of rows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from litnets.data.core.fingerprint import Digests
+from litnets.data.tables.table import Table
+
+Values = NDArray[np.float32]
+
+
+def find_spoilers(table: Table, splits: Mapping[str, Tensor], digests: Digests) -> list[str]:
+    """Return one line for each kind of problem.
+
+    Args:
+        table: The table.
+        splits: Indices of the rows in train, val and test.
+        digests: Digest of each row with its target.
+    """
+    train = splits["train"].numpy()
+    inputs = table.inputs.numpy()[train]  # a copy
+    for codes, texts in zip(inputs.T[table.num_numeric :], table.categories, strict=True):
+        codes[codes == len(texts)] = np.nan
+    targets = table.targets.numpy()[train].reshape(len(train), -1)
+    names = table.target_names or (table.class_names if table.targets.ndim > 1 else None) or ["the target"]
+    lines = []
+    for number, name in enumerate(names):
+        leaks = [
+            column
+            for column, values in zip(table.columns, inputs.T, strict=True)
+            if _determines(values, targets[:, number])
+        ]
+        if leaks:
+            lines.append(
+                f"{_columns(leaks)} one to one with {name if name == 'the target' else repr(name)} and may be a copy "
+                "of it; list in --data.ignore what is unknown at prediction"
+            )
+    encoding = table.encoding
+    described = {*encoding.numeric, *encoding.categorical}
+    constant = [
+        column
+        for column, values in zip(table.columns, inputs.T, strict=True)
+        if column in described and len(values) and (values == values[0]).all()
+    ]
+    if constant:
+        lines.append(f"{_columns(constant)} constant in the training split and without information; see --data.ignore")
+    copies = {part: int(np.isin(digests[splits[part]], digests[train]).sum()) for part in ("val", "test")}
+    if any(copies.values()):
+        counts = " and ".join(f"{count} of {len(splits[part])} {part} rows" for part, count in copies.items() if count)
+        lines.append(f"{counts} are copies of training rows, which makes scores too optimistic; remove the duplicates")
+    return lines
+
+
+def _columns(names: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"column {shown} is" if len(names) == 1 else f"columns {shown} are"
+
+
+def _determines(values: Values, targets: NDArray[np.generic]) -> bool:
+    """Return whether each value belongs to one target and the other way round, and that is no coincidence.
+
+    Continuous numbers differ in every row, so that they belong to one target anyway. They count only if they have the
+    order of the targets.
+    """
+    known = ~np.isnan(values)
+    values, targets = values[known], targets[known]
+    for size in (200, len(values)):  # most columns are ruled out by a few rows
+        if len(values) < 10 or not _is_one_to_one(values[:size], targets[:size]):
+            return False
+    ordered = targets[values.argsort(kind="stable")].astype(float)
+    steps = np.diff(ordered)
+    has_order = bool((steps >= 0).all() or (steps <= 0).all())
+    num_distinct = len(np.unique(values))
+    return num_distinct > 1 and (has_order or num_distinct <= len(values) / 2)
+
+
+def _is_one_to_one(values: Values, targets: NDArray[np.generic]) -> bool:
+    _, value_codes = np.unique(values, return_inverse=True)
+    _, target_codes = np.unique(targets, return_inverse=True)
+    size = int(target_codes.max()) + 1
+    pairs = len(np.unique(value_codes.astype(np.int64) * size + target_codes))
+    return pairs == size == int(value_codes.max()) + 1
