@@ -109,7 +109,7 @@ def test_no_external_program_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     write_image_folder(Path("own"), size=4)
     Path("own/cat/00.png").write_bytes(EPS)
     refused(ImageFolder("own", size=8), "not an image, or a broken one")
-    monkeypatch.setattr(decoding.open_image, "__defaults__", (None, None))
+    monkeypatch.setattr(decoding.open_image, "__defaults__", (None, None, decoding.MAX_PIXELS))
     with pytest.raises(InputError):
         ImageFolder("own", size=8).setup()
     assert Path("pwned").exists(), "the test proves nothing: Pillow no longer starts Ghostscript"
@@ -119,18 +119,28 @@ def test_no_external_program_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     write_image_folder(Path("own"), size=4)
     Image.new("RGB", (1600, 1600)).save("own/cat/00.png", format="JPEG")
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 300 * 300)
     monkeypatch.setattr(decoding, "_LARGE", 100)
-    ImageFolder("own", size=8).setup()
+    ImageFolder("own", size=8, max_pixels=300 * 300).setup()
     Image.new("RGB", (1600, 1600)).save("own/cat/00.png")
-    refused(ImageFolder("own", size=8), "1600 x 1600 pixels; expected at most 90,000")
+    message = "1600 x 1600 pixels; expected at most 90,000; if you trust the image, raise --data.max_pixels"
+    refused(ImageFolder("own", size=8, max_pixels=300 * 300), message)
 
 
-def test_a_progressive_jpeg_takes_the_memory_of_its_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progressive_jpeg_takes_the_memory_of_its_full_size() -> None:
     write_image_folder(Path("own"), size=4)
     Image.new("RGB", (1600, 1600)).save("own/cat/00.png", format="JPEG", progressive=True)
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 300 * 300)
-    refused(ImageFolder("own", size=8), "1600 x 1600 pixels; expected at most 90,000")
+    refused(ImageFolder("own", size=8, max_pixels=300 * 300), "1600 x 1600 pixels; expected at most 90,000")
+
+
+def test_an_option_allows_larger_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow refuses an image of more than twice its limit, whatever the caller does with its warnings."""
+    write_image_folder(Path("own"), size=4)
+    Image.effect_noise((200, 100), 50).save("own/cat/00.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 5000)
+    refused(ImageFolder("own", size=8, max_pixels=5000), "too many pixels; expected at most 5,000")
+    ImageFolder("own", size=8, max_pixels=20_000).setup()
+    assert Image.MAX_IMAGE_PIXELS == 5000
 
 
 # Arrays
@@ -208,7 +218,7 @@ def flac(samples: int, claimed: int | None = None) -> bytes:
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("a.wav", lambda: wav(100, claimed=2**32 - 2), "truncated: it has 100 of 2147483647 samples"),
+        ("a.wav", lambda: wav(100, claimed=2**30), "truncated: it has 100 of 536870912 samples"),
         ("a.wav", lambda: wav(100, rate=1), "a sample rate of 1 Hz; expected 1000 to 1,000,000 Hz"),
         ("a.wav", lambda: wav(100, rate=2**32 - 5), "a sample rate of 4294967291 Hz; expected"),
         ("a.wav", lambda: b"RIFF", "."),

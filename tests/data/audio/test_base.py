@@ -1,4 +1,5 @@
 import builtins
+import re
 import struct
 import wave
 from pathlib import Path
@@ -213,9 +214,43 @@ def test_recordings_are_resampled(tmp_path: Path, rate: int, target_rate: int) -
     assert np.abs(read - resample_poly(samples.astype(float), target_rate // common, rate // common)).max() <= 1
 
 
-def test_values_out_of_range_are_clipped_and_not_wrapped(tmp_path: Path) -> None:
+def test_float_samples_beyond_full_scale_are_scaled_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([1.5, -1.5, 0.5]), 8000, "FLOAT")
-    assert read_audio(tmp_path / "a.wav", 8000).tolist() == [32767, -32768, 16384]
+    assert read_audio(tmp_path / "a.wav", 8000).tolist() == [32767, -32768, 10923]
+    samples = tone(440, 4000)  # an array of int16 that was saved as float32
+    soundfile.write(tmp_path / "b.wav", samples.astype(np.float32), 8000, "FLOAT")
+    soundfile.write(tmp_path / "c.wav", np.ones(9), 8000, "FLOAT")
+    waveforms, *_ = AudioFolder(str(tmp_path), sample_rate=8000).read_files([tmp_path / f"{n}.wav" for n in "abc"])
+    peak = np.abs(samples).max()
+    assert waveforms[1] is not None
+    assert np.abs(waveforms[1].numpy() - samples * (32768 / peak)).max() <= 1
+    message = rf"2 of 3 recordings exceed full scale, scaled down to it \(.*a.wav: 1.5, .*b.wav: {peak:.0f}\)"
+    assert re.search(message, capsys.readouterr().out)
+
+
+def test_resampling_does_not_clip_a_scaled_recording(tmp_path: Path) -> None:
+    square = 3 * np.sign(np.sin(np.arange(8000) / 5))
+    soundfile.write(tmp_path / "a.wav", square, 8000, "DOUBLE")
+    read = read_audio(tmp_path / "a.wav", 16000).numpy()
+    assert (np.abs(read.astype(int)) >= 32767).sum() == 1  # the highest overshoot alone
+    expected = resample_poly(square, 2, 1)
+    assert np.abs(read - 32768 * expected / np.abs(expected).max()).max() <= 1
+
+
+@pytest.mark.parametrize(("riff", "data"), [(0xFFFFFFFF, 0xFFFFFFFF), (0, 0), (0x7FFFF024, 0x7FFFF000), (36, 0)])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "PCM_24"])
+def test_a_streamed_wav_is_read_to_its_end(tmp_path: Path, riff: int, data: int, channels: int, subtype: str) -> None:
+    samples = np.repeat(tone(440, 501)[:, None], channels, 1)
+    soundfile.write(tmp_path / "a.wav", samples / 32768, 8000, subtype)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    struct.pack_into("<I", content, 4, riff)
+    struct.pack_into("<I", content, content.index(b"data") + 4, data)
+    content += b"\0"  # the stream was cut off within a sample
+    (tmp_path / "a.wav").write_bytes(content)
+    assert read_audio(tmp_path / "a.wav", 8000).tolist() == samples[:, 0].tolist()
 
 
 def cut_off(path: Path) -> None:

@@ -1,3 +1,4 @@
+import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -62,23 +63,84 @@ def test_grayscale_and_rgb_are_converted(tmp_path: Path) -> None:
     assert np.abs(actual - rgb @ [0.299, 0.587, 0.114]).max() <= 0.51  # ITU-R BT.601
 
 
-def test_16_bit_gray_values_are_scaled_and_not_clipped(tmp_path: Path) -> None:
-    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
-    actual = read(tmp_path, "a.png", Image.fromarray(pixels), (1, 8, 8))[0].numpy()
-    assert np.abs(actual - pixels / 256).max() <= 1
+def write_tiff(path: Path, values: np.ndarray, order: str) -> None:
+    """Write grayscale values uncompressed, in the byte order `<` or `>`."""
+    sample_format = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    height, width = values.shape
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    tags = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
+    tags |= {279: len(data), 339: sample_format}
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    mark = b"II" if order == "<" else b"MM"
+    path.write_bytes(mark + struct.pack(f"{order}HI", 42, 8 + len(data)) + data + directory)
 
 
-def test_a_pgm_of_16_bits_is_read_like_a_png(tmp_path: Path) -> None:
-    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
-    (tmp_path / "a.pgm").write_bytes(b"P5\n8 8\n65535\n" + pixels.astype(">u2").tobytes())
-    actual = ImageFiles([tmp_path / "a.pgm"], (1, 8, 8)).read(0)[0].numpy()
-    assert np.abs(actual - pixels / 256).max() <= 1
+GRAY = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
 
 
-@pytest.mark.parametrize("dtype", ["int32", "float32"])
-def test_32_bit_gray_values_are_refused(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(BrokenFileError, match="32-bit gray values have no defined white"):
-        read(tmp_path, "a.tif", Image.fromarray(np.ones((8, 8), dtype)), (1, 8, 8))
+@pytest.mark.parametrize("file", ["a.png", "b.tif", "c.tif", "d.pgm", "e.tif", "f.tif"])
+def test_16_bit_gray_values_keep_their_high_byte(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    writers: dict[str, Callable[[], Any]] = {
+        "a.png": lambda: Image.fromarray(GRAY).save(path),
+        "b.tif": lambda: write_tiff(path, GRAY, "<"),
+        "c.tif": lambda: write_tiff(path, GRAY, ">"),
+        "d.pgm": lambda: path.write_bytes(b"P5\n8 8\n65535\n" + GRAY.astype(">u2").tobytes()),
+        "e.tif": lambda: write_tiff(path, GRAY.astype(np.int32), "<"),
+        "f.tif": lambda: write_tiff(path, GRAY.astype(np.int32), ">"),
+    }
+    writers[file]()
+    assert (ImageFiles([path], (1, 8, 8)).read(0)[0].numpy() == GRAY // 256).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_32_bit_floats_from_0_to_1_are_scaled(tmp_path: Path, order: str) -> None:
+    values = (GRAY / 63_000).astype(np.float32)
+    write_tiff(tmp_path / "a.tif", values, order)
+    assert (ImageFiles([tmp_path / "a.tif"], (1, 8, 8)).read(0)[0].numpy() == np.rint(values * 255)).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "float32"])
+def test_other_ranges_of_values_are_an_option(tmp_path: Path, dtype: str, order: str) -> None:
+    black, white = -100 if dtype != "uint16" else 100, 4095
+    values = np.linspace(black - 20, white + 20, 64).reshape(8, 8).astype(dtype)
+    write_tiff(tmp_path / "a.tif", values, order)
+    actual = ImageFiles([tmp_path / "a.tif"], (1, 8, 8), value_range=[black, white]).read(0)[0].numpy()
+    expected = np.interp(values.astype(float), [black, white], [0, 255])
+    assert np.abs(actual - expected).max() <= 0.51
+    inverted = ImageFiles([tmp_path / "a.tif"], (1, 8, 8), value_range=[white, black]).read(0)[0].numpy()
+    assert np.abs(inverted - (255 - expected)).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((8, 8), 200, np.int32), "32-bit gray values from 200 to 200; set --data.value_range"),
+        (np.full((8, 8), -1, np.int32), "32-bit gray values from -1 to -1"),
+        (np.full((8, 8), 70_000, np.int32), "32-bit gray values from 70000 to 70000"),
+        (np.linspace(-0.5, 2, 64, dtype=np.float32).reshape(8, 8), "32-bit gray values from -0.5 to 2; set"),
+        (np.full((8, 8), np.nan, np.float32), "32-bit gray values from nan to nan"),
+    ],
+)
+def test_32_bit_gray_values_without_a_clear_range_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    with pytest.raises(BrokenFileError, match=message):
+        read(tmp_path, "a.tif", Image.fromarray(values), (1, 8, 8))
+    values[0, 0] = np.nan if values.dtype.kind == "f" else 0
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    images = ImageFiles([tmp_path / "a.tif"], (1, 8, 8), value_range=[-1, 70_000])
+    if values.dtype.kind == "f":
+        with pytest.raises(BrokenFileError, match="a gray value is not a number"):
+            images.read(0)
+    else:
+        assert images.read(0).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("value_range", [[0], [3, 3], [0, 1, 2]])
+def test_an_invalid_range_of_values_is_refused(tmp_path: Path, value_range: list[float]) -> None:
+    with pytest.raises(InputError, match=r"value_range: expected the values of black and white, such as \[0, 4095\]"):
+        ImageFolder(str(tmp_path), value_range=value_range)
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1", "CMYK"])

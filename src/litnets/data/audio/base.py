@@ -12,12 +12,13 @@ from litnets.data.audio.log_mel import LogMel
 from litnets.data.audio.reading import SUFFIXES, decode_audio
 from litnets.data.core.base import ArrayDataModule, check_new_shape
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
-from litnets.data.core.class_folders import read_all, read_content
+from litnets.data.core.class_folders import abbreviate, read_all, read_content
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.scaling import replace_zero_std
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]
 
@@ -170,20 +171,27 @@ class AudioDataModule(ArrayDataModule):
         return list(torch.from_numpy(np.atleast_2d(array).astype(np.int16)))
 
     def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor, Digests]:
-        """Read recordings.
+        """Read recordings. Report those that are silent or exceed full scale.
 
         Returns:
             The int16 samples of each file, None for a broken file; the mask of the broken files, `(files,)`; and the
             digest of each file.
         """
         digests = np.zeros(len(files), np.uint64)
+        peaks = np.ones(len(files))
 
         def read(index: int) -> Tensor:
             content = read_content(files[index])
             digests[index] = xxh3_64_intdigest(content)
-            return decode_audio(files[index], content, self.sample_rate)
+            waveform, peaks[index] = decode_audio(files[index], content, self.sample_rate)
+            return waveform
 
-        return *read_all(files, read, self.skip_broken, "recording"), digests
+        waveforms, broken = read_all(files, read, self.skip_broken, "recording")
+        for problem, which in (("exceed full scale, scaled down to it", peaks > 1), ("are silent", peaks == 0)):
+            if count := int(which.sum()):
+                shown = [f"{files[i]}: {peaks[i]:.5g}" for i in which.nonzero()[0].tolist()]
+                print(f"{count} of {len(files)} recordings {problem} ({printable(abbreviate(shown, 3))})", flush=True)
+        return waveforms, broken, digests
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, so that a checkpoint normalizes inputs as in training."""

@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 import wave
 from pathlib import Path
 
@@ -20,27 +21,33 @@ MAX_RATE = 1_000_000  # Hz
 MAX_UPSAMPLING = 16
 MIN_DECODED = 2**24  # samples over all channels that a file of any size may have
 MAX_RATIO = 64  # samples per byte that a larger file may have
+MIN_UNKNOWN_SIZE = 0x7FFF0000  # sizes in the header of a streamed WAV file: SoX writes 0x7FFFF000, FFmpeg 0xFFFFFFFF
 _BLOCK = 2**20  # samples to decode at once
 
 
 def read_audio(path: Path, sample_rate: int) -> Tensor:
     """Read a recording from a file; see `decode_audio`."""
-    return decode_audio(path, read_content(path), sample_rate)
+    return decode_audio(path, read_content(path), sample_rate)[0]
 
 
-def decode_audio(path: Path, content: bytes, sample_rate: int) -> Tensor:
+def decode_audio(path: Path, content: bytes, sample_rate: int) -> tuple[Tensor, float]:
     """Decode a recording to mono int16 samples `(samples,)`.
+
+    Float samples can exceed full scale, 1. Such a recording is scaled down to full scale instead of clipped.
 
     Args:
         path: The file. Its suffix determines the format.
         content: The content of the file.
         sample_rate: Sample rate that the recording is resampled to, in Hz.
 
+    Returns:
+        The samples, and their largest absolute value before scaling; 1 is full scale.
+
     Raises:
         BrokenFileError: The recording cannot be decoded, is truncated, or has no samples.
         InputError: The format needs soundfile, which is not installed.
     """
-    file = io.BytesIO(content)
+    file = io.BytesIO(_with_length(content))
     decoded = _read_wav(file) if path.suffix.lower() == ".wav" else None
     if decoded is None:
         file.seek(0)
@@ -56,12 +63,37 @@ def decode_audio(path: Path, content: bytes, sample_rate: int) -> Tensor:
         )
     if not np.isfinite(mono).all():
         raise BrokenFileError(f"sample {int((~np.isfinite(mono)).argmax())} is not a number")
+    peak = max(float(mono.max()), -float(mono.min()))
     if rate != sample_rate:
         from scipy.signal import resample_poly  # imported here because the import is slow
 
         common = math.gcd(rate, sample_rate)
         mono = resample_poly(mono, sample_rate // common, rate // common)
-    return torch.from_numpy(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16))
+    if peak > 1:
+        mono = mono / max(peak, np.abs(mono).max())  # resampling may have raised the peak
+    return torch.from_numpy(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16)), peak
+
+
+def _with_length(content: bytes) -> bytes:
+    """Return a WAV file with the sizes that its header lacks.
+
+    A program that writes to a pipe does not know the length of the recording yet. It writes a size of 0 or the largest
+    possible one, which means that the samples extend to the end of the file.
+    """
+    position = 12
+    while content[:4] == b"RIFF" and position + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, position)
+        position += 8
+        if name == b"data":
+            is_complete = struct.unpack_from("<I", content, 4)[0] == len(content) - 8
+            if size >= MIN_UNKNOWN_SIZE or (size == 0 and not is_complete):
+                header = bytearray(content[:position])
+                struct.pack_into("<I", header, position - 4, len(content) - position)
+                struct.pack_into("<I", header, 4, len(content) - 8)
+                return bytes(header) + content[position:]
+            break
+        position += size + size % 2  # chunks start at even positions
+    return content
 
 
 def _read_wav(file: io.BytesIO) -> tuple[NDArray[np.float64], int] | None:

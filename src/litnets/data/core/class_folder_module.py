@@ -5,11 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.class_folders import ClassFolders, check_classes
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.stray_files import report_copies, report_small_files
 
 
 class ClassFolderDataModule(SplitDataModule):
@@ -50,7 +52,7 @@ class ClassFolderDataModule(SplitDataModule):
         return self.folders.files
 
     def assign_files(self, contents: Digests, usable: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the indices of the files in each split; see `assign_splits`.
+        """Return the indices of the files in each split; see `assign_splits`. Report copies and very small files.
 
         Args:
             contents: Digest of the content of each file.
@@ -64,6 +66,11 @@ class ClassFolderDataModule(SplitDataModule):
             usable,
         )
         folders.check_trained_on(splits["train"])
+        used = torch.cat(list(splits.values())).sort().values.tolist()
+        report_small_files([folders.files[i] for i in used], self.file_kind)
+        report_copies(
+            contents, folders.targets.numpy(), splits, self.file_kind, lambda index: str(folders.files[index])
+        )
         return splits
 
     def state_dict(self) -> dict[str, Any]:

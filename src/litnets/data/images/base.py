@@ -5,20 +5,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
-from litnets.data.core.class_folders import BrokenFileError, read_all
+from litnets.data.core.class_folders import BrokenFileError, abbreviate, read_all
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.augment import Augmentation
-from litnets.data.images.decoding import SUFFIXES, ImageFiles, to_pixels
+from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, is_single_color, to_pixels
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 
 
 class NormalizeImages(nn.Module):
@@ -50,6 +52,10 @@ class ImageDataModule(ArrayDataModule):
     Args:
         augment: Augmentations of a training batch, in this order.
         skip_broken: Skip and report image files that cannot be read, instead of raising an error.
+        value_range: Values of black and white in files of grayscale images with 16 or 32 bits, such as [0, 4095].
+            Default: [0, 65535], or [0, 1] for floats.
+        max_pixels: Number of pixels of the largest image file that may be read. An image that claims more is refused,
+            because it could exhaust the memory.
         predict_path: New images for `predict`: an image file, or a folder, which is searched recursively. No classes
             are needed, and the training files are not read. Each image is rotated by its EXIF orientation, placed on a
             white background if it is transparent, center-cropped to the aspect ratio of the training images, resized,
@@ -65,11 +71,20 @@ class ImageDataModule(ArrayDataModule):
         self,
         augment: list[Augmentation] | None = None,
         skip_broken: bool = False,
+        value_range: list[float] | None = None,
+        max_pixels: int = MAX_PIXELS,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
+        if value_range is not None and (len(value_range) != 2 or value_range[0] == value_range[1]):
+            raise InputError(
+                f"value_range: expected the values of black and white, such as [0, 4095], got {value_range}"
+            )
+        if max_pixels < 1:
+            raise InputError(f"max_pixels: expected at least 1, got {max_pixels}")
         self.augment, self.skip_broken = augment or [], skip_broken
+        self.value_range, self.max_pixels = value_range, max_pixels
         self.predict_path = None if predict_path is None else Path(predict_path)
         # The cached module, whose tensors take longer to create than to use, after its cache key.
         self._normalize: tuple[Any, NormalizeImages] | None = None
@@ -120,7 +135,7 @@ class ImageDataModule(ArrayDataModule):
             return self.read_inputs(item)[:][0]  # type: ignore[index, return-value]
         if isinstance(item, Image.Image):
             try:
-                return to_pixels(item, shape, self.white).unsqueeze(0)
+                return to_pixels(item, shape, self.white, self.value_range).unsqueeze(0)
             except BrokenFileError as error:
                 raise InputError(f"the image cannot be converted: {error}") from error
         array = as_array(item, "an image file, a PIL image, or an array of pixels")
@@ -145,20 +160,23 @@ class ImageDataModule(ArrayDataModule):
         )
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
-        """Read images from files, and keep them in memory if they fit in `memory_budget`.
+        """Read images from files, and keep them in memory if they fit in `memory_budget`. Report those of one color.
 
         Returns:
             The images, as a tensor or as `ImageFiles`; the mask of the broken files, `(files,)`; if the images do not
             fit in memory, the mean and the mean square of each channel of each image, `(files, 2, channels)`, otherwise
             None; and the digest of each file.
         """
-        images = ImageFiles(files, cast(tuple[int, int, int], self.input_shape), self.white)
+        shape = cast(tuple[int, int, int], self.input_shape)
+        images = ImageFiles(files, shape, self.white, self.value_range, self.max_pixels)
         fits = images.num_bytes <= self.memory_budget * 1e9
         pixels = torch.empty(images.shape if fits else (0,), dtype=torch.uint8)
         moments = torch.zeros(len(files), 2, images.shape[1], dtype=torch.float64)
+        has_single_color = np.zeros(len(files), bool)
 
         def read(index: int) -> None:
             image = images.read(index)
+            has_single_color[index] = is_single_color(image)
             if fits:
                 pixels[index] = image
             else:
@@ -166,6 +184,9 @@ class ImageDataModule(ArrayDataModule):
                 moments[index] = torch.stack([values.mean(1), values.square().mean(1)])
 
         _, broken = read_all(files, read, self.skip_broken, "image")
+        if len(empty := has_single_color.nonzero()[0]):
+            shown = printable(abbreviate([str(files[i]) for i in empty.tolist()], 3))
+            print(f"{len(empty)} of {len(files)} images have a single color ({shown})", flush=True)
         # ImageFiles is indexed like a tensor, and an ArrayDataset needs no more.
         if fits:
             return pixels, broken, None, images.digests

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from litnets.data.core.fingerprint import Fingerprint, digest_each
 from litnets.data.core.listing import files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
 from litnets.data.core.splits import SplitSpec, split_indices
+from litnets.data.core.stray_files import report_copies
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.errors import InputError, did_you_mean
@@ -63,7 +65,11 @@ class TextFiles(SplitDataModule, TextDataModule):
         def propose() -> list[Tensor]:
             return split_the_rest(parts, len(samples), self.split_spec, split)
 
-        return samples, self.assign_splits(self._fingerprint(by_path), propose, fixed)
+        splits = self.assign_splits(self._fingerprint(by_path), propose, fixed)
+        contents = digest_each(sample.text.encode("utf-8", "surrogatepass") for sample in samples)
+        labels = np.array([sample.label for sample in samples])
+        report_copies(contents, labels, splits, "text", lambda index: samples[index].where)
+        return samples, splits
 
     def _fingerprint(self, by_path: Mapping[Path, list[Sample]]) -> Fingerprint:
         """Return the fingerprint of the samples, given by the file or folder that holds them."""

@@ -1,0 +1,68 @@
+"""Report files that may be in a dataset by mistake: copies of other files, and files far smaller than the rest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from litnets.data.core.class_folders import abbreviate
+from litnets.data.core.fingerprint import Digests
+from litnets.data.core.splits import PARTS
+from litnets.safety.escaping import printable
+
+# A file is far smaller than the rest if it has less than this fraction of the median size, as few files have.
+_SMALL = 0.05
+_FEW = 0.1  # as a fraction of the files
+
+
+def report_copies(
+    contents: Digests, labels: NDArray[Any], splits: Mapping[str, Tensor], kind: str, name_of: Callable[[int], str]
+) -> None:
+    """Print how many samples are exact copies of others, with examples, above all of copies in another split.
+
+    Args:
+        contents: Digest of the content of each sample.
+        labels: Class of each sample.
+        splits: Indices of the samples in each split. Other samples do not count.
+        kind: What a sample is called, such as `image`.
+        name_of: Returns the name of a sample.
+    """
+    split_of = np.full(len(contents), -1)
+    for number, part in enumerate(PARTS):
+        split_of[splits[part].numpy()] = number
+    used = (split_of >= 0).nonzero()[0]
+    _, first, inverse = np.unique(contents[used], return_index=True, return_inverse=True)
+    originals = used[first[inverse]]
+    is_copy = originals != used
+    copies, originals = used[is_copy], originals[is_copy]
+    if not len(copies):
+        return
+    across_splits = split_of[copies] != split_of[originals]
+    across_classes = labels[copies] != labels[originals]
+    counts = [(across_splits.sum(), "in another split"), (across_classes.sum(), "in another class")]
+    notes = ", ".join(f"{count} {where}" for count, where in counts if count)
+    shown = np.argsort(-(2 * across_splits + across_classes), kind="stable")
+    pairs = [f"{name_of(int(originals[i]))} = {name_of(int(copies[i]))}" for i in shown[:3].tolist()]
+    more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+    print(
+        f"{len(copies)} of {len(used)} {kind}s are copies of others"
+        f"{f', {notes}' if notes else ''} ({printable(', '.join(pairs))}{more})",
+        flush=True,
+    )
+
+
+def report_small_files(files: Sequence[Path], kind: str) -> None:
+    """Print how many files are far smaller than the rest, such as an image that says "no image available"."""
+    sizes = np.array([file.stat().st_size for file in files])
+    typical = np.median(sizes)
+    small = (sizes < _SMALL * typical).nonzero()[0]
+    if 0 < len(small) <= max(1, _FEW * len(sizes)):
+        shown = printable(abbreviate([str(files[i]) for i in small.tolist()], 3))
+        print(
+            f"{len(small)} of {len(files)} {kind}s are far smaller than the rest, at most {sizes[small].max():,} of "
+            f"typically {typical:,.0f} bytes ({shown})",
+            flush=True,
+        )
