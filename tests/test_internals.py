@@ -14,6 +14,7 @@ from typing import Any
 import jsonargparse
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningCLI
@@ -318,15 +319,27 @@ def test_restoring_passes_through_the_connector(tmp_path: Path) -> None:
     assert trainer.current_epoch == 2
 
 
-def test_yaml_of_jsonargparse_is_loaded_with_a_mixin(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Upper:
+def test_yaml_of_jsonargparse_is_loaded_with_another_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Upper(yaml.SafeLoader):
         def get_single_data(self) -> Any:
-            return str(super().get_single_data()).upper()  # type: ignore[misc]
+            return str(super().get_single_data()).upper()
 
     loader = internals._loaders_dumpers.get_yaml_default_loader()
     monkeypatch.setattr(internals._loaders_dumpers, "yaml_default_loader", loader)
-    internals.extend_yaml_loader(Upper)
-    assert jsonargparse.get_loader("yaml")("a: b") == "{'A': 'B'}"
+    internals.set_yaml_loader(Upper)
+    assert internals._loaders_dumpers.yaml_load("a: b") == "{'A': 'B'}"
+
+
+def test_jsonargparse_looks_for_yaml_in_values_of_the_command_line_only() -> None:
+    internals.keep_strings()
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--name", type=str | None)
+    parser.add_argument("--anything", type=Any)
+    given = parser.parse_args(["--name", "null", "--anything", "{a: '1', b: 1}"])
+    assert (given.name, given.anything) == (None, {"a": "1", "b": 1})
+    given = parser.parse_object({"name": "null", "anything": "1"})
+    assert (given.name, given.anything) == ("null", "1")
+    assert type(parser.parse_args(["--name", "[a]"]).name) is str
 
 
 def test_wandb_run_of_a_logger(tmp_path: Path) -> None:

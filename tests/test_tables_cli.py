@@ -87,3 +87,17 @@ def test_unsuitable_models_are_refused(model: str, data: str, message: str, caps
     assert message in error
     assert len(error.splitlines()) == 1
     assert not Path("checkpoints").exists()
+
+
+def test_names_that_look_like_numbers() -> None:
+    header = "12e4567,town,income,1e3,red,round,price"
+    rows = [[*row[:3], "1E2" if row[3] == "yes" else "on", *row[4:]] for row in table_rows()]
+    write_csv(Path("0x1F"), rows, header)
+    options = ["--data", "TableCSV", "--data.path", "0x1F", "--data.target", "1e3", "--data.ignore+", "12e4567"]
+    run = fit("--model", "MLPClassifier", *options, "--experiment", "1e3")  # which tests and predicts as well
+    assert run.parent.name == "1e3"
+    assert (run / "predictions.csv").read_text().startswith("index,prediction,probability_1E2,probability_on\n")
+    assert main(["resume", str(run), "--trainer.max_epochs", "3"]) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert results["epochs"] == 3
+    assert set(results["test_per_class"]) == {"1E2", "on"}

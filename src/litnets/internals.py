@@ -12,7 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
-from jsonargparse import _loaders_dumpers
+import jsonargparse
+from jsonargparse import Namespace, _loaders_dumpers
+from jsonargparse.typing import Path_fr
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
@@ -177,14 +179,96 @@ def subcommand_parser(cli: LightningCLI, command: str) -> LightningArgumentParse
     return cli._parser(command)
 
 
-def extend_yaml_loader(mixin: type) -> None:
-    """Add a mixin to the class with which jsonargparse loads YAML, both from files and from strings inside them.
+def set_yaml_loader(loader: type) -> None:
+    """Let jsonargparse load YAML with a class of PyYAML's kind, in files and in strings inside them.
 
     `jsonargparse.set_loader` only replaces the function that loads files.
     """
-    loader: Any = _loaders_dumpers.get_yaml_default_loader()  # type: ignore[no-untyped-call]
-    if not issubclass(loader, mixin):
-        _loaders_dumpers.yaml_default_loader = type("Loader", (mixin, loader), {})  # type: ignore[assignment]
+    _loaders_dumpers.yaml_default_loader = loader  # type: ignore[assignment]
+
+
+class _CommandLineString(str):
+    """A value of the command line, in which jsonargparse may look for YAML."""
+
+    __slots__ = ()
+
+
+class _ClassArgument(_CommandLineString):
+    """The same for an argument of a class, whose own parser looks for YAML."""
+
+    __slots__ = ()
+
+
+_typehints: Any = jsonargparse._typehints  # it has no annotations
+_load_string, _call_action = _typehints.parse_value_or_config, _typehints.ActionTypeHint.__call__
+_sort_subtypes = _typehints.sort_subtypes_for_union
+
+
+def keep_strings() -> None:
+    """Let jsonargparse look for YAML only in values of the command line, and there once.
+
+    By itself it looks in every string, whenever it parses, dumps or instantiates one: a quoted "null" in a file would
+    become None, a "1e3" in a dict 1000.0, and `--data.separator "#"`, a YAML comment, None.
+    """
+    _typehints.parse_value_or_config = _load_command_line_string
+    _typehints.ActionTypeHint.__call__ = _call_with_marked_string
+    _typehints.sort_subtypes_for_union = _sort_subtypes_for_string
+
+
+def _load_command_line_string(value: Any, enable_path: bool = True, simple_types: bool = False) -> tuple[Any, Any]:
+    is_nested = isinstance(value, _typehints.NestedArg)  # --key.part=value
+    text = value.val if is_nested else value
+    if is_nested and isinstance(text, _ClassArgument):
+        return value, None
+    if not isinstance(text, _CommandLineString):  # it comes from a file, but may name another one
+        is_path = enable_path and type(value) is str and _is_readable(value)
+        return _load_string(value, True, simple_types) if is_path else (value, None)
+    loaded, path = _load_string(value._replace(val=str(text)) if is_nested else str(text), enable_path, simple_types)
+    content = loaded.val if is_nested else loaded
+    is_comment = content is None and text != "null"
+    is_dashed = isinstance(content, list) and path is None and not text.lstrip().startswith("[")
+    return (value, None) if isinstance(content, str) or is_comment or is_dashed else (loaded, path)
+
+
+def _call_with_marked_string(action: Any, *args: Any, **kwargs: Any) -> Any:
+    if not args:
+        return _call_action(action, **kwargs)
+    parser, namespace, value, option = args
+    takes_class = action.is_subclass_typehint(action, all_subtypes=False, also_lists=True, also_closed=True)
+    mark = _ClassArgument if takes_class and action.get_option_string_base(option) else _CommandLineString
+    _call_action(action, parser, namespace, list(map(mark, value)) if isinstance(value, list) else mark(value), option)
+    namespace[action.dest] = _without_marks(namespace[action.dest])
+    return None
+
+
+def _sort_subtypes_for_string(subtypes: Any, value: Any, *args: Any) -> Any:
+    """As jsonargparse sorts them, but a quoted string is not a number, even if the annotation names a number first."""
+    ordered = list(_sort_subtypes(subtypes, value, *args))
+    if type(value) is str and str in ordered:
+        first_number = next((i for i, kind in enumerate(ordered) if kind in (bool, int, float)), len(ordered))
+        if ordered.index(str) > first_number:
+            ordered.remove(str)
+            ordered.insert(first_number, str)
+    return ordered
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        Path_fr(path)
+    except (TypeError, ValueError):  # ValueError: a NUL in the name
+        return False
+    return True
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, _CommandLineString):
+        return str(value)
+    if isinstance(value, list):
+        return [_without_marks(item) for item in value]
+    if isinstance(value, (dict, Namespace)):
+        for key, item in vars(value).items() if isinstance(value, Namespace) else list(value.items()):
+            value[key] = _without_marks(item)
+    return value
 
 
 def has_wandb_run(logger: WandbLogger) -> bool:

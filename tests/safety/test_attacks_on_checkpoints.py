@@ -672,22 +672,35 @@ class AnyNames(MLPClassifier):
 TEXT = f"{{class_path: {HERE}.Touching}}"
 
 
-@pytest.mark.parametrize("value", [{"class_path": f"{HERE}.Touching"}, [{"class_path": f"{HERE}.Touching"}, "b"], TEXT])
-def test_linked_values_of_a_checkpoint_are_not_constructed(
-    value: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def run_of_any_names() -> tuple[Path, list[str]]:
+    """Train `AnyNames`; return the run folder and the command that predicts with it."""
     rows = "".join(f"{i % 7},{i % 3},{'ab'[i % 2]}\n" for i in range(60))
     Path("table.csv").write_text("x,y,class\n" + rows)
     table = ["--data", "TableCSV", "--data.path", "table.csv", "--data.target", "class"]
     assert main(["fit", "--model", f"{HERE}.AnyNames", *table, *FAST]) == 0
     run = next(Path("checkpoints").glob("*/*"))
+    return run, ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "table.csv"]
+
+
+@pytest.mark.parametrize("value", [{"class_path": f"{HERE}.Touching"}, [{"class_path": f"{HERE}.Touching"}, "b"]])
+def test_linked_values_of_a_checkpoint_are_not_constructed(
+    value: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, predict = run_of_any_names()
     change_checkpoint(run / "best.ckpt", set_in("hyper_parameters", "class_names", value))
-    predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "table.csv"]
     assert "names a class" in command_fails(capsys, *predict)
     monkeypatch.setattr("litnets.cli.links.check_linked_value", lambda *args: None)
     with suppress(Exception):
         main(predict)
     assert PWNED.exists()
+
+
+def test_linked_texts_of_a_checkpoint_are_texts() -> None:
+    run, predict = run_of_any_names()
+    change_checkpoint(run / "best.ckpt", set_in("hyper_parameters", "class_names", [TEXT, "null"]))
+    assert main(predict) == 0
+    assert not PWNED.exists()
+    assert "probability_null" in (run / "predictions.csv").read_text()
 
 
 def test_data_of_a_checkpoint_import_nothing() -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentError, Namespace, set_loader
+from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -17,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from litnets import data, tasks  # noqa: F401  (makes their classes available by their bare names)
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
-from litnets.cli.config_loading import load_config
+from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_parser_error
 from litnets.cli.links import linked_value, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
@@ -44,7 +43,7 @@ from litnets.training.fast_loop import disable_nvml_check
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer
 
-set_loader("yaml", load_config, (yaml.YAMLError,))
+configure_jsonargparse()
 
 
 class LitnetsCLI(LightningCLI):

@@ -1,22 +1,35 @@
-"""Load configurations, which may be damaged or come from somebody else."""
+"""Load and dump configurations, which may be damaged or come from somebody else."""
 
 from typing import Any
 
-from jsonargparse import get_loader
+import yaml
+from jsonargparse import set_dumper, set_loader
 
 from litnets.former_names import update_class_paths
-from litnets.internals import extend_yaml_loader
-from litnets.safety.plain import BoundedYaml
-
-# Aliases that expand without end, or tens of thousands of levels, are refused in files and in the texts within them.
-extend_yaml_loader(BoundedYaml)
-_load_yaml = get_loader("yaml")
+from litnets.internals import keep_strings, set_yaml_loader
+from litnets.safety.plain import DuplicateKeyError, Loader, dump_yaml
 
 
-def load_config(text: str) -> Any:
+def load_config(text: str, path: str = "") -> Any:
     """Load YAML, also that of runs which were made before the package was renamed.
 
+    Args:
+        text: The YAML.
+        path: The file, for the error message.
+
     Raises:
-        yaml.YAMLError: It is not valid, or too large or too deeply nested; see `litnets.safety.plain.BoundedYaml`.
+        yaml.YAMLError: It is not valid, holds a key twice, or is too large or too deeply nested; see
+            `litnets.safety.plain.Loader`.
     """
-    return _load_yaml(update_class_paths(text))
+    try:
+        return yaml.load(update_class_paths(text), Loader=Loader)
+    except DuplicateKeyError as error:
+        raise DuplicateKeyError(f"{path}: {error}" if path else str(error)) from None
+
+
+def configure_jsonargparse() -> None:
+    """Let jsonargparse load and dump YAML as the rest of the package does, so that every string stays as it is."""
+    set_yaml_loader(Loader)
+    set_loader("yaml", load_config, (yaml.YAMLError,))
+    set_dumper("yaml", dump_yaml)
+    keep_strings()

@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ProgressBar
@@ -13,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from litnets.cli.resolve_run import ResolvedRun, as_list
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
+from litnets.safety.plain import load_yaml
 from litnets.tracking.wandb_logger import WandbSetup, directions, without_wandb
 from litnets.training.assemble import (
     build_callbacks,
@@ -99,7 +99,7 @@ def _training_loggers(user_loggers: list[Any], parts: RunParts, run: Run, model:
             parts.resolved.wandb_mode,
             parts.options.wandb,
             logger_specs=as_list(parts.options.trainer.logger),
-            shown_config=yaml.safe_load(parts.resolved.config_yaml) | shown_environment,
+            shown_config=load_yaml("the configuration", parts.resolved.config_yaml) | shown_environment,
             directions=directions(model, checkpoint.monitor, checkpoint.mode),
         )
     return build_loggers(user_loggers, run, parts.resolved.resume, wandb)

@@ -72,8 +72,7 @@ def check_run_config(options: Namespace, args: Sequence[str], config_paths: Iter
 def check_linked_value(checkpoint: Path | None, name: str, value: Any) -> None:
     """Check that a linked attribute that comes from a checkpoint names no class.
 
-    jsonargparse constructs such a class if the model's argument may be of any type: a dict with a `class_path`, or a
-    text that is one in YAML.
+    jsonargparse constructs such a class, a dict with a `class_path`, if the model's argument may be of any type.
 
     Raises:
         InputError: It names one.
@@ -81,7 +80,7 @@ def check_linked_value(checkpoint: Path | None, name: str, value: Any) -> None:
     if isinstance(value, (list, tuple)):
         for part in value:
             check_linked_value(checkpoint, name, part)
-    elif isinstance(value, dict) or (isinstance(value, str) and "class_path" in value):
+    elif isinstance(value, dict):
         text = str(value)[:100]
         raise InputError(f"{name}: expected numbers and texts, and checkpoint {checkpoint} names a class: {text!r}")
 

@@ -4,6 +4,7 @@ A file of a few hundred bytes can describe a list with more elements than there 
 refers twice to the level below. Values are therefore counted once per reference, before anything copies them.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,48 +54,80 @@ def check_size(what: str, value: Any) -> None:
     _measure(what, value, _parts_of_value, 0, {})
 
 
+class DuplicateKeyError(InputError, yaml.YAMLError):  # type: ignore[misc]
+    """A key that a YAML mapping holds twice, of which PyYAML would drop the first."""
+
+
 # The loader written in C, if PyYAML was built with libyaml.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# Numbers such as 1e-3, which YAML 1.1 reads as strings: it expects a point and a sign (1.0e-3).
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_EXPONENT_STARTS = list("-+0123456789")
 
-class BoundedYaml:
-    """Mixin for a YAML loader: check the size of a document, with its aliases expanded, before it is constructed."""
+
+class Loader(_SafeLoader):  # type: ignore[misc]
+    """The YAML loader of this package: PyYAML's safe one, for documents of bounded size without duplicate keys.
+
+    1e-3 is a number, and a date is a string.
+    """
 
     def __init__(self, stream: str) -> None:
-        # Count the levels in the stream of events first: the loader written in C would overflow the stack.
-        depth = 0
+        # Read as events first: the loader written in C overflows the stack on tens of thousands of levels.
+        depth, stream = 0, str(stream)  # and it takes no subclass of str
         for event in yaml.parse(stream, Loader=_SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise TooLargeError(f"more than {MAX_DEPTH} levels of lists and dicts")
-        super().__init__(stream)  # type: ignore[call-arg]
+        super().__init__(stream)
 
     def get_single_node(self) -> yaml.Node | None:
         """Return the document's root node.
 
         Raises:
-            TooLargeError: The document has too many nodes or levels, or contains itself.
+            TooLargeError: It has too many nodes or levels, or holds itself.
+            DuplicateKeyError: A mapping holds a key twice.
         """
-        root: yaml.Node | None = super().get_single_node()  # type: ignore[misc]
+        root: yaml.Node | None = super().get_single_node()
         if root is not None:
             _measure("YAML", root, _parts_of_node, 0, {}, MAX_YAML_VALUES)
+            _check_unique_keys(root)
         return root
 
 
-class _Loader(BoundedYaml, _SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader, for documents of bounded size."""
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in Loader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, _EXPONENT_STARTS)
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """PyYAML's safe dumper, which quotes what `Loader` or another YAML 1.1 loader would not read as a string."""
+
+
+_Dumper.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, _EXPONENT_STARTS)
+
+
+def dump_yaml(value: Any) -> str:
+    """Return plain values as YAML. `load_yaml` returns the same values, every string included."""
+    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    return text
 
 
 def load_yaml(what: str, text: Any) -> Any:
     """Return the plain values in a YAML string.
 
     Raises:
-        InputError: `text` is not a string, not valid YAML, or too large.
+        InputError: It is not a text, not valid YAML, too large, or holds a key twice.
     """
     if not isinstance(text, str):
         raise InputError(f"{what}: expected a string, got {_describe(text)}")
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=Loader)
+    except DuplicateKeyError as error:
+        raise InputError(f"{what}: {error}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{what}: not valid YAML: {' '.join(str(error).split())}") from error
 
@@ -123,6 +156,26 @@ def _measure(
     if depth + height > MAX_DEPTH:
         raise TooLargeError(f"{what}: has more than {MAX_DEPTH} levels of lists and dicts")
     return size, height
+
+
+def _check_unique_keys(root: yaml.Node) -> None:
+    nodes, seen = [root], {id(root)}
+    while nodes:
+        node = nodes.pop()
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":  # << may be there twice
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in lines:
+                raise DuplicateKeyError(
+                    f"the key '{key.value}' is there twice, in lines {lines[name]} and {line}; keep one of them"
+                )
+            lines[name] = line
+        for part in _parts_of_node(node) or ():
+            if id(part) not in seen:
+                seen.add(id(part))
+                nodes.append(part)
 
 
 def _parts_of_value(value: Any) -> Sequence[Any] | None:

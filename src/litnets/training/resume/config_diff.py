@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.safety.plain import load_yaml
 from litnets.safety.resolving import import_object
 from litnets.training.stop_reason import strip_signaling
 
@@ -57,7 +57,7 @@ def _defaults_of_new_options(class_path: str, old: Mapping[str, Any], new: Mappi
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(import_object(class_path), fail_untyped=False)
     # As YAML, like the configurations: a tuple is a list there.
-    defaults = yaml.safe_load(parser.dump(parser.get_defaults(), skip_unset=False, skip_validation=True))
+    defaults = load_yaml(class_path, parser.dump(parser.get_defaults(), skip_unset=False, skip_validation=True))
     return {name: defaults[name] for name in added if name in defaults}
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
 from litnets.runs.folder import Run
@@ -59,7 +57,7 @@ def plan_resume(
             f"{checkpoint} holds no training state to resume from; --init_from starts a new run with its weights"
         )
     saved_config = load_yaml(f"config in checkpoint {checkpoint}", update_class_paths(state["config"]))
-    changes = diff_configs(saved_config, yaml.safe_load(config_yaml))
+    changes = diff_configs(saved_config, load_yaml("the configuration", config_yaml))
     check_changes(changes, state)
     stopped = stopped_early(content, changes, config.early_stopping)
     check_unfinished(run, content, state, config, stopped, changes)
