@@ -1,5 +1,6 @@
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,4 +255,46 @@ def test_class_weights_apply_to_the_epoch_mean() -> None:
         for part in (slice(0, 4), slice(4, 11)):
             model.validation_step((inputs[part], targets[part]), 0)
         expected = torch.nn.functional.cross_entropy(model(inputs), targets, torch.tensor([1.0, 5.0, 0.5]))
+    assert model.val_loss.compute().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_epoch_mean_counts_only_what_the_loss_counts() -> None:
+    """The class that `ignore_index` leaves out is distributed unevenly over the batches."""
+    model = MLPClassifier(input_shape=(3,), num_classes=3, loss_args={"ignore_index": 2})
+    weighted = MLPClassifier(
+        input_shape=(3,), num_classes=3, class_weights=[1.0, 5.0, 0.5], loss_args={"ignore_index": 2}
+    )
+    inputs, targets = torch.randn(11, 3), torch.tensor([0, 2, 2, 2, 0, 1, 1, 0, 0, 2, 1])
+    for module, weights in ((model, None), (weighted, torch.tensor([1.0, 5.0, 0.5]))):
+        with torch.no_grad():
+            for part in (slice(0, 4), slice(4, 10), slice(10, 11)):
+                module.validation_step((inputs[part], targets[part]), 0)
+            expected = torch.nn.functional.cross_entropy(module(inputs), targets, weights, ignore_index=2)
+        assert module.val_loss.compute().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"class_weights": [1.0, 0.0, 2.0]},
+        {"class_weights": [1.0, 0.0, 2.0], "label_smoothing": 0.1},
+        {"loss_args": {"ignore_index": 1}},
+    ],
+)
+def test_a_batch_that_counts_nothing_does_not_change_the_weights(options: dict[str, Any]) -> None:
+    model = MLPClassifier(input_shape=(3,), num_classes=3, **options)
+    loss = model.loss(model(torch.randn(4, 3)), torch.ones(4, dtype=torch.long))
+    assert loss == 0
+    loss.backward()
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("options", [{"class_weights": [1.0, 0.0, 2.0]}, {"loss_args": {"ignore_index": 1}}])
+def test_a_batch_that_counts_nothing_does_not_change_the_epoch_mean(options: dict[str, Any]) -> None:
+    model = MLPClassifier(input_shape=(3,), num_classes=3, **options)
+    inputs, targets = torch.randn(8, 3), torch.tensor([0, 1, 2, 0, 1, 1, 1, 1])
+    with torch.no_grad():
+        for part in (slice(0, 4), slice(4, 8)):
+            model.validation_step((inputs[part], targets[part]), 0)
+        expected = model.criterion(model(inputs), targets)
     assert model.val_loss.compute().item() == pytest.approx(expected.item(), rel=1e-5)

@@ -87,6 +87,54 @@ def test_r2_of_equal_targets_matches_scikit_learn(predictions):
     assert score.compute().item() == r2_score([3.0] * 3, predictions)
 
 
+@pytest.mark.parametrize("value", [3.0, 3.1, 3000.7, -2e6])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_r2_of_equal_targets_far_from_the_training_mean_is_0(value, batches):
+    score = Score("r2", torch.tensor([3.0]), torch.tensor([0.7]))
+    for _ in range(batches):
+        score.update(torch.full((17, 1), value + 1), torch.full((17, 1), value))
+    assert score.compute() == 0
+
+
+@pytest.mark.parametrize(("center", "spread"), [(5000.0, 0.5), (-300.0, 0.01), (1.0, 100.0)])
+def test_r2_of_targets_far_from_the_training_mean_matches_scikit_learn(center, spread):
+    """Measured from the training mean, the squares of a narrow split would cancel in float32."""
+    rng = np.random.default_rng(0)
+    targets = (center + spread * rng.normal(size=(200, 1))).astype("float32")
+    predictions = (targets + 0.5 * spread * rng.normal(size=targets.shape)).astype("float32")
+    score = Score("r2", torch.tensor([0.0]), torch.tensor([1.0]))
+    for part in np.split(np.arange(200), 8):
+        score.update(torch.from_numpy(predictions[part]), torch.from_numpy(targets[part]))
+    assert score.compute().item() == pytest.approx(r2_score(targets.astype(float), predictions.astype(float)), abs=2e-4)
+
+
+def test_scores_of_several_processes_are_those_of_all_samples():
+    """Each process measures the variance from its own first target; torchmetrics stacks such states."""
+    outputs, targets = outputs_and_targets()
+    predictions = (outputs * STD + MEAN).astype("float32")
+    for kind, expected in scores(targets.astype(float), predictions.astype(float)).items():
+        ranks = [Score(kind, torch.tensor(MEAN), torch.tensor(STD)) for _ in range(3)]  # the last one has no sample
+        for rank, part in zip(ranks, (slice(0, 20), slice(20, 53)), strict=False):
+            rank.update(torch.from_numpy(predictions[part]), torch.from_numpy(targets[part]))
+        together = Score(kind, torch.tensor(MEAN), torch.tensor(STD))
+        together.update(torch.zeros(1, 2), torch.zeros(1, 2))  # torchmetrics warns if `compute` comes first
+        for name in ("origin", "sums", "squares", "count"):
+            setattr(together, name, torch.stack([getattr(rank, name) for rank in ranks]))
+        together.errors = sum(rank.errors for rank in ranks)
+        assert together.compute().item() == pytest.approx(expected, rel=2e-4), kind
+
+
+def test_scores_do_not_share_a_state_that_is_equal_by_chance():
+    """The errors of the first batch are 0, so that those of mae and rmse are equal."""
+    targets = torch.tensor([[1.0], [2.0], [5.0]])
+    model = Regressor(nn.Identity(), 1)
+    model.val_metrics.update(targets, targets)
+    model.val_metrics.update(targets + 3, targets)
+    values = model.val_metrics.compute()
+    assert values["val/mae"] == pytest.approx(1.5)
+    assert values["val/rmse"] == pytest.approx(4.5**0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -28,7 +28,8 @@ class MLP(nn.Module):
         activation: Name of the activation.
         dropout: Dropout probability after the activation, in [0, 1).
         batch_norm: Whether to apply batch normalization.
-        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`; `he` uses the gain of each
+            layer's activation.
 
     Raises:
         ValueError: A list whose length is not the number of hidden layers.
@@ -65,7 +66,11 @@ class MLP(nn.Module):
                 layers.append(nn.Dropout(drop))
         layers.append(nn.Linear(sizes[-1], out_features))
         self.layers = nn.Sequential(*layers)
-        initialize(self.layers, init, activations[0] if activations else "identity")
+        # Like a hidden layer, the last layer is initialized for the activation before it.
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        last = activations[-1] if activations else "identity"
+        for layer, act in zip(linear, [*activations, last], strict=True):
+            initialize(layer, init, act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(N, ...)` to `(N, out_features)`."""

@@ -220,6 +220,12 @@ class Task(ConversionHook, LightningModule):
         """Return what the metrics compare with the targets, given the outputs of the network in float32."""
         return outputs
 
+    def update_metrics(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Update the metrics of validation or test with a batch, and return what they compared with the targets."""
+        predictions = self.metric_inputs(outputs)
+        metrics.update(predictions, targets)
+        return predictions
+
     def train_metric_inputs(self, outputs: Tensor) -> Tensor:
         """Return the same for the training metrics. It runs in every training step."""
         return self.metric_inputs(outputs)
@@ -349,9 +355,7 @@ class Task(ConversionHook, LightningModule):
         inputs, targets = batch
         outputs = (forward or self)(inputs)
         loss.update(self.loss(outputs, targets), self.loss_weight(targets))
-        predictions = self.metric_inputs(outputs)
-        metrics.update(predictions, targets)
-        return predictions
+        return self.update_metrics(metrics, outputs, targets)
 
     def _log_epoch(self, loss_name: str, loss: MeanLoss, metrics: MetricCollection) -> None:
         # torchmetrics has gathered the state of all ranks, so there is no need for sync_dist, a mean of means.

@@ -21,7 +21,7 @@ from torchmetrics.classification import (
 from litnets.errors import InputError, RenamedOptionWarning
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_loss
-from litnets.tasks.metrics import ClassAUROC, FastAccuracy, LabelAUROC, reset_metrics
+from litnets.tasks.metrics import AUROC, FastAccuracy, log_odds, reset_metrics
 from litnets.tasks.mixup import Mixing
 from litnets.tasks.test_time_augmentation import Views, check_views, forward_tta
 
@@ -36,14 +36,12 @@ _CLASS_METRICS: dict[str, Any] = {
     "precision": MulticlassPrecision,
     "recall": MulticlassRecall,
     "f1": MulticlassF1Score,
-    "auroc": ClassAUROC,
 }
 _LABEL_METRICS: dict[str, Any] = {
     "accuracy": MultilabelAccuracy,
     "precision": MultilabelPrecision,
     "recall": MultilabelRecall,
     "f1": MultilabelF1Score,
-    "auroc": LabelAUROC,
 }
 
 
@@ -71,7 +69,8 @@ class Classifier(Task):
         loss_args: Arguments of the loss, such as `{pos_weight: [3.0]}`.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), as in scikit-learn,
-            computed from the training split.
+            computed from the training split. Each of several processes divides by the weights of its own batch, so that
+            the gradient is not exactly that of one process with the batches of all.
         class_prior: Class probabilities where the model will be used, if they differ from those of the training
             samples: one number per class; `balanced` for equal ones (better recall and F1 of rare classes, lower
             accuracy); or `data` for the frequencies that the data report, if training uses repeated samples only once.
@@ -167,6 +166,11 @@ class Classifier(Task):
         else:
             builtin, outputs, targets = _CLASS_LOSSES, (size, classes), torch.arange(size) % classes
         self.criterion = build_loss(name, builtin, arguments | loss_args, outputs, targets)
+        weights, ignored = getattr(self.criterion, "weight", None), getattr(self.criterion, "ignore_index", -1)
+        # The class that the loss leaves out (`loss_args: {ignore_index: 2}`).
+        self._ignored_class = ignored if 0 <= ignored < classes else None
+        # Whether all samples of a batch may have a weight of 0.
+        self._may_count_nothing = self._ignored_class is not None or (weights is not None and not weights.all())
 
     def configure_metrics(self) -> None:
         """Set the metrics of each split, and those of each class for a test."""
@@ -175,16 +179,18 @@ class Classifier(Task):
         common["num_labels" if self.multilabel else "num_classes"] = self.num_classes
         # With one class per sample, the plain accuracy is the micro average.
         accuracy = metrics["accuracy"](average="macro" if self.multilabel else "micro", **common)
-        averaged = {name: metrics[name](average="macro", **common) for name in (*_PER_CLASS, "auroc")}
+        averaged = {name: metrics[name](average="macro", **common) for name in _PER_CLASS}
         self.set_metrics(
             train=MetricCollection({"accuracy": FastAccuracy() if self._predicts_argmax else accuracy}),
-            evaluation=MetricCollection({"accuracy": accuracy, **averaged}),
+            evaluation=MetricCollection({"accuracy": accuracy, "auroc": AUROC(), **averaged}),
         )
         self.per_class = MetricCollection(
             {name: metrics[name](average="none", **common) for name in _PER_CLASS}, prefix="test/"
         )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self._may_count_nothing and not self.loss_weight(targets):
+            return outputs.sum() * 0  # torch divides by the weight, and 0 / 0 is NaN
         if self.binary_logit:
             outputs = outputs.squeeze(1)
         loss: Tensor = self.criterion(outputs, targets.float() if self.binary_logit or self.multilabel else targets)
@@ -200,9 +206,12 @@ class Classifier(Task):
         return outputs, weight * self.loss(adjusted, targets) + (1 - weight) * self.loss(adjusted, targets[partners])
 
     def loss_weight(self, targets: Tensor) -> Tensor | int:
-        # Only the mean of CrossEntropyLoss is weighted by the samples.
-        weights = self.criterion.weight if isinstance(self.criterion, nn.CrossEntropyLoss) else None
-        return weights[targets].sum() if weights is not None else len(targets)
+        # Only the mean of CrossEntropyLoss is weighted by the samples, or leaves samples out.
+        if not isinstance(self.criterion, nn.CrossEntropyLoss):
+            return len(targets)
+        counted = targets if self._ignored_class is None else targets[targets != self._ignored_class]
+        weights = self.criterion.weight
+        return len(counted) if weights is None else weights[counted].sum()
 
     def metric_inputs(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class or label, `(N, num_classes)`."""
@@ -211,6 +220,19 @@ class Classifier(Task):
         if self.binary_logit:
             return torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
         return outputs.softmax(1)
+
+    def update_metrics(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> Tensor:
+        probabilities = self.metric_inputs(outputs)
+        metrics.update(probabilities, targets, scores=self._scores(outputs, probabilities))
+        return probabilities
+
+    def _scores(self, outputs: Tensor, probabilities: Tensor) -> Tensor:
+        """Return numbers that order the samples by the probability of each class or label, `(N, num_classes)`."""
+        if type(self).metric_inputs is not Classifier.metric_inputs:
+            return probabilities  # the outputs of such a subclass need not be logits
+        if self.multilabel:
+            return outputs
+        return torch.cat([-outputs, outputs], 1) if self.binary_logit else log_odds(outputs)
 
     def train_metric_inputs(self, outputs: Tensor) -> Tensor:
         return outputs if self._predicts_argmax else self.metric_inputs(outputs)

@@ -72,11 +72,16 @@ class Regressor(Task):
         kinds: tuple[Kind, ...] = ("r2", "mae", "rmse")
         self.set_metrics(
             train=MetricCollection({"r2": Score("r2", self.target_mean, self.target_std)}),
-            evaluation=MetricCollection({kind: Score(kind, self.target_mean, self.target_std) for kind in kinds}),
+            evaluation=self._scores(kinds),
         )
-        self.per_target = MetricCollection(
-            {kind: Score(kind, self.target_mean, self.target_std, each=True) for kind in kinds}, prefix="test/"
-        )
+        self.per_target = self._scores(kinds, each=True).clone(prefix="test/")
+
+    def _scores(self, kinds: "tuple[Kind, ...]", each: bool = False) -> MetricCollection:
+        scores: dict[str, Metric | MetricCollection] = {
+            kind: Score(kind, self.target_mean, self.target_std, each) for kind in kinds
+        }
+        # Without groups: torchmetrics would share a state that is equal after the first batch, such as errors of 0.
+        return MetricCollection(scores, compute_groups=False)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         loss: Tensor = self.criterion(outputs, (targets - self.target_mean) / self.target_std)
@@ -111,7 +116,8 @@ Kind = Literal["r2", "mae", "rmse"]
 class Score(Metric):
     """R2, mean absolute error or root mean squared error over all samples and ranks.
 
-    It sums standardized values: in float32, sums of numbers far from zero would lose their digits.
+    It sums standardized values, and for the variance of the targets their differences to the first one: in float32,
+    sums of numbers far from zero would lose their digits.
 
     Args:
         kind: Which of the three.
@@ -120,9 +126,10 @@ class Score(Metric):
         each: Whether to return one value per target instead of their mean.
     """
 
-    full_state_update = False
+    full_state_update = True  # states of two batches cannot be added: each has an origin
     count: Tensor
     errors: Tensor
+    origin: Tensor
     sums: Tensor
     squares: Tensor
     mean: Tensor
@@ -133,9 +140,11 @@ class Score(Metric):
         self.kind, self.each = kind, each
         self.register_buffer("mean", mean.clone(), persistent=False)
         self.register_buffer("std", std.clone(), persistent=False)
-        for name in ("errors", "sums", "squares"):
-            self.add_state(name, torch.zeros_like(mean), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+        # Each rank has an origin, from which its sums and squares are measured. None: the states of the ranks, stacked.
+        self.add_state("errors", torch.zeros_like(mean), dist_reduce_fx="sum")
+        for name in ("origin", "sums", "squares"):
+            self.add_state(name, torch.zeros_like(mean), dist_reduce_fx=None)
+        self.add_state("count", torch.tensor(0), dist_reduce_fx=None)
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
@@ -144,21 +153,36 @@ class Score(Metric):
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         """Add a batch of predictions and targets, both `(N, targets)` and in the units of the data."""
         error = (predictions - targets) / self.std
+        is_first = self.count == 0
         self.errors += (error.abs() if self.kind == "mae" else error.square()).sum(0)
         self.count += len(targets)
         if self.kind == "r2":
             scaled = (targets - self.mean) / self.std
+            self.origin = torch.where(is_first, scaled[0], self.origin)
+            scaled = scaled - self.origin
             self.sums += scaled.sum(0)
             self.squares += scaled.square().sum(0)
 
     def compute(self) -> Tensor:
         """Return a scalar, or `(targets,)`. R2 of constant targets is 1 for exact predictions, else 0."""
-        mean_error = self.errors / self.count
+        mean_error = self.errors / self.count.sum()
         if self.kind == "r2":
-            variance = self.squares / self.count - (self.sums / self.count).square()
+            variance = self._variance()
             exact = (mean_error == 0).float()
-            # A smaller variance is rounding error.
-            value = torch.where(variance > 1e-12, 1 - mean_error / variance, exact)
+            value = torch.where(variance > 0, 1 - mean_error / variance, exact)
         else:
             value = (mean_error if self.kind == "mae" else mean_error.sqrt()) * self.std
         return value if self.each else value.mean()
+
+    def _variance(self) -> Tensor:
+        """Return the variance of the standardized targets, `(targets,)`."""
+        counts = self.count.view(-1, 1)  # (ranks, 1)
+        origin, sums, squares = (state.view(len(counts), -1) for state in (self.origin, self.sums, self.squares))
+        # Measure all ranks from the same origin, that of the rank with the most samples.
+        shift = origin - origin[counts.argmax()]
+        squares = squares + 2 * shift * sums + counts * shift.square()
+        sums = sums + counts * shift
+        mean, mean_square = sums.sum(0) / counts.sum(), squares.sum(0) / counts.sum()
+        variance = mean_square - mean.square()
+        is_rounding_error = variance < torch.finfo(variance.dtype).eps * mean_square
+        return torch.where(is_rounding_error, 0.0, variance)

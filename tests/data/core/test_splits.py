@@ -54,6 +54,18 @@ def test_splits_are_complete_disjoint_stratified_and_of_the_requested_sizes(
         assert_stratified(part, labels)
 
 
+@pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
+@pytest.mark.parametrize("num_folds", [2, 3, 7])
+def test_classes_are_nearly_in_proportion_in_each_fold(counts: list[int], num_folds: int) -> None:
+    labels = labels_of(counts)
+    fractions = torch.tensor(counts, dtype=torch.double) / len(labels)
+    for fold in range(num_folds):
+        _, fold_samples, _ = split_indices(labels, len(labels), SplitSpec(0, 0, 1, num_folds, fold))
+        held_out = labels[fold_samples].bincount(minlength=len(counts))
+        deviation = (held_out - fractions * len(fold_samples)).abs()
+        assert (deviation <= 1 + fractions * len(counts) + 1e-9).all()
+
+
 def test_the_split_is_a_function_of_its_seed() -> None:
     labels = labels_of([20] * 5)
     first, again, other = (split_indices(labels, 100, SplitSpec(0.2, 0.2, seed)) for seed in (0, 0, 1))

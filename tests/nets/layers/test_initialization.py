@@ -146,3 +146,9 @@ def test_the_default_initialization_changes_nothing(kind):
 def test_an_unknown_initialization_is_refused():
     with pytest.raises(ValueError, match=r"init: expected .* got 'glorot'"):
         MLP(2, 2, init="glorot")
+
+
+def test_he_follows_the_activation_of_each_layer():
+    net = MLP(400, 300, [500, 400], activation=["sigmoid", "tanh"], init="he")
+    for layer, gain in zip((net.layers[1], net.layers[3], net.layers[5]), (1.0, 5 / 3, 5 / 3), strict=True):
+        assert layer.weight.std().item() == pytest.approx(gain / math.sqrt(layer.in_features), rel=0.02)

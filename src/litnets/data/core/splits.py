@@ -37,9 +37,10 @@ def split_indices(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Split `range(size)` into disjoint indices `(train, val, test)`, stratified by class.
 
-    The samples are put in a random order in which every contiguous block contains each class in proportion, to within
-    one sample unless a class has only one or two. The test split is the first block, followed by the validation split.
-    A fold is a block as well.
+    The samples are put in a random order in which every contiguous block contains each class nearly in proportion: of a
+    class with the fraction f of all samples, a block of k samples holds f * k, give or take at most
+    1 + f * (number of classes). The test split is the first block, followed by the validation split. A fold is a block
+    as well. Classes of one sample are in the middle of the order.
 
     Args:
         labels: Class of each sample, `(size,)`, to stratify by; None for no stratification.
