@@ -100,6 +100,73 @@ def test_class_folders_are_searched_recursively_without_hidden_files(tmp_path: P
     assert len(all_texts(ready(folder))) == 120
 
 
+def write_class_files(folder: Path, content: Rows) -> Path:
+    folder.mkdir(parents=True)
+    for text, label in content:
+        with (folder / f"{label}.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    return folder
+
+
+def test_a_file_per_class_holds_a_text_in_each_line(tmp_path: Path) -> None:
+    folder = write_class_files(tmp_path / "t", rows())
+    with (folder / "c.txt").open("a", newline="") as file:
+        file.write("\r\n \r\ngood\u2028bad\r\nbad")
+    (folder / "notes.md").write_text("no class")
+    data = ready(folder)
+    assert data.class_names == ["a", "b", "c"]
+    expected = [(text.replace("so-so", "so - so"), label) for text, label in rows()]
+    assert all_texts(data) == sorted([*expected, ("good bad", "c"), ("bad", "c")])
+
+
+def test_lines_are_recognized_when_others_are_added(tmp_path: Path) -> None:
+    folder = write_class_files(tmp_path / "t", rows())
+    before = ready(folder)
+    lines = (folder / "a.txt").read_text().splitlines()
+    (folder / "a.txt").write_text("\n".join(["a new text", *lines]))
+    after = TextFiles(str(folder), min_count=1)
+    after.recorded_split = before.split_record
+    after.setup()
+    assert {name: texts(after, name) for name in after.splits} == {name: texts(before, name) for name in before.splits}
+    assert after.data_changes is not None
+    assert after.data_changes.to_dict() == {"added": 1, "left_out": 1}
+
+
+@pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "Valid", "TEST")])
+def test_files_per_class_are_read_in_folders_of_splits(names: tuple[str, str, str], tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        write_class_files(tmp_path / name, [(f"{name}{i}", "ab"[i % 2]) for i in range(4 + number)])
+    data = ready(tmp_path)
+    assert {part: len(split) for part, split in data.splits.items()} == {"train": 4, "val": 5, "test": 6}
+    assert sorted(texts(data, "train")) == [(f"{names[0]}{i}", "ab"[i % 2]) for i in range(4)]
+
+
+def test_new_files_are_read_as_in_training(tmp_path: Path) -> None:
+    lines = ready(write_class_files(tmp_path / "lines", rows()))
+    files = ready(write_texts(tmp_path / "files", rows()))
+    (tmp_path / "new.txt").write_text("good\nbad\n")
+    for trained, expected in ((lines, 2), (files, 1)):
+        data = TextFiles("nowhere", predict_path=str(tmp_path / "new.txt"))
+        data.load_state_dict(trained.state_dict())
+        assert len(data.load_predict(tmp_path / "new.txt")) == expected
+
+
+def test_files_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train", "validation", "tset"):
+        write_texts(tmp_path / f"{name}.csv", [(f"{name} {i}", "ab"[i % 2]) for i in range(20)])
+    (tmp_path / "notes.txt").write_text("no table")
+    data = ready(tmp_path)
+    assert [len(data.splits[part]) for part in ("train", "val", "test")] == [16, 20, 4]
+    assert capsys.readouterr().out == f"{tmp_path}: tset.csv left out; expected train, val and test\n"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_the_split_may_come_after_the_name_of_the_data(suffix: str, tmp_path: Path) -> None:
+    for name, size in (("reviews_train", 20), ("reviews-dev", 6), ("reviews.test", 4), ("latest", 8)):
+        write_texts(tmp_path / f"{name}.{suffix}", [(f"{name} {i}", "ab"[i % 2]) for i in range(size)])
+    assert [len(ready(tmp_path).splits[part]) for part in ("train", "val", "test")] == [20, 6, 4]
+
+
 def test_duplicates_stay_in_one_split(tmp_path: Path) -> None:
     copies = [(f"{text.upper()}!", label) for text, label in rows(60)]
     data = ready(write_texts(tmp_path / "t.csv", rows(60) + copies), lowercase=True)
@@ -204,7 +271,7 @@ def test_invalid_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"t/d: the class has no .txt file"):
         ready(folder)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(InputError, match="expected one subfolder per class, got none"):
+    with pytest.raises(InputError, match=r"expected one subfolder of .txt files per class, or one .*, got none"):
         ready(tmp_path / "nothing")
 
 

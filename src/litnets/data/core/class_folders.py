@@ -79,7 +79,7 @@ class ClassFolders:
         for part, folder in part_folders.items():
             start = len(files)
             names = subfolders(folder)
-            _report_loose_files(folder, suffixes, kind)
+            report_loose_files(folder, suffixes, kind)
             if not names:
                 raise InputError(f"{folder} contains no class; expected a folder of {kind}s per class")
             check_known_classes(folder, names, train, class_names)
@@ -153,7 +153,7 @@ def abbreviate(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> None:
+def report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> None:
     """Print which files lie next to the folders of the classes, and belong to no class."""
     names = [name for name in data_files(folder) if Path(name).suffix.lower() in suffixes]
     if names:

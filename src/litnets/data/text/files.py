@@ -1,6 +1,7 @@
 """TextFiles: classify your texts, from a CSV, TSV or JSONL file or from one folder per class."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
+from litnets.data.core.class_folders import abbreviate, report_loose_files
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.fingerprint import Fingerprint, digest_each
-from litnets.data.core.listing import files_in, subfolders
+from litnets.data.core.listing import data_files, files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
 from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.core.stray_files import report_copies
@@ -24,9 +26,11 @@ from litnets.errors import InputError, did_you_mean
 class TextFiles(SplitDataModule, TextDataModule):
     """Your texts with their classes, in UTF-8.
 
-    `path` is a `.csv`, `.tsv` or `.jsonl` file with named columns, or a folder with one subfolder of `.txt` files per
-    class. A folder that contains `train` and `test`, and optionally `val`, each a file or folder as above, keeps that
-    split; without `val`, the validation split is taken from `train`. Duplicates of a text stay in the same split.
+    `path` is a `.csv`, `.tsv` or `.jsonl` file with named columns; a folder with one subfolder of `.txt` files per
+    class, each file a text; or a folder with one `.txt` file per class, such as `pos.txt` and `neg.txt`, each line a
+    text. A folder that contains `train`, `val` and `test`, each a file or folder as above, keeps that split. `val` may
+    also be named `valid`, `validation` or `dev`; without `val` or `test`, that split is taken from `train`. Duplicates
+    of a text stay in the same split.
 
         data = TextFiles("reviews.csv", text_column="body", label_column="stars", tokens="subwords")
 
@@ -47,12 +51,13 @@ class TextFiles(SplitDataModule, TextDataModule):
             raise InputError(f"label_column: '{label_column}' is also the text column; choose another column")
         self.path = Path(path)
         self.label_column = label_column
+        self.has_text_per_line = False  # whether each line of a `.txt` file is a text
 
     def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
         paths = find_splits(self.path, TABLES) if self.path.is_dir() else {}
-        by_path = {path: self._read_samples(path) for path in paths.values() or [self.path]}
-        samples = [sample for part in by_path.values() for sample in part]
-        indices = torch.arange(len(samples)).split([len(part) for part in by_path.values()])
+        files = [self._read_files(path) for path in paths.values() or [self.path]]
+        samples = [sample for part in files for file in part.values() for sample in file]
+        indices = torch.arange(len(samples)).split([sum(map(len, part.values())) for part in files])
         parts = dict(zip(paths, indices, strict=True)) if paths else {}
         fixed = fixed_splits(parts, len(samples), self.split_spec)
 
@@ -65,42 +70,71 @@ class TextFiles(SplitDataModule, TextDataModule):
         def propose() -> list[Tensor]:
             return split_the_rest(parts, len(samples), self.split_spec, split)
 
-        splits = self.assign_splits(self._fingerprint(by_path), propose, fixed)
+        fingerprint = self._fingerprint({path: file for part in files for path, file in part.items()})
+        splits = self.assign_splits(fingerprint, propose, fixed)
         contents = digest_each(sample.text.encode("utf-8", "surrogatepass") for sample in samples)
         labels = np.array([sample.label for sample in samples])
         report_copies(contents, labels, splits, "text", lambda index: samples[index].where)
         return samples, splits
 
-    def _fingerprint(self, by_path: Mapping[Path, list[Sample]]) -> Fingerprint:
-        """Return the fingerprint of the samples, given by the file or folder that holds them."""
-        samples = [sample for part in by_path.values() for sample in part]
-        contents = digest_each(f"{text}\0{label}".encode("utf-8", "surrogatepass") for text, label, _ in samples)
-        if not any(path.is_file() for path in by_path):  # each sample is a file, whose folder is its class
+    def read_new(self, file: Path) -> list[Sample]:
+        """Return the samples of a `.txt` file to predict: its lines if the model was trained on lines."""
+        return _read_lines(file) if self.has_text_per_line else super().read_new(file)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "has_text_per_line": self.has_text_per_line}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.has_text_per_line = state_dict.get("has_text_per_line", False)
+        super().load_state_dict(state_dict)
+
+    def _fingerprint(self, files: Mapping[Path, list[Sample]]) -> Fingerprint:
+        """Return the fingerprint of the samples, given by the file that holds them."""
+        samples = [sample for file in files.values() for sample in file]
+        if [sample.where for sample in samples] == [str(path) for path in files]:  # each sample is a file
             contents = digest_each(sample.text.encode() for sample in samples)
-            return Fingerprint.of_files(self.path, [sample.where for sample in samples], contents)
-        rows = Fingerprint.of_rows(contents, [len(part) for part in by_path.values()])
+            return Fingerprint.of_files(self.path, list(files), contents)
+        contents = digest_each(f"{text}\0{label}".encode("utf-8", "surrogatepass") for text, label, _ in samples)
+        rows = Fingerprint.of_rows(contents, [len(file) for file in files.values()])
         return replace(rows, describe=lambda index: samples[index].where)
 
-    def _read_samples(self, path: Path) -> list[Sample]:
-        """Return the samples of a file, or of a folder with one subfolder per class."""
+    def _read_files(self, path: Path) -> dict[Path, list[Sample]]:
+        """Return the samples in each file of a dataset or split: a table, or a folder of classes."""
         if path.is_dir():
-            return list(_read_class_folders(path))
+            self.has_text_per_line = not subfolders(path)
+            return _read_class_files(path) if self.has_text_per_line else _read_class_folders(path)
         if not path.exists():
             siblings = [sibling.name for sibling in path.parent.glob("*")]
             raise InputError(f"path: {path}: no such file or folder{did_you_mean(path.name, siblings)}")
         if path.suffix.lower() not in TABLES:
             raise InputError(f"path: {path}: expected a .csv, .tsv or .jsonl file, or a folder")
-        return read_samples(path, self.text_column, self.label_column)
+        return {path: read_samples(path, self.text_column, self.label_column)}
 
 
-def _read_class_folders(folder: Path) -> Iterator[Sample]:
-    """Yield a sample for each `.txt` file, at any depth, of each subfolder; the subfolder's name is the class."""
-    classes = [folder / name for name in subfolders(folder)]
-    if not classes:
-        raise InputError(f"{folder}: expected one subfolder per class, got none")
-    for path in classes:
-        files = files_in(path, (".txt",))
+def _read_class_folders(folder: Path) -> dict[Path, list[Sample]]:
+    """Return the text of each `.txt` file, at any depth, of each subfolder; the subfolder's name is the class."""
+    report_loose_files(folder, (".txt",), "text")
+    samples: dict[Path, list[Sample]] = {}
+    for name in subfolders(folder):
+        files = files_in(folder / name, (".txt",))
         if not files:
-            raise InputError(f"{path}: the class has no .txt file; add some, or delete the folder")
-        for file in files:
-            yield Sample(read_utf8(file), path.name, str(file))
+            raise InputError(f"{folder / name}: the class has no .txt file; add some, or delete the folder")
+        samples |= {file: [Sample(read_utf8(file), name, str(file))] for file in files}
+    return samples
+
+
+def _read_class_files(folder: Path) -> dict[Path, list[Sample]]:
+    """Return the texts in the lines of each `.txt` file of a folder; the file's name is the class."""
+    files = [folder / name for name in data_files(folder) if Path(name).suffix.lower() == ".txt"]
+    if len(files) < 2:
+        raise InputError(
+            f"{folder}: expected one subfolder of .txt files per class, or one .txt file per class with a text in each "
+            f"line, got {abbreviate([file.name for file in files]) or 'none'}"
+        )
+    return {file: _read_lines(file, file.stem) for file in files}
+
+
+def _read_lines(file: Path, label: str = "") -> list[Sample]:
+    """Return the text in each line of a file. Skip empty lines."""
+    lines = enumerate(io.StringIO(read_utf8(file), newline=None), 1)
+    return [Sample(line.rstrip("\n"), label, f"{file}, line {number}") for number, line in lines if line.strip()]
