@@ -49,6 +49,18 @@ def test_column_names_are_options_and_texts_may_hold_separators_quotes_and_newli
     assert read == ['a,"b"cd'] * 6
 
 
+@pytest.mark.parametrize("form", ["t.csv", "t.tsv"])
+def test_a_table_may_have_no_header(form: str, tmp_path: Path) -> None:
+    path = write_texts(tmp_path / form, rows()[1:], columns=rows()[0])
+    data = ready(path, header=False, text_column="column_1", label_column="column_2")
+    assert all_texts(data) == sorted((text.replace("so-so", "so - so"), label) for text, label in rows())
+    assert len(data.load_predict(path)) == 120
+    with pytest.raises(InputError, match=r"no column 'text'.*; set --data.text_column, or --data.header false if the"):
+        ready(path)
+    with pytest.raises(InputError, match=r"no column 'text' \(columns: column_1, column_2\); set --data.text_column$"):
+        ready(path, header=False)
+
+
 def test_classes_may_be_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(
         "\ufeff" + "".join(f'{{"text": "w{i}", "label": {i % 2}, "id": 3}}\n\n' for i in range(20))

@@ -66,11 +66,11 @@ class ClassFolderDataModule(SplitDataModule):
             usable,
         )
         folders.check_trained_on(splits["train"])
-        used = torch.cat(list(splits.values())).sort().values.tolist()
-        report_small_files([folders.files[i] for i in used], self.file_kind)
-        report_copies(
-            contents, folders.targets.numpy(), splits, self.file_kind, lambda index: str(folders.files[index])
-        )
+        if self.trained_state is None:  # a new run
+            used = torch.cat(list(splits.values())).sort().values.tolist()
+            report_small_files([folders.files[i] for i in used], self.file_kind)
+            labels = folders.targets.numpy()
+            report_copies(contents, labels, splits, self.file_kind, lambda index: str(folders.files[index]))
         return splits
 
     def state_dict(self) -> dict[str, Any]:

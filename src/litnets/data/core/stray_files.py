@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def report_copies(
     shown = np.argsort(-(2 * across_splits + across_classes), kind="stable")
     pairs = [f"{name_of(int(originals[i]))} = {name_of(int(copies[i]))}" for i in shown[:3].tolist()]
     more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
-    print(
+    rank_zero_only(print)(
         f"{len(copies)} of {len(used)} {kind}s are copies of others"
         f"{f', {notes}' if notes else ''} ({printable(', '.join(pairs))}{more})",
         flush=True,
@@ -61,7 +62,7 @@ def report_small_files(files: Sequence[Path], kind: str) -> None:
     small = (sizes < _SMALL * typical).nonzero()[0]
     if 0 < len(small) <= max(1, _FEW * len(sizes)):
         shown = printable(abbreviate([str(files[i]) for i in small.tolist()], 3))
-        print(
+        rank_zero_only(print)(
             f"{len(small)} of {len(files)} {kind}s are far smaller than the rest, at most {sizes[small].max():,} of "
             f"typically {typical:,.0f} bytes ({shown})",
             flush=True,

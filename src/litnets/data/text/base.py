@@ -52,6 +52,8 @@ class TextDataModule(ArrayDataModule):
         group_by_length: Whether training batches hold texts of similar length, which reduces padding. `false` mixes all
             lengths, which trains better if the length correlates with the class.
         text_column: Column of the texts in CSV, TSV and JSONL files.
+        header: Whether the first line of a CSV or TSV file names the columns. Without, they are `column_1`, `column_2`
+            ...
         predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the text column (a class column is
             ignored), a `.txt` file, or a folder of `.txt` files at any depth. The training data are not needed. Tokens
             outside the vocabulary become the unknown token.
@@ -72,6 +74,7 @@ class TextDataModule(ArrayDataModule):
         deduplicate_train: bool = False,
         group_by_length: bool = True,
         text_column: str = "text",
+        header: bool = True,
         predict_path: str | None = None,
         train_copies: bool | None = None,
         **loading: Any,
@@ -92,6 +95,7 @@ class TextDataModule(ArrayDataModule):
             self.deduplicate_train = _former_train_copies()
         self.group_by_length = group_by_length
         self.text_column = text_column
+        self.header = header
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.vocabulary: Vocabulary | None = None
         self._class_names: list[str] = []
@@ -156,7 +160,7 @@ class TextDataModule(ArrayDataModule):
     def _read_samples_of(self, path: Path) -> tuple[list[Sample], list[Path] | None]:
         """Return the samples at a path, and the file of each one if it is not a table."""
         if path.is_file() and path.suffix.lower() in TABLES:
-            return read_samples(path, self.text_column), None
+            return read_samples(path, self.text_column, has_header=self.header), None
         samples, files = [], []
         for file in new_files(path, (".txt",), "text"):
             new_samples = self.read_new(file)

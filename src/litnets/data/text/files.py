@@ -72,9 +72,10 @@ class TextFiles(SplitDataModule, TextDataModule):
 
         fingerprint = self._fingerprint({path: file for part in files for path, file in part.items()})
         splits = self.assign_splits(fingerprint, propose, fixed)
-        contents = digest_each(sample.text.encode("utf-8", "surrogatepass") for sample in samples)
-        labels = np.array([sample.label for sample in samples])
-        report_copies(contents, labels, splits, "text", lambda index: samples[index].where)
+        if self.trained_state is None:  # a new run
+            contents = digest_each(sample.text.encode("utf-8", "surrogatepass") for sample in samples)
+            labels = np.array([sample.label for sample in samples])
+            report_copies(contents, labels, splits, "text", lambda index: samples[index].where)
         return samples, splits
 
     def read_new(self, file: Path) -> list[Sample]:
@@ -108,7 +109,7 @@ class TextFiles(SplitDataModule, TextDataModule):
             raise InputError(f"path: {path}: no such file or folder{did_you_mean(path.name, siblings)}")
         if path.suffix.lower() not in TABLES:
             raise InputError(f"path: {path}: expected a .csv, .tsv or .jsonl file, or a folder")
-        return {path: read_samples(path, self.text_column, self.label_column)}
+        return {path: read_samples(path, self.text_column, self.label_column, self.header)}
 
 
 def _read_class_folders(folder: Path) -> dict[Path, list[Sample]]:

@@ -25,28 +25,34 @@ class Sample(NamedTuple):
     where: str
 
 
-def read_samples(path: Path, text_column: str, label_column: str | None = None) -> list[Sample]:
+def read_samples(
+    path: Path, text_column: str, label_column: str | None = None, has_header: bool = True
+) -> list[Sample]:
     """Read the samples of a CSV, TSV or JSONL file, which its suffix distinguishes.
 
     Args:
         path: The file.
         text_column: Column of the texts.
         label_column: Column of the classes; None for samples of unknown class.
+        has_header: Whether the first line of a CSV or TSV file names the columns; otherwise they are `column_1` ...
 
     Raises:
         InputError: The file cannot be read, has no rows or lacks a column; a cell holds no text or no class.
     """
-    rows = _read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_csv(path)
-    samples = [_parse_sample(row, where, text_column, label_column) for row, where in rows]
+    is_json = path.suffix.lower() == ".jsonl"
+    hint = ", or --data.header false if the first line is data" if has_header and not is_json else ""
+    rows = _read_jsonl(path) if is_json else _read_csv(path, has_header)
+    samples = [_parse_sample(row, where, text_column, label_column, hint) for row, where in rows]
     if not samples:
         raise InputError(f"{path}: expected at least one text, got none")
     return samples
 
 
-def _parse_sample(row: Mapping[str, Any], where: str, text_column: str, label_column: str | None) -> Sample:
+def _parse_sample(row: Mapping[str, Any], where: str, text_column: str, label_column: str | None, hint: str) -> Sample:
+    """Return the sample in a row; `hint` ends the error for a missing column."""
     for option, column in (("text_column", text_column), ("label_column", label_column)):
         if column is not None and column not in row:
-            raise InputError(f"{missing_column(where, column, row)}; set --data.{option}")
+            raise InputError(f"{missing_column(where, column, row)}; set --data.{option}{hint}")
     text = row[text_column]
     label = "" if label_column is None else row[label_column]
     for value in (text, label):
@@ -76,9 +82,10 @@ def _as_json(value: Any) -> str:
     return json.dumps(value)[:100]
 
 
-def _read_csv(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _read_csv(path: Path, has_header: bool) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each row of a CSV or TSV file by column name, and its location."""
-    header, rows = open_csv(path, read_utf8(path), "," if path.suffix.lower() == ".csv" else "\t")
+    separator = "," if path.suffix.lower() == ".csv" else "\t"
+    header, rows = open_csv(path, read_utf8(path), separator, has_header=has_header)
     for line, cells in rows:
         yield dict(zip(header, cells, strict=True)), f"{path}, line {line}"
 
