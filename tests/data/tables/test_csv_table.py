@@ -320,3 +320,88 @@ def test_a_first_line_that_looks_like_data_is_reported(capsys: pytest.CaptureFix
     assert "t.csv: the first line was read as column names but looks like data" in capsys.readouterr().out
     table("x,2,y", [f"{i},{i % 3},{i % 2}" for i in range(20)])
     assert "looks like data" not in capsys.readouterr().out
+
+
+# Predefined splits
+
+
+def write_splits(**files: str) -> None:
+    """Write a table with a row `step,step % 2` for each step of a range `start-end`, by file name."""
+    for name, steps in files.items():
+        start, end = map(int, steps.split("-"))
+        rows = "".join(f"{i},{i % 2}\n" for i in range(start, end))
+        Path("data", f"{name}.csv").write_text(f"x,y\n{rows}")
+
+
+def steps_of(module: TableCSV) -> dict[str, list[int]]:
+    return {name: sorted(part[:][0][:, 0].int().tolist()) for name, part in module.splits.items()}  # type: ignore[index]
+
+
+@pytest.fixture(autouse=True)
+def data_folder() -> None:
+    Path("data").mkdir()
+
+
+def test_files_of_splits_in_a_folder_are_used_as_they_are() -> None:
+    write_splits(train="0-20", dev="20-24", test="24-30")
+    module = ready(TableCSV("data", "y"))
+    assert steps_of(module) == {"train": [*range(20)], "val": [*range(20, 24)], "test": [*range(24, 30)]}
+    assert module.statistics["median"] == [9.5]
+    named = ready(TableCSV("data/train.csv", "y", val_path="data/dev.csv", test_path="data/test.csv"))
+    assert steps_of(named) == steps_of(module)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sizes", "fixed"),
+    [
+        ({"test_path": "data/b.csv"}, {"train": 16, "val": 4, "test": 6}, ("test", range(24, 30))),
+        ({"val_path": "data/b.csv"}, {"train": 16, "val": 6, "test": 4}, ("val", range(24, 30))),
+        ({"test_path": "data/b.csv", "num_folds": 4}, {"train": 15, "val": 5, "test": 6}, ("test", range(24, 30))),
+    ],
+)
+def test_the_other_splits_are_taken_from_the_training_file(
+    arguments: dict[str, Any], sizes: dict[str, int], fixed: tuple[str, range]
+) -> None:
+    write_splits(a="0-20", b="24-30")
+    module = ready(TableCSV("data/a.csv", "y", **arguments))
+    steps = steps_of(module)
+    assert {name: len(part) for name, part in steps.items()} == sizes
+    assert steps.pop(fixed[0]) == list(fixed[1])
+    assert sorted(step for part in steps.values() for step in part) == list(range(20))
+
+
+def test_a_recorded_predefined_split_is_kept() -> None:
+    write_splits(train="0-20", test="20-26")
+    first = ready(TableCSV("data", "y"))
+    again = TableCSV("data", "y")
+    again.recorded_split = first.split_record
+    again.setup()
+    assert steps_of(again) == steps_of(first)
+    assert not again.data_changes
+
+
+def test_files_beside_the_training_file_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    write_splits(train="0-20", dev="20-24", test="24-30", notes="0-5")
+    ready(TableCSV("data/train.csv", "y", test_path="data/test.csv"))
+    assert capsys.readouterr().out.splitlines() == ["data: dev.csv not used; to use it as a split, set --data.val_path"]
+    ready(TableCSV("data/notes.csv", "y", val_size=1, test_size=1))
+    assert "not used" not in capsys.readouterr().out
+
+
+def test_rows_of_several_files_are_named_by_their_file() -> None:
+    write_splits(train="0-20", test="20-26")
+    Path("data/test.csv").write_text("y,x\n1,20\n0,twenty\n")
+    with pytest.raises(InputError, match=r"data/test.csv: column 'x', row 2: expected a number as in most rows"):
+        ready(TableCSV("data", "y"))
+    Path("data/test.csv").write_text("x\n20\n21\n")
+    with pytest.raises(InputError, match=r"data/test.csv: no column 'y'"):
+        ready(TableCSV("data", "y"))
+
+
+def test_a_split_is_named_once() -> None:
+    write_splits(train="0-20", test="20-26", more="26-30")
+    with pytest.raises(InputError, match=r"test_path: data/more.csv, but data has test.csv; remove one of them"):
+        ready(TableCSV("data", "y", test_path="data/more.csv"))
+    Path("empty").mkdir()
+    with pytest.raises(InputError, match="empty: expected a file, got a folder"):
+        ready(TableCSV("empty", "y"))

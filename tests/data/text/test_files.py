@@ -322,3 +322,17 @@ def test_a_checkpoint_recognizes_classes_that_only_look_different(tmp_path: Path
     again.setup()
     assert again.class_names == ["0", "1"]
     assert torch.equal(again.splits["test"].targets, trained.splits["test"].targets)
+
+
+def test_files_of_splits_may_be_named(tmp_path: Path) -> None:
+    for name, count in (("a", 40), ("b", 6), ("c", 8)):
+        write_texts(tmp_path / f"{name}.csv", [(f"{name} {i}", str(i % 2)) for i in range(count)])
+    data = ready(tmp_path / "a.csv", val_path=str(tmp_path / "b.csv"), test_path=str(tmp_path / "c.csv"))
+    assert [len(data.splits[name]) for name in ("train", "val", "test")] == [40, 6, 8]
+
+
+def test_a_file_beside_the_training_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train", "dev"):
+        write_texts(tmp_path / f"{name}.csv", rows())
+    ready(tmp_path / "train.csv")
+    assert f"{tmp_path}: dev.csv not used; to use it as a split, set --data.val_path" in capsys.readouterr().out

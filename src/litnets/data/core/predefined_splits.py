@@ -71,6 +71,23 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     return {part: paths[part] for part in PARTS if part in paths}
 
 
+def splits_beside(path: Path) -> dict[str, Path]:
+    """Return the files of val and test that belong to the file of a training split, such as `dev.csv` to `train.csv`.
+
+    They are in the same folder, and differ only in the name of the split. None belong to a file with another name.
+    """
+    match = _FILE_STEM.fullmatch(path.stem)
+    if match is None or SPLIT_OF[match[1].lower()] != "train" or not path.is_file():
+        return {}
+    before = path.stem[: match.start(1)]
+    splits: dict[str, Path] = {}
+    for name in data_files(path.parent):
+        part = SPLIT_OF.get(Path(name).stem.removeprefix(before).lower())
+        if part not in (None, "train") and Path(name).stem.startswith(before) and Path(name).suffix == path.suffix:
+            splits.setdefault(part, path.parent / name)
+    return splits
+
+
 def fixed_splits(parts: Mapping[str, Tensor], size: int, spec: SplitSpec) -> Tensor | None:
     """Return the index of the split of each sample whose folder or file determines it, -1 for the others, `(samples,)`.
 

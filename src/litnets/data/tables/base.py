@@ -1,6 +1,7 @@
 """The base class of table DataModules: imputation, scaling and one-hot encoding."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import is_path
 from litnets.data.core.labels import match_labels
-from litnets.data.core.splits import split_indices
+from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.tables.frames import TableFormat
 from litnets.data.tables.memory import encode_inputs
 from litnets.data.tables.reading import encode_new, read_rows
@@ -108,8 +110,16 @@ class TableDataModule(SplitDataModule):
     def load(self) -> dict[str, ArrayDataset]:
         table = self.table
         classes = None if table.class_names is None or table.targets.ndim > 1 else table.targets
-        samples = Fingerprint.of_rows(digest_table(table))
-        splits = self.assign_splits(samples, lambda: split_indices(classes, len(table.targets), self.split_spec))
+        size = len(table.targets)
+        samples = Fingerprint.of_rows(digest_table(table), [len(indices) for indices in table.parts.values()])
+
+        def split(pool: Tensor, spec: SplitSpec) -> Sequence[Tensor]:
+            return split_indices(None if classes is None else classes[pool], len(pool), spec)
+
+        def propose() -> list[Tensor]:
+            return split_the_rest(table.parts, size, self.split_spec, split)
+
+        splits = self.assign_splits(samples, propose, fixed_splits(table.parts, size, self.split_spec))
         check_targets(table, splits["train"])
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
 

@@ -1,11 +1,11 @@
 """TableCSV: your table, from a CSV or Parquet file."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.tables.base import TableDataModule
 from litnets.data.tables.reading import ColumnRoles, read_table
 from litnets.data.tables.spoilers import find_spoilers
@@ -13,8 +13,10 @@ from litnets.data.tables.table import Table, digest_table
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
+_SUFFIXES = (".csv", ".tsv", ".parquet")
 
-class TableCSV(TableDataModule):
+
+class TableCSV(SplitFilesDataModule, TableDataModule):
     """Your table: a Parquet file, or a CSV file in UTF-8 with column names in the first line.
 
     A column is numeric if all of its values are numbers. A column of dates becomes the number of days since 1970, and
@@ -29,7 +31,8 @@ class TableCSV(TableDataModule):
         data = TableCSV("houses.csv", target="price", categorical=["postcode"], ignore=["id"])
 
     Args:
-        path: The file. `.parquet` is read as Parquet, any other suffix as CSV.
+        path: The file, or a folder with a file of each split: `train.csv`, `test.csv` and perhaps `val.csv`. The suffix
+            `.parquet` is read as Parquet, any other as CSV.
         target: The column to predict, or a list of columns: multi-label targets (0 and 1, or true and false) or
             numbers.
         task: `classification` or `regression`. By default, a single target is a class if it is text, or an integer with
@@ -37,7 +40,7 @@ class TableCSV(TableDataModule):
         categorical: Columns of numbers or dates to treat as categories, such as a postcode.
         ignore: Columns to leave out.
         keep_columns: Columns to use although they look like row numbers, names or free text.
-        **splitting: Arguments of `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
+        **splitting: Arguments of `SplitFilesDataModule`, `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
         InputError: The file or a value in it is invalid. The message names the column, and the row, counted from 1
@@ -54,15 +57,15 @@ class TableCSV(TableDataModule):
         keep_columns: list[str] | None = None,
         **splitting: Any,
     ) -> None:
-        super().__init__(**splitting)
-        self.path = Path(path)
+        super().__init__(path, **splitting)
         if not target:
             raise InputError("target: expected at least one column, got none")
         targets = [target] if isinstance(target, str) else target
         self.roles = ColumnRoles(targets, task, categorical or [], ignore or [], keep_columns or [])
 
     def read(self) -> Table:
-        return read_table({"": self.path}, self.table_format, self.roles, self.trained_encoding)
+        paths = self.find_files(_SUFFIXES)
+        return read_table(paths, self.table_format, self.roles, self.trained_encoding)
 
     def load(self) -> dict[str, ArrayDataset]:
         splits = super().load()

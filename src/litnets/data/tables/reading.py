@@ -12,7 +12,6 @@ from torch import Tensor
 
 from litnets.data.core.batching import smallest_type
 from litnets.data.core.labels import equal_numbers, match_labels
-from litnets.data.core.splits import PARTS
 from litnets.data.tables.columns import Array, Column, Rows, detect_decimal
 from litnets.data.tables.dates import DateFormat, encode_dates, is_ambiguous, parse_dates, part_names
 from litnets.data.tables.frames import TableFormat, check_column, names_look_like_data, read_frame
@@ -91,7 +90,7 @@ def read_table(
     """Return a table.
 
     Args:
-        paths: The file of each split, train first; or one file that is to be split, under any name.
+        paths: The file of each split, train first; or only that of train, which is to be split.
         table_format: How the files are written.
         roles: What the columns are for.
         trained: Encoding of a checkpoint, which the table gets as well; None to infer one.
@@ -116,10 +115,7 @@ def read_table(
     for name in roles.targets:
         what = "number" if class_names is None else f"{len(class_names)} classes" if targets.ndim == 1 else "label"
         summary.append(ColumnSummary.of(rows.column(name), f"target: {what}"))
-    part_of = None
-    if len(paths) > 1:
-        sizes = [size for _, size in rows.files]
-        part_of = torch.repeat_interleave(torch.tensor([PARTS.index(part) for part in paths]), torch.tensor(sizes))
+    indices = torch.arange(len(inputs)).split([size for _, size in rows.files])
     return Table(
         inputs,
         encoding.columns,
@@ -128,7 +124,7 @@ def read_table(
         class_names,
         target_names,
         encoding.dates,
-        part_of,
+        dict(zip(paths, indices, strict=True)) if len(paths) > 1 else {},
         sorted(summary, key=lambda column: rows.frame.columns.index(column.name)),
         [f"{rows.path}: {note}" for note in notes],
     )

@@ -81,7 +81,7 @@ class Table:
         class_names: Names of the classes; None if the targets are numbers.
         target_names: Names of numeric targets; None if the targets are classes.
         dates: The columns of dates, whose parts are numeric columns of `inputs`.
-        part_of: Index of the split of each row, `(rows,)`, if the data come split; None otherwise.
+        parts: Indices of the rows of each file, by the split that it holds. Empty for one file.
         summary: The columns of the file, for the user.
         notes: What the user should know about the columns, one line each.
     """
@@ -93,7 +93,7 @@ class Table:
     class_names: list[str] | None = None
     target_names: list[str] | None = None
     dates: Mapping[str, DateFormat] = field(default_factory=dict)
-    part_of: Tensor | None = None
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
     summary: list[ColumnSummary] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

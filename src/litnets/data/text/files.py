@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litnets.data.core.base import SplitDataModule
 from litnets.data.core.class_folders import abbreviate, report_loose_files
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.fingerprint import Fingerprint, digest_each
 from litnets.data.core.listing import data_files, files_in, subfolders
-from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
+from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.core.stray_files import report_copies
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
@@ -23,7 +23,7 @@ from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.errors import InputError, did_you_mean
 
 
-class TextFiles(SplitDataModule, TextDataModule):
+class TextFiles(SplitFilesDataModule, TextDataModule):
     """Your texts with their classes, in UTF-8.
 
     `path` is a `.csv`, `.tsv` or `.jsonl` file with named columns; a folder with one subfolder of `.txt` files per
@@ -37,7 +37,7 @@ class TextFiles(SplitDataModule, TextDataModule):
     Args:
         path: The file or folder.
         label_column: Column of the classes in CSV, TSV and JSONL files.
-        **text: Arguments of `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
+        **text: Arguments of `SplitFilesDataModule`, `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     def __init__(
@@ -46,19 +46,18 @@ class TextFiles(SplitDataModule, TextDataModule):
         label_column: str = "label",
         **text: Any,
     ) -> None:
-        super().__init__(**text)
+        super().__init__(path, **text)
         if self.text_column == label_column:
             raise InputError(f"label_column: '{label_column}' is also the text column; choose another column")
-        self.path = Path(path)
         self.label_column = label_column
         self.has_text_per_line = False  # whether each line of a `.txt` file is a text
 
     def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
-        paths = find_splits(self.path, TABLES) if self.path.is_dir() else {}
-        files = [self._read_files(path) for path in paths.values() or [self.path]]
+        paths = self.find_files(TABLES, folders=True)
+        files = [self._read_files(path) for path in paths.values()]
         samples = [sample for part in files for file in part.values() for sample in file]
         indices = torch.arange(len(samples)).split([sum(map(len, part.values())) for part in files])
-        parts = dict(zip(paths, indices, strict=True)) if paths else {}
+        parts = dict(zip(paths, indices, strict=True))
         fixed = fixed_splits(parts, len(samples), self.split_spec)
 
         def split(pool: Tensor, spec: SplitSpec) -> Sequence[Tensor]:
