@@ -216,7 +216,7 @@ def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("new.csv").write_text('text\nhello\n" "\n')
     assert "new.csv, line 3: the text is empty" in refused(run, capsys, path="new.csv")
     Path("empty").mkdir()
-    assert "predict_path: empty contains no text (.txt)" in refused(run, capsys, path="empty")
+    assert "empty contains no text (.txt)" in refused(run, capsys, path="empty")
 
 
 def test_new_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +339,7 @@ def test_new_recordings(capsys: pytest.CaptureFixture[str]) -> None:
     torch.testing.assert_close(probabilities_in(predictions), torch.cat(expected), rtol=1e-4, atol=1e-5)
     Path("new/silent.wav").write_bytes(b"")
     assert "new/silent.wav" in refused(run, capsys)
-    assert "predict_path: none cannot be read: No such file" in refused(run, capsys, path="none")
+    assert "none cannot be read: No such file" in refused(run, capsys, path="none")
 
 
 # Series
@@ -439,17 +439,17 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
     ("kinds", "state", "file", "content", "message"),
     [
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.png", b"no", "new/a.png: not an image"),
-        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new.txt", b"no", "predict_path: new.txt is no image (.bmp,"),
-        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.txt", b"", "predict_path: new contains no image ("),
-        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new.txt", b"no", "new.txt is no image (.bmp,"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.txt", b"", "new contains no image ("),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "", b"", "new cannot be read: No such file"),
         ("SpokenDigits", STATISTICS, "new/a.wav", WAV, "new/a.wav: truncated: it has 1 of 127 samples"),
-        ("SpokenDigits", STATISTICS, "new/a.mp3", b"", "predict_path: new contains no recording (.flac, .wav)"),
-        ("SpokenDigits", STATISTICS, "", b"", "predict_path: new cannot be read: No such file"),
+        ("SpokenDigits", STATISTICS, "new/a.mp3", b"", "new contains no recording (.flac, .wav)"),
+        ("SpokenDigits", STATISTICS, "", b"", "new cannot be read: No such file"),
         ("Names", NAMES, "new/a.txt", b" \n", "new/a.txt: the file is empty"),
         ("Names", NAMES, "new/a.txt", b"Ada\nJos\xe9", "new/a.txt, line 2: not UTF-8"),
         ("Names", NAMES, "new.csv", b"surname\nAda", "no column 'text' (columns: surname); set --data.text_column"),
-        ("Names", NAMES, "new.doc", b"Ada", "predict_path: new.doc is no text (.txt)"),
-        ("Names", NAMES, "", b"", "predict_path: new cannot be read: No such file"),
+        ("Names", NAMES, "new.doc", b"Ada", "new.doc is no text (.txt)"),
+        ("Names", NAMES, "", b"", "new cannot be read: No such file"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", b"date,OTs\n1,2", "no column 'HUFL' (columns: date, OTs)"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", b"", "new.csv: the file is empty"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", ("t," + ",".join(ETT_CHANNELS) + "\n1,2,3,4,5,6,7,8").encode(),

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from litnets.__main__ import main
 from litnets.cli.run_argument import parse_run_argument
+from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from tests.conftest import CONFIGS
+from tests.helpers.tiny_images import write_image_folder
 
 RUNS = Path("checkpoints/digits")
 
@@ -104,3 +107,43 @@ def test_commands_take_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.endswith("not applied, because nothing is left to train: data.init_args.batch_size: 64 -> 32\n")
     assert main(["resume", str(folder / "best.ckpt")]) == 2
     assert f"resume continues from {folder}/last.ckpt" in capsys.readouterr().err
+
+
+def test_a_run_is_tested_on_new_labeled_data(capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(Path("old"))
+    options = ["--data.size", "8", "--trainer.max_epochs", "3", "--trainer.logger", "false"]
+    assert main(["fit", "--model", "MLPClassifier", "--data", "ImageFolder", "--data.root", "old", *options]) == 0
+    (run,) = Path("checkpoints/imagefolder_mlpclassifier").iterdir()
+    results = json.loads((run / "results.json").read_text())["test"]
+    split = SplitRecord.load(run / "split.npz")
+    files = sorted(Path("old").glob("*/*"))
+    for index in (split.split_of == 2).nonzero()[0].tolist():
+        target = Path("new", *files[index].parts[1:])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files[index].rename(target)
+    shutil.rmtree("old")
+    capsys.readouterr()
+    assert main(["test", str(run), "--on", "new"]) == 0
+    out = capsys.readouterr().out
+    assert f"test, {run}/best.ckpt, on new" in out
+    for name in ("loss", "accuracy", "f1"):
+        assert f"{name:<12}{results[name]:.4f}" in out
+    shutil.copytree("new/cat", "new/lynx")
+    assert main(["test", str(run), "--on", "new"]) == 2
+    assert "new has the class lynx, but the run has only cat, dog, owl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("test --config {c} --on new", "test needs a checkpoint"),
+        (
+            "test --config {c} --data.predict_path new",
+            "--data.predict_path is not used by test; labeled",
+        ),
+        ("validate --config {c} --data.predict_path=new", "--data.predict_path is not used by validate"),
+    ],
+)
+def test_new_data_for_the_wrong_command(command: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.format(c=CONFIGS / "digits_mlp.yaml").split()) == 2
+    assert message in capsys.readouterr().err

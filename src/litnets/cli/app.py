@@ -20,7 +20,7 @@ from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_parser_error
 from litnets.cli.links import linked_value, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
-from litnets.cli.preflight import check_before_start, has_test
+from litnets.cli.preflight import check_before_start, check_predict_path, has_test
 from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
 from litnets.cli.resolve_run import (
     ResolvedRun,
@@ -160,6 +160,7 @@ class LitnetsCLI(LightningCLI):
         options = self.options
         check_plain_arguments(options)
         check_run_config(options, self._args, config_paths(options))
+        check_predict_path(self.command, self._args)
         fill_in_defaults(options)
         if self.command == "fit" and self._resumed_run is None:
             check_runs_dir(options, self._args)
@@ -267,4 +268,4 @@ class LitnetsCLI(LightningCLI):
 
     def _report_evaluation(self) -> None:
         if self.trainer.is_global_zero:
-            report_evaluation(self.command, self.resolved.checkpoint, self.trainer, self.datamodule)
+            report_evaluation(self.command, self.resolved, self.trainer, self.datamodule)

@@ -1,5 +1,6 @@
 """The values that link the data to the model: read from the DataModule, or from the checkpoint of its training."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -14,7 +15,7 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
     """Return the value that the model's argument `name` gets.
 
     It is the DataModule's attribute of that name. The checkpoint's value takes its place if the data have changed since
-    the training, and for new samples (`predict_path`), whose training files may not exist any more.
+    the training, and for new samples (`predict_path`, `--on`), whose training files may not exist any more.
 
     Args:
         datamodule: The data.
@@ -29,7 +30,8 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
     checkpoint, content = resolved.checkpoint, resolved.checkpoint_content
     if content is not None and getattr(datamodule, "data_changes", None) and "hyper_parameters" in content:
         return content["hyper_parameters"].get(name)
-    if command != "predict" or content is None or getattr(datamodule, "predict_path", None) is None:
+    reads_new_samples = command == "predict" or resolved.labeled_path is not None
+    if not reads_new_samples or content is None or getattr(datamodule, "predict_path", None) is None:
         return getattr(datamodule, name, None)
     kind = type(datamodule)
     if kind.__qualname__ not in content:
@@ -44,18 +46,31 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
 
 
 def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRun) -> None:
-    """Read the data as the run did: with the encoding of its checkpoint, and each sample in the recorded split.
+    """Read the data as the run did: with the encoding of its checkpoint, and each sample in the recorded split. Samples
+    of `--on` are in no split.
 
-    Does nothing if it has been done before: each linked attribute asks for it, because the data must be read first.
+    Each linked attribute asks for it first, because it may be computed from the data. Only the first call does it.
     """
+    if resolved.labeled_path is not None:
+        _evaluate_on(datamodule, resolved.labeled_path, resolved)
     if not isinstance(datamodule, ArrayDataModule):
         return
     if datamodule.trained_state is None and resolved.checkpoint_content is not None:
         datamodule.trained_state = resolved.checkpoint_content.get(type(datamodule).__qualname__)
     record = resolved.split_record
-    if record is None or datamodule.recorded_split is not None:
+    if record is None or datamodule.recorded_split is not None or datamodule.predict_path is not None:
         return
-    if datamodule.predict_path is None and record.datamodule == type(datamodule).__name__:
+    if record.datamodule == type(datamodule).__name__:
         record.check_spec(datamodule.split_spec)
         datamodule.recorded_split = record
         datamodule.ensure_setup()
+
+
+def _evaluate_on(datamodule: LightningDataModule | None, path: Path, resolved: ResolvedRun) -> None:
+    if not isinstance(datamodule, ArrayDataModule):
+        raise InputError(f"--on: {type(datamodule).__name__} is not an ArrayDataModule, so it cannot read {path}")
+    if datamodule.labeled_path is None:
+        hyperparameters = (resolved.checkpoint_content or {}).get("hyper_parameters", {})
+        class_names = hyperparameters.get("class_names")
+        check_linked_value(resolved.checkpoint, "class_names", class_names)
+        datamodule.evaluate_on(path, class_names)

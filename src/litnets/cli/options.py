@@ -14,7 +14,7 @@ _RUN = "RUN is a run folder, the name of an experiment (its newest run), or a ch
 DESCRIPTIONS = {
     "fit": "Train a network, then test the best checkpoint.",
     "validate": f"Evaluate a run on the validation split: litnets validate RUN [--key value ...]. {_RUN}",
-    "test": f"Evaluate a run on the test split: litnets test RUN [--key value ...]. {_RUN}",
+    "test": f"Evaluate a run on the test split, or on new data: litnets test RUN [--on NEW] [--key value ...]. {_RUN}",
     "predict": f"Write the predictions of a run: litnets predict RUN [--key value ...]. {_RUN}",
 }
 
@@ -62,6 +62,9 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
     if command in ("test", "validate"):
         text = "Split the data again instead of keeping the split of the run."
         parser.add_argument("--split_again", action="store_true", help=text)
+    if command == "test":
+        text = "New labeled data to evaluate on, all of them, instead of the test split; encoded as in the training."
+        parser.add_argument("--on", type=str | None, default=None, help=text)
     parser.add_class_arguments(WandbOptions, "wandb")
     parser.add_lightning_class_args(Checkpoint, "checkpoint")
     parser.add_lightning_class_args(TieBreakingEarlyStopping, "early_stopping")

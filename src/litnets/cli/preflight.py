@@ -1,7 +1,7 @@
 """Checks before a command starts: the monitored metric, the saved hyperparameters, and samples in the split."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pickle import UnpicklingError
 from typing import Any
 
@@ -43,6 +43,20 @@ def check_before_start(
         check_split(datamodule, "val" if command == "validate" else "test")
     if isinstance(datamodule, ArrayDataModule) and resume is not None:
         check_training_split(datamodule, resume)
+
+
+def check_predict_path(command: str, args: Sequence[str]) -> None:
+    """Check that `test` and `validate` do not get the new samples of `predict`, which they would ignore.
+
+    Raises:
+        InputError: They get them on the command line.
+    """
+    names = {arg.partition("=")[0].replace(".init_args.", ".") for arg in args}
+    if command in ("test", "validate") and "--data.predict_path" in names:
+        raise InputError(
+            f"--data.predict_path is not used by {command}; labeled data are tested with `litnets test RUN --on NEW`, "
+            "others predicted with `litnets predict RUN --data.predict_path NEW`"
+        )
 
 
 def check_monitor(

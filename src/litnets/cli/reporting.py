@@ -72,10 +72,12 @@ def _print_data_changes(datamodule: LightningDataModule | None, is_resuming: boo
 
 
 def report_evaluation(
-    command: str, checkpoint: Path | None, trainer: Trainer, datamodule: LightningDataModule | None
+    command: str, resolved: ResolvedRun, trainer: Trainer, datamodule: LightningDataModule | None
 ) -> None:
     """Print the results of `validate` or `test`."""
-    title = f"{command}, {checkpoint or 'untrained'}"
+    title = f"{command}, {resolved.checkpoint or 'untrained'}"
+    if resolved.labeled_path is not None:
+        title += f", on {resolved.labeled_path}"
     if changes := _data_changes(datamodule):
         title += f"; data changed since the training: {changes}"
     print_results(title, logged_metrics(trainer))

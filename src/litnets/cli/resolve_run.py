@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +37,7 @@ class ResolvedRun:
         resume: What a resumed run continues from; None if no run is resumed.
         init_from: The checkpoint whose weights a new run starts with.
         split_record: The split that the checkpoint was trained with; None if its run has not recorded it.
+        labeled_path: New labeled data to test on instead of the test split (`--on`).
         wandb_mode: Whether W&B logs the command online or offline; None if it does not log it.
     """
 
@@ -46,6 +48,7 @@ class ResolvedRun:
     resume: ResumePlan | None = None
     init_from: Path | None = None
     split_record: SplitRecord | None = None
+    labeled_path: Path | None = None
     wandb_mode: Mode | None = None
 
 
@@ -104,8 +107,20 @@ def resolve_run(
     init_from = _resolve_init_from(config.init_from, run, is_new=command == "fit" and checkpoint is None)
     content = None if checkpoint is None else load_checkpoint(checkpoint)
     resume = None if resumed_run is None else plan_resume(resumed_run, checkpoint, content, config, config_yaml)
-    split_record = None if config.get("split_again") else _load_split_record(run, checkpoint)
-    return ResolvedRun(config_yaml, run, checkpoint, content, resume, init_from, split_record, wandb_mode)
+    labeled_path = _resolve_labeled_path(config, content)
+    keeps_split = not config.get("split_again") and labeled_path is None
+    split_record = _load_split_record(run, checkpoint) if keeps_split else None
+    return ResolvedRun(config_yaml, run, checkpoint, content, resume, init_from, split_record, labeled_path, wandb_mode)
+
+
+def _resolve_labeled_path(config: Namespace, content: Mapping[str, Any] | None) -> Path | None:
+    if (path := config.get("on")) is None:
+        return None
+    if content is None:
+        raise InputError("--on evaluates a trained run: litnets test RUN --on NEW")
+    if config.get("split_again"):
+        raise InputError("--on and --split_again: data given with --on are not split; omit one of them")
+    return Path(path)
 
 
 def _resolve_wandb_mode(command: str, config: Namespace) -> Mode | None:

@@ -20,6 +20,7 @@ from litnets.data.core.batching import (
     TensorBatchSampler,
     identity_collate,
 )
+from litnets.data.core.class_folders import folder_targets, report_absent_classes
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.core.splits import PARTS, SplitSpec
@@ -104,6 +105,10 @@ class ArrayDataModule(LightningDataModule):
     # New samples to predict, and their file names, which are set once the samples are read.
     predict_path: Path | None = None
     sample_names: list[str] | None = None
+
+    # Labeled samples that `test` evaluates on instead of the test split, and the trained classes; see `evaluate_on`.
+    labeled_path: Path | None = None
+    trained_classes: Sequence[str] | None = None
 
     # How samples are split; None if the data come with fixed splits.
     split_spec: SplitSpec | None = None
@@ -202,6 +207,32 @@ class ArrayDataModule(LightningDataModule):
         """Return the new samples at `predict_path`, in order, with meaningless targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
+    def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:
+        """Let `test` evaluate on labeled samples instead of the test split. The training files are not needed.
+
+        Args:
+            path: The samples, which are encoded as in training. All of them are evaluated.
+            trained_classes: Names of the classes of the training, in the order of their indices; None without classes.
+        """
+        self.predict_path = self.labeled_path = path
+        self.trained_classes = trained_classes
+
+    def load_labeled(self, path: Path) -> Split:
+        """Return the new samples at `path`, in order, with their targets.
+
+        This implementation is for classes that are folders in `path`, each with the files of its samples.
+
+        Raises:
+            InputError: A class is missing or was not trained on.
+        """
+        samples = self.load_predict(path)
+        if self.sample_names is None or self.trained_classes is None:
+            raise InputError(f"--on {path}: expected a folder with one folder of files per class")
+        labels = folder_targets(path, self.sample_names, self.trained_classes)
+        samples.targets = torch.zeros(len(samples.targets), dtype=torch.long)
+        samples.targets[samples.indices] = labels
+        return samples
+
     def read_inputs(self, inputs: Any) -> Split:
         """Return new samples, in order, with meaningless targets. The training data are not needed.
 
@@ -230,11 +261,15 @@ class ArrayDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         predicting = self.trainer is not None and self.trainer.predicting
-        if not (predicting and self.predict_path is not None):  # new samples do not need the training files
+        if not self._reads_new_samples("predict" if predicting else None):
             self.download()
 
+    def _reads_new_samples(self, stage: str | None) -> bool:
+        """Whether a stage reads only new samples, so that the training files are not needed."""
+        return self.labeled_path is not None or (stage == "predict" and self.predict_path is not None)
+
     def setup(self, stage: str | None = None) -> None:
-        if not self.splits and not (stage == "predict" and self.predict_path is not None):
+        if not self.splits and not self._reads_new_samples(stage):
             splits = dict(self.load())
             if self.drop_last and len(splits["train"]) < self.batch_size:
                 raise InputError(
@@ -278,6 +313,12 @@ class ArrayDataModule(LightningDataModule):
         return self._loader("val", shuffle=False)
 
     def test_dataloader(self) -> Loader:
+        if self.labeled_path is not None:
+            # Lightning calls this in inference mode, but threads that read files cannot write to inference tensors.
+            with torch.inference_mode(False):
+                self.splits = {"test": self.load_labeled(self.labeled_path)}
+            if self._process()[0] == 0:
+                report_absent_classes(self.splits["test"].targets, self.trained_classes)
         return self._loader("test", shuffle=False)
 
     def predict_dataloader(self) -> Loader:

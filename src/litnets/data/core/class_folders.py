@@ -148,6 +148,39 @@ def check_known_classes(where: Path, class_names: Iterable[str], train: Path, tr
     )
 
 
+def folder_targets(path: Path, names: Sequence[str], trained_classes: Sequence[str]) -> Tensor:
+    """Return the class index of each file, `(files,)`, which is that of its folder in `path`.
+
+    Args:
+        path: The folder with one folder per class.
+        names: Path of each file, relative to `path`.
+        trained_classes: Names of the classes, in the order of their indices.
+
+    Raises:
+        InputError: A file is in no folder of a class, or a class was not trained on.
+    """
+    folders = [name.partition("/") for name in names]
+    loose = [name for name, separator, _ in folders if not separator]
+    if loose:
+        raise InputError(
+            f"{path} has files in no folder of a class ({abbreviate(loose, 3)}); expected one folder per class, with "
+            f"the names {abbreviate(trained_classes)}"
+        )
+    check_known_classes(path, dict.fromkeys(name for name, _, _ in folders), Path("the run"), trained_classes)
+    indices = {name: index for index, name in enumerate(trained_classes)}
+    return torch.tensor([indices[name] for name, _, _ in folders])
+
+
+def report_absent_classes(targets: Tensor, trained_classes: Sequence[str] | None) -> None:
+    """Print which classes of the training have no sample in new data, so that their metrics say nothing."""
+    if trained_classes is None or targets.ndim > 1:
+        return
+    counts = targets.long().bincount(minlength=len(trained_classes))
+    absent = [name for name, count in zip(trained_classes, counts.tolist(), strict=True) if not count]
+    if absent:
+        print(f"data: no sample of {printable(abbreviate(absent))}", flush=True)
+
+
 def abbreviate(names: Sequence[str], limit: int = 10) -> str:
     """Return up to `limit` names, separated by commas, and the number of the others."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -166,12 +166,12 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
         InputError: There is no such file, the folder cannot be read, or the path is neither a file nor a folder.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"predict_path: {path} is neither a regular file nor a folder")
+        raise InputError(f"{path} is neither a regular file nor a folder")
     try:
         files = [path] if path.is_file() else files_in(path, suffixes)
     except OSError as error:
-        raise InputError(f"predict_path: {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if not files or files[0].suffix.lower() not in suffixes:
         verb = "is" if path.is_file() else "contains"
-        raise InputError(f"predict_path: {path} {verb} no {kind} ({', '.join(sorted(suffixes))})")
+        raise InputError(f"{path} {verb} no {kind} ({', '.join(sorted(suffixes))})")
     return files

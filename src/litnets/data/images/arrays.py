@@ -274,6 +274,17 @@ class ImageArrays(SplitDataModule, ImageDataModule):
             )
         return ArrayDataset(cast(Tensor, images), torch.zeros(len(images), dtype=torch.uint8))
 
+    def load_labeled(self, path: Path) -> ArrayDataset:
+        """Return the images of `path/inputs.npy` and `path/targets.npy`, or image files in one folder per class."""
+        if not (path / "inputs.npy").exists():
+            return cast(ArrayDataset, super().load_labeled(path))
+        images = self.load_predict(path / "inputs.npy")
+        _, targets = _read_part(path, "")
+        classes = self.trained_classes or []
+        if targets.max() >= len(classes):
+            raise InputError(f"{path}: targets.npy has the class {targets.max()}, but the run has only {len(classes)}")
+        return ArrayDataset(images.inputs, targets)
+
     def read_inputs(self, inputs: Any) -> ArrayDataset:
         """Return new images: a .npy file, or what `ImageDataModule` reads."""
         if is_path(inputs) and Path(inputs).suffix == ".npy":

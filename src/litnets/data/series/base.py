@@ -223,6 +223,18 @@ class SeriesDataModule(ArrayDataModule):
     def preparation(self) -> ScaleChannels:
         return self.scale.module()
 
+    def load_labeled(self, path: Path) -> SeriesWindows:
+        """Return all windows of a series. The first targets are the steps after the first `look_back` ones."""
+        self._ensure_scale()
+        values, *_ = read_series(path, self.time_column or 0, self.scale.names)
+        window = self.look_back + self.horizon
+        if len(values) < window:
+            raise InputError(
+                f"{path}: look_back {self.look_back} and horizon {self.horizon} need {window} steps, but the file has "
+                f"{len(values)}"
+            )
+        return SeriesWindows(torch.from_numpy(values).float(), self.look_back, self.horizon)
+
     def _ensure_scale(self) -> None:
         if not self.scale.names:
             self.ensure_setup()

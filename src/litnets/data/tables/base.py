@@ -127,6 +127,9 @@ class TableDataModule(SplitDataModule):
         rows = encode_new(read_rows([path], self.table_format), self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
+    def load_labeled(self, path: Path) -> ArrayDataset:
+        raise InputError(f"--on: {type(self).__name__} reads no new rows with targets")
+
     def read_inputs(self, inputs: Any) -> ArrayDataset:
         """Return new rows: a DataFrame, a row as a dict or a list of them, a CSV or Parquet file, or an array.
 

@@ -1,5 +1,6 @@
 """TableCSV: your table, from a CSV or Parquet file."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -7,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.tables.base import TableDataModule
-from litnets.data.tables.reading import ColumnRoles, read_table
+from litnets.data.tables.reading import ColumnRoles, encode_new, encode_targets, read_rows, read_table
 from litnets.data.tables.spoilers import find_spoilers
 from litnets.data.tables.table import Table, digest_table
 from litnets.errors import InputError
@@ -75,3 +76,7 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
             for line in (*self.table.notes, *(f"{self.path}: {spoiler}" for spoiler in spoilers)):
                 rank_zero_only(print)(printable(line), flush=True)
         return splits
+
+    def load_labeled(self, path: Path) -> ArrayDataset:
+        rows, encoding = read_rows([path], self.table_format), self._known_encoding()
+        return ArrayDataset(encode_new(rows, encoding), encode_targets(rows, self.roles, encoding))

@@ -152,6 +152,18 @@ def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
     return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
 
 
+def encode_targets(rows: Rows, roles: ColumnRoles, trained: Encoding) -> Tensor:
+    """Return the targets of new rows, encoded as in training.
+
+    Raises:
+        InputError: A target column does not exist, or a value is missing or not one of the training's classes.
+    """
+    for name in roles.targets:
+        check_column(rows.path, rows.frame, name)
+    targets, _, _ = _TargetReader(rows, roles, []).read(trained)
+    return targets
+
+
 def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary], notes: list[str]) -> Encoding:
     """Return an encoding of the columns that are inputs; add a summary of each column and notes."""
     features = [name for name in rows.frame.columns if name not in (*roles.targets, *roles.ignore)]

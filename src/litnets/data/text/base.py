@@ -199,6 +199,18 @@ class TextDataModule(ArrayDataModule):
     def preparation(self) -> WidenTokens:
         return WidenTokens()
 
+    def load_labeled(self, path: Path) -> RaggedDataset:
+        samples = self.read_labeled(path)
+        if not self._class_names:  # no checkpoint was loaded
+            self.ensure_setup()
+        targets = self._encode_labels(samples)
+        values, lengths = self._encode_texts(self._normalize(samples))
+        return RaggedDataset(values, lengths, targets)
+
+    def read_labeled(self, path: Path) -> list[Sample]:
+        """Return the samples at `path` with their classes, for `test --on`."""
+        raise InputError(f"--on: {type(self).__name__} reads no texts with their classes")
+
     def state_dict(self) -> dict[str, Any]:
         """Return the vocabulary and the class names, so that a checkpoint encodes texts as in training."""
         assert self.vocabulary is not None

@@ -81,6 +81,9 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
         """Return the samples of a `.txt` file to predict: its lines if the model was trained on lines."""
         return _read_lines(file) if self.has_text_per_line else super().read_new(file)
 
+    def read_labeled(self, path: Path) -> list[Sample]:
+        return [sample for file in self._read_files(path).values() for sample in file]
+
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "has_text_per_line": self.has_text_per_line}
 

@@ -9,6 +9,7 @@ from litnets.data.core.base import SplitDataModule
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.download import check_md5, download
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.listing import new_files
 from litnets.data.core.splits import split_indices
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
 from litnets.data.text.reading import Sample
@@ -85,6 +86,14 @@ class Names(SplitDataModule, TextDataModule):
         """Return one sample per line. Skip empty lines."""
         lines = enumerate(read_utf8(file).splitlines(), 1)
         return [Sample(name, "", f"{file}, line {i}") for i, name in lines if name.strip()]
+
+    def read_labeled(self, path: Path) -> list[Sample]:
+        """Return the names in a folder of files such as `German.txt`."""
+        return [
+            name._replace(label=file.stem)
+            for file in new_files(path, (".txt",), "list of names")
+            for name in self.read_new(file)
+        ]
 
     def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
         samples = []

@@ -46,8 +46,9 @@ class CheckedConnector(CheckpointConnector):
     def restore_datamodule(self) -> None:
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         state = self.content.get(type(datamodule).__qualname__)
-        # New samples are predicted without the training data, to which the state belongs.
-        if state is not None and self.trainer.state.fn != "predict" and _is_ours(datamodule):
+        # New samples are read without the training data, to which the state belongs.
+        reads_training_data = self.trainer.state.fn != "predict" and getattr(datamodule, "labeled_path", None) is None
+        if state is not None and reads_training_data and _is_ours(datamodule):
             self._check(type(datamodule).__qualname__, datamodule.state_dict(), state)
         super().restore_datamodule()
 
