@@ -1,1 +1,1 @@
-"""Where a run logs to: CSV, TensorBoard, Weights & Biases."""
+"""Log a run to CSV, TensorBoard and Weights & Biases."""

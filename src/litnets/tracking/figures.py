@@ -18,7 +18,7 @@ WORST = 32  # rows of the table of misclassified samples
 
 
 class Curve(NamedTuple):
-    """The curve of a class: its name and the coordinates `(points,)` of its points."""
+    """The curve of one class: the name of the class and the coordinates of the points, each `(points,)`."""
 
     name: str
     x: Tensor
@@ -26,8 +26,7 @@ class Curve(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A misclassified sample: its index in the split (None if the order is random), target, prediction, loss and
-    inputs."""
+    """A misclassified sample. Its index in the split is None if the order of the samples is random."""
 
     sample: int | None
     target: str
@@ -37,12 +36,12 @@ class Mistake(NamedTuple):
 
 
 class Figures(Callback):
-    """Log figures of a test: a confusion matrix, one-vs-rest ROC and PR curves and, to W&B, the samples with the
-    highest losses among those that are misclassified.
+    """Log figures of a test: a confusion matrix, one-vs-rest ROC and PR curves and, to W&B, the misclassified samples
+    with the highest losses.
 
-    Probabilities and targets are gathered from all processes. TensorBoard gets images, which need matplotlib; W&B draws
-    its own. A module has figures if its `test_step` returns probabilities `(N, classes)` and it has `class_names`.
-    Multi-label targets have no confusion matrix.
+    Probabilities and targets are gathered from all processes. TensorBoard gets images, which need matplotlib; W&B gets
+    tables. Figures are logged for a module with `class_names` whose `test_step` returns probabilities `(N, classes)`.
+    There is no confusion matrix for multi-label targets.
     """
 
     def __init__(self) -> None:
@@ -54,8 +53,8 @@ class Figures(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._probabilities, self._targets, self._mistakes = [], [], []
         batches = getattr(trainer.test_dataloaders, "batch_sampler", None)
-        known = batches is not None and not isinstance(batches.sampler, RandomSampler)
-        self._order = list(batches) if known else []  # type: ignore[arg-type]
+        has_fixed_order = batches is not None and not isinstance(batches.sampler, RandomSampler)
+        self._order = list(batches) if has_fixed_order else []  # type: ignore[arg-type]
 
     def on_test_batch_end(
         self,
@@ -74,12 +73,12 @@ class Figures(Callback):
         self._targets.append(targets)
         order = self._order[batch_idx] if batch_idx < len(self._order) else None
         worst_of_batch = top_losses(_mistakes(outputs, targets, inputs, order, names))
-        # A copy of each input: a view would keep its whole batch in memory until the test ends.
+        # Copy each input, because a view would keep its entire batch in memory until the test ends.
         copies = [mistake._replace(inputs=mistake.inputs.clone()) for mistake in worst_of_batch]
         self._mistakes = top_losses(self._mistakes + copies)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Collective: every process has to get here, also one without a sample.
+        # A collective operation: every process must get here, even one without samples.
         part = (
             torch.cat(self._probabilities).cpu() if self._probabilities else None,
             torch.cat(self._targets).cpu() if self._targets else None,
@@ -90,11 +89,11 @@ class Figures(Callback):
         if trainer.world_size > 1:
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, part)
-        found = [part for part in parts if part[0] is not None]
-        if not trainer.is_global_zero or not found:
+        parts = [part for part in parts if part[0] is not None]
+        if not trainer.is_global_zero or not parts:
             return
-        probabilities, targets = (torch.cat([part[i] for part in found]) for i in (0, 1))
-        mistakes = top_losses([mistake for part in found for mistake in part[2]])
+        probabilities, targets = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+        mistakes = top_losses([mistake for part in parts for mistake in part[2]])
         names = list(pl_module.class_names)  # type: ignore[arg-type]
         matrix = None if targets.ndim > 1 else confusion(probabilities.argmax(1), targets, len(names))
         roc, pr = curves(probabilities, targets, names)
@@ -113,24 +112,24 @@ def confusion(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
 def curves(probabilities: Tensor, targets: Tensor, names: Sequence[str]) -> tuple[list[Curve], list[Curve]]:
     """Return the one-vs-rest ROC curves (false against true positive rate) and PR curves (recall against precision).
 
-    A class that contains no sample, or every sample, has no curve. With many classes, only the most frequent have one.
+    A class with no sample, or with all samples, has no curve. With many classes, only the most frequent ones have one.
 
     Args:
         probabilities: `(N, classes)`.
         targets: Classes `(N,)` or multi-label targets `(N, classes)`.
         names: Names of the classes.
     """
-    flags = targets if targets.ndim > 1 else targets.unsqueeze(1) == torch.arange(len(names))  # (N, classes)
-    counts = flags.long().sum(0)
-    chosen = counts.argsort(descending=True, stable=True)[:CLASSES].sort().values
+    multi_hot = targets if targets.ndim > 1 else targets.unsqueeze(1) == torch.arange(len(names))  # (N, classes)
+    counts = multi_hot.long().sum(0)
+    most_frequent = counts.argsort(descending=True, stable=True)[:CLASSES].sort().values
     roc: list[Curve] = []
     pr: list[Curve] = []
-    for c in (c for c in chosen.tolist() if 0 < counts[c] < len(flags)):
-        false, true, _ = binary_roc(probabilities[:, c], flags[:, c].long())
-        precision, recall, _ = binary_precision_recall_curve(probabilities[:, c], flags[:, c].long())
-        for kind, x, y in ((roc, false, true), (pr, recall, precision)):
-            kept = torch.linspace(0, len(x) - 1, min(POINTS, len(x))).round().long()
-            kind.append(Curve(names[c], x[kept], y[kept]))
+    for c in (c for c in most_frequent.tolist() if 0 < counts[c] < len(multi_hot)):
+        false_positives, true_positives, _ = binary_roc(probabilities[:, c], multi_hot[:, c].long())
+        precision, recall, _ = binary_precision_recall_curve(probabilities[:, c], multi_hot[:, c].long())
+        for kind, x, y in ((roc, false_positives, true_positives), (pr, recall, precision)):
+            points = torch.linspace(0, len(x) - 1, min(POINTS, len(x))).round().long()
+            kind.append(Curve(names[c], x[points], y[points]))
     return roc, pr
 
 
@@ -140,25 +139,25 @@ def top_losses(mistakes: list[Mistake]) -> list[Mistake]:
 
 
 def _mistakes(outputs: Tensor, targets: Tensor, inputs: Any, order: Any, names: Sequence[str]) -> list[Mistake]:
-    """Return the mistakes of a batch with the highest losses: the negative log-likelihood of the targets."""
-    right = outputs.gather(1, targets.unsqueeze(1)) if targets.ndim == 1 else (outputs - 1 + targets).abs()
-    losses = -right.clamp_min(torch.finfo(right.dtype).tiny).log().sum(1)  # (N,)
-    said = outputs.argmax(1) if targets.ndim == 1 else (outputs > 0.5).long()
-    wrong = (said != targets) if targets.ndim == 1 else (said != targets).any(1)
-    places = wrong.nonzero().squeeze(1)
-    places = places[losses[places].argsort(descending=True)][:WORST]
+    """Return the mistakes of a batch with the highest losses: the negative log-likelihoods of their targets."""
+    likelihoods = outputs.gather(1, targets.unsqueeze(1)) if targets.ndim == 1 else (outputs - 1 + targets).abs()
+    losses = -likelihoods.clamp_min(torch.finfo(likelihoods.dtype).tiny).log().sum(1)  # (N,)
+    predictions = outputs.argmax(1) if targets.ndim == 1 else (outputs > 0.5).long()
+    is_wrong = (predictions != targets) if targets.ndim == 1 else (predictions != targets).any(1)
+    wrong = is_wrong.nonzero().squeeze(1)
+    wrong = wrong[losses[wrong].argsort(descending=True)][:WORST]
 
-    def named(value: Tensor) -> str:
+    def label(value: Tensor) -> str:
         if value.ndim == 0:
             return names[int(value)]
-        return ", ".join(name for name, flag in zip(names, value.tolist(), strict=True) if flag) or "none"
+        return ", ".join(name for name, applies in zip(names, value.tolist(), strict=True) if applies) or "none"
 
-    found = []
-    for i in places.tolist():
+    mistakes = []
+    for i in wrong.tolist():
         one = inputs[0][i][: int(inputs[1][i])] if isinstance(inputs, (tuple, list)) else inputs[i]
         index = None if order is None else int(order[i])
-        found.append(Mistake(index, named(targets[i]), named(said[i]), losses[i].item(), one.detach().cpu()))
-    return found
+        mistakes.append(Mistake(index, label(targets[i]), label(predictions[i]), losses[i].item(), one.detach().cpu()))
+    return mistakes
 
 
 def _to_wandb(
@@ -177,8 +176,8 @@ def _to_wandb(
         table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
         fields = {name: name for name in ("Actual", "Predicted", "nPredictions")}
         shown["test/confusion_matrix"] = wandb.plot_table("wandb/confusion_matrix/v1", table, fields)
-    for name, found, x, y in (("roc", roc, "fpr", "tpr"), ("pr", pr, "recall", "precision")):
-        rows = [[c.name, a, b] for c in found for a, b in zip(c.x.tolist(), c.y.tolist(), strict=True)]
+    for name, class_curves, x, y in (("roc", roc, "fpr", "tpr"), ("pr", pr, "recall", "precision")):
+        rows = [[c.name, a, b] for c in class_curves for a, b in zip(c.x.tolist(), c.y.tolist(), strict=True)]
         table = wandb.Table(columns=["class", x, y], data=rows)
         shown[f"test/{name}"] = wandb.plot_table(
             "wandb/area-under-curve/v0", table, {"x": x, "y": y, "class": "class"}, {"title": name.upper()}
@@ -190,7 +189,7 @@ def _to_wandb(
 
 
 def _shown_inputs(inputs: Tensor) -> Any:
-    """Return an image, stretched to its range of values; for any other input, its shape and first values."""
+    """Return an image, scaled to its range of values; for any other input, its shape and first values."""
     import wandb
 
     if inputs.ndim == 3 and inputs.shape[0] in (1, 3):
@@ -236,20 +235,20 @@ def _to_tensorboard(
             color = "white" if matrix[i, j] > matrix[i].sum() / 2 else "black"
             axes.text(j, i, str(int(matrix[i, j])), ha="center", va="center", color=color, fontsize=8)
         add("confusion_matrix", figure)
-    for name, found, x, y in (
+    for name, class_curves, x, y in (
         ("roc", roc, "false positive rate", "true positive rate"),
         ("pr", pr, "recall", "precision"),
     ):
         figure = Figure(figsize=(6, 5), layout="constrained")
         axes = figure.subplots()
-        for curve in found:
+        for curve in class_curves:
             axes.plot(curve.x.numpy(), curve.y.numpy(), label=_label(curve.name), linewidth=1)
         axes.set(xlabel=x, ylabel=y, title=f"test: {name.upper()}", xlim=(0, 1.01), ylim=(0, 1.01))
-        if found:
+        if class_curves:
             axes.legend(fontsize=8)
         add(name, figure)
 
 
 def _label(name: str) -> str:
-    """Keep matplotlib from reading dollar signs in a class name as mathematics."""
+    """Escape dollar signs in a class name, which matplotlib would read as mathematics."""
     return printable(name).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What every run logs to: metrics.csv, one row per step, and TensorBoard."""
+"""The loggers of every run: metrics.csv, with one row per step, and TensorBoard."""
 
 import csv
 import os
@@ -35,8 +35,8 @@ class MetricsCSV(Logger):
         self._columns: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self._has_new_values = False
-        self._written = 0  # rows in the file that will not change any more
-        self._end = 0  # where they end, in bytes; 0: rewrite the file
+        self._written = 0  # number of rows in the file that will not change any more
+        self._end = 0  # the byte at which those rows end; 0: rewrite the file
 
     @property
     def name(self) -> str:
@@ -89,12 +89,12 @@ class MetricsCSV(Logger):
 
     def _write(self) -> None:
         with open_in_place(self.path) as file:
-            if file.seek(0, os.SEEK_END) < self._end:  # somebody has removed or truncated it
+            if file.seek(0, os.SEEK_END) < self._end:  # the file was removed or truncated by someone else
                 self._written = self._end = 0
             file.seek(self._end)
             if not self._end:
                 file.write(self._line(self._columns))
-            # The last row may still get more values, so it is written but not counted.
+            # The last row may still get more values, so it is written but not counted as final.
             file.writelines(
                 self._line([row.get(name, "") for name in self._columns]) for row in self._rows[self._written : -1]
             )
@@ -103,7 +103,7 @@ class MetricsCSV(Logger):
             file.truncate()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far the table goes: its columns, the number of rows, and the last row so far."""
+        """Return the extent of the table: its columns, the number of rows, and the last row so far."""
         last = self._rows[-1] if self._rows else {}
         return {"columns": list(self._columns), "rows": len(self._rows), "last": dict(last)}
 
@@ -133,7 +133,7 @@ class MetricsCSV(Logger):
                 text = file.read().decode("utf-8", errors="replace")
         except FileNotFoundError:
             return
-        limit = csv.field_size_limit(_MAX_FIELD)  # a setting of the process, which reading data may have changed
+        limit = csv.field_size_limit(_MAX_FIELD)  # a global setting, which may have been changed for reading data
         try:
             lines = list(csv.reader(StringIO(text, newline="")))
         except csv.Error as error:
@@ -149,7 +149,7 @@ class MetricsCSV(Logger):
             values: dict[str, Any] = dict(zip(self._columns, row, strict=False))
             if re.fullmatch("[0-9]{1,18}", values.get("step", "")):
                 self._rows.append(values | {"step": int(values["step"])})
-            elif number < len(lines):  # the last row may be incomplete, if its process was killed
+            elif number < len(lines):  # the last row may be incomplete if the process was killed
                 raise damaged(self.path, f"row {number} has no step")
 
     @staticmethod
@@ -165,8 +165,8 @@ def default_loggers(user_loggers: list[Logger], run: Run, purge_step: int | None
     Args:
         user_loggers: The loggers of the configuration.
         run: The run to log to.
-        purge_step: The step from which on a resumed run logs again; TensorBoard hides what was logged there before.
-            None keeps everything.
+        purge_step: The step at which a resumed run continues to log. TensorBoard hides what was logged at later steps;
+            None hides nothing.
     """
     if not user_loggers:
         tensorboard = TensorBoardLogger(

@@ -1,4 +1,4 @@
-"""What TensorBoard gets besides scalars: the graph of the network, histograms of weights and gradients."""
+"""Log more than scalars to TensorBoard: the graph of the network, and histograms of weights and gradients."""
 
 import copy
 import warnings
@@ -33,14 +33,14 @@ class Graph(Callback):
         inputs = tuple(value[:1] for value in values if isinstance(value, Tensor))
         devices = [net_device] if (net_device := pl_module.device).type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
-            # Tracing is deprecated, but torch's SummaryWriter uses it, and a drawing need not hold for other inputs.
+            # torch warns that tracing is deprecated (SummaryWriter uses it) and that other inputs may take other paths.
             warnings.simplefilter("ignore")
             try:
                 copied = copy.deepcopy(net).eval()  # the copy is not compiled; a compiled network cannot be traced
                 with redirect_stdout(StringIO()):  # torch prints the error before it raises it
                     for logger in loggers:
                         logger.experiment.add_graph(copied, inputs)
-            except Exception as error:  # a network may raise anything; training continues without a graph
+            except Exception as error:  # tracing may raise anything; training continues without a graph
                 reason = (str(error) or repr(error)).splitlines()[0]
                 print(printable(f"TensorBoard: no graph of {type(net).__name__}: {reason}"), flush=True)
 

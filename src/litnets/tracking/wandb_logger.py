@@ -32,17 +32,17 @@ from litnets.safety.escaping import printable
 Mode = Literal["online", "offline"]
 P = ParamSpec("P")
 
-_CONNECT_TIMEOUT = 5  # seconds until the service has to answer
-_INIT_TIMEOUT = 30  # seconds until it has to begin a run
-_FINISH_TIMEOUT = (
-    60  # seconds that the last values have to arrive; what is missing then can be sent with `litnets sync`
-)
-_END_WITH_MODEL = 600
+# Seconds to wait for the service to answer, to start a run, and to receive the last values of a run. Values that it has
+# not received by then can be sent with `litnets sync`.
+_CONNECT_TIMEOUT = 5
+_INIT_TIMEOUT = 30
+_FINISH_TIMEOUT = 60
+_FINISH_TIMEOUT_WITH_MODEL = 600
 
-# Environment variables for what wandb would write outside the run folder (copies of artifacts, its logs, the files of
-# spawned processes), and the folder inside it that they are set to.
+# Environment variables that name where wandb writes copies of artifacts, its logs and the files of spawned processes,
+# and the folder inside the run folder that they are set to.
 _PLACES = {"WANDB_DATA_DIR": "wandb/files", "WANDB_CACHE_DIR": "wandb/files", "WANDB_DIR": "."}
-_env_vars_set: list[str] = []  # those that were set here, to be removed at the end
+_env_vars_set: list[str] = []  # the variables that were set here, to be removed at the end
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class WandbOptions:
 
     Args:
         mode: `online`; `offline`, to be uploaded later with `litnets sync RUN`; `off`; or `auto`, which follows
-            WANDB_MODE, and without it is online if you are logged in (`wandb login`, or WANDB_API_KEY) and off if not.
-            A service that does not answer within seconds means offline.
+            WANDB_MODE; if that is not set, W&B is online if you are logged in (`wandb login`, or WANDB_API_KEY) and off
+            otherwise. If the service does not answer within seconds, the run is logged offline.
         project: Project on W&B (default: WANDB_PROJECT, or `litnets`).
-        entity: Account or team that the project belongs to (default: yours).
+        entity: Account or team that owns the project (default: your own).
         name: Name of the run (default: experiment and time, like its folder).
         tags: Tags of the run.
         group: Group of the run; W&B shows the runs of a group together.
@@ -75,8 +75,10 @@ class WandbOptions:
 
 
 class WandbRun(WandbLogger):
-    """A WandbLogger whose W&B run belongs to a run folder: resuming the run resumes the W&B run, and wandb's files are
-    inside the folder. The W&B run begins when it is first used, in the first process only.
+    """A WandbLogger whose W&B run belongs to a run folder.
+
+    Resuming the run resumes the W&B run, and wandb's files are inside the folder. The W&B run starts on first use, and
+    only in the first process.
 
     Args:
         run: The run; its `wandb/run.json` holds the id of the W&B run.
@@ -119,44 +121,49 @@ class WandbRun(WandbLogger):
             if place not in os.environ:
                 os.environ[place] = str((self.run.folder / within).absolute())
                 _env_vars_set.append(place)
-        # A resumed run has to continue W&B's own count of rows. Each row takes more than a byte of the files so far,
-        # so their size is a safe number to continue at.
+        # A resumed run must continue W&B's own count of rows at a number that it has not reached before. The size of
+        # the files so far is safe, because each row takes more than one byte.
         first = sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
-        own = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version", "save_dir")
-        init = {name: value for name, value in self.options.items() if name not in (*own, "offline", "anonymous")}
-        given = self.options.get("id") or self.options.get("version")
-        init |= {"dir": str(self.run.folder.absolute()), "id": self._id_of_folder(given), "resume": "allow"}
+        only_for_logger = ("prefix", "log_model", "checkpoint_name", "add_file_policy", "experiment", "version")
+        not_for_init = (*only_for_logger, "save_dir", "offline", "anonymous")
+        init = {name: value for name, value in self.options.items() if name not in not_for_init}
+        configured_id = self.options.get("id") or self.options.get("version")
+        init |= {"dir": str(self.run.folder.absolute()), "id": self._id_of_folder(configured_id), "resume": "allow"}
         init["name"] = init.get("name") or f"{self.run.folder.parent.name}/{self.run.folder.name}"
-        end = _END_WITH_MODEL if self.options.get("log_model") else _FINISH_TIMEOUT
-        settings = wandb.Settings(quiet=True, show_info=False, init_timeout=_INIT_TIMEOUT, finish_timeout=end)
+        finish_timeout = _FINISH_TIMEOUT_WITH_MODEL if self.options.get("log_model") else _FINISH_TIMEOUT
+        settings = wandb.Settings(
+            quiet=True, show_info=False, init_timeout=_INIT_TIMEOUT, finish_timeout=finish_timeout
+        )
         init = {"settings": settings, **init}
-        begun = None
+        wandb_run = None
         if self.mode == "online":
             try:
                 _ping(service())
-                begun = wandb.init(**init, mode="online")
+                wandb_run = wandb.init(**init, mode="online")
             except (OSError, HTTPException, wandb.Error) as error:
                 reason = " ".join(str(error).split())[:200]
                 print(printable(f"W&B: {service()}: {reason}; logging offline instead"), flush=True)
                 self.mode = "offline"
-                wandb.teardown()  # a half-begun run would keep the id
-        if begun is None:
+                wandb.teardown()  # a half-started run would keep the id
+        if wandb_run is None:
             try:
-                begun = wandb.init(**init, mode="offline")
+                wandb_run = wandb.init(**init, mode="offline")
             except wandb.Error as error:
                 raise InputError(f"wandb: {error}") from error
-        where = begun.url if self.mode == "online" else f"offline, run {begun.id}"
+        where = wandb_run.url if self.mode == "online" else f"offline, run {wandb_run.id}"
         print(printable(f"W&B: {where}"), flush=True)
-        begun.define_metric("trainer/global_step")
-        begun.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        wandb_run.define_metric("trainer/global_step")
+        wandb_run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         for name, direction in self._directions.items():
-            begun.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=f"{direction},last")
-        begun.config.update(self._shown, allow_val_change=True)
+            wandb_run.define_metric(
+                name, step_metric="trainer/global_step", step_sync=True, summary=f"{direction},last"
+            )
+        wandb_run.config.update(self._shown, allow_val_change=True)
         if first:
-            begun.log({}, step=first, commit=False)
-        return begun
+            wandb_run.log({}, step=first, commit=False)
+        return wandb_run
 
-    def _id_of_folder(self, given: str | None) -> str:
+    def _id_of_folder(self, configured_id: str | None) -> str:
         """Return the id in the run folder, or store one: the configured id, a sweep agent's, or a new one."""
         path = self.run.folder / "wandb" / "run.json"
         if path.exists():
@@ -164,7 +171,7 @@ class WandbRun(WandbLogger):
             if not isinstance(saved, str) or not re.fullmatch(r"[^/\\#?%:\x00-\x1f]{1,128}", saved):
                 raise damaged(path, f"expected `id` to be the id of a W&B run, got {saved!r}")
             return saved
-        new = given or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
+        new = configured_id or os.environ.get("WANDB_RUN_ID") or uuid4().hex[:8]
         self.run.write_json(path, {"id": new, "project": self.options["project"]})
         return new
 
@@ -194,7 +201,7 @@ def resolve_wandb_mode(mode: str, logger_specs: Sequence[Any]) -> Mode | None:
 
     Args:
         mode: `--wandb.mode`.
-        logger_specs: The loggers in the configuration; a WandbLogger among them asks for W&B.
+        logger_specs: The loggers in the configuration. A WandbLogger among them requests W&B.
 
     Raises:
         InputError: Online, but not logged in.
@@ -218,35 +225,35 @@ def resolve_wandb_mode(mode: str, logger_specs: Sequence[Any]) -> Mode | None:
 
 
 def service() -> str:
-    """Return the address of W&B: WANDB_BASE_URL, the one that `wandb login --host` has stored, or the public one."""
+    """Return the address of W&B: WANDB_BASE_URL, the host that `wandb login --host` has stored, or the public one."""
     settings = ConfigParser()
     folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
     try:
         settings.read(Path(folder) / "settings")
     except Error:
         settings = ConfigParser()  # wandb itself reports what is wrong with the file
-    kept = settings.get("default", "base_url", fallback="https://api.wandb.ai")
-    return (os.environ.get("WANDB_BASE_URL") or kept).rstrip("/")
+    stored = settings.get("default", "base_url", fallback="https://api.wandb.ai")
+    return (os.environ.get("WANDB_BASE_URL") or stored).rstrip("/")
 
 
 def logged_in() -> bool:
     """Whether wandb would find an API key without asking for one. Does not import wandb."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    given = os.environ.get("NETRC")
-    files = [Path(given).expanduser()] if given else [Path.home() / name for name in (".netrc", "_netrc")]
+    configured = os.environ.get("NETRC")
+    files = [Path(configured).expanduser()] if configured else [Path.home() / name for name in (".netrc", "_netrc")]
     for file in files:
         try:
-            known = netrc(str(file)).authenticators(urlsplit(service()).netloc)
+            credentials = netrc(str(file)).authenticators(urlsplit(service()).netloc)
         except (OSError, NetrcParseError):
             continue
-        if known and known[2]:
+        if credentials and credentials[2]:
             return True
     return False
 
 
 def _ping(address: str) -> None:
-    """Raise OSError if the service does not answer; any answer will do."""
+    """Raise OSError if the service does not answer; an HTTP error is an answer."""
     try:
         urlopen(address, timeout=_CONNECT_TIMEOUT).close()
     except HTTPError:
@@ -255,7 +262,7 @@ def _ping(address: str) -> None:
 
 @dataclass(frozen=True)
 class WandbSetup:
-    """What the W&B loggers of a run are made from.
+    """The settings of the W&B loggers of a run.
 
     Args:
         mode: Online or offline.
@@ -275,7 +282,7 @@ class WandbSetup:
 def build_wandb_loggers(run: Run, setup: WandbSetup) -> list[WandbRun]:
     """Build a logger for each WandbLogger in the configuration, or one from `--wandb.*` if there is none.
 
-    What a WandbLogger in the configuration leaves open comes from `--wandb.*`.
+    `--wandb.*` supplies the options that a WandbLogger in the configuration does not set.
     """
     specs: list[Any] = [spec.as_dict() for spec in setup.logger_specs if _names_wandb(spec)]
     return [_build_wandb_logger(run, setup, spec) for spec in specs or [None]]
@@ -292,7 +299,7 @@ def _build_wandb_logger(run: Run, setup: WandbSetup, spec: Any) -> WandbRun:
 
 
 def without_wandb(loggers: Sequence[Logger]) -> list[Logger]:
-    """Return the loggers without the WandbLoggers that the configuration made."""
+    """Return the loggers except the plain WandbLoggers that were built from the configuration."""
     return [logger for logger in loggers if type(logger) is not WandbLogger]
 
 
@@ -322,9 +329,9 @@ def log_final_results(
     for logger in loggers:
         if not isinstance(logger, WandbRun):
             continue
-        if found := results.get("best"):
-            # Logged as a row, because a sweep compares logged values and ignores the summary's `max`.
-            row = {f"best/{found['monitor']}": found["score"], "best/epoch": found["epoch"]}
+        if score := results.get("best"):
+            # Log a row, because a sweep compares logged values and ignores the summary's `max`.
+            row = {f"best/{score['monitor']}": score["score"], "best/epoch": score["epoch"]}
             logger.log_metrics(row, results.get("steps"))
         if options.log_model and best is not None:
             import wandb
@@ -336,8 +343,8 @@ def log_final_results(
 
 def sync_commands(loggers: Sequence[Logger]) -> list[str]:
     """Return the commands that upload the offline runs."""
-    kept = [one.run.folder for one in loggers if isinstance(one, WandbRun) and one.mode == "offline"]
-    return [f"litnets sync {shlex.quote(str(folder))}" for folder in kept]
+    folders = [logger.run.folder for logger in loggers if isinstance(logger, WandbRun) and logger.mode == "offline"]
+    return [f"litnets sync {shlex.quote(str(folder))}" for folder in folders]
 
 
 def _finish(wandb: Any, code: int) -> None:
@@ -349,8 +356,10 @@ def _finish(wandb: Any, code: int) -> None:
 
 
 def finish_wandb_on_exit(command: Callable[P, int]) -> Callable[P, int]:
-    """Decorate a function that runs a command: finish its W&B run, if any, with the exit code that it returns or
-    raises, 1 for an exception and 130 for an interrupt."""
+    """Decorate a function that runs a command, to finish its W&B run with the exit code of the command.
+
+    An exception counts as exit code 1, an interrupt as 130.
+    """
 
     @functools.wraps(command)
     def run_and_finish(*args: P.args, **kwargs: P.kwargs) -> int:

@@ -50,11 +50,11 @@ def build_callbacks(
         run: The run.
         signals: The signal handlers of the process.
         resume: What a resumed run continues from.
-        checkpoint: Saves best.ckpt and last.ckpt; None saves nothing.
+        checkpoint: Saves best.ckpt and last.ckpt; None: save nothing.
         early_stopping: Ends the training when the monitored metric stops improving.
         lr_monitor: Logs the learning rate.
         user_callbacks: The callbacks of the configuration.
-        loggers: What the run logs to; without any, nothing is added that logs.
+        loggers: The loggers of the run; without any, no callback that logs is added.
         histograms: Log histograms of weights and gradients to TensorBoard.
         figures: Log figures of the test results.
         gradients: Log histograms of gradients to W&B.
@@ -79,7 +79,7 @@ def build_callbacks(
 
 
 def build_prediction_callbacks(run: Run, user_callbacks: Sequence[Callback], write: bool) -> list[Callback]:
-    """Build the callbacks of `predict`; `write` writes predictions.csv."""
+    """Build the callbacks of `predict`; with `write`, they write predictions.csv."""
     callbacks: list[Callback] = [WriteResults(run), *user_callbacks]
     return [*callbacks, PredictionsCSV(run)] if write else callbacks
 
@@ -90,10 +90,10 @@ def build_loggers(
     """Build the loggers of a training run.
 
     Args:
-        user_loggers: The loggers of the configuration: `[False]` turns logging off, none at all means TensorBoard.
+        user_loggers: The loggers of the configuration: `[False]` turns logging off, an empty list means TensorBoard.
         run: The run.
-        resume: What a resumed run continues from: TensorBoard forgets what was logged after it.
-        wandb: How W&B is set up; None logs nothing there.
+        resume: What a resumed run continues from; TensorBoard hides what was logged after that point.
+        wandb: The settings of W&B; None: do not log to W&B.
     """
     if list(user_loggers) == [False]:
         return []
@@ -116,9 +116,9 @@ def install_epoch_loop(trainer: Trainer, fast: bool, seeds_data: bool) -> None:
     """Choose the loop over the batches of an epoch.
 
     Args:
-        trainer: The Trainer that gets it.
-        fast: Use `FastEpochLoop`; with a version of Lightning that it was not tested with, say so and do not.
-        seeds_data: Seed what the DataModule draws, because it cannot continue within an epoch by itself.
+        trainer: The Trainer to install it in.
+        fast: Use `FastEpochLoop`, unless it was not tested with the installed Lightning; then print one line instead.
+        seeds_data: Seed the generators before each batch is read, for a DataModule that cannot start within an epoch.
     """
     if fast and lightning.__version__ not in TESTED_LIGHTNING:
         if trainer.is_global_zero:

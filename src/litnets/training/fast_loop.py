@@ -1,13 +1,13 @@
 """A faster epoch loop that caches what Lightning looks up in every step.
 
-Lightning's loop asks in every step which callbacks and which parts of the module override a hook, who moves the batch
+In every step, Lightning's loop looks up which callbacks override a hook, whether the module does, who moves the batch
 to the device, how precision and gradient clipping work, and whether a validation, a logging step or a learning-rate
-schedule is due. None of the answers changes within an epoch, so `FastEpochLoop` asks once per epoch and otherwise does
-the same in the same order. Whatever is not a plain step (several optimizers, gradient accumulation, several processes,
-a profiler, manual optimization ...) is left to Lightning's loop, epoch by epoch.
+schedule is due. None of the answers changes within an epoch, so `FastEpochLoop` looks them up once per epoch and then
+does the same in the same order. Epochs without plain steps (several optimizers, gradient accumulation, several
+processes, a profiler, manual optimization ...) are left to Lightning's loop.
 
-The shorter a step, the more this saves. The time of a step divided by that of a plain PyTorch loop, for the cases of
-`benchmarks/training.py` (two CPU threads, range of three interleaved measurements):
+The shorter a step, the more this saves. The table gives the time of a step divided by that of a plain PyTorch loop, for
+the cases of `benchmarks/training.py` (two CPU threads, range of three interleaved measurements):
 
     case      Lightning's loop  FastEpochLoop
     MLP 128   1.45-1.47         1.15-1.20
@@ -125,7 +125,7 @@ class FastEpochLoop(TrainingEpochLoop):
         return not self._continues_with_next_batch() and super().done
 
     def _continues_with_next_batch(self) -> bool:
-        """Whether it is certain that neither a validation nor the end comes before the next batch."""
+        """Whether the next batch certainly follows, without a validation or the end of training before it."""
         step = self._step
         return (
             step is not None
@@ -140,7 +140,7 @@ class _Step:
     """The parts of a step, in Lightning's order.
 
     Args:
-        trainer: A Trainer, whose type hints leave out half of what is used here.
+        trainer: A Trainer; typed as Any, because its type hints lack half of the attributes used here.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -166,7 +166,7 @@ class _Step:
 
     @staticmethod
     def supports(trainer: Any) -> bool:
-        """Whether a step of this training consists of nothing but what this class does."""
+        """Whether this class can do everything that a step of this training needs."""
         module: Any = trainer.lightning_module
         precision = trainer.precision_plugin
         return (
@@ -245,9 +245,9 @@ class _Step:
 
 
 def disable_nvml_check() -> None:
-    """On a machine without a GPU, let torch's optimizers look for one in the short way: they do so in every step.
+    """Without a GPU, speed up the check for one that torch's optimizers make in every step.
 
-    Lightning selects the long way (NVML, 40 us), which leaves a GPU uninitialized until processes have been forked.
+    Lightning selects a slow check (NVML, 40 us), which does not initialize a GPU before processes are forked.
     """
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -35,10 +35,10 @@ class StopOnNonFinite(Callback):
         self._every = 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Callbacks are not called before a checkpoint with weights only, so then every step is checked.
-        only = any(getattr(callback, "save_weights_only", False) for callback in trainer.checkpoint_callbacks)
+        # Callbacks are not called before a weights-only checkpoint is saved, so in that case check every step.
+        weights_only = any(getattr(callback, "save_weights_only", False) for callback in trainer.checkpoint_callbacks)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        self._every = 1 if only else every or 50
+        self._every = 1 if weights_only else every or 50
         self._checked = trainer.global_step
 
     def on_train_batch_end(
@@ -56,9 +56,9 @@ class StopOnNonFinite(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        known = trainer.callback_metrics
-        for name in dict.fromkeys((monitored_metric(trainer), *(n for n in known if n.rpartition("/")[2] == "loss"))):
-            if name in known and not math.isfinite(value := known[name].item()):
+        logged = trainer.callback_metrics
+        for name in dict.fromkeys((monitored_metric(trainer), *(n for n in logged if n.rpartition("/")[2] == "loss"))):
+            if name in logged and not math.isfinite(value := logged[name].item()):
                 self._check(trainer, pl_module)  # a training loss is the likelier cause: report it first
                 raise NotFiniteError(
                     f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}: {name} is {value}, "
@@ -73,20 +73,20 @@ class StopOnNonFinite(Callback):
         losses, steps = self._losses, self._steps
         self._losses, self._steps, self._checked = [], [], trainer.global_step
         weights = [p.detach() for p in pl_module.parameters() if p.is_floating_point()]
-        # One number for all weights and one per loss, so that only one boolean is copied to the host.
+        # Reduce the weights to one number, their norm, so that a single boolean is copied to the host.
         numbers = [torch.stack(losses).float()] if losses else []
         if weights:
             numbers.append(get_total_norm(weights).float().reshape(1))
         suspect = bool(numbers) and not bool(torch.cat(numbers).isfinite().all())
         if not trainer.strategy.reduce_boolean_decision(suspect, all=False):
             return
-        said = _describe(losses, steps, pl_module, trainer.global_step)
+        problem = _describe(losses, steps, pl_module, trainer.global_step)
         if trainer.world_size > 1:
-            parts: list[str | None] = [None] * trainer.world_size
-            distributed.all_gather_object(parts, said)
-            said = next((part for part in parts if part), None)
-        if said is not None:  # otherwise the weights are finite, and only their norm overflows
-            raise NotFiniteError(f"{said}{self._advice()}")
+            problems: list[str | None] = [None] * trainer.world_size
+            distributed.all_gather_object(problems, problem)
+            problem = next((part for part in problems if part), None)
+        if problem is not None:  # otherwise the weights are finite, and only their norm overflows
+            raise NotFiniteError(f"{problem}{self._advice()}")
 
     def _advice(self) -> str:
         newest = next(iter(self.run.checkpoints()), None)
@@ -95,7 +95,7 @@ class StopOnNonFinite(Callback):
 
 
 def _describe(losses: list[Tensor], steps: list[int], module: LightningModule, step: int) -> str | None:
-    """Name what is not finite, or return None if everything is finite."""
+    """Return which losses or weights are not finite, or None if all are finite."""
     parts = []
     at = next((i for i, loss in enumerate(losses) if not loss.isfinite()), None)
     if at is not None:

@@ -40,10 +40,10 @@ class EpochSummary(ProgressBar):
         self._start = 0.0
 
     def disable(self) -> None:
-        """Called in every process but the first. Only the first one prints anyway."""
+        """Do nothing. Lightning calls this in every process but the first, which is the only one that prints."""
 
     def enable(self) -> None:
-        """The opposite of `disable`."""
+        """Do nothing, as in `disable`."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fit_loop.epoch_loop.restarting:  # on_train_epoch_start is not called for a resumed epoch

@@ -12,10 +12,10 @@ from litnets.training.stop_reason import stop_reason
 
 
 class WriteResults(Callback):
-    """Write best validation score, epochs, why training ended, seconds, samples per second and parameter count.
+    """Write the best score, epochs, why training ended, seconds, samples per second and the number of parameters.
 
     Args:
-        run: The run. Every process takes over the folder that the first one created.
+        run: The run. Every process uses the folder that the first one created.
     """
 
     def __init__(self, run: Run) -> None:
@@ -28,7 +28,7 @@ class WriteResults(Callback):
 
     @property
     def state_key(self) -> str:
-        return "Record"  # the name of this class in version 0.1, whose checkpoints still resume
+        return "Record"  # the name of this class in version 0.1, so that its checkpoints still resume
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self._batch_start - self._start
@@ -52,7 +52,7 @@ class WriteResults(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # A batch of litnets is (inputs, targets). Of a user's own batch, count the last part if it is a tensor.
+        # A batch of litnets is (inputs, targets). Of any other batch, count the last part if it is a tensor.
         last = batch[-1] if isinstance(batch, (tuple, list)) else batch
         self._samples += len(last) if isinstance(last, Tensor) and last.ndim else 0
         now = time.monotonic()

@@ -1,7 +1,7 @@
 """Select the best epoch: by the monitored metric, and among equal values by the loss of the same split.
 
-Accuracy on a small validation split takes few values. Of the epochs that share the best one, the first is often the
-least trained, and its loss the highest.
+On a small validation split, accuracy takes few values. Among the epochs that share the best value, the first is often
+the least trained, with the highest loss.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from litnets.internals import EarlyStoppingCheck
 
-# A loss of NaN is smaller than no other: it stands for an unknown one.
+# NaN stands for an unknown loss, because it is never smaller than another loss.
 UNKNOWN_LOSS = torch.tensor(torch.nan)
 
 
@@ -30,7 +30,7 @@ def loss_beside(trainer: Trainer, monitor: str) -> Tensor:
 class TieBreakingEarlyStopping(EarlyStoppingCheck, EarlyStopping):
     """Stop training when the monitored metric stops improving. A lower loss at an equal metric is an improvement.
 
-    With a `min_delta` above 0, equal values are no improvement.
+    With a `min_delta` above 0, an equal metric is never an improvement.
     """
 
     best_loss = UNKNOWN_LOSS
@@ -38,7 +38,7 @@ class TieBreakingEarlyStopping(EarlyStoppingCheck, EarlyStopping):
     @property
     def state_key(self) -> str:
         state = {"monitor": self.monitor, "mode": self.mode}
-        return f"EarlyStopping{state!r}"  # Lightning's name, under which earlier checkpoints have it
+        return f"EarlyStopping{state!r}"  # Lightning's key, which earlier checkpoints use
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "best_loss": self.best_loss}

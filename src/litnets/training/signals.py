@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class Stop(BaseException):
-    """Raised to end the command on a signal. Not an Exception, so that no handler on the way swallows it.
+    """Raised to end the command on a signal. It is not an Exception, so that `except Exception` does not catch it.
 
     Args:
         signum: The signal.
@@ -35,8 +35,8 @@ class PeerProcessError(RuntimeError):
 class Signals:
     """A context manager that handles the signals which end a command.
 
-    A signal raises Stop wherever the program is. While `deferred` is set, the signal is only recorded in `received`,
-    and the code that set it stops at the next suitable point. A second signal ends the process immediately.
+    A signal raises Stop in whatever code is running. While `deferred` is set, it is only recorded in `received`, and
+    the code that set `deferred` stops at the next suitable point. A second signal ends the process immediately.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Signals:
         self._former = {}
 
     def listen(self) -> None:
-        """Install the handlers. Call it again where Lightning's Trainer, or a forked process, has replaced them."""
+        """Install the handlers. Call this again after Lightning's Trainer or a fork has replaced them."""
         self._pid = os.getpid()
         if threading.current_thread() is not threading.main_thread():
             return  # Python allows handlers in the main thread only
@@ -80,7 +80,7 @@ class Signals:
             if not self.deferred:
                 raise Stop(signum)
             _say(f"{name}: stopping after this batch (press Ctrl-C again to quit immediately)")
-        elif time.monotonic() - self._when > 1:  # sooner, it is the same signal, forwarded by a launcher
+        elif time.monotonic() - self._when > 1:  # within a second, it is the same signal, forwarded by a launcher
             _say(f"{name} again: quitting without saving")
             os._exit(128 + signum)
 
@@ -88,7 +88,7 @@ class Signals:
 def exit_code(signum: int) -> int:
     """Return the exit code of a command that a signal has ended. On SIGUSR1, requeue the SLURM job first."""
     if getattr(rank_zero_only, "rank", 0) != 0:
-        return 0  # otherwise Lightning takes this process for a failed one and kills rank 0
+        return 0  # with any other code, Lightning would assume that this process failed, and kill rank 0
     _say(f"ended by {signal.Signals(signum).name}")
     if signum in (signal.SIGINT, signal.SIGTERM):
         return 128 + signum
@@ -106,6 +106,6 @@ def exit_code(signum: int) -> int:
 
 
 def _say(text: str) -> None:
-    """Write to stderr without Python's buffers: the handler may have interrupted a print."""
+    """Write to stderr without Python's buffers, because the handler may have interrupted a print."""
     if getattr(rank_zero_only, "rank", 0) == 0:
         os.write(2, f"litnets: {text}\n".encode())

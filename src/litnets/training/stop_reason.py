@@ -10,7 +10,7 @@ from litnets.training.checkpoints.saving import checkpoint_of
 
 
 def stop_reason(trainer: Trainer) -> str:
-    """Return why a training has ended, and whether a longer one may give a better epoch.
+    """Return why training has ended, and whether training longer may give a better epoch.
 
     Example:
         >>> stop_reason(trainer)  # doctest: +SKIP
@@ -27,7 +27,7 @@ def stop_reason(trainer: Trainer) -> str:
 
 
 def _reached_limit(trainer: Trainer) -> tuple[str | None, object]:
-    """Return the option of the Trainer that has ended the training, and its value; None if there is none."""
+    """Return the option of the Trainer that ended training, and its value; (None, None) if no option did."""
     steps, epochs = trainer.max_steps, trainer.max_epochs
     if 0 <= steps <= trainer.global_step:
         return "max_steps", steps

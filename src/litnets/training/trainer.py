@@ -20,8 +20,8 @@ class AutoTrainer(Trainer):
     """Lightning's Trainer, which also accepts `precision="auto"`.
 
     Args:
-        precision: One of Lightning's, or `auto`: `bf16-mixed` if that is faster, else `32-true`. The command line
-            measures once and saves its choice in the run's config.yaml, so that a repeated run does not depend on it.
+        precision: A precision of Lightning, or `auto`: `bf16-mixed` if that is faster, else `32-true`. The command line
+            measures once and saves the result in the run's config.yaml, so that repeating the run does not measure.
         **trainer: Other arguments of Trainer.
 
     Example:
@@ -47,8 +47,8 @@ def fastest_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-tr
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator not in ("auto", "cpu") or (accelerator == "auto" and torch.backends.mps.is_available()):
         return "32-true"
-    # A CPU with bfloat16 units multiplies about twice as fast with them; one without emulates them, many times slower.
-    # The minimum of ten interleaved trials does not depend on what else the machine is doing.
+    # A CPU with bfloat16 units multiplies about twice as fast with them; a CPU without them emulates them, many times
+    # slower. The minimum of ten interleaved trials does not depend on the load of the machine.
     operands = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
     seconds = dict.fromkeys(operands, float("inf"))
     for _ in range(10):

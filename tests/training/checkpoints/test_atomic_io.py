@@ -50,7 +50,7 @@ def failed_save(path: Path) -> str:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(f"checkpoint {path}: could not be saved: ")
-    assert str(error.value).endswith("; the former last.ckpt is untouched")
+    assert str(error.value).endswith("; the previous last.ckpt is unchanged")
     return str(error.value)
 
 

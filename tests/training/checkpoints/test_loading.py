@@ -192,7 +192,7 @@ def test_its_name_does_not_control_the_terminal(run, capsys):
 def test_no_complete_checkpoint_is_left(run):
     for path in run.checkpoints():
         truncate(path)
-    with pytest.raises(InputError, match=r"last.ckpt: not a checkpoint .* has no other one that is whole"):
+    with pytest.raises(InputError, match=r"last.ckpt: not a checkpoint .* has no other complete checkpoint"):
         usable_checkpoint(run, run.last)
 
 

@@ -13,15 +13,16 @@ from litnets.safety.files import replacing
 
 
 class SaveError(InputError):
-    """A checkpoint could not be written. The checkpoint that it was to replace is unchanged."""
+    """A checkpoint could not be written. The previous checkpoint is unchanged."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint beside its target, sync it to disk, and only then give it the target's name, so that a kill, a
-    power cut or a full disk leaves the previous checkpoint intact. Load with torch's safe loading.
+    """Write checkpoints atomically, and read them with torch's safe loading.
 
-    (Lightning writes to `$TMPDIR` and moves the file: on a full disk that replaced the good checkpoint by a truncated
-    one, and in a read-only folder it saved nothing without an error.)
+    A checkpoint is written to a temporary file in the same folder, synced to disk and then renamed, so that a kill, a
+    power failure or a full disk leaves the previous checkpoint intact. (Lightning writes to `$TMPDIR` and moves the
+    file. On a full disk that replaced a good checkpoint by a truncated one, and in a read-only folder it silently saved
+    nothing.)
 
     The temporary files of killed processes are removed before the first checkpoint is saved into a folder. Paths with a
     protocol (`s3://`) are handled by Lightning.
@@ -54,16 +55,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             reason = _os_error(error)
             if reason is None:
-                raise  # not the disk: the checkpoint holds something that cannot be saved
-            former = f"the former {target.name} is untouched" if target.exists() else "there is no earlier one"
+                raise  # not an error of the disk: the checkpoint holds something that cannot be saved
+            previous = f"the previous {target.name} is unchanged" if target.exists() else "there is no earlier one"
             raise SaveError(
-                f"checkpoint {target}: could not be saved: {reason.strerror or reason}; {former}"
+                f"checkpoint {target}: could not be saved: {reason.strerror or reason}; {previous}"
             ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Load a checkpoint onto the CPU. Whatever `weights_only` says, no code in the file is run.
+        """Load a checkpoint onto the CPU. No code in the file is run, whatever the value of `weights_only`.
 
         Raises:
             InputError: The file is damaged, or holds more than plain data.
@@ -76,8 +77,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return content
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint file. (Lightning removes whatever is at `path`, whole folders included; a ModelCheckpoint
-        takes the path from the checkpoint that it resumes from, where a stranger may have written it.)
+        """Remove a checkpoint file, and nothing else.
+
+        (Lightning removes whatever is at `path`, even a folder. ModelCheckpoint takes the path from the checkpoint that
+        it resumes from, which may come from a stranger.)
 
         Raises:
             InputError: `path` is not a checkpoint file.
@@ -103,7 +106,7 @@ def _to_cpu(storage: Any, location: str) -> Any:
 
 
 def _os_error(error: BaseException) -> OSError | None:
-    """Return the operating system's error. torch's writer, which runs in C++, raises a RuntimeError on top of it."""
+    """Return the operating system's error behind `error`, or None. torch's C++ writer wraps it in a RuntimeError."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -111,7 +114,7 @@ def _os_error(error: BaseException) -> OSError | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name, too, survive a power cut."""
+    """Sync a folder to disk, so that the new name of a file survives a power failure."""
     if os.name == "nt":
         return  # Windows cannot open a folder
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Load checkpoints: find the one that a command needs, and check that it is complete and fits the model."""
+"""Find the checkpoint that a command needs, and check that it is complete and fits the model."""
 
 import sys
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from litnets.training.resume import loop_state
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds, on the CPU. Its tensors stay on disk until they are used.
+    """Return the content of a checkpoint, on the CPU. Its tensors stay on disk until they are used.
 
     Raises:
-        InputError: No file, an incomplete one, or one whose parts have other types than litnets and Lightning write.
+        InputError: The file does not exist or is damaged, or a part of it has the wrong type.
     """
     content = load_verified(path, mmap=True)
     check_model_part(path, content)
@@ -29,7 +29,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_training_part(path: Path, content: Mapping[str, Any]) -> None:
-    """Check the types of what commands read before there is a Trainer; `restoring` checks the rest against that."""
+    """Check the types of the parts that commands read before there is a Trainer. `restoring` checks the other parts."""
     for name in ("epoch", "global_step"):
         if name in content:
             _check_count(path, name, content[name])
@@ -74,7 +74,7 @@ def _check_loop_state(path: Path, state: Any) -> None:
 
 def _check_count(path: Path, name: str, value: Any) -> None:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise wrong_type(path, name, "a number from 0 up", value)
+        raise wrong_type(path, name, "a whole number of at least 0", value)
 
 
 def usable_checkpoint(run: Run, path: Path) -> Path:
@@ -96,7 +96,7 @@ def usable_checkpoint(run: Run, path: Path) -> Path:
             except (InputError, KeyError):
                 continue  # incomplete as well
         if not steps:
-            raise InputError(f"{error}; {run.folder} has no other one that is whole") from error
+            raise InputError(f"{error}; {run.folder} has no other complete checkpoint") from error
         newest = max(steps, key=lambda other: steps[other])
         message = f"litnets: {error}\nlitnets: {newest} is used instead (step {steps[newest][0]})"
         print(printable(message, lines=True), file=sys.stderr)
@@ -110,10 +110,10 @@ def find_checkpoint(ckpt_path: str | None, config_run: Run | None, command: str,
         ckpt_path: `--ckpt_path`: a file, `best`, `last` or None.
         config_run: The run whose config.yaml was passed as `--config`.
         command: fit, validate, test or predict.
-        is_dry_run: Whether nothing is written.
+        is_dry_run: Whether the command writes nothing.
 
     Raises:
-        InputError: There is no checkpoint where one is needed, or one that training cannot resume from.
+        InputError: The command needs a checkpoint and there is none, or `fit` was called with one.
     """
     if ckpt_path in ("best", "last"):
         if config_run is None:
@@ -150,7 +150,7 @@ def check_fits(path: Path, content: Mapping[str, Any], model: nn.Module) -> None
     """Check that a checkpoint holds the weights of this model.
 
     Raises:
-        InputError: It does not; the message names the first difference.
+        InputError: It holds other weights; the message names the first difference.
     """
     saved, expected = _renamed_weights(content, model), model.state_dict()
     for name, tensor in expected.items():
@@ -168,15 +168,15 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def load_weights(path: Path, model: nn.Module, partial: bool) -> str:
-    """Load a checkpoint's weights into a model that starts a new training; return a line that reports it.
+    """Load a checkpoint's weights into the model of a new run, and return one line that describes what was loaded.
 
     Args:
         path: The checkpoint.
         model: The model.
-        partial: Whether parts that do not fit are skipped; otherwise they are an error.
+        partial: Whether to skip parts that do not fit; otherwise they are an error.
 
     Raises:
-        InputError: No checkpoint, or one that does not fit.
+        InputError: There is no such checkpoint, or it does not fit.
     """
     content = load_checkpoint(path)
     if not partial:

@@ -1,4 +1,4 @@
-"""Restore what a checkpoint holds, and report a checkpoint that does not fit in one line."""
+"""Restore the content of a checkpoint, and report in one line if it does not fit."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,16 +14,16 @@ from litnets.errors import InputError
 from litnets.internals import CheckpointConnector
 from litnets.safety.checkpoint_file import wrong_type
 
-# What Python, Lightning and torch raise on states of wrong types or sizes.
+# What Python, Lightning and torch raise for states of wrong types or sizes.
 _MISFITS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, NotImplementedError)
 
 
 @contextmanager
 def report_misfit(checkpoint: Any) -> Iterator[None]:
-    """Turn what is raised while a checkpoint is being restored into one line about the checkpoint.
+    """Turn an error that is raised while a checkpoint is being restored into an InputError that names the checkpoint.
 
     Raises:
-        InputError: Something was raised.
+        InputError: The checkpoint could not be restored.
     """
     try:
         yield
@@ -37,8 +37,10 @@ def report_misfit(checkpoint: Any) -> Iterator[None]:
 
 
 class CheckedConnector(CheckpointConnector):
-    """Restores a checkpoint and compares the types of all states with those that the objects have themselves, as some
-    states of wrong types are accepted and fail in the middle of training."""
+    """Restore a checkpoint after comparing the types of all states with those of the current objects.
+
+    Without the comparison, some states of wrong types would be accepted and make training fail later.
+    """
 
     def restoring(self, path: str | Path | None) -> AbstractContextManager[None]:
         return report_misfit(path)
@@ -70,7 +72,7 @@ class CheckedConnector(CheckpointConnector):
             self._check(f"lr_schedulers[{index}]", own, saved)
 
     def _check_optimizers(self, states: Any) -> None:
-        """The state of an optimizer that has made no step is empty, so it says nothing about types."""
+        """Check states by hand, because the state of an optimizer that has made no step is empty."""
         path, own = self.trainer.ckpt_path, self.trainer.optimizers
         if not isinstance(states, list) or len(states) != len(own):
             raise InputError(f"checkpoint {path} is damaged: optimizer_states should be a list of {len(own)} states")
@@ -89,16 +91,16 @@ class CheckedConnector(CheckpointConnector):
 
 
 def check_like(checkpoint: Any, part: str, own: Any, saved: Any) -> None:
-    """Check that a saved state has the types of an object's own state.
+    """Check that a saved state has the same types as the current state of the object.
 
     Args:
         checkpoint: The checkpoint, for errors.
-        part: Which part of it is checked, for errors.
-        own: The object's state; None says nothing about the type, nor does a key or an element that is not there.
+        part: The part of the checkpoint, for errors.
+        own: The current state. None, a missing key and a missing element allow any type.
         saved: The state in the checkpoint.
 
     Raises:
-        InputError: They differ.
+        InputError: A type differs.
     """
     if own is None or (saved is None and not isinstance(own, (dict, list, tuple))):
         return
@@ -119,5 +121,5 @@ def check_like(checkpoint: Any, part: str, own: Any, saved: Any) -> None:
 
 
 def _is_ours(part: Any) -> bool:
-    """Whether the class is of this package or of Lightning, whose states keep their types; others may change them."""
+    """Whether a class belongs to this package or to Lightning, whose states keep their types; other states may not."""
     return type(part).__module__.partition(".")[0] in (__name__.partition(".")[0], "lightning")

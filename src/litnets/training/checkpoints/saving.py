@@ -18,7 +18,7 @@ from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.resume import loop_state
 from litnets.training.selection import UNKNOWN_LOSS, loss_beside
 
-# Fraction of the time that saving at the ends of epochs may take. So not every short epoch is saved. An equal
+# Fraction of the time that saving at the ends of epochs may take, so that not every short epoch is saved. An equal
 # fraction is reserved for the saves at the end of training.
 MAX_SAVE_OVERHEAD = 0.005
 
@@ -32,7 +32,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     Of epochs with equal values of the metric, the best is the one with the lowest loss.
 
     last.ckpt is saved at the end of each epoch (less often if epochs are short, to stay below 1 % of the time), when
-    training ends or is interrupted, and at the intervals below. A save is made just before a batch starts, so that
+    training ends or is interrupted, and at the intervals below. It is saved just before a batch starts, so that
     training resumes at exactly that batch.
 
     Args:
@@ -57,14 +57,15 @@ class Checkpoint(lightning_callbacks.Checkpoint):
                 raise InputError(f"checkpoint.{name}: expected a number above 0, got {value}")
         self.monitor, self.mode = monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
-        # Set by the command line: where to save, and the configuration, which a resumed run compares with its own.
+        # Set by the command line: where to save, and the configuration, with which a resumed run compares its own.
         self.run: Run | None = None
         self.config = ""
         self.best_model_path = ""  # read by `trainer.test(ckpt_path="best")`
         self.best_model_score: Tensor | None = None
         self.best_loss = UNKNOWN_LOSS
         self.best_epoch: int | None = None
-        # Whether training, not validation, logs the monitor; for a custom metric known after the first validation.
+        # Whether training logs the monitored metric, not validation. For a custom metric, this is known only after the
+        # first validation.
         self._monitor_is_train_metric = (monitor or "").startswith("train")
         self._best_is_due = False
         self._pending: dict[str, Any] | None = None  # the checkpoint of the best epoch, not yet on disk
@@ -156,8 +157,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         """Save last.ckpt within an epoch, when training is interrupted.
 
         Returns:
-            Whether it was saved. Within an optimizer step or a validation it is not: such a run resumes from the
-            previous save.
+            Whether it was saved. Within an optimizer step or a validation it cannot be saved; such a run resumes from
+            the previous save.
         """
         can_save = self.resume_point(trainer) is not None
         if can_save:
@@ -252,7 +253,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
 
 def checkpoint_of(trainer: Trainer) -> Checkpoint | None:
-    """Return the Checkpoint of litnets, which may not be the first of the trainer's checkpoint callbacks."""
+    """Return the Checkpoint callback of litnets. The trainer may have other checkpoint callbacks before it."""
     return next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoint)), None)
 
 

@@ -1,4 +1,4 @@
-"""Resume a run: what has changed in its configuration, and whether anything is left to do."""
+"""Compare the configuration of a resumed run with the saved one, and check that something is left to do."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from litnets.safety.plain import load_yaml
 from litnets.safety.resolving import import_object
 from litnets.training.stop_reason import strip_signaling
 
-# Options that belong to a place or to a command, not to the experiment.
+# Options that concern the machine or the command, not the experiment.
 _IGNORED_KEYS = {
     "config",
     "ckpt_path",
@@ -34,19 +34,19 @@ class NothingToDo(Exception):  # noqa: N818  (nothing is wrong)
 
 
 def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
-    """Return the differences between two configurations: dotted key -> (old value, new value).
+    """Return the differences between two configurations: (old value, new value) by dotted key.
 
-    An option that a class has gained since the old configuration was saved counts as its default there.
+    If a class has gained an option since the old configuration was saved, the old value is the option's default.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         if "class_path" in new and new["class_path"] == old.get("class_path"):
             old_args, new_args = old.get("init_args") or {}, new.get("init_args") or {}
             old = {**old, "init_args": {**_defaults_of_new_options(new["class_path"], old_args, new_args), **old_args}}
-        found: dict[str, tuple[Any, Any]] = {}
+        differences: dict[str, tuple[Any, Any]] = {}
         for name in dict.fromkeys([*old, *new]):
             if key or name not in _IGNORED_KEYS:
-                found |= diff_configs(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-        return found
+                differences |= diff_configs(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+        return differences
     return {} if old == new else {key: (old, new)}
 
 
@@ -56,13 +56,13 @@ def _defaults_of_new_options(class_path: str, old: Mapping[str, Any], new: Mappi
         return {}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(import_object(class_path), fail_untyped=False)
-    # As YAML, like the configurations: a tuple is a list there.
+    # Through YAML, like the configurations, so that a tuple becomes a list.
     defaults = load_yaml(class_path, parser.dump(parser.get_defaults(), skip_unset=False, skip_validation=True))
     return {name: defaults[name] for name in added if name in defaults}
 
 
 def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, Any]) -> None:
-    """Raise InputError for a change with which a run cannot resume at the position in `state`."""
+    """Raise InputError if the run cannot resume at the position in `state` because of a change."""
     for key, (old, new) in changed.items():
         name = key.rpartition(".")[2]
         reason = None
@@ -80,7 +80,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
 
 
 def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
-    """Return whether optimizer or schedule have to be rebuilt. Any argument of a user's model may concern them."""
+    """Return whether the optimizer or schedule must be rebuilt. Any argument of a user's model may affect them."""
     return any(
         key.startswith("model.init_args.")
         or key.removeprefix("trainer.") in _TRAINING_LENGTH_KEYS
@@ -96,7 +96,7 @@ def changes_steps_per_epoch(changed: Mapping[str, tuple[Any, Any]]) -> bool:
 
 
 def stopped_early(content: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]], now: Any) -> str | None:
-    """Return why early stopping ended the run, or None if it did not, or if its settings have changed.
+    """Return why early stopping ended the run; None if it did not, or if its settings have changed.
 
     Args:
         content: The checkpoint.
@@ -127,7 +127,7 @@ def check_unfinished(
     stopped: str | None,
     changes: Mapping[str, tuple[Any, Any]],
 ) -> None:
-    """Raise NothingToDo if the run has done what its configuration asks for, or was `stopped_early`."""
+    """Raise NothingToDo if the run has reached its configured length or was stopped early, and has been tested."""
     if config.test_after_fit and "test" not in run.read_results():
         return
     end = _end_of_training(content, state, config.trainer, stopped)
@@ -140,7 +140,7 @@ def check_unfinished(
 def _end_of_training(
     content: Mapping[str, Any], state: Mapping[str, Any], trainer: Any, stopped: str | None
 ) -> str | None:
-    """Return why nothing is left to train, and how to train longer; None if something is."""
+    """Return why nothing is left to train, and how to train longer; None if training can continue."""
     epochs, steps = trainer.max_epochs, trainer.max_steps
     if epochs is not None and 0 <= epochs <= state["epoch"]:
         return f"is finished: {state['epoch']} of {epochs} epochs; train longer with --trainer.max_epochs N"

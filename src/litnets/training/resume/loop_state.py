@@ -1,8 +1,8 @@
-"""The part of a checkpoint that Lightning leaves out, and that an exact resume needs.
+"""Save and restore the part of the training state that Lightning does not save but an exact resume needs.
 
 Lightning saves weights, optimizers, schedules, callbacks and the counters of its loops. It loses the position of the
 data in the epoch, the state of the training metrics, gradients in the middle of an accumulation, the values of the last
-validation, and the logging step (Lightning 2.6.6; issues #21938, #21857). Here they are saved as plain data.
+validation, and the logging step (Lightning 2.6.6; issues #21938, #21857). This module saves them as plain data.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Position = tuple[int, int]
 
 
 def position(trainer: Trainer) -> Position | None:
-    """Return the next (epoch, batch), or None within a batch or at an epoch's end, where no resume is possible."""
+    """Return the next (epoch, batch), or None within a batch or at the end of an epoch, where no run can resume."""
     epochs: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     if epochs.completed == epochs.started:
@@ -40,7 +40,7 @@ def find_loop_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
-    """Add to a checkpoint what is needed to resume at `at`. Every process has to call this."""
+    """Add to a checkpoint the state that is needed to resume at `at`. Every process must call this."""
     epoch, batch = at
     own = {
         "metrics": _metric_states(module),
@@ -63,7 +63,7 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
         "logged_step": logging_step(trainer.fit_loop.epoch_loop),
         "csv": next((logger.state_dict() for logger in trainer.loggers if isinstance(logger, MetricsCSV)), {}),
     }
-    # Set the counters to their values between two batches, wherever in the loop this was called.
+    # Set the counters to their values between two batches, whatever part of the loop this was called from.
     loop = content["loops"]["fit_loop"]
     optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
     batches = loop["epoch_loop.batch_progress"]["current"]
@@ -92,14 +92,14 @@ def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[st
     for name, gradient in own.get("gradients", {}).items():
         parameters[name].grad = gradient.to(parameters[name].device)
     trainer.callback_metrics.update(state["callback_metrics"])
-    # Pretend that the loops were not restarted: a restarted one skips a ReduceLROnPlateau step, or validates twice.
+    # A loop that knows it was restarted skips a ReduceLROnPlateau step or validates twice.
     loop = trainer.fit_loop
     loop.restarting = False
     loop.epoch_loop.restarting = state["batch"] > 0  # otherwise it counts its batches from 0
 
 
 def restore_logged_step(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Restore the logging step. Call it when the first batch starts: a restarted loop increments the step before."""
+    """Restore the logging step. Call this when the first batch starts: until then a restarted loop increments it."""
     set_logging_step(trainer.fit_loop.epoch_loop, state["logged_step"])
 
 
@@ -113,7 +113,7 @@ def _metric_states(module: LightningModule) -> dict[str, Any]:
         update()  # add the steps that are still pending
     for part in module.modules():
         if isinstance(part, MetricCollection):
-            part.items(keep_base=True)  # of a compute group only one metric is updated; this shares its state
+            part.items(keep_base=True)  # only one metric of a compute group is updated; this shares its state
     return {
         name: {
             "count": metric.update_count,

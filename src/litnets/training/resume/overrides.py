@@ -14,9 +14,9 @@ from litnets.internals import init_optimizers_and_lr_schedulers
 
 
 def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: bool) -> None:
-    """Keep the configured patience of early stopping, and its decision to stop or not to stop.
+    """Keep the configured patience of early stopping, and its decision whether to stop.
 
-    Lightning forgets that a training was stopped early (Lightning-AI/pytorch-lightning#21857).
+    Lightning does not restore the decision (Lightning-AI/pytorch-lightning#21857).
     """
     trainer.should_stop = trainer.should_stop or stays_stopped
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -76,7 +76,7 @@ def rebuild_optimizers(
             per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
             updates, most = epoch, float("inf")
             if config.interval == "step":
-                # Epochs that ended before their last batch show only in the counter of steps.
+                # Only the counter of steps accounts for epochs that ended before their last batch.
                 steps = epoch * per_epoch + batch // trainer.accumulate_grad_batches
                 updates, most = (
                     steps if steps_per_epoch_changed else trainer.global_step,

@@ -1,4 +1,4 @@
-"""What a resumed run continues from, and what has changed since it was interrupted."""
+"""Plan how to resume a run: from what state, and with what changes to its configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class ResumePlan:
     """What a resumed run continues from.
 
     Args:
-        state: The training state in the checkpoint; None without a checkpoint, which restarts the run.
+        state: The training state in the checkpoint; None if there is no checkpoint, so that the run starts over.
         changes: The options that differ from the checkpoint's configuration: (old, new) by dotted key.
         stopped_early: Why early stopping has ended the run for good; None if it has not.
     """
@@ -41,12 +41,12 @@ def plan_resume(
     Args:
         run: The run to resume.
         checkpoint: Its last checkpoint; None if none was saved.
-        content: What the checkpoint holds.
+        content: The content of the checkpoint.
         config: The parsed options of `fit`.
-        config_yaml: The same as YAML, complete.
+        config_yaml: All of these options as YAML.
 
     Raises:
-        InputError: The checkpoint holds no training state, or resuming is impossible with what has changed.
+        InputError: The checkpoint holds no training state, or the run cannot resume because of a change.
         NothingToDo: The run is finished.
     """
     if content is None:

@@ -1,4 +1,4 @@
-"""Restore the training state that a checkpoint of litnets holds, so that training resumes exactly."""
+"""Restore the training state in a checkpoint of litnets, so that training resumes exactly."""
 
 from typing import Any
 
@@ -10,11 +10,10 @@ from litnets.training.resume import loop_state, overrides
 
 
 class RestoreTrainingState(Callback):
-    """The counterpart of `Checkpoint`. It must be the first callback, so that the others find the state restored.
+    """Restore what `Checkpoint` saved. This must be the first callback, so that the others find the state restored.
 
     Args:
-        optimization_changed: Whether the configuration asks for another optimizer setting, schedule or length of
-            training than the checkpoint has.
+        optimization_changed: Whether the configuration changes the optimizer, the schedule or the length of training.
         steps_per_epoch_changed: Whether the configuration changes the number of steps per epoch.
         stays_stopped: Whether early stopping has ended this training for good.
     """

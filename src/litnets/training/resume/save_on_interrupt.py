@@ -22,27 +22,28 @@ from litnets.training.signals import PeerProcessError, Signals, Stop
 
 _CRASH = 1000  # sent to the other processes in place of a signal number; larger than any of them
 
-# How long a crashed process waits until the others reach the next synchronization point. They may be a batch behind, or
-# blocked elsewhere, waiting for this very process.
+# How long a crashed process waits for the others to reach the next synchronization point. They may be a batch behind,
+# or may be waiting for this very process elsewhere.
 _PATIENCE = timedelta(seconds=30)
 
 
 class SaveOnInterrupt(Callback):
     """Save last.ckpt when training is interrupted by a signal or an exception.
 
-    A signal takes effect after the current batch; with gradient accumulation after the optimizer step, and within
-    validation after it. An exception takes effect immediately, and the state before the unfinished batch is saved.
+    A signal takes effect after the current batch; with gradient accumulation, after the optimizer step; during
+    validation, after the validation. An exception takes effect immediately, and the state before the unfinished batch
+    is saved.
 
-    Several processes stop after the same batch, whichever of them received the signal, and before the same batch if one
-    of them crashes in it. They synchronize twice per batch, at its start and before its backward pass, and a crashed
-    process takes part once more before it ends. At these two points no collective operation is half done, so that all
-    can save as usual. If the others do not get that far (because they wait for the crashed process within a backward
-    pass or in SyncBatchNorm), nothing is saved.
+    If any process receives a signal, all of them stop after the same batch; if any crashes, all stop before the same
+    batch. For this they synchronize twice per batch, at its start and before its backward pass, and a crashed process
+    takes part once more before it ends. At these two points no collective operation is half done, so all can save as
+    usual. If the others never reach such a point, because they wait for the crashed process in a backward pass or in
+    SyncBatchNorm, nothing is saved.
 
     Args:
         run: The run whose last.ckpt is written.
-        signals: The handler of the signals.
-        checkpoint: The callback that saves; None saves nothing.
+        signals: The signal handlers of the process.
+        checkpoint: The callback that saves; None: save nothing.
     """
 
     def __init__(self, run: Run, signals: Signals, checkpoint: Checkpoint | None) -> None:
@@ -51,7 +52,7 @@ class SaveOnInterrupt(Callback):
         self.checkpoint = checkpoint
         self._training = False
         self._first_step = 0
-        self._group: Any = None  # of processes, over gloo: synchronizing does not wait for the GPU
+        self._group: Any = None  # the group of processes, with gloo, so that synchronizing does not wait for the GPU
         self._stop: int | None = None  # the signal that all processes agree on
         self._asking = False  # whether synchronizing is the next collective operation of every process
 
@@ -142,16 +143,16 @@ class SaveOnInterrupt(Callback):
         """Agree on a signal or crash with the other processes; all of them call this at the same points."""
         self._stop = self.signals.received
         if self._group is not None:
-            said = torch.tensor(self._stop or 0)
-            distributed.all_reduce(said, distributed.ReduceOp.MAX, self._group)
-            if said == _CRASH:
+            highest = torch.tensor(self._stop or 0)
+            distributed.all_reduce(highest, distributed.ReduceOp.MAX, self._group)
+            if highest == _CRASH:
                 raise PeerProcessError("another process crashed")
-            self._stop = int(said) or None
-        if self._stop is not None:  # otherwise keep one that arrived meanwhile for the next time
+            self._stop = int(highest) or None
+        if self._stop is not None:  # otherwise keep a signal that has arrived meanwhile for the next call
             self.signals.received = self._stop
 
     def _all_ranks_at_same_batch(self, trainer: Trainer, exception: BaseException) -> bool:
-        """Return whether all processes, one of which has crashed, are before the same batch and can save."""
+        """Return whether all processes are at the same batch and can save, although one of them has crashed."""
         if trainer.world_size == 1:
             return True
         assert self.checkpoint is not None
@@ -168,9 +169,10 @@ class SaveOnInterrupt(Callback):
         except RuntimeError:  # raised by gloo: another process does not answer, or is gone
             return False
         if crash is None:
-            exception.args = (next(f"process {rank} crashed: {said}" for rank, (_, said) in enumerate(every) if said),)
-        # NCCL only queues collective operations, so that one process may be ahead of another.
-        return distributed.get_backend() == "gloo" and all(place == where for place, _ in every)
+            crashes = [f"process {rank} crashed: {error}" for rank, (_, error) in enumerate(every) if error]
+            exception.args = (crashes[0],)
+        # NCCL only queues collective operations, so one process may be ahead of another.
+        return distributed.get_backend() == "gloo" and all(position == where for position, _ in every)
 
 
 def _stepped(trainer: Trainer, batch_idx: int) -> bool:
