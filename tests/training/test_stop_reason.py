@@ -16,7 +16,7 @@ def ended(best_epoch: int | None = None, callbacks: tuple[Any, ...] = (), **opti
     checkpoint.best_epoch = best_epoch
     trainer: Any = SimpleNamespace(
         current_epoch=7, global_step=70, max_epochs=-1, max_steps=-1, check_val_every_n_epoch=1, val_check_interval=1.0,
-        callbacks=callbacks, checkpoint_callbacks=[checkpoint],
+        fit_loop=EPOCHS, callbacks=callbacks, checkpoint_callbacks=[checkpoint],
         early_stopping_callbacks=[c for c in callbacks if isinstance(c, EarlyStopping)],
     )  # fmt: skip
     vars(trainer).update(options)
@@ -41,6 +41,7 @@ THRESHOLD = early_stopping(
     EarlyStoppingReason.STOPPING_THRESHOLD,
     "Stopping threshold reached: val/accuracy = 1.0 > 0.9. Signaling Trainer to stop.",
 )
+EPOCHS = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(started=7)))
 LONGER = "the best epoch is the last: train longer with"
 
 

@@ -284,18 +284,22 @@ class Task(ConversionHook, LightningModule):
     def on_train_epoch_end(self) -> None:
         self.update_train_metrics()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
+        if self.trainer.is_last_batch:  # otherwise the epoch, which max_steps has ended, may be resumed
+            reset_metrics(self.train_loss, self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch, self.val_loss, self.val_metrics)
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val/loss", self.val_loss, self.val_metrics)
+        reset_metrics(self.val_loss, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch, self.test_loss, self.test_metrics)
 
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test/loss", self.test_loss, self.test_metrics)
+        reset_metrics(self.test_loss, self.test_metrics)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Return the predictions by column name, each `(N,)` or `(N, k)`. The batch may or may not include targets."""
@@ -361,7 +365,6 @@ class Task(ConversionHook, LightningModule):
         # torchmetrics has gathered the state of all ranks, so there is no need for sync_dist, a mean of means.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)
-        reset_metrics(loss, metrics)
 
 
 def _check_compiler() -> None:

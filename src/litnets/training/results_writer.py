@@ -8,6 +8,7 @@ from torch import Tensor
 
 from litnets.runs.folder import Run
 from litnets.training.checkpoints.saving import checkpoint_of
+from litnets.training.resume.loop_state import epochs_started
 from litnets.training.stop_reason import stop_reason
 
 
@@ -76,7 +77,7 @@ class WriteResults(Callback):
             forget=("test", "test_per_class"),  # they belong to the previous best checkpoint
             best=best,
             stop_reason=stop_reason(trainer),
-            epochs=trainer.current_epoch,
+            epochs=epochs_started(trainer),
             steps=trainer.global_step,
             seconds=round(time.monotonic() - self._start, 2),
             samples_per_second=round(samples / self._batch_seconds) if samples else None,

@@ -7,7 +7,7 @@ the least trained, with the highest loss.
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
@@ -46,6 +46,10 @@ class TieBreakingEarlyStopping(EarlyStoppingCheck, EarlyStopping):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.best_loss = state_dict.get("best_loss", UNKNOWN_LOSS)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_last_batch:  # otherwise the epoch, which max_steps has ended, continues when the run is resumed
+            super().on_train_epoch_end(trainer, pl_module)
 
     def check(self, trainer: Trainer) -> None:
         score, loss = trainer.callback_metrics.get(self.monitor), loss_beside(trainer, self.monitor)

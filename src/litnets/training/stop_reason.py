@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.training.checkpoints.saving import checkpoint_of
+from litnets.training.resume.loop_state import epochs_started
 
 
 def stop_reason(trainer: Trainer) -> str:
@@ -21,7 +22,7 @@ def stop_reason(trainer: Trainer) -> str:
         return _early_stopping_reason(trainer) or "stopped by a callback"
     checkpoint = checkpoint_of(trainer)
     best_epoch = None if checkpoint is None else checkpoint.best_epoch
-    is_last = best_epoch is not None and best_epoch + 1 >= trainer.current_epoch
+    is_last = best_epoch is not None and best_epoch + 1 >= epochs_started(trainer)
     advice = f"; the best epoch is the last: train longer with --trainer.{limit} N" if is_last else ""
     return f"{limit} of {value} reached{advice}"
 

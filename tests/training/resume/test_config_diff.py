@@ -137,9 +137,47 @@ def test_a_run_stopped_for_any_reason_is_not_resumed(
     (run / "results.json").unlink()
     assert main(["resume", str(run)]) == 0
     assert "test, best checkpoint" in capsys.readouterr().out
-    assert (run / "metrics.csv").read_text().splitlines()[-1].startswith(before.splitlines()[-1].split(",")[0])
+    last_step, step_before = (
+        text.splitlines()[-1].split(",")[1] for text in ((run / "metrics.csv").read_text(), before)
+    )
+    assert last_step == step_before
+    assert json.loads((run / "results.json").read_text())["epochs"] == epochs
     assert main(["resume", str(run), *other, "--trainer.max_epochs", str(epochs + 1)]) == 0
     assert json.loads((run / "results.json").read_text())["epochs"] == epochs + 1
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        ["--trainer.max_steps", "25"],
+        [
+            *("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss"),
+            *("--trainer.callbacks.stopping_threshold", "100", "--trainer.callbacks.check_on_train_epoch_end", "false"),
+            *("--trainer.val_check_interval", "25", "--trainer.check_val_every_n_epoch", "null"),
+        ],
+    ],
+    ids=["max_steps", "early stopping"],
+)
+def test_an_epoch_that_was_ended_early_is_completed(limit: list[str]) -> None:
+    """An epoch has 17 batches, so that the limit ends the second epoch after 8."""
+    options = ["--trainer.max_epochs", "3", "--model.lr_scheduler", "null", "--early_stopping.patience", "100"]
+    complete = fit("--runs_dir", "checkpoints/complete", *options)
+    limited = fit("--runs_dir", "checkpoints/limited", *options, *limit)
+    results = json.loads((limited / "results.json").read_text())
+    assert results["steps"] == 25
+    off = ["--trainer.max_steps", "-1", "--trainer.callbacks", "null", "--trainer.val_check_interval", "1.0"]
+    assert main(["resume", str(limited), *off, "--trainer.check_val_every_n_epoch", "1"]) == 0
+    last, expected = (torch.load(run / "last.ckpt", weights_only=True) for run in (limited, complete))
+    assert last["global_step"] == expected["global_step"] == 51
+    assert last["epoch"] == expected["epoch"] == 3
+    for name, weight in expected["state_dict"].items():
+        assert torch.equal(last["state_dict"][name], weight)
+    rows = {}
+    for run in (limited, complete):
+        with (run / "metrics.csv").open() as file:
+            rows[run] = [row for row in csv.DictReader(file) if row["step"] in ("33", "50")]
+    assert [row["train/loss"] for row in rows[limited]] == [row["train/loss"] for row in rows[complete]]
+    assert [row["val/loss"] for row in rows[limited]] == [row["val/loss"] for row in rows[complete]]
 
 
 @pytest.mark.parametrize("schedule", ["OneCycleLR", "WarmupCosineLR"])

@@ -26,10 +26,18 @@ def position(trainer: Trainer) -> Position | None:
     epochs: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     if epochs.completed == epochs.started:
-        return epochs.completed, 0
+        # max_steps, max_time or early stopping may have ended the last epoch before its last batch.
+        ended_early = batches.completed > 0 and not trainer.is_last_batch
+        return (epochs.completed - 1, batches.completed) if ended_early else (epochs.completed, 0)
     if epochs.processed != epochs.completed or batches.processed != batches.completed:
         return None
     return epochs.completed, batches.completed
+
+
+def epochs_started(trainer: Trainer) -> int:
+    """Return the number of epochs that have started, the last of which may have ended before its last batch."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    return int(epochs.started)
 
 
 def find_loop_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
