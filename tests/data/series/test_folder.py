@@ -112,6 +112,33 @@ def test_the_time_column_is_not_a_channel(tmp_path: Path) -> None:
     assert ready(tmp_path, time_column="date", channels=["y"]).input_shape == (None, 1)
 
 
+def test_row_numbers_are_not_a_channel_except_in_an_earlier_run(tmp_path: Path) -> None:
+    for name in "ab":
+        for number in range(6):
+            path = tmp_path / name / f"{number}.csv"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(",x\n" + "".join(f"{i},{i * number}\n" for i in range(5)))
+    assert ready(tmp_path).scale.names == ["x"]
+    earlier = SeriesFolder(str(tmp_path))
+    earlier.trained_state = {"channel_names": ["", "x"]}
+    earlier.setup()
+    assert earlier.input_shape == (None, 2)
+
+
+def test_files_may_have_no_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for first, name in ((10, "a"), (20, "b")):
+        for number in range(6):
+            path = tmp_path / name / f"{number}.csv"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("".join(f"{i}.5,{first + number}.25\n" for i in range(5)))
+    module = ready(tmp_path, header=False)
+    assert (module.scale.names, len(module.splits["train"].values)) == (["column_1", "column_2"], 60)  # type: ignore[union-attr]
+    assert module.load_predict(tmp_path / "a" / "3.csv").values[0].tolist() == [0.5, 13.25]
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match=r"1.csv: no column '10.25'.*; set --data.header false if the first line is"):
+        ready(tmp_path)
+
+
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     write_series_folder(tmp_path)
     (tmp_path / ".cache").mkdir()

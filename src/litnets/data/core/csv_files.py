@@ -14,6 +14,9 @@ from pathlib import Path
 from litnets.errors import InputError, did_you_mean, first_duplicate
 from litnets.safety.files import open_regular
 
+# Names that pandas and R give to the column of row labels when they write a table.
+INDEX_NAMES = ("", "__index_level_0__", "Unnamed: 0")
+
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file.

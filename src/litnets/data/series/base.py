@@ -120,7 +120,8 @@ class SeriesDataModule(ArrayDataModule):
     Args:
         look_back: Number of input steps of a forecast.
         horizon: Number of steps to forecast.
-        time_column: Column of the time: numbers or ISO 8601, increasing. Default: the first column.
+        time_column: Column of the time, increasing: numbers, ISO 8601, months (2016-07) or quarters (2016Q3). Default:
+            the first column, or the column of dates behind row numbers without a name.
         predict_path: A CSV file for `predict`, with the time column and the channels of training. The forecast starts
             after its last row and uses its last `look_back` rows. The training data are not needed.
         **loading: Arguments of `ArrayDataModule`.
@@ -136,6 +137,7 @@ class SeriesDataModule(ArrayDataModule):
     ) -> None:
         super().__init__(**loading)
         self.time_column = time_column
+        self.header = True
         self.predict_path = None if predict_path is None else Path(predict_path)
         for name, steps in (("look_back", look_back), ("horizon", horizon)):
             if steps < 1:
@@ -201,7 +203,7 @@ class SeriesDataModule(ArrayDataModule):
 
     def load_predict(self, path: Path) -> ArrayDataset:
         self._ensure_scale()
-        values, names, *_ = read_series(path, self.time_column or 0, self.scale.names)
+        values, names, *_ = read_series(path, self.time_column or 0, self.scale.names, self.header)
         if len(values) < self.look_back:
             raise InputError(f"{path}: a forecast needs {self.look_back} steps, but the file has {len(values)}")
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
@@ -213,7 +215,7 @@ class SeriesDataModule(ArrayDataModule):
         A series is a CSV file, a DataFrame with the channels of training, or an array `(steps, channels)`. Several are
         a list, or an array `(N, steps, channels)`.
         """
-        series = read_series_inputs(inputs, self.time_column or 0, self.channel_names)
+        series = read_series_inputs(inputs, self.time_column or 0, self.channel_names, self.header)
         for values in series:
             if len(values) < self.look_back:
                 raise InputError(f"a forecast needs {self.look_back} steps, got a series of {len(values)}")
@@ -274,13 +276,16 @@ class SeriesDataModule(ArrayDataModule):
         return self.scale(inputs), self.scale(targets)
 
 
-def read_series_inputs(inputs: Any, time_column: str | int | None, channels: Sequence[str]) -> list[Tensor]:
+def read_series_inputs(
+    inputs: Any, time_column: str | int | None, channels: Sequence[str], has_header: bool = True
+) -> list[Tensor]:
     """Return new series as float32, each `(steps, channels)`.
 
     Args:
         inputs: CSV files, folders, DataFrames or arrays; see `SeriesDataModule.read_inputs`.
         time_column: Name or index of the time column of files; None if there is none.
         channels: Names of the channels.
+        has_header: Whether the first line of a file names the columns.
 
     Raises:
         InputError: A series has other channels, or values that are not finite numbers.
@@ -289,7 +294,8 @@ def read_series_inputs(inputs: Any, time_column: str | int | None, channels: Seq
     for item in [inputs] if is_table(inputs) else as_items(inputs):
         if is_path(item):
             files = new_files(Path(item), (".csv",), "CSV file")
-            series += [torch.from_numpy(read_series(file, time_column, channels).values).float() for file in files]
+            arrays = [read_series(file, time_column, channels, has_header).values for file in files]
+            series += [torch.from_numpy(array).float() for array in arrays]
             continue
         if is_table(item):
             columns = table_columns(item)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from litnets.data.core.fingerprint import Fingerprint, digest_each, digest_rows
 from litnets.data.core.splits import SplitSpec, chronological_ends, expanding_window_split
 from litnets.data.series.base import SeriesDataModule, StepRange
-from litnets.data.series.reading import read_series
+from litnets.data.series.reading import read_series, report_names_like_data
 
 
 class SeriesCSV(SeriesDataModule):
@@ -29,6 +29,7 @@ class SeriesCSV(SeriesDataModule):
         look_back: Number of input steps of a forecast.
         horizon: Number of steps to forecast.
         channels: Columns to read and forecast. Default: all except the time column.
+        header: Whether the first line names the columns. Without, they are `column_1`, `column_2` ...
         val_size: Validation split, a fraction or a number of steps; with folds, of the steps before the test block.
         test_size: Test split, a fraction or a number of steps; with folds, it is the fold.
         num_folds: Number of cross-validation folds.
@@ -42,6 +43,7 @@ class SeriesCSV(SeriesDataModule):
         look_back: int = 96,
         horizon: int = 24,
         channels: list[str] | None = None,
+        header: bool = True,
         val_size: float = 0.2,
         test_size: float = 0.2,
         num_folds: int | None = None,
@@ -49,11 +51,13 @@ class SeriesCSV(SeriesDataModule):
         **loading: Any,
     ) -> None:
         super().__init__(look_back, horizon, **loading)
-        self.path, self.channels = Path(path), channels
+        self.path, self.channels, self.header = Path(path), channels, header
         self.split_spec = SplitSpec(val_size, test_size, num_folds=num_folds, fold=fold)
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
-        values, names, times, _ = read_series(self.path, self.time_column or 0, self.channels)
+        values, names, times, _ = read_series(self.path, self.time_column or 0, self.channels, self.header)
+        if self.header and self.trained_state is None:
+            report_names_like_data(self.path, names)
         steps = Fingerprint(
             digest_each(time.encode() for time in times),
             digest_rows(values),

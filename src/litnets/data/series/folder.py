@@ -11,7 +11,7 @@ from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folder_module import ClassFolderDataModule
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.series.base import ChannelScale, ScaleChannels, read_series_inputs
-from litnets.data.series.reading import read_series
+from litnets.data.series.reading import read_series, report_names_like_data
 
 
 class ScaleSequences(nn.Module):
@@ -46,8 +46,10 @@ class SeriesFolder(ClassFolderDataModule):
 
     Args:
         root: The folder with one subfolder per class.
-        time_column: Column of the time: numbers or ISO 8601, increasing. Default: no time column.
-        channels: Columns to read. Default: all except the time column.
+        time_column: Column of the time, increasing: numbers, ISO 8601, months (2016-07) or quarters (2016Q3). Default:
+            no time column.
+        channels: Columns to read. Default: all except the time column and row numbers without a name.
+        header: Whether the first line of a file names the columns. Without, they are `column_1`, `column_2` ...
         predict_path: New series for `predict`: a CSV file, or a folder of CSV files at any depth, with the channels of
             training. The training data are not needed.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
@@ -61,23 +63,28 @@ class SeriesFolder(ClassFolderDataModule):
         root: str,
         time_column: str | None = None,
         channels: list[str] | None = None,
+        header: bool = True,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(root, **loading)
-        self.time_column, self.channels = time_column, channels
+        self.time_column, self.channels, self.header = time_column, channels, header
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.scale = ChannelScale()
 
     def load(self) -> dict[str, RaggedDataset]:
-        series, digests, names = [], [], self.channels
-        for path in self.files_to_read():
+        series, digests = [], []
+        names = self.channels or (self.trained_state or {}).get("channel_names")
+        files = self.files_to_read()
+        for path in files:
             # The first file defines the channels; other files may have them in another order.
-            values, channels, _, digest = read_series(path, self.time_column, names)
+            values, channels, _, digest = read_series(path, self.time_column, names, self.header)
             names = names or channels
             series.append(values)
             digests.append(digest)
         assert names is not None
+        if self.header and self.trained_state is None:
+            report_names_like_data(files[0], names)
         splits = self.assign_files(np.array(digests, np.uint64))
         self.scale.fit(np.concatenate([series[i] for i in splits["train"].tolist()]), names)
         steps = torch.from_numpy(np.concatenate(series)).float()
@@ -90,7 +97,7 @@ class SeriesFolder(ClassFolderDataModule):
             self.setup()
         files = new_files(path, (".csv",), "CSV file")
         self.sample_names = names_in(path, files)
-        series = [read_series(file, self.time_column, self.scale.names).values for file in files]
+        series = [read_series(file, self.time_column, self.scale.names, self.header).values for file in files]
         lengths = torch.tensor([len(values) for values in series])
         return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
 
@@ -99,7 +106,7 @@ class SeriesFolder(ClassFolderDataModule):
 
         Several series of the same length may be one array `(N, steps, channels)`.
         """
-        series = read_series_inputs(inputs, self.time_column, self.scale.names)
+        series = read_series_inputs(inputs, self.time_column, self.scale.names, self.header)
         lengths = torch.tensor([len(values) for values in series])
         return RaggedDataset(torch.cat(series), lengths, torch.zeros(len(series)))
 

@@ -1,17 +1,20 @@
 """Read time series from CSV files: numeric channels and increasing times."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from litnets.data.core.csv_files import decode_utf8, missing_column, open_csv, read_bytes
+from litnets.data.core.csv_files import INDEX_NAMES, decode_utf8, missing_column, open_csv, read_bytes
 from litnets.errors import InputError, first_duplicate
+from litnets.safety.escaping import printable
 
 
 class Series(NamedTuple):
@@ -30,35 +33,45 @@ class Series(NamedTuple):
     digest: int
 
 
-def read_series(path: Path, time_column: str | int | None, channels: Sequence[str] | None = None) -> Series:
-    """Read a time series from a CSV file with a header.
+# A month, such as 1970-01 or 1970M01, or a quarter, such as 1970Q1 or 1970-Q1.
+_PERIOD = re.compile(r"(\d{4})[-/ ]?(?:M?(0[1-9]|1[0-2])|Q([1-4]))", re.ASCII | re.IGNORECASE)
+
+
+def read_series(
+    path: Path, time_column: str | int | None, channels: Sequence[str] | None = None, has_header: bool = True
+) -> Series:
+    """Read a time series from a CSV file.
 
     Args:
         path: The file, UTF-8 and comma-separated.
-        time_column: Name or index of the time column, which must increase; None if there is no such column.
-        channels: Columns to read; None for all except the time column.
+        time_column: Name of the time column, which must increase. A number is the index of the column to read as the
+            time if the file has no column of dates behind row numbers; None if there is no time column.
+        channels: Columns to read; None for all except the time column and row numbers without a name.
+        has_header: Whether the first line names the columns; otherwise they are `column_1`, `column_2` ...
 
     Raises:
         InputError: The file cannot be read, a column does not exist, a value is not a finite number, or the times do
             not increase. The message names the line.
     """
-    header, rows, lines, digest = _read_csv(path)
+    header, rows, lines, digest = _read_csv(path, has_header)
+    hint = "; set --data.header false if the first line is data" if has_header and _names_look_like_data(header) else ""
+    time = _column_index(path, header, time_column, hint) if isinstance(time_column, str) else time_column
+    has_row_numbers = _numbers_rows([row[0] for row in rows])
+    if has_row_numbers and isinstance(time_column, int):
+        time = _find_dates(path, header, rows, is_required=channels is None) or time_column
+    skipped = {time, 0} if has_row_numbers and header[0] in INDEX_NAMES else {time}
     times: list[str] = []
-    if time_column is not None:
-        time = time_column if isinstance(time_column, int) else _column_index(path, header, time_column)
+    if time is not None:
         times = [row[time] for row in rows]
         _check_times(path, header[time], times, lines)
-        available = [name for i, name in enumerate(header) if i != time]
-    else:
-        available = header
-    names = list(available if channels is None else channels)
+    names = [name for i, name in enumerate(header) if i not in skipped] if channels is None else list(channels)
     if not names:
         raise InputError(
             f"{path}: no channels: expected at least one column besides the time (columns: {', '.join(header)})"
         )
     if duplicate := first_duplicate(names):
         raise InputError(f"channels: '{duplicate}' is listed twice; remove one")
-    columns = [_column_index(path, header, name) for name in names]
+    columns = [_column_index(path, header, name, hint) for name in names]
     cells = [[row[i] for i in columns] for row in rows]
     try:
         values = np.array(cells, dtype=np.float64)
@@ -68,17 +81,55 @@ def read_series(path: Path, time_column: str | int | None, channels: Sequence[st
     invalid = np.argwhere(~(np.abs(values) <= np.finfo(np.float32).max))
     if len(invalid):
         row, column = invalid[0]
+        is_time = _are_dates([row[column] for row in cells])
+        advice = f"set --data.time_column {names[column]}" if is_time else "fill them or remove the channel"
         raise InputError(
             f"{path}, line {lines[row]}, column '{names[column]}': expected a number, got '{cells[row][column]}' "
-            f"({len(invalid)} such values in total); fill them or remove the channel"
+            f"({len(invalid)} such values in total); {advice}"
         )
     return Series(values, names, times, digest)
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int], int]:
+def _names_look_like_data(names: Sequence[str]) -> bool:
+    """Return whether all column names are numbers, but do not number the columns."""
+    numbers = [_to_float(name) for name in names]
+    return bool(np.isfinite(numbers).all()) and numbers not in [list(range(s, s + len(numbers))) for s in (0, 1)]
+
+
+def report_names_like_data(path: Path, names: Sequence[str]) -> None:
+    """Print a line if the first line of a file, which was read as column names, looks like data."""
+    if _names_look_like_data(names):
+        line = f"{path}: the first line was read as column names but looks like data; see --data.header false"
+        rank_zero_only(print)(printable(line), flush=True)
+
+
+def _numbers_rows(cells: Sequence[str]) -> bool:
+    """Return whether a column numbers the rows, from 0 or 1."""
+    return cells[0] in ("0", "1") and all(cell == str(i) for i, cell in enumerate(cells, int(cells[0])))
+
+
+def _find_dates(path: Path, header: list[str], rows: list[list[str]], is_required: bool) -> int | None:
+    """Return the index of the column of dates in a file whose first column numbers the rows; None if there is none.
+
+    Raises:
+        InputError: The dates are required, but the row numbers have a name, so that they may be the time or a channel.
+    """
+    for i, name in enumerate(header):
+        if _are_dates([row[i] for row in rows]):
+            if header[0] in INDEX_NAMES:
+                return i
+            if is_required:
+                raise InputError(
+                    f"{path}: column '{header[0]}' numbers the rows, and column '{name}' holds the times; set "
+                    f"--data.time_column {name}, and --data.channels to the columns to forecast"
+                )
+    return None
+
+
+def _read_csv(path: Path, has_header: bool) -> tuple[list[str], list[list[str]], list[int], int]:
     """Return the header, the rows, the line in which each row ends, and the digest of the file."""
     content = read_bytes(path)
-    header, numbered_rows = open_csv(path, decode_utf8(path, content))
+    header, numbered_rows = open_csv(path, decode_utf8(path, content), has_header=has_header)
     if len(header) == 1:
         for separator, name in ((";", "';'"), ("\t", "tabs")):
             if separator in header[0]:
@@ -92,9 +143,9 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int], int]:
     return header, rows, lines, xxh3_64_intdigest(content)
 
 
-def _column_index(path: Path, header: list[str], name: str) -> int:
+def _column_index(path: Path, header: list[str], name: str, hint: str) -> int:
     if name not in header:
-        raise InputError(missing_column(path, name, header))
+        raise InputError(f"{missing_column(path, name, header)}{hint}")
     return header.index(name)
 
 
@@ -107,28 +158,57 @@ def _to_float(cell: str) -> float:
 
 def _check_times(path: Path, column: str, cells: list[str], lines: list[int]) -> None:
     """Raise InputError for a cell that is not a time, or not later than the cell before it."""
-    times: list[Any] = []
-    for parse in (float, datetime.fromisoformat):
-        try:
-            times = [parse(cell.strip()) for cell in cells]
-            break
-        except ValueError:
-            continue
-    if not times:
-        for cell, line in zip(cells, lines, strict=True):
-            try:
-                datetime.fromisoformat(cell.strip())
-            except ValueError:
-                raise InputError(
-                    f"{path}, line {line}, column '{column}': expected a time (a number or ISO 8601 such as "
-                    f"2016-07-01 13:00:00), got '{cell}'; set --data.time_column to the time column"
-                ) from None
+    times = _parse_times(cells)
+    if times is None:
+        wrong = max(_count_parsed(cells, parse) for parse in _TIME_PARSERS)
+        raise InputError(
+            f"{path}, line {lines[wrong]}, column '{column}': expected a time (a number, a month such as 2016-07, a "
+            f"quarter such as 2016Q3, or ISO 8601 such as 2016-07-01 13:00:00), got '{cells[wrong]}'; set "
+            "--data.time_column to the time column"
+        )
     for (before, after), line, cell in zip(pairwise(times), lines[1:], cells[1:], strict=True):
         if not _is_before(before, after):
             raise InputError(
                 f"{path}, line {line}, column '{column}': the time '{cell}' is not later than the one before; sort the "
                 "rows and remove duplicate times, or set --data.time_column to the time column"
             )
+
+
+def _parse_times(cells: Sequence[str]) -> list[Any] | None:
+    """Return the times in a column, which can be compared; None if a cell is not a time or the formats are mixed."""
+    for parse in _TIME_PARSERS:
+        try:
+            return [parse(cell.strip()) for cell in cells]
+        except ValueError:
+            continue
+    return None
+
+
+def _parse_period(text: str) -> tuple[int, int]:
+    """Return the year of a month or quarter, and its number in the year."""
+    match = _PERIOD.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]), int(match[2] or match[3])
+
+
+def _are_dates(cells: Sequence[str]) -> bool:
+    """Return whether the cells of a column are times other than numbers."""
+    times = _parse_times(cells)
+    return times is not None and not isinstance(times[0], float)
+
+
+_TIME_PARSERS: tuple[Callable[[str], Any], ...] = (float, datetime.fromisoformat, _parse_period)
+
+
+def _count_parsed(cells: Sequence[str], parse: Callable[[str], Any]) -> int:
+    """Return the number of cells before the first one that cannot be parsed."""
+    for i, cell in enumerate(cells):
+        try:
+            parse(cell.strip())
+        except ValueError:
+            return i
+    return len(cells)
 
 
 def _is_before(first: Any, second: Any) -> bool:

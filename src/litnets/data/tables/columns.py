@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from litnets.data.core.csv_files import INDEX_NAMES
 from litnets.data.tables.dates import FIRST_DAY, LAST_DAY, DateFormat, detect_format, stored_days
 from litnets.errors import InputError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 # Cells that stand for a missing value, besides NaN in any case (the UCI repository uses `?`).
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None")
-# Names that pandas and R give to the column of row labels when they write a table.
-INDEX_NAMES = ("", "__index_level_0__", "Unnamed: 0")
 # A text column with more distinct values than this fraction of its rows holds names or free text, not categories.
 MAX_UNIQUE_FRACTION = 0.9
 
