@@ -22,7 +22,7 @@ def test_every_data_module_is_exported() -> None:
 
 def test_every_exported_name_is_a_class_or_a_function_of_the_api() -> None:
     functions = {name for name in litnets.__all__ if not inspect.isclass(getattr(litnets, name))}
-    assert functions == {"load"}
+    assert functions == {"fit", "load"}
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

@@ -14,7 +14,7 @@ from litnets.safety.resolving import import_object
 __version__ = version("litnets")
 
 _PUBLIC = {
-    "litnets.api": ("load",),
+    "litnets.api": ("fit", "load"),
     "litnets.data": (
         "ArrayDataModule",
         "AudioDataModule",

@@ -1,4 +1,5 @@
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.training.checkpoints.saving import Checkpoint
-from litnets.training.progress import EpochSummary, TrainingProgressBar, monitored_metric
+from litnets.training.progress import (
+    EpochSummary,
+    NotebookProgressBar,
+    TrainingProgressBar,
+    choose_progress_bar,
+    monitored_metric,
+)
 
 # The data is in memory, so workers would only slow down loading.
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -101,3 +108,19 @@ def test_progress_bar_metrics(tmp_path, values, expected):
 def test_progress_bar_is_printed(tmp_path, capsys):
     fit(tmp_path, [TrainingProgressBar(refresh_rate=1), checkpoint()], epochs=2)
     assert "Epoch 1/1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "is_interactive", "expected"),
+    [(True, True, TrainingProgressBar), (False, True, NotebookProgressBar), (False, False, EpochSummary)],
+)
+def test_the_progress_bar_fits_where_the_output_goes(monkeypatch, is_terminal, is_interactive, expected):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    if is_interactive:
+        monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    assert type(choose_progress_bar()) is expected
+
+
+def test_the_bar_of_a_notebook_shows_the_metrics(tmp_path, capsys):
+    fit(tmp_path, [NotebookProgressBar(refresh_rate=1), checkpoint()], epochs=1)
+    assert "val/score=0.5000" in capsys.readouterr().out

@@ -50,6 +50,19 @@ def test_while_deferred_the_first_signal_is_recorded_and_the_second_quits(
     ]
 
 
+def test_in_a_program_the_second_signal_raises_stop_instead_of_ending_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Signals(exits=False) as signals:
+        signals.deferred = True
+        send(signal.SIGINT)
+        now[0] += 2
+        with pytest.raises(Stop, match="SIGINT"):
+            send(signal.SIGINT)
+
+
 def test_ignored_signals_stay_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.in_memory import InMemoryData, plain_arguments
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
 from litnets.runs.folder import Run
@@ -207,26 +208,34 @@ def _resolve(run: Run, config: Any, part: str, expected: type, trust: Iterable[s
 def _build_datamodule(run: Run, config: Any, trust: Iterable[str]) -> ArrayDataModule:
     """Construct the DataModule of a configuration. It reads no files yet."""
     cls = _resolve(run, config, "data", LightningDataModule, trust)
+    init_args = config["data"].get("init_args") or {}
+    if cls is InMemoryData:
+        cls = _resolve(run, {"data": init_args}, "data", LightningDataModule, trust)
+        init_args = plain_arguments(init_args["arguments"])
     if not issubclass(cls, ArrayDataModule):
         raise InputError(
             f"{run.folder}: its data are of the class {cls.__name__}, which does not define how to read new inputs; "
             "derive it from litnets.ArrayDataModule, or use `load_from_checkpoint` of the model"
         )
     # Augmentation is for training only, and names classes.
-    arguments = {k: v for k, v in (config["data"].get("init_args") or {}).items() if k != "augment"}
+    arguments = {name: value for name, value in init_args.items() if name != "augment"}
     if "skip_broken" in arguments:
         arguments["skip_broken"] = False  # so that there is a prediction for each input
     for name, value in arguments.items():
         if "class_path" in str(value):
             raise InputError(
                 f"{run.config}: data.{name} names a class; construct the DataModule and pass it: "
-                "litnets.load(run, datamodule=...)"
+                "litnets.load(run, datamodule)"
             )
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, "data")
     try:
-        built = parser.instantiate_classes(parser.parse_object({"data": arguments}))
+        built = parser.instantiate(parser.parse_object({"data": arguments}))
     except jsonargparse.ArgumentError as error:
-        raise InputError(f"{run.config}: data: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{run.config}: {cls.__name__} cannot be constructed again ({reason[:200]}); construct it and pass it: "
+            "litnets.load(run, datamodule)"
+        ) from error
     datamodule: ArrayDataModule = built.data
     return datamodule

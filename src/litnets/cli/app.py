@@ -53,17 +53,25 @@ class LitnetsCLI(LightningCLI):
         args: The command, which comes first, and its options.
         signals: The signal handlers of the process.
         resume: The run to resume, for `litnets resume`.
+        datamodule: A DataModule that takes the place of the one that the options describe.
 
     Example:
         >>> with Signals() as signals:  # doctest: +SKIP
         ...     model = LitnetsCLI(["fit", "--model", "MLPClassifier", "--data", "Digits"], signals).model
     """
 
-    def __init__(self, args: list[str], signals: Signals, resume: Run | None = None) -> None:
+    def __init__(
+        self,
+        args: list[str],
+        signals: Signals,
+        resume: Run | None = None,
+        datamodule: LightningDataModule | None = None,
+    ) -> None:
         self.command = args[0] if args else ""
         self._args = args
         self.signals = signals
         self._resumed_run = resume
+        self._datamodule = datamodule
         self.resolved: ResolvedRun  # set before anything is instantiated
         super().__init__(
             LightningModule,
@@ -170,6 +178,8 @@ class LitnetsCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer. If a constructor rejects its arguments, that is a user error."""
+        if self._datamodule is not None:
+            self.options.data = self._datamodule
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:

@@ -10,6 +10,11 @@ from litnets.safety.resolving import import_object
 def default_experiment(config: Namespace) -> str:
     """Return the name of an experiment without a configuration file: data and model, `digits_mlpclassifier`."""
     names = [str(config[part].class_path).rpartition(".")[2] for part in ("data", "model") if config.get(part)]
+    return experiment_name(*names)
+
+
+def experiment_name(*names: str) -> str:
+    """Return the name of an experiment, given the names of its classes."""
     return "_".join(names).lower() or "run"
 
 

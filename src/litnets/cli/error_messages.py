@@ -75,7 +75,7 @@ def _bad_value(message: str) -> str | None:
     key = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         classes = re.findall(r"class_path '([^']+)'", message)
-        options = _init_arguments(import_object(classes[-1])) if classes else []
+        options = init_arguments(import_object(classes[-1])) if classes else []
         owner = classes[-1].rpartition(".")[2] if classes else key
         return f"{key}: {owner} has no option '{match[1]}'{did_you_mean(match[1], options)}"
     path = re.search(r"Expected a dot import path string: (.+)|class_path '([^']+)'", message)
@@ -105,7 +105,7 @@ def _kind(name: str) -> str:
     return {"Sequence": "a list"}.get(bare) or _KINDS.get(bare, bare)
 
 
-def _init_arguments(cls: Any) -> list[str]:
+def init_arguments(cls: Any) -> list[str]:
     """The arguments of a class and, where it passes others on, of its bases."""
     return [
         name for base in inspect.getmro(cls) if "__init__" in vars(base)

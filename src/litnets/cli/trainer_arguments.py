@@ -1,6 +1,5 @@
 """The arguments of the Trainer: those of the configuration, with the callbacks, loggers and plugins of the command."""
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from litnets.training.assemble import (
     build_prediction_callbacks,
     figures_are_available,
 )
-from litnets.training.progress import EpochSummary, TrainingProgressBar
+from litnets.training.progress import choose_progress_bar
 from litnets.training.signals import Signals
 
 
@@ -79,7 +78,7 @@ def trainer_arguments(
         if parts.command == "predict" and parts.run is not None:
             callbacks = build_prediction_callbacks(parts.run, callbacks, write=not parts.is_dry_run)
     if config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(TrainingProgressBar() if sys.stdout.isatty() else EpochSummary())
+        callbacks.append(choose_progress_bar())
     arguments["callbacks"] = callbacks
     arguments["logger"] = [one for one in loggers if isinstance(one, Logger)] or False
     arguments["plugins"] = build_plugins(as_list(config["plugins"]))

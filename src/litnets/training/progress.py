@@ -1,10 +1,11 @@
-"""Progress of training: a progress bar in a terminal, one line per epoch elsewhere."""
+"""Progress of training: a progress bar in a terminal or notebook, one line per epoch elsewhere."""
 
+import sys
 import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 
 from litnets.training.checkpoints.saving import checkpoint_of
 
@@ -13,6 +14,13 @@ def monitored_metric(trainer: Trainer) -> str | None:
     """Return the metric that selects the best checkpoint."""
     checkpoint = checkpoint_of(trainer)
     return None if checkpoint is None else checkpoint.monitor
+
+
+def choose_progress_bar() -> ProgressBar:
+    """Return the progress bar that fits where the output goes."""
+    if sys.stdout.isatty():
+        return TrainingProgressBar()
+    return NotebookProgressBar() if hasattr(sys, "ps1") else EpochSummary()  # Python sets ps1 if it is interactive
 
 
 class TrainingProgressBar(RichProgressBar):
@@ -26,10 +34,28 @@ class TrainingProgressBar(RichProgressBar):
         super().__init__(refresh_rate=refresh_rate)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        metrics = trainer.callback_metrics
-        loss = "train/loss_step" if "train/loss_step" in metrics else "train/loss"
-        names = (loss, monitored_metric(trainer), "val/loss")
-        return {name: f"{metrics[name]:.4f}" for name in dict.fromkeys(names) if name is not None and name in metrics}
+        return _shown_metrics(trainer)
+
+
+class NotebookProgressBar(TQDMProgressBar):
+    """The same for notebooks: a widget if ipywidgets is installed, otherwise text.
+
+    Args:
+        refresh_rate: Batches between two updates.
+    """
+
+    def __init__(self, refresh_rate: int = 20) -> None:
+        super().__init__(refresh_rate=refresh_rate)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        return _shown_metrics(trainer)
+
+
+def _shown_metrics(trainer: Trainer) -> dict[str, str]:
+    metrics = trainer.callback_metrics
+    loss = "train/loss_step" if "train/loss_step" in metrics else "train/loss"
+    names = (loss, monitored_metric(trainer), "val/loss")
+    return {name: f"{metrics[name]:.4f}" for name in dict.fromkeys(names) if name is not None and name in metrics}
 
 
 class EpochSummary(ProgressBar):

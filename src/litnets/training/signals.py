@@ -37,9 +37,13 @@ class Signals:
 
     A signal raises Stop in whatever code is running. While `deferred` is set, it is only recorded in `received`, and
     the code that set `deferred` stops at the next suitable point. A second signal ends the process immediately.
+
+    Args:
+        exits: Whether a second signal ends the process; otherwise it raises Stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exits: bool = True) -> None:
+        self._exits = exits
         self.received: int | None = None
         self.deferred = False
         self._when = 0.0
@@ -81,6 +85,8 @@ class Signals:
                 raise Stop(signum)
             _say(f"{name}: stopping after this batch (press Ctrl-C again to quit immediately)")
         elif time.monotonic() - self._when > 1:  # within a second, it is the same signal, forwarded by a launcher
+            if not self._exits:
+                raise Stop(signum)
             _say(f"{name} again: quitting without saving")
             os._exit(128 + signum)
 

@@ -22,6 +22,7 @@ from litnets.data.core.batching import (
 )
 from litnets.data.core.class_folders import folder_targets, report_absent_classes
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.in_memory import RecordsArguments
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
@@ -58,7 +59,7 @@ Split = ArrayDataset | RaggedDataset
 Loader = DataLoader[tuple[Inputs, Tensor]]
 
 
-class ArrayDataModule(LightningDataModule):
+class ArrayDataModule(RecordsArguments, LightningDataModule):
     """Base class for data in memory. A subclass implements `load`, which returns the splits.
 
         class RandomData(ArrayDataModule):

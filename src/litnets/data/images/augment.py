@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
+from litnets.data.core.in_memory import RecordsArguments
 from litnets.errors import InputError
 
 
-class Augmentation:
+class Augmentation(RecordsArguments):
     """Base class for augmentations of a batch of raw images `(N, C, H, W)`, of any dtype. The shape stays the same.
 
         class Invert(Augmentation):
