@@ -16,6 +16,7 @@ __version__ = version("litnets")
 _PUBLIC = {
     "litnets.api": ("fit", "load"),
     "litnets.data": (
+        "ArrayData",
         "ArrayDataModule",
         "AudioDataModule",
         "AudioFolder",

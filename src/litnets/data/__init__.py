@@ -3,6 +3,7 @@
 from litnets.data.audio.base import AudioDataModule
 from litnets.data.audio.folder import AudioFolder
 from litnets.data.audio.spoken_digits import SpokenDigits
+from litnets.data.core.array_data import ArrayData
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.images.arrays import ImageArrays
 from litnets.data.images.augment import (
@@ -38,6 +39,7 @@ __all__ = [
     "MNIST",
     "XOR",
     "AlternatingFlip",
+    "ArrayData",
     "ArrayDataModule",
     "AudioDataModule",
     "AudioFolder",

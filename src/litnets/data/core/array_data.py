@@ -1,0 +1,412 @@
+"""ArrayData: arrays in memory, from NumPy, torch or pandas."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from litnets.data.core.base import SplitDataModule
+from litnets.data.core.batching import ArrayDataset, gather, smallest_type
+from litnets.data.core.fingerprint import Fingerprint, digest_rows
+from litnets.data.core.inputs import as_array, as_items
+from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.scaling import replace_zero_std
+from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
+from litnets.errors import InputError
+
+Array = NDArray[Any]
+Kind = Literal["table", "images", "series"]
+Task = Literal["classification", "regression"]
+
+_SHAPES = {
+    "table": "(samples, features)",
+    "images": "(samples, height, width), (samples, channels, height, width) or (samples, height, width, channels)",
+    "series": "(samples, steps, features)",
+}
+
+
+class ArrayData(SplitDataModule):
+    """Arrays in memory, one row per sample: tables, images or series, for classification or regression.
+
+        data = ArrayData(images, labels, batch_size=64)
+        run = litnets.fit(litnets.CNNClassifier, data, max_epochs=5)
+
+    Tables are `(N, features)`, series `(N, steps, features)`. Images are `(N, height, width)`,
+    `(N, channels, height, width)` or `(N, height, width, channels)`; if they are uint8, they stay so in memory. Inputs
+    are scaled to mean 0 and standard deviation 1 for each feature or channel, by the training split.
+
+    Integers, booleans and texts as targets are classes; floats are numbers to predict, `(N,)` or `(N, targets)`, which
+    the model scales by their mean and standard deviation. A matrix of 0 and 1 with one 1 in each row is one-hot encoded
+    classes; any other matrix of 0 and 1 is multi-label.
+
+    To name data on the command line (`--data mine.Ring`), derive a class that makes the arrays::
+
+        class Ring(ArrayData):
+            def __init__(self, samples: int = 500, **options):
+                points = np.random.default_rng(0).normal(size=(samples, 2))
+                super().__init__(points, np.hypot(*points.T) < 1, **options)
+
+    Args:
+        inputs: Inputs of all samples, or of the training samples if there are other splits.
+        targets: Their targets.
+        val: Inputs and targets of the validation split; None to take it from the training samples.
+        test: Inputs and targets of the test split, likewise.
+        kind: What the inputs are: `table`, `images` or `series`. Needed only for `(N, A, B)` that is not uint8.
+        task: `classification` or `regression`; None to infer it from the dtype of the targets.
+        class_names: Names of the classes, if the targets are integers from 0 or a matrix.
+        target_names: Names of the numbers to predict.
+        augment: Applied to training batches before they are scaled, one after the other.
+        **splitting: Arguments of `SplitDataModule` and `ArrayDataModule`.
+
+    Raises:
+        InputError: Inputs and targets do not fit together, have another shape or dtype, or are not finite.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Any,
+        val: tuple[Any, Any] | None = None,
+        test: tuple[Any, Any] | None = None,
+        kind: Kind | None = None,
+        task: Task | None = None,
+        class_names: list[str] | None = None,
+        target_names: list[str] | None = None,
+        augment: list[Callable[[Tensor], Tensor]] | None = None,
+        **splitting: Any,
+    ) -> None:
+        super().__init__(**splitting)
+        parts = {"train": (inputs, targets), "val": val, "test": test}
+        arrays = {name: _read_part(name, *part, kind) for name, part in parts.items() if part is not None}
+        self.inputs = _concatenate([part_inputs for part_inputs, _ in arrays.values()])
+        self.labels = encode_targets(
+            np.concatenate(_same_dtype([part_targets for _, part_targets in arrays.values()])),
+            task,
+            class_names,
+            target_names,
+        )
+        indices = torch.arange(len(self.inputs)).split([len(part_inputs) for part_inputs, _ in arrays.values()])
+        self._parts = dict(zip(arrays, indices, strict=True))
+        self.kind: Kind = kind or _kind_of(self.inputs)
+        self.augment = augment or []
+        self._scale: ScaleFeatures | None = None
+
+    # What a model needs to know
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def class_names(self) -> list[str] | None:
+        return self.labels.class_names
+
+    @property
+    def num_classes(self) -> int | None:  # type: ignore[override]
+        return None if self.class_names is None else len(self.class_names)
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a sample can belong to several classes."""
+        return self.class_names is not None and self.labels.values.ndim > 1
+
+    @property
+    def target_names(self) -> list[str] | None:
+        return self.labels.target_names
+
+    @property
+    def num_targets(self) -> int | None:
+        return None if self.target_names is None else len(self.target_names)
+
+    @property
+    def target_mean(self) -> list[float] | None:
+        return None if self.target_names is None else self._training_targets().mean(0).tolist()
+
+    @property
+    def target_std(self) -> list[float] | None:
+        return None if self.target_names is None else replace_zero_std(self._training_targets().std(0, correction=0))
+
+    def _training_targets(self) -> Tensor:
+        self.ensure_setup()
+        return self.labels.values[self.splits["train"].indices].double()
+
+    # Splits and batches
+
+    def load(self) -> dict[str, ArrayDataset]:
+        values, size = self.labels.values, len(self.inputs)
+        classes = values if self.class_names is not None and values.ndim == 1 else None
+        samples = Fingerprint.of_rows(digest_rows(self.inputs, values), [len(part) for part in self._parts.values()])
+
+        def split(pool: Tensor, spec: SplitSpec) -> Sequence[Tensor]:
+            return split_indices(None if classes is None else classes[pool], len(pool), spec)
+
+        def propose() -> list[Tensor]:
+            return split_the_rest(self._parts, size, self.split_spec, split)
+
+        splits = self.assign_splits(samples, propose, fixed_splits(self._parts, size, self.split_spec))
+        if classes is not None and self.class_names is not None:
+            check_trained_on(self.class_names, classes[splits["train"]], "sample")
+        return {part: ArrayDataset(self.inputs, values, splits[part]) for part in PARTS}
+
+    def preparation(self) -> "ScaleFeatures":
+        if self._scale is None:
+            self.ensure_setup()
+            self._scale = ScaleFeatures(*self._fit(self.splits["train"].indices), self.kind)
+        return self._scale
+
+    def _fit(self, train: Tensor) -> tuple[list[float], list[float]]:
+        """Return mean and standard deviation of each feature or channel of the training split, computed in float64."""
+        axis = 1 if self.kind == "images" else -1
+        chunks = train.sort().values.split(max(1, 2**20 // max(1, self.inputs[0].numel())))
+
+        def mean(function: Callable[[Tensor], Tensor]) -> Tensor:
+            total, count = torch.zeros(self.inputs.shape[axis], dtype=torch.float64), 0
+            for chunk in chunks:
+                values = gather(self.inputs, chunk).double().movedim(axis, -1).flatten(0, -2)
+                total += function(values).sum(0)
+                count += len(values)
+            return total / count
+
+        center = mean(lambda values: values)
+        return center.tolist(), replace_zero_std(mean(lambda values: (values - center).square()).sqrt())
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        inputs, targets = batch
+        if self.trainer is not None and self.trainer.training:
+            for augmentation in self.augment:
+                inputs = augmentation(inputs)
+        inputs = self.preparation().to(inputs.device)(inputs)
+        return inputs, targets if targets.is_floating_point() else targets.long()
+
+    # New inputs and checkpoints
+
+    def read_inputs(self, inputs: Any) -> ArrayDataset:
+        """Return new samples: an array of samples, a single sample, or a list of them, with the shape of training."""
+        shape = self.input_shape
+        items = []
+        for item in as_items(inputs) if isinstance(inputs, (list, tuple)) else [inputs]:
+            array = as_array(item, "an array of numbers")
+            single = array.ndim == len(shape) or (self.kind == "images" and array.ndim == 2)
+            items.append(_to_inputs("inputs", array[None] if single else array, self.kind))
+        samples = _concatenate(items)
+        if samples.shape[1:] != self.inputs.shape[1:]:
+            raise InputError(f"expected samples of shape {shape} as in training, got {tuple(samples.shape[1:])}")
+        if (samples.dtype == torch.uint8) != (self.inputs.dtype == torch.uint8):
+            expected, actual = self.inputs.dtype, samples.dtype
+            raise InputError(f"expected {expected} as in training, got {actual}; the scaling of training is applied")
+        return ArrayDataset(samples, torch.zeros(len(samples)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scaling of the inputs, so that a checkpoint scales them as in training."""
+        scale = self.preparation()
+        return {
+            "mean": scale.mean.flatten().tolist(),
+            "std": scale.std.flatten().tolist(),
+            "class_names": self.class_names,
+            "input_shape": list(self.input_shape),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, actual in (("class_names", self.class_names), ("input_shape", list(self.input_shape))):
+            if actual != state_dict[name]:
+                raise InputError(
+                    f"the arrays have the {name} {actual}; the checkpoint was trained on {state_dict[name]}"
+                )
+        self._scale = ScaleFeatures(state_dict["mean"], state_dict["std"], self.kind)
+
+
+class ScaleFeatures(nn.Module):
+    """Scale each feature, or each channel of images, by a mean and a standard deviation.
+
+    Args:
+        mean: Mean of each feature.
+        std: Standard deviation of each feature.
+        kind: What the inputs are.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], kind: Kind) -> None:
+        super().__init__()
+        shape = (-1, 1, 1) if kind == "images" else (-1,)
+        self.register_buffer("mean", torch.tensor(mean).view(shape))
+        self.register_buffer("std", torch.tensor(std).view(shape))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return inputs `(N, ...)` scaled, in the same shape."""
+        return (inputs - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class EncodedTargets:
+    """Targets as a model gets them.
+
+    Args:
+        values: Class indices `(N,)`, multi-label targets `(N, classes)`, or float32 numbers `(N, targets)`.
+        class_names: Names of the classes; None if the targets are numbers.
+        target_names: Names of the numbers; None if the targets are classes.
+    """
+
+    values: Tensor
+    class_names: list[str] | None = None
+    target_names: list[str] | None = None
+
+
+def encode_targets(
+    targets: Array, task: Task | None, class_names: list[str] | None = None, target_names: list[str] | None = None
+) -> EncodedTargets:
+    """Return targets as classes or numbers; see `ArrayData`.
+
+    Raises:
+        InputError: They have another shape or dtype, are not finite, or have another number of names.
+    """
+    if targets.ndim == 2 and targets.shape[1] == 1 and targets.dtype.kind != "f":
+        targets = targets[:, 0]
+    if targets.ndim not in (1, 2):
+        raise InputError(f"targets: expected shape (samples,) or (samples, targets), got {targets.shape}")
+    is_text = targets.dtype.kind == "U"
+    if task == "classification" or (task is None and targets.dtype.kind != "f"):
+        return _encode_matrix(targets, class_names) if targets.ndim == 2 else _encode_classes(targets, class_names)
+    if is_text:
+        raise InputError(f"targets: expected numbers for regression, got the text '{targets.flat[0]}'")
+    with np.errstate(over="ignore"):  # infinity is refused below
+        values = torch.from_numpy(targets.astype(np.float32).reshape(len(targets), -1))
+    _check_finite("targets", values)
+    count = values.shape[1]
+    names = target_names or (["target"] if count == 1 else [f"target_{number}" for number in range(1, count + 1)])
+    if len(names) != count:
+        raise InputError(f"target_names: expected {count} names, one for each column of the targets, got {len(names)}")
+    return EncodedTargets(values, target_names=names)
+
+
+def _encode_classes(targets: Array, class_names: list[str] | None) -> EncodedTargets:
+    if targets.dtype.kind == "f":
+        if not (targets == np.round(targets)).all():
+            raise InputError("targets: expected whole numbers for classification, got floats; set task='regression'")
+        targets = targets.astype(np.int64)
+    labels, indices = np.unique(targets, return_inverse=True)
+    names = [str(label) for label in labels.tolist()]
+    if class_names is not None:
+        indices, names = _rename(labels, indices, class_names)
+    if len(labels) < 2:
+        raise InputError(f"targets: expected at least two classes, got only {names[0]}")
+    if len(labels) > max(2, len(targets) / 2):
+        raise InputError(
+            f"targets: {len(labels)} classes in {len(targets)} samples are too many; for numbers, set task='regression'"
+        )
+    return EncodedTargets(torch.from_numpy(indices.astype(np.int64)).to(smallest_type(len(names))), names)
+
+
+def _rename(labels: Array, indices: Array, class_names: list[str]) -> tuple[Array, list[str]]:
+    """Return the class indices and names in the order of `class_names`."""
+    if labels.dtype.kind == "U":
+        unknown = [label for label in labels.tolist() if label not in class_names]
+        if unknown:
+            raise InputError(f"class_names: the targets hold '{unknown[0]}', which is not among them")
+        return np.array([class_names.index(label) for label in labels.tolist()])[indices], class_names
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise InputError(
+            f"class_names: {len(class_names)} names stand for the classes 0 to {len(class_names) - 1}, but the targets "
+            f"go from {labels.min()} to {labels.max()}"
+        )
+    return labels.astype(np.int64)[indices], class_names
+
+
+def _encode_matrix(targets: Array, class_names: list[str] | None) -> EncodedTargets:
+    """Return one-hot encoded classes, or multi-label targets."""
+    if targets.dtype.kind == "U" or not np.isin(targets, (0, 1)).all():
+        raise InputError(
+            "targets: expected only 0 and 1 in a matrix of classes; for numbers, pass floats, or set task='regression'"
+        )
+    count = targets.shape[1]
+    names = class_names or [str(label) for label in range(count)]
+    if len(names) != count:
+        raise InputError(f"class_names: expected {count} names, one for each column of the targets, got {len(names)}")
+    if (targets.sum(1) == 1).all():
+        return EncodedTargets(torch.from_numpy(targets.argmax(1)).to(smallest_type(count)), names)
+    return EncodedTargets(torch.from_numpy(targets.astype(np.uint8)), names)
+
+
+def _read_part(name: str, inputs: Any, targets: Any, kind: Kind | None) -> tuple[Tensor, Array]:
+    """Return the inputs and targets of a split as arrays of the same length."""
+    prefix = "" if name == "train" else f"{name} "
+    samples = _to_inputs(f"{prefix}inputs", as_array(inputs, "an array of numbers"), kind)
+    labels = _to_targets(f"{prefix}targets", targets)
+    if len(samples) != len(labels):
+        raise InputError(f"{prefix}inputs and targets: expected equally many, got {len(samples)} and {len(labels)}")
+    return samples, labels
+
+
+def _to_inputs(name: str, array: Array, kind: Kind | None) -> Tensor:
+    """Return inputs as uint8 or float32; images with the channels first."""
+    is_bytes = array.dtype == np.uint8
+    shape = array.shape
+    if kind is None:
+        if array.ndim == 3 and not is_bytes:
+            raise InputError(
+                f"{name}: an array of shape {shape} may hold gray images or series; set kind='images' or kind='series'"
+            )
+        kinds: dict[int, Kind] = {2: "table", 3: "images", 4: "images"}
+        kind = kinds.get(array.ndim)
+    if kind is None or array.ndim not in {"table": (2,), "images": (3, 4), "series": (3,)}[kind] or 0 in shape:
+        expected = " or ".join(_SHAPES.values()) if kind is None else _SHAPES[kind]
+        hint = "; for one feature, use inputs.reshape(-1, 1)" if array.ndim == 1 else ""
+        raise InputError(f"{name}: expected shape {expected}, got {shape}{hint}")
+    if kind == "images" and array.ndim == 4 and shape[3] <= 4 < shape[1]:
+        array = np.moveaxis(array, 3, 1)
+    elif kind == "images" and array.ndim == 3:
+        array = array[:, None]
+    with np.errstate(over="ignore"):  # infinity is refused below
+        values = torch.from_numpy(np.array(array, np.uint8 if is_bytes else np.float32, order="C"))  # a copy
+    if not is_bytes:
+        _check_finite(name, values)
+    return values
+
+
+def _to_targets(name: str, targets: Any) -> Array:
+    """Return targets as an array of booleans, integers, floats or texts."""
+    array = np.asarray(targets.detach().cpu() if isinstance(targets, Tensor) else targets)
+    if array.dtype.kind == "O":
+        kinds = {type(value) for value in array.flat}
+        if kinds != {str}:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise InputError(f"{name}: expected numbers or texts, got {names}")
+        array = array.astype(str)
+    if array.dtype.kind not in "biufU" or not array.ndim:
+        raise InputError(f"{name}: expected an array of numbers or texts, got {array.dtype}")
+    return array
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    """Raise InputError if a value is missing, infinite, or too large for float32."""
+    finite = values.isfinite().flatten(1).all(1)
+    if not finite.all():
+        count = int((~finite).sum())
+        raise InputError(
+            f"{name}: expected finite numbers, got NaN or infinity in {count} of {len(values)} samples, the first at "
+            f"index {int((~finite).nonzero()[0])}; remove or impute them"
+        )
+
+
+def _concatenate(parts: Sequence[Tensor]) -> Tensor:
+    shapes = {tuple(part.shape[1:]) for part in parts}
+    if len(shapes) > 1 or len({part.dtype for part in parts}) > 1:
+        written = " and ".join(f"{tuple(part.shape[1:])} of {part.dtype}" for part in parts)
+        raise InputError(f"expected samples of one shape and dtype, got {written}")
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+
+
+def _same_dtype(parts: Sequence[Array]) -> Sequence[Array]:
+    if len({(part.dtype.kind, part.shape[1:]) for part in parts}) > 1:
+        written = " and ".join(f"{part.dtype} of shape {part.shape}" for part in parts)
+        raise InputError(f"targets: expected the same kind in each split, got {written}")
+    return parts
+
+
+def _kind_of(inputs: Tensor) -> Kind:
+    return "table" if inputs.ndim == 2 else "images"
