@@ -1,4 +1,4 @@
-"""What a configuration leaves open: the experiment's name, the metric to watch and its direction."""
+"""Defaults that depend on other options: the name of the experiment, the monitored metric and its direction."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def default_monitor(monitor: str | None, model: Namespace | None) -> str | None:
 
 
 def default_monitor_mode(monitor: str | None, mode: str | None, model: Namespace | None) -> str:
-    """Return the configured mode, or the mode of the task's own monitor; else `max` for known scores and `min`."""
+    """Return the configured mode, or that of the task for its default monitor; otherwise guess it from the name."""
     cls = _class_of(model)
     if mode is not None:
         return mode

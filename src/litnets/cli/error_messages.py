@@ -1,6 +1,6 @@
-"""jsonargparse's long errors as one or two lines that name the mistake and the nearest right name.
+"""Shorten jsonargparse's errors to one or two lines that name the mistake and suggest the nearest correct name.
 
-The patterns are those of jsonargparse 4.53; a message that none of them fits is shown as it is.
+The patterns match the messages of jsonargparse 4.53. Any other message is shown unchanged.
 """
 
 import inspect
@@ -27,11 +27,11 @@ _KINDS = {
 
 
 def format_parser_error(message: str, options: Iterable[str] = ()) -> str:
-    """One or two lines for an error of the parser.
+    """Return one or two lines for an error of the parser.
 
     Args:
-        message: jsonargparse's.
-        options: The options of the command, for the nearest right name.
+        message: jsonargparse's message.
+        options: The options of the command, to suggest the nearest one.
     """
     known = list(options)
     if match := re.search(r"unrecognized arguments: (\S+)|does not accept option '([^']+)'", message):
@@ -48,7 +48,7 @@ def format_parser_error(message: str, options: Iterable[str] = ()) -> str:
             missing = " and ".join(f"--{key}.{name}" if key else name for name in names)
             return f"{missing} not given, which {owner[1].rpartition('.')[2]} needs"
         missing = " and ".join("--" + name for name in names)
-        return f"{missing} not given; give --model CLASS --data CLASS, or a whole experiment with --config FILE"
+        return f"{missing} not given; give --model CLASS --data CLASS, or a complete experiment with --config FILE"
     if message.startswith("Unexpected config"):
         return "config: the file is empty or holds no keys; see configs/digits_mlp.yaml for one that works"
     if match := re.search(r"Problems parsing config: (.+)", message, re.DOTALL):
@@ -61,7 +61,7 @@ def format_parser_error(message: str, options: Iterable[str] = ()) -> str:
 
 
 def _no_option(name: str, known: list[str]) -> str:
-    # A misspelt group is named without what follows it: modell.class_path -> modell.
+    # Of a misspelled group, show only the group: modell.class_path -> modell.
     head = name.partition(".")[0]
     tops = {option.partition(".")[0] for option in known}
     if head not in tops:
@@ -106,7 +106,7 @@ def _kind(name: str) -> str:
 
 
 def init_arguments(cls: Any) -> list[str]:
-    """The arguments of a class and, where it passes others on, of its bases."""
+    """Return the arguments of a class and of its base classes, to which it may pass on others."""
     return [
         name for base in inspect.getmro(cls) if "__init__" in vars(base)
         for name in inspect.signature(vars(base)["__init__"]).parameters if name not in ("self", "args", "kwargs")
@@ -121,7 +121,7 @@ def _class_names() -> list[str]:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return what a constructor raised: jsonargparse wraps it into errors about what it tried itself."""
+    """Return the error that a constructor raised, which jsonargparse wraps in errors of its own."""
     while not isinstance(error, InputError):
         earlier = error.__cause__ or error.__context__
         if earlier is None:

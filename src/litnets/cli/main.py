@@ -82,7 +82,7 @@ def _report_thread_error(
 def _show_warning(
     showwarning: Callable[..., None], message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any
 ) -> None:
-    """Show the new name of a renamed option in one line, without the place in the code of litnets that reports it."""
+    """Show the new name of a renamed option in one line, without the source line that Python adds to a warning."""
     if not issubclass(category, RenamedOptionWarning):
         showwarning(message, category, *args, **kwargs)
     elif getattr(rank_zero_only, "rank", 0) == 0:
@@ -137,7 +137,7 @@ def _report(error: object) -> None:
 
 
 def _check_encoding(args: list[str]) -> None:
-    """Raises InputError for an argument that is not UTF-8, which config.yaml could not hold."""
+    """Raise InputError for an argument that is not UTF-8, which could not be written to config.yaml."""
     for arg in args:
         try:
             arg.encode()

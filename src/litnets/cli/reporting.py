@@ -20,7 +20,7 @@ from litnets.training.resume.plan import ResumePlan
 def print_start(
     model: LightningModule, datamodule: LightningDataModule | None, resolved: ResolvedRun, is_dry_run: bool
 ) -> None:
-    """Print what is trained, on what, and where the results go; of a resumed run first, where it resumes."""
+    """Print the model, the data and the run folder; of a resumed run, first where it resumes."""
     if resolved.resume is not None and not is_dry_run:
         _print_resume(resolved.resume)
         _print_data_changes(datamodule, is_resuming=True)

@@ -53,7 +53,7 @@ class ResolvedRun:
 
 
 def fill_in_defaults(config: Namespace) -> None:
-    """Fill in, in place, the options of a command whose default depends on others.
+    """Set, in place, the options of a command whose defaults depend on other options.
 
     Args:
         config: The parsed options of the command.
@@ -95,7 +95,7 @@ def resolve_run(
             resumed_run = requeued_run = Run.requeued(Path(config.runs_dir), config.experiment)
     if resumed_run is not None:
         lock_run(resumed_run, is_dry_run)  # before its checkpoint is read, which another process might replace
-        resumed_run.read_results()  # or a damaged file would be reported only after training
+        resumed_run.read_results()  # otherwise a damaged file would be reported only after training
         checkpoint = _last_checkpoint(resumed_run, ckpt_path, may_restart=requeued_run is not None)
     else:
         checkpoint = find_checkpoint(ckpt_path, config_run, command, is_dry_run)
@@ -137,8 +137,7 @@ def _load_split_record(run: Run | None, checkpoint: Path | None) -> SplitRecord 
 
 
 def lock_run(run: Run, is_dry_run: bool) -> None:
-    """Lock the folder of a run if this command writes into it. In a training on several devices, the first process does
-    it."""
+    """Lock the folder of a run if this command writes into it. Of several processes, only the first locks it."""
     if getattr(rank_zero_only, "rank", 0) == 0 and not is_dry_run:
         run.lock()
 
@@ -151,7 +150,7 @@ def check_config_files(args: list[str]) -> None:
         args: The arguments of the command line.
 
     Raises:
-        InputError: One is something else, whose reading might never end.
+        InputError: One is something else, such as a FIFO, which might never end.
     """
     joined = [match[1] for arg in args if (match := re.match(r"(?:--config=|-c=?)(.+)", arg))]
     paths = [Path(path) for path in (*joined, *(path for name, path in pairwise(args) if name in ("--config", "-c")))]
@@ -204,7 +203,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
     Args:
         run: The run.
         ckpt_path: `--ckpt_path`.
-        may_restart: Whether a run that has saved nothing yet starts over in its folder, which is what None means.
+        may_restart: Whether a run without checkpoints may start over in its folder; the result is then None.
     """
     if ckpt_path not in (None, "last", str(run.last)):
         raise InputError(
@@ -230,7 +229,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
 
 
 def _resolve_init_from(init_from: str | None, run: Run | None, is_new: bool) -> Path | None:
-    """Return the checkpoint that a new run starts with; one that is in the saved configuration has been used up."""
+    """Return the checkpoint that a new run starts with. A resumed run may only repeat what its configuration holds."""
     if init_from is None or is_new:
         return None if init_from is None else Path(init_from)
     if run is None or init_from != _saved_init_from(run):

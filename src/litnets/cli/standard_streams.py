@@ -1,10 +1,10 @@
-"""Standard streams that are closed: `litnets fit ... >&-`, or `litnets fit ... | head -1`."""
+"""Handle closed standard streams: `litnets fit ... >&-`, or `litnets fit ... | head -1`."""
 
 import os
 import select
 import sys
 
-BROKEN_PIPE_EXIT_CODE = 141  # as a shell counts a process that SIGPIPE ends
+BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as a shell reports a process that SIGPIPE ended
 
 
 def open_missing_streams() -> None:
@@ -28,7 +28,7 @@ def open_missing_streams() -> None:
 
 
 def silence_broken_streams() -> bool:
-    """Send stdout and stderr to the null device where they are pipes that nobody reads any more.
+    """Redirect stdout and stderr to the null device if they are pipes whose reader is gone.
 
     Returns:
         Whether there was such a stream. Otherwise a BrokenPipeError has another cause.

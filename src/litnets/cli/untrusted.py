@@ -1,8 +1,8 @@
 """Limits for configurations from elsewhere: the functions and classes that a run folder or checkpoint may name.
 
 A configuration is like code: it may name any class, and functions where an argument takes one. A user reads it before
-running it. A run folder is rather used like a data file, by `litnets test` or `litnets resume`, so its configuration
-may not name functions, nor classes of Python's own library such as subprocess.Popen.
+running it. A run folder is used more like a data file, with `litnets test` or `litnets resume`. Its configuration may
+therefore not name functions, nor classes of Python's standard library such as subprocess.Popen.
 """
 
 import inspect
@@ -82,7 +82,7 @@ def check_linked_value(checkpoint: Path | None, name: str, value: Any) -> None:
             check_linked_value(checkpoint, name, part)
     elif isinstance(value, dict):
         text = str(value)[:100]
-        raise InputError(f"{name}: expected numbers and texts, and checkpoint {checkpoint} names a class: {text!r}")
+        raise InputError(f"{name}: expected numbers and strings, but checkpoint {checkpoint} names a class: {text!r}")
 
 
 def _callables(value: Any, key: str = "", defaults: Any = None) -> Iterator[tuple[str, Any]]:

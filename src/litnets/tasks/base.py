@@ -31,12 +31,12 @@ Batch = tuple[Inputs, Tensor]
 
 @dataclass(frozen=True)
 class NetFactory:
-    """A network that waits for its number of outputs, which the task knows.
+    """A network that is built once the task has told it the number of outputs.
 
     Args:
         input_shape: Shape of one input.
         build: Returns the network for the shape of one input and the number of outputs.
-        init: Weight initialization of layers that are put in front of the network, such as an embedding.
+        init: Weight initialization of layers in front of the network, such as an embedding.
     """
 
     input_shape: Shape
@@ -47,7 +47,7 @@ class NetFactory:
         return self.build(self.input_shape, out_features)
 
 
-# The metrics are updated with this many steps at a time, or at once after a step with larger outputs than this.
+# Training metrics are updated once this many steps are pending, or immediately if the predictions take more bytes.
 _MAX_PENDING = 16
 _MAX_PENDING_BYTES = 2**20
 
@@ -106,12 +106,12 @@ class Task(ConversionHook, LightningModule):
         super().__init__()
         if isinstance(net, NetFactory):
             tasks = [subclass.__name__ for subclass in type(self).__subclasses__()]
-            raise InputError(f"{type(self).__name__} is a network without a task; there are {', '.join(tasks)}")
-        # This collects the arguments of all subclasses. They have to be plain numbers, strings, lists and dicts,
-        # because the checkpoint is loaded with weights_only=True.
+            raise InputError(f"{type(self).__name__} is a network without a task; use {' or '.join(tasks)}")
+        # This collects the arguments of all subclasses. They must be plain numbers, strings, lists and dicts, because
+        # the checkpoint is loaded with weights_only=True.
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
         self.net = net
-        # Loss, predictions and targets of steps that the training metrics do not include yet.
+        # Loss, predictions and targets of the steps that are not yet included in the training metrics.
         self._pending_updates: list[tuple[Tensor, Tensor, Tensor]] = []
         if compile:
             _check_compiler()
@@ -131,7 +131,7 @@ class Task(ConversionHook, LightningModule):
         trust: Iterable[str] = (),
         **kwargs: Any,
     ) -> Self:
-        """Return the model of a checkpoint. Nothing that the checkpoint holds or names is run.
+        """Load a model from a checkpoint, without running any code that the checkpoint holds or names.
 
             model = MLPClassifier.load_from_checkpoint("best.ckpt", trust=["mine"])
 
@@ -140,7 +140,7 @@ class Task(ConversionHook, LightningModule):
 
         Args:
             checkpoint_path: The checkpoint: a path, a URL or an open file.
-            map_location: Where the weights go, as in torch.load; by default to the device that they were on.
+            map_location: Where to put the weights, as in torch.load; by default on the device they were saved from.
             hparams_file: A YAML file whose hyperparameters replace those of the checkpoint.
             strict: Whether the names of all weights must match.
             weights_only: True or None. False, which lets a checkpoint run code, is refused.
@@ -148,8 +148,7 @@ class Task(ConversionHook, LightningModule):
             **kwargs: Hyperparameters that replace those of the checkpoint.
 
         Raises:
-            InputError: No complete checkpoint, one that does not fit this class, or one that names a class that it may
-                not name.
+            InputError: The checkpoint is damaged, does not fit this class, or names a class that is not allowed.
         """
         refuse_unsafe_loading(weights_only)
         content = read_checkpoint(checkpoint_path, map_location)
@@ -166,7 +165,7 @@ class Task(ConversionHook, LightningModule):
 
     @classmethod
     def can_read(cls, kind: InputKind) -> bool:
-        """Return whether the network and what is in front of it read inputs of this kind."""
+        """Return whether the network, including layers in front of it, reads inputs of this kind."""
         return any(kind in vars(base).get("reads", ()) for base in cls.mro())
 
     def wrong_targets(self, net: nn.Module | NetFactory) -> InputError:
@@ -181,9 +180,9 @@ class Task(ConversionHook, LightningModule):
         self.train_loss, self.val_loss, self.test_loss = (MeanLoss() for _ in range(3))
 
     def on_convert(self, convert: Callable[[], None]) -> None:
-        # Precisions bf16-true and 64-true convert all of a module. But a sum in bfloat16 stops growing within a few
-        # hundred batches, the loss gets outputs in float32, and a mean or standard deviation that has been rounded to
-        # bfloat16 does not come back.
+        # Precisions bf16-true and 64-true convert the entire module, but metrics, loss and buffers must stay float32. A
+        # sum in bfloat16 stops growing within a few hundred batches, the loss gets float32 outputs, and a mean or
+        # standard deviation could not be restored from bfloat16.
         criterion = getattr(self, "criterion", None)
         exact = [part for part in self.modules() if isinstance(part, Metric) or part is criterion]
         before = [
@@ -227,7 +226,7 @@ class Task(ConversionHook, LightningModule):
         return predictions
 
     def train_metric_inputs(self, outputs: Tensor) -> Tensor:
-        """Return the same for the training metrics. It runs in every training step."""
+        """Return what the training metrics compare with the targets. Called in every training step."""
         return self.metric_inputs(outputs)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -269,11 +268,11 @@ class Task(ConversionHook, LightningModule):
     def update_train_metrics(self) -> None:
         """Update the training metrics with the pending steps.
 
-        At the end of an epoch this has been done. Call it before you read the training metrics within an epoch.
+        Call this before reading the training metrics within an epoch. At the end of an epoch they are up to date.
         """
         for loss, predictions, targets in self._pending_updates:
             self.train_loss.update(loss, self.loss_weight(targets))
-            # One by one: MetricCollection.update spends as much time again on looking for metrics with a shared state.
+            # MetricCollection.update would take twice as long, because it also looks for metrics that share a state.
             for metric in self.train_metrics.values(copy_state=False):
                 metric.update(predictions, targets)
         self._pending_updates.clear()
@@ -362,7 +361,7 @@ class Task(ConversionHook, LightningModule):
         return self.update_metrics(metrics, outputs, targets)
 
     def _log_epoch(self, loss_name: str, loss: MeanLoss, metrics: MetricCollection) -> None:
-        # torchmetrics has gathered the state of all ranks, so there is no need for sync_dist, a mean of means.
+        # torchmetrics has gathered the states of all ranks. sync_dist would average the means of the ranks instead.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)
 

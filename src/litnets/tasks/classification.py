@@ -69,21 +69,21 @@ class Classifier(Task):
         loss_args: Arguments of the loss, such as `{pos_weight: [3.0]}`.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), as in scikit-learn,
-            computed from the training split. Each of several processes divides by the weights of its own batch, so that
-            the gradient is not exactly that of one process with the batches of all.
+            computed from the training split. With several processes, each divides by the weights in its own batch, so
+            the gradient differs slightly from that of one process with all batches.
         class_prior: Class probabilities where the model will be used, if they differ from those of the training
             samples: one number per class; `balanced` for equal ones (better recall and F1 of rare classes, lower
             accuracy); or `data` for the frequencies that the data report, if training uses repeated samples only once.
             Training adds log(fraction of the training samples / prior) to the logits, so that the plain logits fit the
             prior (logit-adjusted loss, Menon et al. 2021).
         mixup: Blend each training input, and its loss, with another one; the fraction is sampled per batch from
-            Beta(mixup, mixup) (Zhang et al. 2018). 0 disables it. Training accuracy is then that of blended inputs.
+            Beta(mixup, mixup) (Zhang et al. 2018). 0 disables it. The training accuracy is that of the blended inputs.
         cutmix: Paste a rectangle of another image into each training image; its area is sampled from
             Beta(cutmix, cutmix) and weights the loss (Yun et al. 2019). 0 disables it. With `mixup` as well, each batch
             gets one of the two.
         tta: Test-time augmentation: average the logits over views of the image, in tests and predictions. `one` is the
-            image alone; `mirror` adds its mirror image; `mirror_shift` also adds both shifted by one pixel up and left,
-            and down and right, with half the weight (Jordan 2024).
+            image alone; `mirror` adds its mirror image; `mirror_shift` also adds both, shifted by one pixel up and left
+            and by one pixel down and right, with half the weight (Jordan 2024).
         test_views: Deprecated name of `tta`.
         **task: Arguments of `Task`: the optimizer and its learning-rate schedule.
 

@@ -109,8 +109,8 @@ class WindowForecaster(Forecaster):
         horizon: Steps to forecast; linked from the data.
         window_norm: Normalization of each window, undone in the forecast: subtract its `last` value, `standard`
             (subtract the mean and divide by the standard deviation), or `none`.
-        share_channels: Whether one network forecasts each channel from that channel alone; otherwise it forecasts all
-            channels from all.
+        share_channels: Whether the network forecasts each channel from that channel alone; otherwise it forecasts all
+            channels from all channels.
         **task: Arguments of `Forecaster` and `Task`.
     """
 

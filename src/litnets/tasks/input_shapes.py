@@ -1,4 +1,4 @@
-"""What the shape of one input means to each kind of network, and which tasks read it."""
+"""Interpret the shape of one input for each kind of network, and suggest tasks that can read it."""
 
 import math
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def step_size(input_shape: Shape, task: type) -> int:
     """Return the features of one step of `(steps, features)`, or of one row of an image `(channels, height, width)`.
 
     Raises:
-        InputError: The input is neither.
+        InputError: The input is neither a sequence nor an image.
     """
     if len(input_shape) == 3 and input_shape[0] is not None and input_shape[2] is not None:
         return input_shape[0] * input_shape[2]
@@ -116,8 +116,8 @@ def _wrong_shape(task: Any, reads: str, input_shape: Shape) -> InputError:
     kind = _input_kind(input_shape)
     names = [cls.__name__ for cls in NAMED_TASKS if cls.predicts == task.predicts and cls.can_read(kind)]
     hint = f": use {' or '.join(names)}" if names else ""
-    found = f"{_DESCRIPTIONS[kind]} {format_shape(input_shape)}"
-    return InputError(f"{task.__name__} reads {reads}, but one input of the data is {found}{hint}")
+    actual = f"{_DESCRIPTIONS[kind]} {format_shape(input_shape)}"
+    return InputError(f"{task.__name__} reads {reads}, but one input of the data is {actual}{hint}")
 
 
 def _input_kind(input_shape: Shape) -> InputKind:

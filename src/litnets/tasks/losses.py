@@ -1,4 +1,4 @@
-"""Losses from plain names and numbers."""
+"""Build losses from names and numbers."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def build_loss(
         targets: The small batch's targets.
 
     Raises:
-        InputError: A loss that does not exist or does not fit, or an argument that it does not take.
+        InputError: The loss does not exist, does not fit, or does not take one of the arguments.
     """
     if name not in builtin and not (isinstance(name, str) and "." in name):
         raise InputError(
@@ -51,7 +51,7 @@ def build_loss(
         raise InputError(f"loss: {name} does not work here: {' '.join(str(error).split())}") from error
     if not isinstance(value, Tensor) or value.ndim:
         raise InputError(f"loss: {name} does not give one number for a batch")
-    # Class weights follow from the hyperparameters. Saved, they would tie the checkpoint to one way of training.
+    # Class weights follow from the hyperparameters. If they were saved, the checkpoint would fit only models with them.
     for key, buffer in list(loss.named_buffers(recurse=False)):
         loss.register_buffer(key, buffer, persistent=False)
     return loss

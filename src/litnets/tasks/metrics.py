@@ -1,4 +1,4 @@
-"""AUROC, and fast metrics for training steps, in which those of torchmetrics would take a tenth of the time."""
+"""AUROC, and fast metrics for training steps. The metrics of torchmetrics would take a tenth of the time of a step."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class MeanLoss(MeanMetric):
     def update(self, value: Tensor | float, weight: Tensor | float | None = 1.0) -> None:
         """Add the mean loss of a batch, a scalar, with its weight."""
         assert weight is not None
-        # Assigning to an attribute of a module would take longer than the addition.
+        # In place, because assigning to an attribute of a module would take longer than the addition.
         self.mean_value.add_(value * weight)
         self.weight.add_(weight)
 
@@ -54,8 +54,8 @@ class FastAccuracy(Metric):
 class AUROC(Metric):
     """Exact area under the ROC curve of each class against the rest, or of each label, averaged.
 
-    Scores and targets are kept in few pieces, each at least twice as long as the next, instead of one per batch: many
-    small tensors would fragment the memory, and large ones would no longer fit in between.
+    Scores and targets are stored in a few pieces, each at least twice as long as the next, instead of one per batch.
+    Many small tensors would fragment the memory, so that large ones would no longer fit in between.
     """
 
     full_state_update = False
@@ -72,7 +72,7 @@ class AUROC(Metric):
         """Add a batch.
 
         Args:
-            predictions: Probabilities, which are not used: those near 1 are equal in float32.
+            predictions: Not used, because probabilities near 1 are equal in float32.
             targets: Class indices `(N,)`, or multi-label targets `(N, labels)`.
             scores: Log-odds, or whatever else orders the samples of each class or label, `(N, classes)`.
         """

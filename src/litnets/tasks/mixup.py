@@ -1,4 +1,4 @@
-"""Mixup and CutMix: mix pairs of training inputs, and their losses accordingly."""
+"""Mixup and CutMix: mix pairs of training inputs, and their losses in the same proportion."""
 
 import math
 import random
@@ -19,7 +19,7 @@ class Mixing:
         input_shape: Shape of one input, or None if it is unknown.
 
     Raises:
-        InputError: A number below 0, or inputs that cannot be mixed.
+        InputError: A parameter is below 0, or the inputs cannot be mixed.
     """
 
     def __init__(self, mixup: float, cutmix: float, input_shape: Shape | None) -> None:

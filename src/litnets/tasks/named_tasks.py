@@ -63,7 +63,7 @@ class WithLinear(Task):
 
     Args:
         input_shape: Shape of one input; linked from the data.
-        init: Weight initialization; with `zeros`, a forecast begins as a constant.
+        init: Weight initialization; with `zeros`, forecasts are constant before training.
         **task: Arguments of the task.
     """
 
@@ -211,7 +211,7 @@ class WithAirNet(Task):
         self._whitened = True
 
     def on_train_start(self) -> None:
-        # The weights of a checkpoint are loaded by now. Reading the flag synchronizes with the device, so do it once.
+        # By now, the weights of a checkpoint are loaded. Read `fitted` only once, because that waits for the device.
         self._whitened = bool(self.net.whitening.fitted)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -561,7 +561,7 @@ class RNNRegressor(WithRNN, WithEmbedding, Regressor):
 
 
 class RNNForecaster(WithRNN, PatchForecaster):
-    """Forecast a series with a recurrent network, which predicts the whole horizon from its pooled states."""
+    """Forecast a series with a recurrent network, which predicts the entire horizon from its pooled states."""
 
 
 class CNN1dClassifier(WithCNN1d, WithEmbedding, Classifier):

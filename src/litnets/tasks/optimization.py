@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules from plain names and numbers."""
+"""Build optimizers and learning-rate schedules from names and numbers."""
 
 import inspect
 import math
@@ -45,7 +45,7 @@ class WarmupCosineLR(LRScheduler):
     def get_lr(self) -> list[float]:  # type: ignore[override]
         step = min(self.last_epoch, self.total_steps)
         if step < self.warmup_steps:
-            # (step + 1), not step: the first step has a learning rate above zero.
+            # (step + 1), so that the first step has a learning rate above zero.
             factor = (step + 1) / (self.warmup_steps + 1)
         else:
             factor = 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)))
@@ -221,7 +221,8 @@ class Optimization:
             elif scheduler is not None:
                 scheduler.step()
 
-    # Resolved once: a name of a checkpoint is resolved while that checkpoint is loaded, and never again.
+    # Resolved only once, while a checkpoint that contains the name is being loaded. Later, the restrictions on names in
+    # checkpoints no longer apply.
 
     @cached_property
     def _optimizer_class(self) -> Callable[..., Optimizer]:
@@ -267,11 +268,11 @@ class Optimization:
 
         Args:
             optimizer: The optimizer.
-            length: Number of updates of the schedule in the whole training, for schedules whose length is not set.
+            length: Number of updates of the schedule during training, for schedules whose length is not set.
             mode: Whether ReduceLROnPlateau's metric should become small (`min`) or large (`max`).
 
         Raises:
-            InputError: An infinite length for a schedule that needs one, or an argument that it does not take.
+            InputError: The schedule needs a finite length, or does not take one of the arguments.
         """
         name = self.lr_scheduler
         assert name is not None
@@ -314,7 +315,7 @@ class Optimization:
 
 
 def _can_fuse(cls: Callable[..., Optimizer], kwargs: dict[str, Any], parameters: list[nn.Parameter]) -> bool:
-    """Return whether torch has a fused step for this optimizer and these devices, and no step was chosen by hand."""
+    """Return whether torch has a fused step for this optimizer and these devices, and the user has not chosen one."""
     is_fusible = isinstance(cls, type) and issubclass(cls, (torch.optim.Adam, torch.optim.SGD))
     is_chosen = {"fused", "foreach", "capturable", "differentiable"} & kwargs.keys()
     devices = {parameter.device.type for parameter in parameters if parameter.is_floating_point()}

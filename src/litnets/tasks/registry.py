@@ -1,4 +1,4 @@
-"""The classes of a module by name, the arguments that a class takes, and the tasks that have a network."""
+"""Look up classes by name, check the arguments that a class takes, and list the tasks that have a network."""
 
 import inspect
 from collections.abc import Callable, Iterable

@@ -27,10 +27,10 @@ class Regressor(Task):
 
     Args:
         net: The network, `(N, ...) -> (N, num_targets)`.
-        num_targets: Numbers per target; linked from the data.
-        target_names: Their names, for the results; linked from the data.
-        target_mean: Mean of each over the training split; linked from the data.
-        target_std: Standard deviation of each over the training split; linked from the data.
+        num_targets: Number of values to predict for a sample; linked from the data.
+        target_names: Names of these values, for the results; linked from the data.
+        target_mean: Mean of each value over the training split; linked from the data.
+        target_std: Standard deviation of each value over the training split; linked from the data.
         loss: Loss of torch.nn by name (MSELoss, L1Loss, SmoothL1Loss, HuberLoss), or the dotted path of your own class,
             which is called with standardized outputs and targets.
         loss_args: Arguments of the loss, such as `{delta: 0.5}`.
@@ -80,7 +80,8 @@ class Regressor(Task):
         scores: dict[str, Metric | MetricCollection] = {
             kind: Score(kind, self.target_mean, self.target_std, each) for kind in kinds
         }
-        # Without groups: torchmetrics would share a state that is equal after the first batch, such as errors of 0.
+        # Without compute groups, because torchmetrics would let metrics share a state if it is equal after the first
+        # batch, such as errors of 0.
         return MetricCollection(scores, compute_groups=False)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -116,17 +117,17 @@ Kind = Literal["r2", "mae", "rmse"]
 class Score(Metric):
     """R2, mean absolute error or root mean squared error over all samples and ranks.
 
-    It sums standardized values, and for the variance of the targets their differences to the first one: in float32,
-    sums of numbers far from zero would lose their digits.
+    It sums standardized values; for the variance of the targets, their differences from the first target. In float32,
+    sums of numbers far from zero would lose precision.
 
     Args:
-        kind: Which of the three.
+        kind: Which of the three scores.
         mean: Mean of each target, `(targets,)`.
         std: Standard deviation of each target, `(targets,)`.
         each: Whether to return one value per target instead of their mean.
     """
 
-    full_state_update = True  # states of two batches cannot be added: each has an origin
+    full_state_update = True  # the states of two batches cannot be added, because each has its own origin
     count: Tensor
     errors: Tensor
     origin: Tensor
@@ -140,7 +141,7 @@ class Score(Metric):
         self.kind, self.each = kind, each
         self.register_buffer("mean", mean.clone(), persistent=False)
         self.register_buffer("std", std.clone(), persistent=False)
-        # Each rank has an origin, from which its sums and squares are measured. None: the states of the ranks, stacked.
+        # Each rank measures its sums and squares from its own origin. None stacks the states of the ranks.
         self.add_state("errors", torch.zeros_like(mean), dist_reduce_fx="sum")
         for name in ("origin", "sums", "squares"):
             self.add_state(name, torch.zeros_like(mean), dist_reduce_fx=None)

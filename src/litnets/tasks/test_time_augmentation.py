@@ -13,7 +13,7 @@ Views = Literal["one", "mirror", "mirror_shift"]
 
 
 def check_views(views: Views, input_shape: Shape | None) -> None:
-    """Check that inputs of this shape, if it is known, have views.
+    """Check that inputs can be mirrored and shifted, if their shape is known.
 
     Raises:
         InputError: The inputs are not images.
