@@ -26,7 +26,7 @@ def test_every_forecaster_fits_a_csv_file(model: str, capsys: pytest.CaptureFixt
     assert main(["fit", "--model", model, *data, *FIT]) == 0
     results = json.loads((single_run() / "results.json").read_text())
     assert set(results["test"]) == {"loss", "mse", "mae"}
-    assert set(results["test_per_class"]) == {"wind", "OT"}
+    assert set(results["test_per_channel"]) == {"wind", "OT"}
     assert main(["predict", "--config", str(single_run() / "config.yaml")]) == 0
     assert capsys.readouterr().err == ""
     with (single_run() / "predictions.csv").open() as file:
@@ -38,7 +38,7 @@ def test_every_forecaster_fits_a_csv_file(model: str, capsys: pytest.CaptureFixt
     truth = np.stack([values[start : start + 3].T for start in range(120, 148)])
     for channel, name in enumerate(("wind", "OT")):
         error = np.abs(forecast - truth)[:, channel].mean()
-        assert results["test_per_class"][name]["mae_in_units"] == pytest.approx(error, rel=1e-3)
+        assert results["test_per_channel"][name]["mae_in_units"] == pytest.approx(error, rel=1e-3)
 
 
 def test_a_checkpoint_scales_another_file_as_in_training() -> None:

@@ -16,10 +16,10 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
@@ -185,6 +185,24 @@ class TestTrainer:
         assert internals.skips_next_validation(loop) is False, removed("_TrainingEpochLoop._skip_next_val")
         internals.set_logging_step(loop, 7)
         assert internals.logging_step(loop) == 7
+
+    def test_progress_bar_and_learning_rate_monitor(self) -> None:
+        class Bar(internals.EpochDescription, RichProgressBar):
+            def describe_epoch(self, epoch: int) -> str:
+                described.append(super().describe_epoch(epoch).strip())
+                return described[-1]
+
+        class Monitor(internals.LearningRateColumns, LearningRateMonitor):
+            def columns(self, trainer: Trainer, interval: str) -> dict[str, float]:
+                logged.append(super().columns(trainer, interval))
+                return logged[-1]
+
+        described: list[str] = []
+        logged: list[dict[str, float]] = []
+        logger = CSVLogger("logs")
+        fit(Bar(), Monitor(), enable_progress_bar=True, logger=logger, log_every_n_steps=1)
+        assert set(described) == {"Epoch 0/0"}, removed("RichProgressBar._get_train_description")
+        assert {"lr-SGD": 0.1} in logged, removed("LearningRateMonitor._extract_stats")
 
     def test_early_stopping_check(self) -> None:
         class CountChecks(internals.EarlyStoppingCheck, EarlyStopping):

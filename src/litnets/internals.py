@@ -141,6 +141,31 @@ def clip_gradients(
     precision._clip_gradients(module, optimizer, value, gradient_clip_algorithm=algorithm)
 
 
+class EpochDescription:
+    """A mixin for RichProgressBar, which describes the epoch in front of the bar."""
+
+    def describe_epoch(self, epoch: int) -> str:
+        """Return the description of an epoch, counted from 0."""
+        bar: Any = super()
+        return str(bar._get_train_description(epoch))
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return self.describe_epoch(current_epoch)
+
+
+class LearningRateColumns:
+    """A mixin for LearningRateMonitor, which decides under which names the learning rates are logged."""
+
+    def columns(self, trainer: Trainer, interval: str) -> dict[str, float]:
+        """Return the values that are due at an interval (`step`, `epoch` or `any`), by name."""
+        monitor: Any = super()
+        values: dict[str, float] = monitor._extract_stats(trainer, interval)
+        return values
+
+    def _extract_stats(self, trainer: Trainer, interval: str) -> dict[str, float]:
+        return self.columns(trainer, interval)
+
+
 class EarlyStoppingCheck:
     """A mixin for EarlyStopping whose check a subclass may extend. The hooks of EarlyStopping decide when it is due."""
 

@@ -85,3 +85,8 @@ def test_the_end_of_a_training_says_why_it_ended(capsys):
     results.pop("stop_reason")  # version 0.1
     print_end(results, Path("e/r"), [])
     assert "reached" not in capsys.readouterr().out
+
+
+def test_channels_are_not_called_classes(capsys):
+    print_results("test", {"test/mse": 0.25, "test/mae_in_units/wind": 0.5}, "channel")
+    assert ["channel", "mae_in_units"] in rows(capsys)

@@ -217,3 +217,9 @@ def test_data_without_numeric_targets_are_refused(task, shape):
 def test_a_table_row_is_refused_with_a_hint_to_the_mlp(task, shape):
     with pytest.raises(InputError, match=r"a table row \(13\): use MLPRegressor"):
         task(input_shape=shape, num_targets=1)
+
+
+def test_a_constant_training_target_does_not_make_the_loss_nan():
+    model = Regressor(nn.Identity(), 2, target_mean=[5.0, 3.0], target_std=[0.0, 2.0])
+    assert model.loss(torch.zeros(1, 2), torch.tensor([[5.0, 5.0]])).item() == 0.5
+    assert model.predict_step((torch.ones(1, 2), None), 0)["prediction"].tolist() == [[6.0, 5.0]]

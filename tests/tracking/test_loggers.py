@@ -5,12 +5,12 @@ import shutil
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from litnets.errors import InputError
 from litnets.tasks import Classifier
+from litnets.tracking.learning_rate import CompactLearningRateMonitor
 from litnets.tracking.loggers import MetricsCSV
 
 
@@ -120,7 +120,7 @@ def test_rows_logged_in_training(path):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[LearningRateMonitor()],
+        callbacks=[CompactLearningRateMonitor()],
     )
     model = Classifier(nn.Linear(3, 2), 2, lr=0.5)
     trainer.fit(model, loader, loader)
@@ -131,7 +131,7 @@ def test_rows_logged_in_training(path):
     for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1"):
         assert [bool(row[name]) for row in rows] == [False, False, False, True, False, False, True]
     assert float(rows[-1]["val/loss"]) == pytest.approx(trainer.callback_metrics["val/loss"].item())
-    assert [row["lr-AdamW/pg1"] for row in rows] == ["0.5", "0.5", "0.5", "", "0.5", "0.5", "0.5"]
+    assert [row["lr"] for row in rows] == ["0.5", "0.5", "0.5", "", "0.5", "0.5", "0.5"]
 
 
 DAMAGE = {

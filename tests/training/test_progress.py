@@ -107,7 +107,7 @@ def test_progress_bar_metrics(tmp_path, values, expected):
 
 def test_progress_bar_is_printed(tmp_path, capsys):
     fit(tmp_path, [TrainingProgressBar(refresh_rate=1), checkpoint()], epochs=2)
-    assert "Epoch 1/1" in capsys.readouterr().out
+    assert "Epoch 2/2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,6 @@ def test_the_progress_bar_fits_where_the_output_goes(monkeypatch, is_terminal, i
 
 def test_the_bar_of_a_notebook_shows_the_metrics(tmp_path, capsys):
     fit(tmp_path, [NotebookProgressBar(refresh_rate=1), checkpoint()], epochs=1)
-    assert "val/score=0.5000" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "val/score=0.5000" in out
+    assert "Epoch 1/1" in out

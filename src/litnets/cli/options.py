@@ -2,10 +2,10 @@
 
 from typing import Any, Literal, NamedTuple
 
-from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser
 
 from litnets.cli.defaults import default_monitor, default_monitor_mode
+from litnets.tracking.learning_rate import CompactLearningRateMonitor
 from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.selection import TieBreakingEarlyStopping
@@ -68,7 +68,7 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
     parser.add_class_arguments(WandbOptions, "wandb")
     parser.add_lightning_class_args(Checkpoint, "checkpoint")
     parser.add_lightning_class_args(TieBreakingEarlyStopping, "early_stopping")
-    parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
+    parser.add_lightning_class_args(CompactLearningRateMonitor, "lr_monitor")
     parser.set_defaults({"early_stopping.patience": 10})
     for callback in ("checkpoint", "early_stopping"):
         parser.link_arguments(("monitor", "model"), f"{callback}.monitor", default_monitor)

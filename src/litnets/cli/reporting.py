@@ -29,6 +29,10 @@ def print_start(
     data = f" on {type(datamodule).__name__}" if datamodule is not None else ""
     target = f" -> {folder}" if folder is not None else ""
     print(printable(f"{type(model).__name__} ({parameters:,} parameters){data}{target}"), flush=True)
+    if folds := _fold_of(datamodule):
+        fold, num_folds = folds
+        every = f"one of the {num_folds} runs of a cross-validation (--data.fold 0 to {num_folds - 1})"
+        print(f"fold {fold} of {num_folds}: {every}", flush=True)
     if isinstance(datamodule, TableDataModule) and resolved.resume is None:
         for line in summary_lines(datamodule.table.summary):
             print(line, flush=True)
@@ -58,6 +62,13 @@ def report_data(datamodule: LightningDataModule | None, split_record: SplitRecor
         print("data: split again; these samples may have been trained on", flush=True)
 
 
+def _fold_of(datamodule: LightningDataModule | None) -> tuple[int, int] | None:
+    """Return the fold that is held out, from 0, and the number of folds, if there are any."""
+    spec = getattr(datamodule, "split_spec", None) or datamodule
+    num_folds = getattr(spec, "num_folds", None)
+    return None if num_folds is None else (getattr(spec, "fold", 0), num_folds)
+
+
 def _data_changes(datamodule: LightningDataModule | None) -> DataChanges | None:
     """Return how the data have changed since the training; None if they have not, or nothing is known."""
     return getattr(datamodule, "data_changes", None) or None
@@ -80,7 +91,12 @@ def report_evaluation(
         title += f", on {resolved.labeled_path}"
     if changes := _data_changes(datamodule):
         title += f"; data changed since the training: {changes}"
-    print_results(title, logged_metrics(trainer))
+    print_results(title, logged_metrics(trainer), _breakdown(trainer))
+
+
+def _breakdown(trainer: Trainer) -> str:
+    """Return what the metrics of a test are broken down by, which another project's LightningModule does not say."""
+    return str(getattr(trainer.lightning_module, "breakdown", "class"))
 
 
 def report_fit(
@@ -101,15 +117,19 @@ def report_fit(
         best: The best checkpoint, if there is one.
         test_metrics: The metrics of the test; None if nothing was tested.
     """
-    results = run.read_results()
+    folds = _fold_of(datamodule)
+    results = run.update_results(fold=folds[0], num_folds=folds[1]) if folds else run.read_results()
     if test_metrics is not None:
-        overall, per_class = summarize(test_metrics)
-        results = run.update_results(forget=("data_changes",), test=overall, test_per_class=per_class)
+        overall, parts = summarize(test_metrics)
+        breakdown = _breakdown(trainer)
+        results = run.update_results(forget=("data_changes",), test=overall, **{f"test_per_{breakdown}": parts})
         title = "test, best checkpoint" if best else "test"
+        if folds:
+            title += f", fold {folds[0]} of {folds[1]}"
         if changes := _data_changes(datamodule):
             results = run.update_results(data_changes=changes.to_dict())
             title += f"; data changed since the training: {changes}"
-        print_results(title, test_metrics)
+        print_results(title, test_metrics, breakdown)
     log_final_results(trainer.loggers, wandb, results, best)
     print_end(results, run.folder, sync_commands(trainer.loggers))
 

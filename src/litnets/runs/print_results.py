@@ -13,33 +13,39 @@ from litnets.safety.escaping import printable
 
 
 def summarize(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Split logged metrics into overall and per-class metrics, without the name of the split.
+    """Split logged metrics into overall ones and those of single classes, without the name of the split.
 
     Args:
-        metrics: Values by logged name, such as `test/f1` or, for a class, `test/f1/shirt`.
+        metrics: Values by logged name, such as `test/f1` or, for a class, target or channel, `test/f1/shirt`.
 
     Returns:
-        The overall metrics by name, and the per-class metrics by class and name.
+        The overall metrics by name, and the others by class (target, channel) and name.
 
     Example:
         >>> summarize({"test/f1": 0.5, "test/f1/shirt": 0.75})
         ({'f1': 0.5}, {'shirt': {'f1': 0.75}})
     """
     overall: dict[str, float] = {}
-    per_class: dict[str, dict[str, float]] = {}
+    parts: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
         _, _, rest = name.partition("/")
         metric, _, label = (rest or name).partition("/")
         if label:
-            per_class.setdefault(label, {})[metric] = float(value)
+            parts.setdefault(label, {})[metric] = float(value)
         else:
             overall[metric] = float(value)
-    return overall, per_class
+    return overall, parts
 
 
-def print_results(title: str, metrics: Mapping[str, float]) -> None:
-    """Print the metrics of a split as a table, one per line, and those of each class if there are at most 20."""
-    overall, per_class = summarize(metrics)
+def print_results(title: str, metrics: Mapping[str, float], breakdown: str = "class") -> None:
+    """Print the metrics of a split as a table, one per line, and those of each class if there are at most 20.
+
+    Args:
+        title: The heading.
+        metrics: Values by logged name.
+        breakdown: What the metrics are broken down by: class, target or channel.
+    """
+    overall, parts = summarize(metrics)
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -48,14 +54,14 @@ def print_results(title: str, metrics: Mapping[str, float]) -> None:
     console = Console(markup=False, emoji=False)  # a class may be called [unk] or :cat:
     console.print(printable(title), style="bold", soft_wrap=True, highlight=False)
     console.print(table)
-    if 0 < len(per_class) <= 20:
-        names: list[str] = list(next(iter(per_class.values())))
-        class_table = Table("class", *map(printable, names), box=box.SIMPLE_HEAD)
-        for column in class_table.columns[1:]:
+    if 0 < len(parts) <= 20:
+        names: list[str] = list(next(iter(parts.values())))
+        part_table = Table(breakdown, *map(printable, names), box=box.SIMPLE_HEAD)
+        for column in part_table.columns[1:]:
             column.justify = "right"
-        for label, values in per_class.items():
-            class_table.add_row(printable(label), *(f"{values[name]:.4f}" for name in names))
-        console.print(class_table)
+        for label, values in parts.items():
+            part_table.add_row(printable(label), *(f"{values[name]:.4f}" for name in names))
+        console.print(part_table)
 
 
 def best_of(results: Mapping[str, Any]) -> str:

@@ -82,6 +82,8 @@ class Task(ConversionHook, LightningModule):
     # The default metric for checkpoints, early stopping and ReduceLROnPlateau.
     monitor: ClassVar[str] = "val/loss"
     monitor_mode: ClassVar[Literal["min", "max"]] = "min"
+    # What a test breaks metrics down by, such as `test/f1/shirt`: class, target or channel.
+    breakdown: ClassVar[str] = "class"
     # What a task predicts, and what a network reads: for errors that suggest another class.
     predicts: ClassVar[str] = ""
     reads: ClassVar[frozenset[InputKind]] = frozenset()

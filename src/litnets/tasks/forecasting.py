@@ -41,6 +41,7 @@ class Forecaster(Task):
 
     predicts: ClassVar[str] = "the next steps of a series"
     monitor: ClassVar[str] = "val/mse"
+    breakdown: ClassVar[str] = "channel"
 
     def __init__(
         self,

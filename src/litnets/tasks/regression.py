@@ -41,6 +41,7 @@ class Regressor(Task):
     """
 
     predicts: ClassVar[str] = "numbers"
+    breakdown: ClassVar[str] = "target"
     target_mean: Tensor
     target_std: Tensor
 
@@ -59,7 +60,8 @@ class Regressor(Task):
             raise self.wrong_targets(net)
         super().__init__(net(num_targets) if isinstance(net, NetFactory) else net, **task)
         self.target_names = target_names or [str(i) for i in range(num_targets)]
-        mean, std = torch.tensor(target_mean or [0.0] * num_targets), torch.tensor(target_std or [1.0] * num_targets)
+        mean = torch.tensor(target_mean or [0.0] * num_targets)
+        std = torch.tensor([value or 1.0 for value in target_std or [1.0] * num_targets])  # 0: a constant target
         # Saved in the checkpoint, because the outputs of the network mean nothing without them.
         self.register_buffer("target_mean", mean.float())
         self.register_buffer("target_std", std.float())

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 
+from litnets.internals import EpochDescription
 from litnets.training.checkpoints.saving import checkpoint_of
 
 
@@ -23,8 +24,8 @@ def choose_progress_bar() -> ProgressBar:
     return NotebookProgressBar() if hasattr(sys, "ps1") else EpochSummary()  # Python sets ps1 if it is interactive
 
 
-class TrainingProgressBar(RichProgressBar):
-    """A progress bar that shows the loss and the monitored metric.
+class TrainingProgressBar(EpochDescription, RichProgressBar):
+    """A progress bar that shows the loss and the monitored metric. It counts epochs from 1, like all that people read.
 
     Args:
         refresh_rate: Batches between two updates; one update takes as long as a step of a small network.
@@ -32,6 +33,9 @@ class TrainingProgressBar(RichProgressBar):
 
     def __init__(self, refresh_rate: int = 20) -> None:
         super().__init__(refresh_rate=refresh_rate)
+
+    def describe_epoch(self, epoch: int) -> str:
+        return _describe_epoch(self.trainer, epoch).ljust(len(self.validation_description))  # or the bar would move
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         return _shown_metrics(trainer)
@@ -47,8 +51,17 @@ class NotebookProgressBar(TQDMProgressBar):
     def __init__(self, refresh_rate: int = 20) -> None:
         super().__init__(refresh_rate=refresh_rate)
 
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(_describe_epoch(trainer, trainer.current_epoch))
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         return _shown_metrics(trainer)
+
+
+def _describe_epoch(trainer: Trainer, epoch: int) -> str:
+    total = trainer.max_epochs
+    return f"Epoch {epoch + 1}" + (f"/{total}" if total is not None and total > 0 else "")
 
 
 def _shown_metrics(trainer: Trainer) -> dict[str, str]:

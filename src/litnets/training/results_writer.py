@@ -74,7 +74,8 @@ class WriteResults(Callback):
             best = {"monitor": checkpoint.monitor, "score": score, "epoch": checkpoint.best_epoch + 1}
         samples = self._samples * trainer.world_size
         self.run.update_results(
-            forget=("test", "test_per_class"),  # they belong to the previous best checkpoint
+            # These belong to the previous best checkpoint.
+            forget=[name for name in self.run.read_results() if name == "test" or name.startswith("test_per_")],
             best=best,
             stop_reason=stop_reason(trainer),
             epochs=epochs_started(trainer),

@@ -86,8 +86,8 @@ def test_an_extended_run_continues_the_longer_schedule() -> None:
         if name == "extended":
             assert main(["resume", str(run), "--trainer.max_epochs", "4"]) == 0
         with (run / "metrics.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["lr/pg1"]]
-        rates[name] = {int(row["step"]): float(row["lr/pg1"]) for row in rows}
+            rows = [row for row in csv.DictReader(file) if row["lr"]]
+        rates[name] = {int(row["step"]): float(row["lr"]) for row in rows}
     later = [step for step in rates["long"] if step >= 34]
     assert len(later) == 34
     assert [rates["extended"][step] for step in later] == pytest.approx(
@@ -190,7 +190,7 @@ def test_a_schedule_continues_after_an_incomplete_epoch(schedule: str) -> None:
         if name == "extended":
             assert main(["resume", str(run), "--trainer.max_steps", "40"]) == 0
         with (run / "metrics.csv").open() as file:
-            rates[name] = {int(row["step"]): row["lr/pg1"] for row in csv.DictReader(file) if row["lr/pg1"]}
+            rates[name] = {int(row["step"]): row["lr"] for row in csv.DictReader(file) if row["lr"]}
     assert [rates["extended"][step] for step in range(30, 40)] == [
         rates["uninterrupted"][step] for step in range(30, 40)
     ]

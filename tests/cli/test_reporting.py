@@ -1,0 +1,60 @@
+"""What a command prints before and after it runs, and what it stores."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from litnets.cli.reporting import print_start, report_fit
+from litnets.cli.resolve_run import ResolvedRun
+from litnets.data import Digits, ETTh1
+from litnets.runs.folder import Run
+from litnets.tasks import Classifier, Forecaster, Regressor
+from litnets.tracking.wandb_logger import WandbOptions
+
+
+def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, Any]:
+    """Return results.json after a training."""
+    run = Run(Path.cwd() / "run")
+    run.folder.mkdir()
+    run.update_results(epochs=1, seconds=1.0)
+    trainer: Any = SimpleNamespace(lightning_module=model, loggers=[])
+    report_fit(run, trainer, datamodule, WandbOptions(), None, metrics)
+    results: dict[str, Any] = json.loads(run.results.read_text())
+    return results
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        (Classifier(nn.Linear(1, 2), 2), "test_per_class"),
+        (Regressor(nn.Linear(1, 2), 2), "test_per_target"),
+        (Forecaster(nn.Linear(1, 2), 1, channel_names=["a", "b"]), "test_per_channel"),
+        (nn.Identity(), "test_per_class"),  # another project's module
+    ],
+)
+def test_single_classes_targets_and_channels_are_stored_as_such(model: Any, key: str) -> None:
+    results = report(model, None, {"test/loss": 0.5, "test/mae/a": 1.0})
+    assert results["test"] == {"loss": 0.5}
+    assert results[key] == {"a": {"mae": 1.0}}
+    assert sum(name.startswith("test_per") for name in results) == 1
+    assert "fold" not in results
+
+
+@pytest.mark.parametrize("data", [Digits(num_folds=5, fold=1), ETTh1(num_folds=5, fold=1)])
+def test_a_fold_is_announced_and_stored(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Classifier(nn.Linear(1, 2), 2)
+    print_start(model, data, ResolvedRun(""), is_dry_run=False)
+    line = "fold 1 of 5: one of the 5 runs of a cross-validation (--data.fold 0 to 4)"
+    assert line in capsys.readouterr().out.splitlines()
+    results = report(model, data, {"test/loss": 0.5})
+    assert (results["fold"], results["num_folds"]) == (1, 5)
+    assert "test, fold 1 of 5" in capsys.readouterr().out
+
+
+def test_a_single_split_is_not_called_a_fold(capsys: pytest.CaptureFixture[str]) -> None:
+    print_start(Classifier(nn.Linear(1, 2), 2), Digits(), ResolvedRun(""), is_dry_run=False)
+    assert "fold" not in capsys.readouterr().out
