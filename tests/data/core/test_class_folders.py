@@ -212,7 +212,7 @@ def test_names_that_only_look_the_same_are_explained(tmp_path: Path) -> None:
             ("train/a/1.txt", "train/b/1.txt", "vali/a/1.txt"),
             r"train next to vali; expected only train, val and test, or only folders of classes",
         ),
-        (("test/a/1.txt", "val/b/1.txt"), r"has test, val, but nothing to train on"),
+        (("test/a/1.txt", "val/b/1.txt"), r"has val, test, but nothing to train on"),
         (("train/a/1.txt", "Val/a/1.txt", "dev/a/1.txt"), r"Val and dev both hold the val split; remove one"),
     ],
 )

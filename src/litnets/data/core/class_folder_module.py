@@ -68,9 +68,9 @@ class ClassFolderDataModule(SplitDataModule):
         folders.check_trained_on(splits["train"])
         if self.trained_state is None:  # a new run
             used = torch.cat(list(splits.values())).sort().values.tolist()
-            report_small_files([folders.files[i] for i in used], self.file_kind)
+            report_small_files([folders.files[i] for i in used], f"{self.file_kind}s")
             labels = folders.targets.numpy()
-            report_copies(contents, labels, splits, self.file_kind, lambda index: str(folders.files[index]))
+            report_copies(contents, labels, splits, f"{self.file_kind}s", lambda index: str(folders.files[index]))
         return splits
 
     def state_dict(self) -> dict[str, Any]:

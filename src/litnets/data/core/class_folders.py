@@ -127,7 +127,9 @@ class ClassFolders:
         check_trained_on(self.class_names, self.targets[train], "file")
 
 
-def check_known_classes(where: Path, class_names: Iterable[str], train: Path, train_classes: Sequence[str]) -> None:
+def check_known_classes(
+    where: Path | str, class_names: Iterable[str], train: Path | str, train_classes: Sequence[str]
+) -> None:
     """Raise InputError if a split has classes that the training split does not have.
 
     Args:

@@ -25,8 +25,9 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     """Return the folder or file of each split in `root`, in the order train, val, test; empty if there are no splits.
 
     `root` has splits if it contains a file of the training split, or a folder of the training split that is not a
-    class: it has subfolders, or all folders in `root` are named after splits. Folders and files that are not read are
-    named in one printed line.
+    class: it has subfolders, or all folders in `root` are named after splits. Of several files for one split, such as
+    `train.csv`, `reviews/reviews_train.csv` and `reviews/old_train.csv`, the first of these kinds is read. Folders and
+    files that are not read are named in one printed line.
 
     Args:
         root: The folder.
@@ -45,20 +46,29 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     if not (len(split_folders) > 1 and not others) and not any(subfolders(root / name) for name in trained_on):
         split_folders = {}  # "train" is a class, such as a kind of vehicle
     files = [name for name in data_files(root) if Path(name).suffix.lower() in file_suffixes]
-    split_files = {
-        name: SPLIT_OF[match[1].lower()] for name in files if (match := _FILE_STEM.fullmatch(Path(name).stem))
-    }
+    # How far the name is from that of the split alone, and the name, of each candidate for a split.
+    candidates: dict[str, list[tuple[int, str]]] = {part: [] for part in PARTS}
+    for name, part in split_folders.items():
+        candidates[part].append((0, name))
+    for name in files:
+        if match := _FILE_STEM.fullmatch(Path(name).stem):
+            before = match.string[: match.start(1)].rstrip("_.-").lower()
+            candidates[SPLIT_OF[match[1].lower()]].append((("", root.name.lower(), before).index(before), name))
     paths: dict[str, Path] = {}
-    for name, part in {**split_folders, **split_files}.items():
-        if part in paths:
-            raise InputError(f"{root}: {paths[part].name} and {name} both hold the {part} split; remove one of them")
-        paths[part] = root / name
+    for part, ranked in candidates.items():
+        ranked.sort()
+        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
+            raise InputError(
+                f"{root}: {ranked[0][1]} and {ranked[1][1]} both hold the {part} split; remove one of them"
+            )
+        if ranked:
+            paths[part] = root / ranked[0][1]
     if not paths:
         return {}
     if "train" not in paths:
         found = ", ".join(path.name for path in paths.values())
         raise InputError(f"{root} has {found}, but nothing to train on; expected a folder or file named train")
-    left_out = [name for name in files if name not in split_files]
+    left_out = [name for name in files if root / name not in paths.values()]
     if split_folders and others:
         if len(paths) == 1:
             raise InputError(
@@ -68,7 +78,7 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
         left_out += others
     if left_out:
         print(f"{root}: {printable(', '.join(left_out))} left out; expected train, val and test", flush=True)
-    return {part: paths[part] for part in PARTS if part in paths}
+    return paths
 
 
 def splits_beside(path: Path) -> dict[str, Path]:

@@ -20,7 +20,7 @@ _FEW = 0.1  # as a fraction of the files
 
 
 def report_copies(
-    contents: Digests, labels: NDArray[Any], splits: Mapping[str, Tensor], kind: str, name_of: Callable[[int], str]
+    contents: Digests, labels: NDArray[Any], splits: Mapping[str, Tensor], kinds: str, name_of: Callable[[int], str]
 ) -> None:
     """Print how many samples are exact copies of others, with examples, above all of copies in another split.
 
@@ -28,7 +28,7 @@ def report_copies(
         contents: Digest of the content of each sample.
         labels: Class of each sample.
         splits: Indices of the samples in each split. Other samples do not count.
-        kind: What a sample is called, such as `image`.
+        kinds: What the samples are called, such as `images`.
         name_of: Returns the name of a sample.
     """
     split_of = np.full(len(contents), -1)
@@ -49,13 +49,13 @@ def report_copies(
     pairs = [f"{name_of(int(originals[i]))} = {name_of(int(copies[i]))}" for i in shown[:3].tolist()]
     more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
     rank_zero_only(print)(
-        f"{len(copies)} of {len(used)} {kind}s are copies of others"
+        f"{len(copies)} of {len(used)} {kinds} are copies of others"
         f"{f', {notes}' if notes else ''} ({printable(', '.join(pairs))}{more})",
         flush=True,
     )
 
 
-def report_small_files(files: Sequence[Path], kind: str) -> None:
+def report_small_files(files: Sequence[Path], kinds: str) -> None:
     """Print how many files are far smaller than the rest, such as an image that says "no image available"."""
     sizes = np.array([file.stat().st_size for file in files])
     typical = np.median(sizes)
@@ -63,7 +63,7 @@ def report_small_files(files: Sequence[Path], kind: str) -> None:
     if 0 < len(small) <= max(1, _FEW * len(sizes)):
         shown = printable(abbreviate([str(files[i]) for i in small.tolist()], 3))
         rank_zero_only(print)(
-            f"{len(small)} of {len(files)} {kind}s are far smaller than the rest, at most {sizes[small].max():,} of "
+            f"{len(small)} of {len(files)} {kinds} are far smaller than the rest, at most {sizes[small].max():,} of "
             f"typically {typical:,.0f} bytes ({shown})",
             flush=True,
         )

@@ -1,17 +1,29 @@
-"""SeriesFolder: classify time series from one folder per class, one CSV file per series."""
+"""SeriesFolder: classify time series from CSV files in one folder per class, or from `.ts` files."""
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folder_module import ClassFolderDataModule
+from litnets.data.core.class_folders import check_known_classes
+from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.listing import names_in, new_files
+from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
+from litnets.data.core.splits import check_trained_on, split_indices
+from litnets.data.core.stray_files import report_copies
 from litnets.data.series.base import ChannelScale, ScaleChannels, read_series_inputs
 from litnets.data.series.reading import read_series, report_names_like_data
+from litnets.data.series.ts_format import LabeledSeries, read_ts
+
+Values = NDArray[np.float64]  # (steps, channels)
 
 
 class ScaleSequences(nn.Module):
@@ -32,26 +44,29 @@ class ScaleSequences(nn.Module):
 
 
 class SeriesFolder(ClassFolderDataModule):
-    """Your time series with their classes: `root/CLASS/*.csv`, at any depth.
+    """Your time series with their classes: `root/CLASS/*.csv`, at any depth, or the UCR and UEA archives' `.ts` files.
 
-    Each file (UTF-8, comma-separated, with a header) is one series of any length, each row one step. All series have
-    the same channels. Each channel is scaled by its mean and standard deviation over all steps of the training split.
+    Each CSV file (UTF-8, comma-separated, with a header) is one series of any length, each row one step. All series
+    have the same channels. Each channel is scaled by its mean and standard deviation over all steps of the training
+    split.
     A batch is `((values, lengths), targets)`, with shapes `(N, T, channels)`, `(N,)` and `(N,)`.
 
     The series are split into training, validation and test. Alternatively, the splits are the folders
     `root/{train,val,test}/CLASS/*.csv`; if val or test does not exist, the split is taken from train. The folder of
-    validation may also be named valid, validation or dev.
+    validation may also be named valid, validation or dev. The same holds for `.ts` files, such as
+    `root/GunPoint_TRAIN.ts` and `root/GunPoint_TEST.ts`. Their channels are `dim_0`, `dim_1` ..., and missing values
+    are interpolated.
 
         data = SeriesFolder("gestures", time_column="t", channels=["x", "y", "z"])
 
     Args:
-        root: The folder with one subfolder per class.
+        root: The folder with one subfolder per class, a `.ts` file, or the folder of `.ts` files.
         time_column: Column of the time, increasing: numbers, ISO 8601, months (2016-07) or quarters (2016Q3). Default:
             no time column.
         channels: Columns to read. Default: all except the time column and row numbers without a name.
         header: Whether the first line of a file names the columns. Without, they are `column_1`, `column_2` ...
-        predict_path: New series for `predict`: a CSV file, or a folder of CSV files at any depth, with the channels of
-            training. The training data are not needed.
+        predict_path: New series for `predict`: a CSV file, a folder of CSV files at any depth, or a `.ts` file, with or
+            without classes, with the channels of training. The training data are not needed.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -72,7 +87,33 @@ class SeriesFolder(ClassFolderDataModule):
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.scale = ChannelScale()
 
+    @cached_property
+    def _archive(self) -> dict[str, list[LabeledSeries]]:
+        """The series of each `.ts` file, by split; empty if `root` has folders of CSV files."""
+        if self.root.suffix.lower() == ".ts":
+            return {"": read_ts(self.root)}
+        if not self.root.is_dir():
+            return {}
+        archive = {part: read_ts(path) for part, path in find_splits(self.root, (".ts",), folders=False).items()}
+        train_classes = sorted({series.label for series in archive.get("train", [])})
+        for part, members in archive.items():
+            check_known_classes(f"{self.root}: {part}", sorted({s.label for s in members}), "train", train_classes)
+        return archive
+
+    @property
+    def class_names(self) -> list[str]:
+        return sorted({series.label for part in self._archive.values() for series in part}) or super().class_names
+
     def load(self) -> dict[str, RaggedDataset]:
+        series, names, targets, splits = self._load_archive() if self._archive else self._load_folders()
+        self.scale.fit(np.concatenate([series[i] for i in splits["train"].tolist()]), names)
+        steps = torch.from_numpy(np.concatenate(series)).float()
+        lengths = torch.tensor([len(values) for values in series])
+        targets = targets.to(smallest_type(self.num_classes))
+        return {name: RaggedDataset(steps, lengths, targets, indices) for name, indices in splits.items()}
+
+    def _load_folders(self) -> tuple[list[Values], list[str], Tensor, dict[str, Tensor]]:
+        """Return the series in the folders, the names of the channels, the classes and the splits."""
         series, digests = [], []
         names = self.channels or (self.trained_state or {}).get("channel_names")
         files = self.files_to_read()
@@ -85,21 +126,45 @@ class SeriesFolder(ClassFolderDataModule):
         assert names is not None
         if self.header and self.trained_state is None:
             report_names_like_data(files[0], names)
-        splits = self.assign_files(np.array(digests, np.uint64))
-        self.scale.fit(np.concatenate([series[i] for i in splits["train"].tolist()]), names)
-        steps = torch.from_numpy(np.concatenate(series)).float()
-        lengths = torch.tensor([len(values) for values in series])
-        targets = self.folders.targets.to(smallest_type(self.num_classes))
-        return {name: RaggedDataset(steps, lengths, targets, indices) for name, indices in splits.items()}
+        return series, names, self.folders.targets, self.assign_files(np.array(digests, np.uint64))
+
+    def _load_archive(self) -> tuple[list[Values], list[str], Tensor, dict[str, Tensor]]:
+        """Return the same as `_load_folders` for `.ts` files."""
+        samples = [series for part in self._archive.values() for series in part]
+        sizes = [len(part) for part in self._archive.values()]
+        indices = torch.arange(len(samples)).split(sizes)
+        parts = dict(zip(self._archive, indices, strict=True)) if "" not in self._archive else {}
+        targets = torch.tensor([self.class_names.index(series.label) for series in samples])
+        contents = np.array([series.digest for series in samples], np.uint64)
+        fingerprint = replace(Fingerprint.of_rows(contents, sizes), describe=lambda index: samples[index].where)
+        splits = self.assign_splits(
+            fingerprint,
+            lambda: split_the_rest(
+                parts, len(samples), self.split_spec, lambda pool, spec: split_indices(targets[pool], len(pool), spec)
+            ),
+            fixed_splits(parts, len(samples), self.split_spec),
+        )
+        check_trained_on(self.class_names, targets[splits["train"]], "series")
+        if self.trained_state is None:
+            report_copies(contents, targets.numpy(), splits, "series", lambda index: samples[index].where)
+            if missing := sum(series.num_missing for series in samples):
+                rank_zero_only(print)(f"{self.root}: {missing} missing values interpolated", flush=True)
+        names = self.channels or samples[0].names
+        return [series.select(names) for series in samples], names, targets, splits
 
     def load_predict(self, path: Path) -> RaggedDataset:
         if not self.scale.names:  # no checkpoint was loaded
             self.setup()
-        files = new_files(path, (".csv",), "CSV file")
-        self.sample_names = names_in(path, files)
-        series = [read_series(file, self.time_column, self.scale.names, self.header).values for file in files]
+        if path.suffix.lower() == ".ts":
+            samples = read_ts(path, needs_label=False)
+            self.sample_names = [sample.where for sample in samples]
+            series = [sample.select(self.scale.names) for sample in samples]
+        else:
+            files = new_files(path, (".csv",), "CSV file")
+            self.sample_names = names_in(path, files)
+            series = [read_series(file, self.time_column, self.scale.names, self.header).values for file in files]
         lengths = torch.tensor([len(values) for values in series])
-        return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(files)))
+        return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(series)))
 
     def read_inputs(self, inputs: Any) -> RaggedDataset:
         """Return new series: CSV files, folders, DataFrames, or arrays `(steps, channels)`, or a list of them.

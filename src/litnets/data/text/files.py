@@ -74,7 +74,7 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
         if self.trained_state is None:  # a new run
             contents = digest_each(sample.text.encode("utf-8", "surrogatepass") for sample in samples)
             labels = np.array([sample.label for sample in samples])
-            report_copies(contents, labels, splits, "text", lambda index: samples[index].where)
+            report_copies(contents, labels, splits, "texts", lambda index: samples[index].where)
         return samples, splits
 
     def read_new(self, file: Path) -> list[Sample]:
