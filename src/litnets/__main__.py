@@ -61,7 +61,9 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(args: list[str], import_command: Callable[[str], Callable[[list[str]], int]]) -> int:
-    if not args or args[0] in ("-h", "--help", "help"):
+    if args and args[0] in ("-h", "--help", "help"):
+        args = [*args[1:2], "--help"] if args[1:2] and args[1] in COMMANDS else []  # litnets help fit
+    if not args:
         print(HELP, end="")
         return 0
     if args[0] in ("-V", "--version"):

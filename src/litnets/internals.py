@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jsonargparse
-from jsonargparse import Namespace, _loaders_dumpers
+from jsonargparse import ArgumentParser, Namespace, _loaders_dumpers
 from jsonargparse.typing import Path_fr
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -202,6 +202,12 @@ class CurrentHook:
 def subcommand_parser(cli: LightningCLI, command: str) -> LightningArgumentParser:
     """Return the parser of one command of LightningCLI. It can dump the configuration and list the options."""
     return cli._parser(command)
+
+
+def subparsers(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """Return the parsers of the commands."""
+    choices: dict[str, ArgumentParser] = parser._subcommands_action.choices  # type: ignore[union-attr]
+    return choices
 
 
 def set_yaml_loader(loader: type) -> None:

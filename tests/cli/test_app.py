@@ -237,11 +237,11 @@ def test_python_m_litnets() -> None:
 USER_ERRORS = {
     "fitt --config {c}": "no command 'fitt'; did you mean 'fit'?",
     "resum": "no command 'resum'; did you mean 'resume'? (there are: fit, validate, test, predict, resume, sync)",
-    "--config {c} fit": "the command comes first: litnets fit --config FILE",
+    "--config {c} fit": "the command comes first: litnets fit --config {c}",
     "fit": "--data and --model not given",
     "fit --config {c} --model.lrr 3": "MLPClassifier has no option 'lrr'; did you mean 'lr'?",
     "fit --config {c} --data.batchsize 3": "Digits has no option 'batchsize'; did you mean 'batch_size'?",
-    "fit --config {c} --trainer.max_epoch 3": "no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+    "fit --config {c} --trainer.max_epoch 3": "no option --trainer.max_epoch; did you mean --trainer.max_epochs 3?",
     "fit --config {c} --trainer.max_epochs many": "trainer.max_epochs: expected a whole number, got 'many'",
     "fit --config {c} --trainer.precision bf17": "trainer.precision: no 'bf17'; did you mean 'bf16'?",
     "fit --config {c} --trainer.accelerator gpuu": "gpuu",
@@ -295,7 +295,7 @@ def test_user_errors_are_one_or_two_lines(command: str, capsys: pytest.CaptureFi
         Path(name).write_bytes(content)
     Path("typo.yaml").write_text("model: MLPClassifier\ndata: Digits\ntrainer:\n  max_epoch: 3\n")
     before = sorted(Path().rglob("*"))
-    assert USER_ERRORS[command] in error(capsys, *command.format(c=DIGITS).split())
+    assert USER_ERRORS[command].format(c=DIGITS) in error(capsys, *command.format(c=DIGITS).split())
     assert sorted(Path().rglob("*")) == before, "a run that did not start left files behind"
 
 

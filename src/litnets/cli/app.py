@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -17,7 +17,7 @@ from litnets import data, tasks  # noqa: F401  (makes their classes available by
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import configure_jsonargparse
-from litnets.cli.error_messages import first_cause, format_parser_error
+from litnets.cli.error_messages import first_cause, format_trainer_error, parse_options
 from litnets.cli.links import linked_value, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
 from litnets.cli.preflight import check_before_start, check_predict_path, has_test
@@ -87,7 +87,7 @@ class LitnetsCLI(LightningCLI):
                 "enable_model_summary": False,  # `fit` prints one line
             },
             # Errors reach `cli.main.run`. Abbreviated options are refused, because they would hide typos.
-            parser_kwargs={"exit_on_error": False, "allow_abbrev": False}
+            parser_kwargs={"prog": "litnets", "exit_on_error": False, "allow_abbrev": False}
             | {
                 name: {"exit_on_error": False, "allow_abbrev": False, "description": DESCRIPTIONS[name]}
                 for name in self.subcommands()
@@ -124,15 +124,7 @@ class LitnetsCLI(LightningCLI):
         """Parse the arguments. Keep `--ckpt_path` from Lightning, which would silently override the command line with
         the checkpoint's hyperparameters."""
         check_config_files(self._args)
-        try:
-            self.config = parser.parse_args(args)  # type: ignore[arg-type]
-        except ArgumentError as error:
-            options = subcommand_parser(self, min(self.subcommands())).get_defaults().keys()
-            raise InputError(format_parser_error(str(error), options)) from error
-        except InputError:
-            raise
-        except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or a number with thousands of digits
-            raise InputError(f"config: cannot be read: {error}") from error
+        self.config = parse_options(parser, subcommand_parser(self, min(self.subcommands())), self._args)
         options = self.config[self.config.subcommand]
         seed = options.seed_everything
         if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
@@ -183,7 +175,7 @@ class LitnetsCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
-            raise InputError(str(first_cause(error))) from error
+            raise InputError(format_trainer_error(str(first_cause(error)))) from error
         resolved = self.resolved
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)

@@ -106,9 +106,12 @@ def wrong_targets(task: Any, input_shape: Shape | None) -> InputError:
     for cls in same_network_first:
         if cls.predicts != task.predicts and (input_shape is None or cls.can_read(_input_kind(input_shape))):
             others.setdefault(cls.predicts, f"{cls.__name__} for {cls.predicts}")
+    hint = f"use {' or '.join(others.values())}"
+    if task.predicts in ("classes", "numbers") and (input_shape is None or len(input_shape) == 1):
+        kind = "classification" if task.predicts == "classes" else "regression"
+        hint += f", or --data.task {kind} if the targets of a TableCSV are {task.predicts}"  # integers may be either
     return InputError(
-        f"{task.__name__} predicts {task.predicts}, but the targets of the data are something else: "
-        f"use {' or '.join(others.values())}"
+        f"{task.__name__} predicts {task.predicts}, but the targets of the data are something else: {hint}"
     )
 
 

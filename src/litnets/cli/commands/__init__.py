@@ -10,7 +10,8 @@ follow the name and returns the exit code, and add a line to `COMMANDS`:
 from collections.abc import Callable
 from typing import NamedTuple
 
-from litnets.errors import InputError, did_you_mean
+from litnets.cli.slips import command_first, correct_command
+from litnets.errors import InputError
 from litnets.safety.resolving import import_object
 
 
@@ -41,9 +42,8 @@ def check_command(args: list[str]) -> None:
     if name in COMMANDS:
         return
     if name.startswith("-"):
-        command = next((arg for arg in args if arg in COMMANDS), "COMMAND")
-        raise InputError(f"the command comes first: litnets {command} --config FILE")
-    raise InputError(f"no command '{name}'{did_you_mean(name, COMMANDS)} (there are: {', '.join(COMMANDS)})")
+        raise InputError(f"the command comes first: {command_first(args, COMMANDS)}")
+    raise InputError(f"no command '{name}'{correct_command(args, COMMANDS)} (there are: {', '.join(COMMANDS)})")
 
 
 def import_command(name: str) -> Callable[[list[str]], int]:
