@@ -52,6 +52,25 @@ def test_a_csv_file_is_fitted_tested_and_predicted(
         )
 
 
+def test_a_run_keeps_its_columns_and_stores_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row with another kind of id is added later: the ids do not number the rows any more, but stay left out."""
+    rows = [[str(i), f"2024-01-{i % 28 + 1:02}", *row] for i, row in enumerate(table_rows())]
+    header = f"id,day,{HEADER}"
+    write_csv(Path("table.csv"), rows, header)
+    run = fit("--model", "MLPRegressor", *CSV, "--data.target", "price")
+    out = capsys.readouterr().out
+    assert out.count("left out 'id' (numbers the rows)") == 1, "reported by fit alone"
+    assert "  day     date     0 missing  28 distinct  date as 5 numbers\n" in out
+    names = [line.split(",")[0] for line in (run / "columns.csv").read_text().splitlines()]
+    assert names == ["column", *header.split(",")]
+    predictions = (run / "predictions.csv").read_text()
+    write_csv(Path("table.csv"), [*rows, ["x1", *rows[0][1:]]], header)
+    assert main(["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "table.csv", *QUICK]) == 0
+    assert len((run / "predictions.csv").read_text().splitlines()) == 62
+    assert main(["predict", "--config", str(run / "config.yaml"), *QUICK]) == 0
+    assert (run / "predictions.csv").read_text() == predictions
+
+
 def test_a_checkpoint_scales_a_new_file_as_in_training() -> None:
     """Double all incomes: if the new file were scaled by its own statistics, the predictions would not change."""
     write_csv(Path("table.csv"))

@@ -318,8 +318,11 @@ def test_a_first_line_that_looks_like_data_is_reported(capsys: pytest.CaptureFix
     Path("t.csv").write_text("\n".join(PLAIN))
     ready(TableCSV("t.csv", "0"))
     assert "t.csv: the first line was read as column names but looks like data" in capsys.readouterr().out
-    table("x,2,y", [f"{i},{i % 3},{i % 2}" for i in range(20)])
-    assert "looks like data" not in capsys.readouterr().out
+    for header in ("x,2,y", "0,1,y", "2019,2020,y"):
+        table(header, [f"{i / 4},{i % 3},{'ab'[i % 2]}" for i in range(20)])
+        assert "looks like data" not in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"two columns are named '1'; rename one, or set --data\.header false if"):
+        table("1,1,0", [f"{i},{i % 3},{i % 2}" for i in range(20)])
 
 
 # Predefined splits
@@ -394,7 +397,9 @@ def test_rows_of_several_files_are_named_by_their_file() -> None:
     with pytest.raises(InputError, match=r"data/test.csv: column 'x', row 2: expected a number as in most rows"):
         ready(TableCSV("data", "y"))
     Path("data/test.csv").write_text("x\n20\n21\n")
-    with pytest.raises(InputError, match=r"data/test.csv: no column 'y'"):
+    with pytest.raises(
+        InputError, match=r"data/test.csv: no column 'y' .*To leave test.csv out, set --data.path to data"
+    ):
         ready(TableCSV("data", "y"))
 
 

@@ -86,8 +86,10 @@ def iter_csv(path: Path, text: str, separator: str = ",", strict: bool = True) -
 def detect_separator(path: Path, text: str) -> str:
     """Return the separator of a CSV text: the comma, unless only another one divides its first lines evenly."""
 
+    head = text[: text.rfind("\n", 0, 2**18) + 1] or text
+
     def divides(separator: str) -> bool:
-        counts = {len(cells) for _, cells in islice(iter_csv(path, text, separator, strict=False), 20)}
+        counts = {len(cells) for _, cells in islice(iter_csv(path, head, separator, strict=False), 20)}
         return len(counts) == 1 and counts != {1}
 
     others = [separator for separator in ";\t|" if divides(separator)]
@@ -95,7 +97,12 @@ def detect_separator(path: Path, text: str) -> str:
 
 
 def open_csv(
-    path: Path, text: str, separator: str = ",", strict: bool = True, has_header: bool = True
+    path: Path,
+    text: str,
+    separator: str = ",",
+    strict: bool = True,
+    has_header: bool = True,
+    duplicate_hint: str = "rename one",
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Return the column names of a CSV text, stripped, and an iterator over its rows; see `iter_csv`.
 
@@ -107,6 +114,7 @@ def open_csv(
         separator: Character between two cells.
         strict: Whether to refuse misplaced quotes.
         has_header: Whether the first row holds the column names; otherwise they are `column_1`, `column_2` ...
+        duplicate_hint: What to do if two columns have the same name.
 
     Raises:
         InputError: Two columns have the same name. While iterating: a row has more or fewer cells than the header.
@@ -121,7 +129,7 @@ def open_csv(
         names = [f"column_{number}" for number in range(1, len(header) + 1)]
         rows = chain([(line, header)], rows)
     if duplicate := first_duplicate(names):
-        raise InputError(f"{path}: two columns are named '{duplicate}'; rename one")
+        raise InputError(f"{path}: two columns are named '{duplicate}'; {duplicate_hint}")
     return names, _check_row_lengths(path, names, rows, "the header" if has_header else "the first line")
 
 

@@ -78,14 +78,17 @@ def check_column(path: Path, frame: "polars.DataFrame", name: str, header: bool 
 def names_look_like_data(frame: "polars.DataFrame") -> bool:
     """Return whether the first line of a CSV file, which was read as column names, looks like the other lines.
 
-    It does if a column of numbers has a number for a name, and no column of numbers has another name.
+    It does if all columns of numbers have numbers for names that do not just count, as years or positions do.
     """
     import polars as pl
 
     head = frame.head(100)
-    names = [name for name in head.columns if head[name].dtype == pl.String]
-    numeric = [name for name in names if _all_numbers(head[name].drop_nulls())]
-    return bool(numeric) and _all_numbers(pl.Series(numeric))
+    names = [name for name in head.columns if head[name].dtype == pl.String and _all_numbers(head[name].drop_nulls())]
+    if not names or not _all_numbers(pl.Series(names)):
+        return False
+    numbers = pl.Series(names).str.strip_chars().cast(pl.Float64)
+    counts = (numbers.diff().drop_nulls() == 1).all() and (numbers == numbers.floor()).all()
+    return not counts or any("." in name for name in names)
 
 
 def _all_numbers(texts: "polars.Series") -> bool:
@@ -107,7 +110,8 @@ def _read_csv(path: Path, content: bytes, table_format: TableFormat) -> "polars.
     def parse(source: bytes) -> "polars.DataFrame":
         return pl.read_csv(source, separator=separator, has_header=has_header, infer_schema=False)
 
-    names, _ = open_csv(path, text, separator, strict=False, has_header=has_header)
+    hint = "rename one, or set --data.header false if the first line is data"
+    names, _ = open_csv(path, text, separator, strict=False, has_header=has_header, duplicate_hint=hint)
     # Polars would read an empty line as a row of missing values, and knows no carriage return as the end of a line.
     if re.search(r"\r(?!\n)", text) or (len(names) > 1 and ("\n\n" in text or "\n\r\n" in text)):
         frame = parse(_rewrite(path, text, separator, has_header, strict=False))

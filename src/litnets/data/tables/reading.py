@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.batching import smallest_type
+from litnets.data.core.csv_files import missing_column
 from litnets.data.core.labels import equal_numbers, match_labels
 from litnets.data.tables.columns import Array, Column, Rows, detect_decimal
 from litnets.data.tables.dates import DateFormat, encode_dates, is_ambiguous, parse_dates, part_names
@@ -73,9 +74,13 @@ def read_rows(paths: Sequence[Path], table_format: TableFormat) -> Rows:
 
     frames = [read_frame(path, table_format) for path in paths]
     names = frames[0].columns
-    for path, frame in zip(paths, frames, strict=True):
+    for path, frame in zip(paths[1:], frames[1:], strict=True):
         for name in names:
-            check_column(path, frame, name, table_format.header)
+            if name not in frame.columns:
+                raise InputError(
+                    f"{missing_column(path, name, frame.columns)}; each split needs the columns of {paths[0].name}. To "
+                    f"leave {path.name} out, set --data.path to {paths[0]}"
+                )
     try:
         frame = pl.concat([frame.select(names) for frame in frames], how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
