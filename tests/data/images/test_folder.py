@@ -12,7 +12,7 @@ from PIL import Image
 from litnets.data import ImageFolder
 from litnets.data.core.class_folders import BrokenFileError
 from litnets.data.images.decoding import ImageFiles
-from litnets.errors import InputError
+from litnets.errors import InputError, RenamedOptionWarning
 from tests.helpers.tiny_images import write_image_folder
 
 
@@ -57,8 +57,8 @@ def test_transparent_pixels_become_white(tmp_path: Path, mode: str, channels: in
 
 
 def test_grayscale_and_rgb_are_converted(tmp_path: Path) -> None:
-    grey, rgb = noise(8, 8, 1), noise(8, 8)
-    assert (read(tmp_path, "a.png", Image.fromarray(grey), (3, 8, 8)).numpy() == grey).all()
+    gray, rgb = noise(8, 8, 1), noise(8, 8)
+    assert (read(tmp_path, "a.png", Image.fromarray(gray), (3, 8, 8)).numpy() == gray).all()
     actual = read(tmp_path, "b.png", Image.fromarray(rgb), (1, 8, 8))[0].numpy()
     assert np.abs(actual - rgb @ [0.299, 0.587, 0.114]).max() <= 0.51  # ITU-R BT.601
 
@@ -150,7 +150,7 @@ def test_other_modes_are_read(tmp_path: Path, mode: str) -> None:
     assert (read(tmp_path, name, image, (3, 8, 8)) == 255).all()
 
 
-def test_a_wide_image_is_cropped_around_its_centre_and_not_squeezed(tmp_path: Path) -> None:
+def test_a_wide_image_is_cropped_around_its_center_and_not_squeezed(tmp_path: Path) -> None:
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = 200
     actual = read(tmp_path, "a.png", Image.fromarray(pixels), (3, 10, 10)).int()
@@ -181,9 +181,16 @@ def test_a_large_jpeg_is_read_like_a_large_png(tmp_path: Path) -> None:
 def test_facts_are_known_before_an_image_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image_folder(tmp_path)
     monkeypatch.setattr(Image, "open", None)
-    data = ImageFolder(str(tmp_path), size=[10, 20], grey=True)
+    data = ImageFolder(str(tmp_path), size=[10, 20], gray=True)
     assert data.input_shape == (1, 10, 20)
     assert (data.num_classes, data.class_names) == (3, ["cat", "dog", "owl"])
+
+
+def test_the_former_option_grey_still_works(tmp_path: Path) -> None:
+    write_image_folder(tmp_path)
+    with pytest.warns(RenamedOptionWarning, match="^the option grey is now called gray; replace it by gray: true$"):
+        assert ImageFolder(str(tmp_path), grey=True).input_shape == (1, 64, 64)
+    assert ImageFolder(str(tmp_path), grey=False).input_shape == (3, 64, 64)  # false was the default
 
 
 def test_splits_are_those_of_the_files(tmp_path: Path) -> None:

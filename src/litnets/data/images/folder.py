@@ -1,5 +1,6 @@
 """ImageFolder: your images, in one folder per class."""
 
+import warnings
 from typing import Any
 
 from litnets.data.core.base import check_new_shape
@@ -8,7 +9,7 @@ from litnets.data.core.class_folder_module import ClassFolderDataModule
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.base import ImageDataModule
 from litnets.data.images.decoding import SUFFIXES
-from litnets.errors import InputError
+from litnets.errors import InputError, RenamedOptionWarning
 
 
 class ImageFolder(ClassFolderDataModule, ImageDataModule):
@@ -28,8 +29,9 @@ class ImageFolder(ClassFolderDataModule, ImageDataModule):
     Args:
         root: Folder of the images.
         size: Side length of the square that images are resized to, or [height, width], in pixels.
-        grey: Convert images to grayscale (one channel) instead of RGB.
+        gray: Convert images to grayscale (one channel) instead of RGB.
         memory_budget: Memory for the images, in gigabytes (10^9 bytes).
+        grey: Deprecated name of `gray`.
         **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -40,16 +42,19 @@ class ImageFolder(ClassFolderDataModule, ImageDataModule):
         self,
         root: str,
         size: int | list[int] = 64,
-        grey: bool = False,
+        gray: bool = False,
         memory_budget: float = 2.0,
+        grey: bool | None = None,
         **images: Any,
     ) -> None:
         super().__init__(root, **images)
         sides = [size, size] if isinstance(size, int) else size
         if len(sides) != 2 or min(sides) < 1:
             raise InputError(f"size: expected the side length of a square or [height, width], in pixels, got {size}")
+        if grey:  # false was its default
+            gray = _former_grey()
         self.memory_budget = memory_budget
-        self.input_shape = (1 if grey else 3, sides[0], sides[1])
+        self.input_shape = (1 if gray else 3, sides[0], sides[1])
 
     def load(self) -> dict[str, ArrayDataset]:
         inputs, broken, moments, contents = self.read_files(self.files_to_read())
@@ -67,3 +72,8 @@ class ImageFolder(ClassFolderDataModule, ImageDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         check_new_shape(self, state_dict)
         super().load_state_dict(state_dict)
+
+
+def _former_grey() -> bool:
+    warnings.warn("the option grey is now called gray; replace it by gray: true", RenamedOptionWarning, 3)
+    return True
