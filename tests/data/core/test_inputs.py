@@ -120,7 +120,7 @@ def test_rows_may_be_a_table_dicts_or_numbers(tmp_path: Path) -> None:
     assert "column 'age', row 2: expected a number as in training, got 'old'" in refused(
         module, [row, {**row, "age": "old"}]
     )
-    assert "'town' is categorical, so an array of numbers has no place for it" in refused(module, np.zeros((1, 3)))
+    assert "column 'town' is categorical, which an array of numbers cannot hold" in refused(module, np.zeros((1, 3)))
     assert (
         refused(module, pl.DataFrame({"age": [], "town": [], "income": []}))
         == "the table: expected at least one row, got none"

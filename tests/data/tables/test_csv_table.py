@@ -112,7 +112,7 @@ def test_a_checkpoint_from_before_dates_keeps_its_encoding(capsys: pytest.Captur
 def test_a_damaged_encoding_is_refused() -> None:
     module = table("x,y", [f"{i % 5},{i % 2}" for i in range(30)])
     for state in ({}, {"columns": ["x"]}, {**module.state_dict(), "dates": {"day": 5}}, "x"):
-        with pytest.raises(InputError, match="does not tell how its table was encoded"):
+        with pytest.raises(InputError, match="does not say how its table was encoded"):
             module.load_state_dict(state)  # type: ignore[arg-type]
 
 

@@ -1,1 +1,1 @@
-"""Audio recordings from folders, and ready-made datasets."""
+"""Audio recordings from folders, and ready-made data sets."""

@@ -160,7 +160,7 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         arguments; `kwargs` are those of this class.
 
         Raises:
-            InputError: No complete checkpoint, or one that does not fit this class.
+            InputError: The checkpoint is incomplete or does not fit this class.
         """
         refuse_unsafe_loading(weights_only)
         content = read_checkpoint(checkpoint_path, map_location)
@@ -241,7 +241,7 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
             inputs: Files, arrays, tables or texts in the units of the data, or a list of them.
 
         Raises:
-            InputError: They are not what the network was trained on.
+            InputError: The inputs differ in kind or shape from those of the training.
         """
         raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
 

@@ -1,4 +1,4 @@
-"""Datasets with one folder per class: listing, splitting and reading their files."""
+"""Data sets with one folder per class: listing, splitting and reading their files."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -159,7 +159,7 @@ def folder_targets(path: Path, names: Sequence[str], trained_classes: Sequence[s
         trained_classes: Names of the classes, in the order of their indices.
 
     Raises:
-        InputError: A file is in no folder of a class, or a class was not trained on.
+        InputError: A file is outside the class folders, or a class was not trained on.
     """
     folders = [name.partition("/") for name in names]
     loose = [name for name, separator, _ in folders if not separator]
@@ -174,7 +174,7 @@ def folder_targets(path: Path, names: Sequence[str], trained_classes: Sequence[s
 
 
 def report_absent_classes(targets: Tensor, trained_classes: Sequence[str] | None) -> None:
-    """Print which classes of the training have no sample in new data, so that their metrics say nothing."""
+    """Print which classes of the training have no sample in new data, so that their metrics mean nothing."""
     if trained_classes is None or targets.ndim > 1:
         return
     counts = targets.long().bincount(minlength=len(trained_classes))
@@ -189,7 +189,7 @@ def abbreviate(names: Sequence[str], limit: int = 10) -> str:
 
 
 def report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> None:
-    """Print which files lie next to the folders of the classes, and belong to no class."""
+    """Print which files lie next to the class folders, and thus have no class."""
     names = [name for name in data_files(folder) if Path(name).suffix.lower() in suffixes]
     if names:
         shown = printable(abbreviate(names, 3))

@@ -38,7 +38,7 @@ def check_md5(path: Path, expected: str, content: bytes | None = None) -> None:
         content: The bytes of the file, if they have been read already.
 
     Raises:
-        InputError: The MD5 differs, or the path is no regular file.
+        InputError: The MD5 differs, or the path is not a regular file.
         OSError: The file cannot be read.
     """
     actual = md5_of(path) if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -18,7 +18,7 @@ ODD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Digests that identify the samples of a dataset, in the order in which they were read.
+    """Digests that identify the samples of a data set, in the order in which they were read.
 
     Args:
         names: Digest of the name of each sample, `(samples,)`: the path of a file or the position of a row.

@@ -1,4 +1,4 @@
-"""The base class of data in files, of which each split may have its own."""
+"""The base class of data in one file, or in one file per split."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -12,7 +12,7 @@ from litnets.safety.escaping import printable
 
 
 class SplitFilesDataModule(SplitDataModule):
-    """Base class for data in a file that is split, or in files of which each is a split.
+    """Base class for data in one file, which is split, or in one file per split.
 
     A predefined split is used as it is. A validation or test split without a file is taken from the training file.
 
@@ -27,13 +27,13 @@ class SplitFilesDataModule(SplitDataModule):
         super().__init__(**splitting)
         self.path = Path(path)
         self.split_paths = {
-            part: Path(given) for part, given in (("val", val_path), ("test", test_path)) if given is not None
+            part: Path(path) for part, path in (("val", val_path), ("test", test_path)) if path is not None
         }
 
     def find_files(self, suffixes: Collection[str], folders: bool = False) -> dict[str, Path]:
-        """Return the file of each split, train first. Without predefined splits, train is `path`, which is to be split.
+        """Return the file of each split, train first. Without predefined splits, it is `path`, which is to be split.
 
-        Print which files beside that of the training split are not used.
+        Print which files next to the training file look like splits and are not used.
 
         Args:
             suffixes: Suffixes of files, in lower case.

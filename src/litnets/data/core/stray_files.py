@@ -1,4 +1,4 @@
-"""Report files that may be in a dataset by mistake: copies of other files, and files far smaller than the rest."""
+"""Report files that may be in a data set by mistake: copies of other files, and files far smaller than the rest."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

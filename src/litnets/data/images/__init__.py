@@ -1,1 +1,1 @@
-"""Images from folders, arrays and streams, and ready-made datasets."""
+"""Images from folders, arrays and streams, and ready-made data sets."""

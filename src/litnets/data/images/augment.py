@@ -82,7 +82,7 @@ class AlternatingFlip(Augmentation):
 
     def __call__(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1, dtype=torch.int64)
-        # A hash bit that depends on all bits of the sum, because in some datasets all sums are even.
+        # A hash bit that depends on all bits of the sum, because in some data sets all sums are even.
         half = (total * 2_654_435_761 >> 32) & 1
         flip = (half + self.epoch) % 2 == 1
         return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)

@@ -109,7 +109,7 @@ def _extract(archive: Path, files: list[Path]) -> None:
 
 
 def _read_bounded(file: IO[bytes], path: Path) -> bytes:
-    """Return the content of a file, or raise InputError if it is larger than any file of the dataset."""
+    """Return the content of a file, or raise InputError if it is larger than any file of the data set."""
     content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise InputError(f"{path} is too large: expected at most {LARGEST_FILE:,} bytes; {REDOWNLOAD}")

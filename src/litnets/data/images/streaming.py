@@ -91,9 +91,8 @@ class Chunks:
             return dataset
         except InputError:
             raise
-        except (
-            Exception
-        ) as error:  # the client of each store has its own errors: no such bucket, no credentials, no network ...
+        # The client of each store has its own errors: no such bucket, no credentials, no network ...
+        except Exception as error:
             reason = str(error).partition("\n")[0]
             raise InputError(
                 f"{self.address} cannot be opened ({type(error).__name__}: {reason}); expected an index.json and its "
@@ -237,7 +236,7 @@ class StreamedImages(ImageDataModule):
     depends only on (seed, epoch) and not on the workers, so that `litnets resume` is exact with any number of workers.
     Several processes each read a part of it. Set `num_workers` to about the number of CPU cores.
 
-    Only plain values are read: arrays, tensors, JPEG, PNG and WebP images, numbers and texts. A dataset with other
+    Only plain values are read: arrays, tensors, JPEG, PNG and WebP images, numbers and strings. A data set with other
     fields is rejected because they may contain pickles, which can run code. Compressed chunks are rejected because
     their decompressed size is not limited.
 

@@ -70,7 +70,7 @@ class TableDataModule(SplitDataModule):
             tab or vertical bar if only that divides the lines evenly, or else a comma.
         header: Whether the first line of a CSV file names the columns. Without, they are `column_1`, `column_2` ...
         decimal: Decimal separator of numbers in text, a point or a comma; the other one separates thousands. By
-            default, a comma if the numbers of a column can be read no other way, otherwise a point.
+            default, a comma if a column is numeric only with a decimal comma, otherwise a point.
         predict_path: New rows for `predict`: a CSV or Parquet file with the columns of training, in any order; the
             target is optional. The training data are not needed. Unseen categories are read as missing.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.

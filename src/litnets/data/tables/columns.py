@@ -23,7 +23,7 @@ MAX_UNIQUE_FRACTION = 0.9
 # Numbers with a decimal comma, in which points separate thousands, and the other way round.
 _DECIMAL_COMMA = r"^[-+]?(\d+|[1-9]\d{0,2}(\.\d{3})+)(,\d+)?$"
 _DECIMAL_POINT = r"^[-+]?(\d*|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?$"
-# A comma that separates no thousands.
+# A comma that cannot separate thousands.
 _IS_DECIMAL_COMMA = r"(^[-+]?0|\d{4}),|,(\d{1,2}|\d{4,})$"
 _HAS_BOTH = r",\d{3}\.\d+$"
 
@@ -199,7 +199,7 @@ class Column:
         return None
 
     def _numbers_rows(self) -> bool:
-        """Return whether the integers count the rows, in any order, in the whole table or in each of its files."""
+        """Return whether the integers are consecutive in each file, or in the table if it is sorted by them."""
         if self.num_missing or len(self) < 2:
             return False
         values = self.values.to_numpy()

@@ -26,8 +26,8 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
     are stored as float32 (7 digits).
 
     Columns that identify rows are left out: an index, integers that number the rows, and texts that differ in more than
-    nine of ten rows. A line says so; `keep_columns` uses them anyway. Classes and categories are compared as they are
-    written: `1` and `01` are two.
+    nine of ten rows. They are reported in one line; `keep_columns` uses them anyway. Classes and categories are
+    compared as they are written: `1` and `01` differ.
 
         data = TableCSV("houses.csv", target="price", categorical=["postcode"], ignore=["id"])
 

@@ -56,7 +56,7 @@ def encode_dates(days: NDArray[np.float64], has_time: bool) -> list[NDArray[np.f
 
 
 def parse_dates(series: "polars.Series", pattern: str) -> "polars.Series":
-    """Return days since 1970-01-01 as Float64, null for what is no date.
+    """Return days since 1970-01-01 as Float64, null for cells that are not dates.
 
     Args:
         series: Texts, or dates of a Parquet file. Times with a UTC offset are converted to UTC.

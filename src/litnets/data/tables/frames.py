@@ -76,7 +76,7 @@ def check_column(path: Path, frame: "polars.DataFrame", name: str, header: bool 
 
 
 def names_look_like_data(frame: "polars.DataFrame") -> bool:
-    """Return whether the first line of a CSV file, which was read as column names, looks like the other lines.
+    """Return whether the first line of a CSV file, which was read as column names, looks like data.
 
     It does if all columns of numbers have numbers for names that do not just count, as years or positions do.
     """
@@ -112,7 +112,7 @@ def _read_csv(path: Path, content: bytes, table_format: TableFormat) -> "polars.
 
     hint = "rename one, or set --data.header false if the first line is data"
     names, _ = open_csv(path, text, separator, strict=False, has_header=has_header, duplicate_hint=hint)
-    # Polars would read an empty line as a row of missing values, and knows no carriage return as the end of a line.
+    # Polars would read an empty line as a row of missing values, and does not end a line at a carriage return.
     if re.search(r"\r(?!\n)", text) or (len(names) > 1 and ("\n\n" in text or "\n\r\n" in text)):
         frame = parse(_rewrite(path, text, separator, has_header, strict=False))
     else:
@@ -145,10 +145,10 @@ def _rewrite(path: Path, text: str, separator: str, has_header: bool, strict: bo
 
 
 def _read_parquet(path: Path, content: bytes) -> "polars.DataFrame":
-    """Read a Parquet file, unless it unpacks to far more than its size: a kilobyte may hold gigabytes.
+    """Read a Parquet file, in which a kilobyte may hold gigabytes.
 
     Raises:
-        InputError: It would.
+        InputError: The table is far larger than the file.
     """
     import polars as pl
 

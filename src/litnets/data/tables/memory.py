@@ -1,4 +1,4 @@
-"""Encode rows that a user passes from memory like those of a file."""
+"""Encode rows in memory like those of a file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,10 +26,10 @@ def encode_inputs(inputs: Any, encoding: Encoding) -> Tensor:
         encoding: The encoding of the training.
 
     Raises:
-        InputError: There is no row, or a column is missing or holds other values.
+        InputError: There is no row, a column is missing, or a value has the wrong type.
     """
-    rows = isinstance(inputs, (list, tuple)) and all(isinstance(row, Mapping) for row in inputs)
-    if is_table(inputs) or isinstance(inputs, Mapping) or (rows and inputs):
+    is_rows = isinstance(inputs, (list, tuple)) and all(isinstance(row, Mapping) for row in inputs)
+    if is_table(inputs) or isinstance(inputs, Mapping) or (is_rows and inputs):
         frame = _to_frame(table_columns(inputs))
         if not len(frame):
             raise InputError("the table: expected at least one row, got none")
@@ -38,8 +38,7 @@ def encode_inputs(inputs: Any, encoding: Encoding) -> Tensor:
     if others := [*encoding.categorical, *encoding.dates]:
         kind = "categorical" if encoding.categorical else "a date"
         raise InputError(
-            f"the column '{others[0]}' is {kind}, so an array of numbers has no place for it; give a DataFrame, or "
-            "rows as dicts"
+            f"column '{others[0]}' is {kind}, which an array of numbers cannot hold; pass a DataFrame, or rows as dicts"
         )
     columns = encoding.columns
     if array.ndim not in (1, 2) or array.shape[-1] != len(columns):
@@ -54,7 +53,7 @@ def encode_inputs(inputs: Any, encoding: Encoding) -> Tensor:
 
 
 def _to_frame(columns: Mapping[str, Sequence[Any]]) -> "polars.DataFrame":
-    """Return a table whose columns are numbers, true and false, or texts. Dates and mixed columns become texts."""
+    """Return a table whose columns are numbers, booleans or texts. Dates and mixed columns become texts."""
     import polars as pl
 
     series = []

@@ -141,19 +141,19 @@ def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
     A category that is not in `encoding.categories` is read as missing, which is reported in one line.
 
     Raises:
-        InputError: A column does not exist, or a value is no number or date as in training.
+        InputError: A column does not exist, or a value is not a number or date although it was in training.
     """
     arrays = _encode_numbers(rows, encoding)
-    for name, known in zip(encoding.categorical, encoding.categories, strict=True):
+    for name, categories in zip(encoding.categorical, encoding.categories, strict=True):
         check_column(rows.path, rows.frame, name)
         texts = rows.column(name).texts
-        matches = match_labels(texts.drop_nulls(), known)
+        matches = match_labels(texts.drop_nulls(), categories)
         if unseen := sorted(set(texts.drop_nulls()) - matches.keys()):
             shown = ", ".join(f"'{printable(text[:100])}'" for text in unseen[:5])
             more = " ..." if len(unseen) > 5 else ""
             where = f"{rows.path}: column '{printable(name)}'"
             print(f"{where}: unseen in training, read as missing: {shown}{more}", flush=True)
-        arrays.append(_category_indices(texts, matches, len(known)))
+        arrays.append(_category_indices(texts, matches, len(categories)))
     return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
 
 
@@ -228,7 +228,7 @@ def _encode_numbers(rows: Rows, encoding: Encoding) -> list[Array]:
     """Return the columns of numbers, then those of dates, each `(rows,)`.
 
     Raises:
-        InputError: A column does not exist, or a value is no number or date.
+        InputError: A column does not exist, or a value is not a number or date.
     """
     arrays = []
     for name in encoding.numeric:

@@ -1,4 +1,4 @@
-"""What silently spoils a training on a table: features that contain the target, constant features, copies of rows."""
+"""Find what silently spoils training on a table: copies of the target, constant columns, copies of rows."""
 
 from collections.abc import Mapping
 
@@ -60,13 +60,13 @@ def _columns(names: list[str]) -> str:
 
 
 def _determines(values: Values, targets: NDArray[np.generic]) -> bool:
-    """Return whether each value belongs to one target and the other way round, and that is no coincidence.
+    """Return whether values and targets correspond one to one, beyond coincidence.
 
-    Continuous numbers differ in every row, so that they belong to one target anyway. They count only if they have the
-    order of the targets.
+    Continuous numbers differ in every row, so each of them belongs to one target anyway. They count only if sorting
+    them sorts the targets as well.
     """
-    known = ~np.isnan(values)
-    values, targets = values[known], targets[known]
+    present = ~np.isnan(values)
+    values, targets = values[present], targets[present]
     for size in (200, len(values)):  # most columns are ruled out by a few rows
         if len(values) < 10 or not _is_one_to_one(values[:size], targets[:size]):
             return False

@@ -1,4 +1,4 @@
-"""A table in memory, the statistics of its training rows, and the checks of its targets."""
+"""A table in memory, the statistics of its training rows, and checks of its targets."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -45,7 +45,7 @@ class Encoding:
             dates = {name: DateFormat(**date_format) for name, date_format in state.get("dates", {}).items()}
             return cls(state["columns"], state["categories"], dates, state["class_names"])
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"the checkpoint does not tell how its table was encoded ({error!r})") from error
+            raise InputError(f"the checkpoint does not say how its table was encoded ({error!r})") from error
 
     def state(self) -> dict[str, Any]:
         """Return what `from_state` reads, without the categories, as plain values."""
@@ -165,7 +165,7 @@ def digest_table(table: Table) -> Digests:
 
 
 def check_targets(table: Table, train: Tensor) -> None:
-    """Raise InputError if the training rows do not allow to learn the targets.
+    """Raise InputError if the targets of the training rows leave nothing to learn.
 
     Args:
         table: The table.

@@ -102,7 +102,7 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
         return replace(rows, describe=lambda index: samples[index].where)
 
     def _read_files(self, path: Path) -> dict[Path, list[Sample]]:
-        """Return the samples in each file of a dataset or split: a table, or a folder of classes."""
+        """Return the samples in each file of a data set or split: a table, or a folder of classes."""
         if path.is_dir():
             self.has_text_per_line = not subfolders(path)
             return _read_class_files(path) if self.has_text_per_line else _read_class_folders(path)
