@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from litnets.cli import standard_streams
 from litnets.training.checkpoints.loading import load_checkpoint
 from tests.conftest import CONFIGS
 
@@ -41,3 +42,16 @@ def test_a_closed_pipe_ends_training_and_keeps_the_run(stderr: str) -> None:
     (folder,) = Path("checkpoints/digits_mlp").iterdir()
     assert load_checkpoint(folder / "last.ckpt")["global_step"] > 0
     assert ".lock" not in os.listdir(folder)  # noqa: PTH208
+
+
+def test_a_pipe_counts_as_broken_where_poll_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows."""
+    monkeypatch.delattr(standard_streams.select, "poll")
+    read, write = os.pipe()
+    try:
+        assert standard_streams._has_no_reader(write)
+    finally:
+        os.close(read)
+        os.close(write)
+    with Path("file").open("w") as file:
+        assert not standard_streams._has_no_reader(file.fileno())

@@ -2,6 +2,7 @@
 
 import os
 import select
+import stat
 import sys
 
 BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as a shell reports a process that SIGPIPE ended
@@ -42,6 +43,8 @@ def silence_broken_streams() -> bool:
 
 
 def _has_no_reader(descriptor: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows, which does not say whether the pipe has a reader
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -7,6 +7,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli.resolve_run import ResolvedRun, as_list
 from litnets.runs.environment import environment
@@ -88,8 +89,9 @@ def trainer_arguments(
 
 
 def _training_loggers(user_loggers: list[Any], parts: RunParts, run: Run, model: LightningModule) -> list[Logger]:
-    if parts.resolved.resume is not None and parts.resolved.resume.state is None:
-        run.metrics.unlink(missing_ok=True)  # nothing was saved, so the run restarts
+    restarts = parts.resolved.resume is not None and parts.resolved.resume.state is None  # nothing was saved
+    if restarts and getattr(rank_zero_only, "rank", 0) == 0:  # another process may come when the first one writes to it
+        run.metrics.unlink(missing_ok=True)
     wandb = None
     if parts.resolved.wandb_mode is not None:
         checkpoint = parts.built.checkpoint

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from litnets.__main__ import main
@@ -180,6 +181,13 @@ def test_the_newest_complete_checkpoint_is_the_fallback(run, damage, capsys):
     ]
     truncate(run.best)
     assert usable_checkpoint(run, run.last) == run.folder / "epoch.ckpt"
+
+
+def test_only_the_first_process_reports_the_fallback(run, capsys, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1, raising=False)
+    truncate(run.last)
+    assert usable_checkpoint(run, run.last) == run.best
+    assert capsys.readouterr().err == ""
 
 
 def test_its_name_does_not_control_the_terminal(run, capsys):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from litnets.__main__ import main
 from litnets.cli.run_argument import parse_run_argument
-from litnets.training.resume.config_diff import diff_configs
+from litnets.training.resume.config_diff import diff_configs, stopped_early
 from tests.conftest import CONFIGS, ROOT
 from tests.helpers.interrupting import at
 
@@ -93,6 +94,12 @@ def test_an_extended_run_continues_the_longer_schedule() -> None:
     assert [rates["extended"][step] for step in later] == pytest.approx(
         [rates["long"][step] for step in later], rel=1e-6
     )
+
+
+def test_a_checkpoint_without_callbacks_was_not_stopped_early() -> None:
+    now = SimpleNamespace(patience=1, monitor="val/loss")
+    assert stopped_early({}, {}, now) is None
+    assert stopped_early({"callbacks": {"EarlyStopping{}": {"wait_count": 1, "stopped_epoch": 0}}}, {}, now) is None
 
 
 def test_an_early_stopped_run_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:

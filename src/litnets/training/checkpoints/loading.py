@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from litnets.errors import InputError
@@ -99,7 +100,8 @@ def usable_checkpoint(run: Run, path: Path) -> Path:
             raise InputError(f"{error}; {run.folder} has no other complete checkpoint") from error
         newest = max(steps, key=lambda other: steps[other])
         message = f"litnets: {error}\nlitnets: {newest} is used instead (step {steps[newest][0]})"
-        print(printable(message, lines=True), file=sys.stderr)
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            print(printable(message, lines=True), file=sys.stderr)
         return newest
 
 
