@@ -7,17 +7,18 @@ import sys
 import pytest
 
 import litnets
-from litnets import data, nets, tasks
+from litnets import callbacks, data, nets, tasks
 
 
-@pytest.mark.parametrize("package", [nets, tasks])
+@pytest.mark.parametrize("package", [callbacks, data, nets, tasks])
 def test_every_public_class_is_exported(package) -> None:
     assert {*package.__all__} <= {*litnets.__all__}
+    assert all(getattr(litnets, name) is getattr(package, name) for name in package.__all__)
 
 
-def test_every_data_module_is_exported() -> None:
-    modules = {name for name in data.__all__ if issubclass(getattr(data, name), data.ArrayDataModule)}
-    assert modules <= {*litnets.__all__}
+def test_no_two_packages_export_the_same_name() -> None:
+    names = [name for package in (callbacks, data, nets, tasks) for name in package.__all__]
+    assert len(set(names)) == len(names)
 
 
 def test_every_exported_name_is_a_class_or_a_function_of_the_api() -> None:

@@ -6,99 +6,34 @@
 The names listed here are imported on first use, so that `litnets --help` does not wait for torch.
 """
 
+import ast
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from litnets.safety.resolving import import_object
 
 __version__ = version("litnets")
 
-_PUBLIC = {
-    "litnets.api": ("fit", "load"),
-    "litnets.data": (
-        "ArrayData",
-        "ArrayDataModule",
-        "AudioDataModule",
-        "AudioFolder",
-        "BreastCancer",
-        "CIFAR10",
-        "Diabetes",
-        "Digits",
-        "ETTh1",
-        "ETTh2",
-        "FashionMNIST",
-        "ImageArrays",
-        "ImageDataModule",
-        "ImageFolder",
-        "Iris",
-        "MNIST",
-        "Moons",
-        "Names",
-        "SeriesCSV",
-        "SeriesDataModule",
-        "SeriesFolder",
-        "Spirals",
-        "SpokenDigits",
-        "StreamedImages",
-        "TableCSV",
-        "TableDataModule",
-        "TextDataModule",
-        "TextFiles",
-        "Wine",
-        "XOR",
-    ),
-    "litnets.nets": (
-        "AirNet",
-        "CNN",
-        "CNN1d",
-        "Embedded",
-        "LeNet",
-        "MLP",
-        "RNN",
-        "ResNet",
-        "TimmNet",
-        "TorchvisionNet",
-        "Transformer",
-    ),
-    "litnets.tasks": (
-        "AirNetClassifier",
-        "CNN1dClassifier",
-        "CNN1dRegressor",
-        "CNNClassifier",
-        "CNNForecaster",
-        "CNNRegressor",
-        "Classifier",
-        "Forecaster",
-        "LeNetClassifier",
-        "LeNetRegressor",
-        "LinearForecaster",
-        "MLPClassifier",
-        "MLPForecaster",
-        "MLPRegressor",
-        "RNNClassifier",
-        "RNNForecaster",
-        "RNNRegressor",
-        "Regressor",
-        "ResNetClassifier",
-        "ResNetRegressor",
-        "Task",
-        "TimmClassifier",
-        "TimmRegressor",
-        "TorchvisionClassifier",
-        "TorchvisionRegressor",
-        "TransformerClassifier",
-        "TransformerForecaster",
-        "TransformerRegressor",
-    ),
-}
-_WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_WHERE)
+
+def _names_in(package: str) -> list[str]:
+    """Return `__all__` of a package without importing it, and torch with it."""
+    tree = ast.parse((Path(__file__).parent / package / "__init__.py").read_text(encoding="utf-8"))
+    assignments = [node for node in tree.body if isinstance(node, ast.Assign)]
+    value = next(node.value for node in assignments if ast.unparse(node.targets[0]) == "__all__")
+    names: list[str] = ast.literal_eval(value)
+    return names
+
+
+_MODULES = {name: package for package in ("callbacks", "data", "nets", "tasks") for name in _names_in(package)}
+_MODULES |= dict.fromkeys(("fit", "load"), "api")
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module 'litnets' has no attribute {name!r}")
-    return import_object(f"{_WHERE[name]}.{name}")
+    return import_object(f"{__name__}.{_MODULES[name]}.{name}")
 
 
 def __dir__() -> list[str]:

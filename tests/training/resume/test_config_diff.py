@@ -496,3 +496,49 @@ def test_diff_configs_ignores_new_options_at_their_defaults() -> None:
     assert diff_configs(old, new) == {"model.init_args.patch_length": (1, 4)}
     new["model"]["class_path"] = "litnets.CNNForecaster"  # options of another class may mean something else
     assert "model.init_args.conv_widths" in diff_configs(old, new)
+
+
+def callbacks(class_path: str, **init_args: Any) -> dict[str, Any]:
+    return {"trainer": {"callbacks": [{"class_path": "litnets.Lookahead"}, {"class_path": class_path, **init_args}]}}
+
+
+def test_another_path_of_the_same_class_is_no_difference() -> None:
+    new = callbacks("litnets.EMA", init_args={"decay": 0.9, "every_n_steps": 1})
+    for old_path in ("litnets.EMA", "litnets.callbacks.EMA", "litnets.callbacks.ema.EMA"):
+        # Version 0.1 might have had an EMA without `every_n_steps`.
+        assert diff_configs(callbacks(old_path, init_args={"decay": 0.9}), new) == {}
+    assert diff_configs(callbacks("litnets.RandomFlip"), callbacks("litnets.RandomFlip", init_args={})) == {}
+    assert list(diff_configs(callbacks("litnets.EMA", init_args={"decay": 0.8}), new)) == ["trainer.callbacks"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["litnets.Lookahead", "litnets.training.EMA", "elsewhere.EMA", "litnets.callbacks", "EMA", "", ".EMA", 3, None],
+)
+def test_another_class_is_a_difference(other: Any) -> None:
+    assert list(diff_configs(callbacks(other), callbacks("litnets.EMA"))) == ["trainer.callbacks"]
+
+
+def test_comparing_paths_imports_nothing_that_a_checkpoint_names() -> None:
+    Path("EMA.py").write_text("raise AssertionError")
+    assert diff_configs({"class_path": "EMA.EMA"}, {"class_path": "litnets.EMA"})
+    assert "EMA" not in sys.modules
+
+
+def test_a_run_whose_classes_have_another_path_now_resumes_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("--trainer.max_epochs", "1", "--trainer.callbacks", "EMA", "--data.augment", "[RandomShift]")
+    for path in (run / "last.ckpt", run / "best.ckpt"):
+        content = torch.load(path, weights_only=True)
+        state = content["training_state"]
+        assert "litnets.EMA" in state["config"]
+        state["config"] = (
+            state["config"].replace("litnets.EMA", "litnets.callbacks.EMA")
+            .replace("litnets.RandomShift", "litnets.data.RandomShift")
+        )  # fmt: skip
+        torch.save(content, path)
+    capsys.readouterr()
+    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "trainer.max_epochs: 1 -> 2" in out
+    assert "class_path" not in out
+    assert "EMA" not in out

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.safety.plain import load_yaml
-from litnets.safety.resolving import import_object
+from litnets.safety.resolving import find_imported, import_object
 from litnets.training.stop_reason import strip_signaling
 
 # Options that concern the machine or the command, not the experiment.
@@ -37,17 +37,36 @@ def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]
     """Return the differences between two configurations: (old value, new value) by dotted key.
 
     If a class has gained an option since the old configuration was saved, the old value is the option's default.
+    Another path of the same class, such as `litnets.callbacks.EMA` for `litnets.EMA`, is no difference.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        if "class_path" in new and new["class_path"] == old.get("class_path"):
+        if "class_path" in new and _is_same_class(old.get("class_path"), new["class_path"]):
             old_args, new_args = old.get("init_args") or {}, new.get("init_args") or {}
-            old = {**old, "init_args": {**_defaults_of_new_options(new["class_path"], old_args, new_args), **old_args}}
+            old_args = {**_defaults_of_new_options(new["class_path"], old_args, new_args), **old_args}
+            old = {**old, "class_path": new["class_path"], "init_args": old_args}
+            new = {**new, "init_args": new_args}
         differences: dict[str, tuple[Any, Any]] = {}
         for name in dict.fromkeys([*old, *new]):
             if key or name not in _IGNORED_KEYS:
                 differences |= diff_configs(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
         return differences
-    return {} if old == new else {key: (old, new)}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        is_equal = not any(diff_configs(*pair, key) for pair in zip(old, new, strict=True))
+    else:
+        is_equal = old == new
+    return {} if is_equal else {key: (old, new)}
+
+
+def _is_same_class(old: Any, new: str) -> bool:
+    """Whether two paths name one class. The old one comes from a checkpoint: it is looked up, without importing
+    anything, and only in the packages that the class is in."""
+    if old == new:
+        return True
+    cls = find_imported(new)
+    if not isinstance(cls, type) or not isinstance(old, str):
+        return False
+    module, _, name = old.rpartition(".")
+    return name == cls.__name__ and f"{cls.__module__}.".startswith(f"{module}.") and find_imported(old) is cls
 
 
 def _defaults_of_new_options(class_path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
