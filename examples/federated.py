@@ -5,7 +5,7 @@ clients train the server's network on their data; the server averages their weig
 
     python examples/federated.py --clients 10 --alpha 0.3 --dropout 0.2
 
-Test accuracy, mean of 3 seeds: 0.938 federated, 0.973 with all data in one place, 0.550 for the largest client alone;
+Test accuracy, mean of 3 seeds: 0.939 federated, 0.973 with all data in one place, 0.550 for the largest client alone;
 7 s on one CPU core.
 """
 
