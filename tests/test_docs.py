@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS, ROOT
@@ -45,8 +46,9 @@ ALL_COMMANDS = sorted(
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the configurations and a finished run of digits_cnn and of digits_mlp."""
+    """A folder with the configurations, a photo, and a finished run of digits_cnn and of digits_mlp."""
     folder = tmp_path_factory.mktemp("project")
+    Image.new("RGB", (40, 30)).save(folder / "photo.png")
     (folder / "configs").symlink_to(CONFIGS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -140,6 +142,12 @@ def test_example_plots_a_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (counts.trace() / counts.sum()).item() == pytest.approx(test_accuracy)
     example["plot"](run).savefig("figure.png")
     assert Path("figure.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_example_of_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples/python_api.py"))
+    assert "best learning rate: 0.01" in capsys.readouterr().out
 
 
 def test_reading_order_lists_ten_short_files() -> None:

@@ -4,8 +4,10 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
@@ -35,9 +37,11 @@ def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
         assert main(args + short) == 0, command
     assert len(list(Path("checkpoints").glob("*/*/predictions.csv"))) == 1
     load, module = blocks("python")
-    names: dict[str, object] = {}
+    Image.new("RGB", (40, 30)).save("photo.png")
+    names: dict[str, Any] = {}
     exec(with_run(load), names)
-    assert type(names["model"]).__name__ == "CNNClassifier"
+    assert names["run"].results["epochs"] == 10
+    assert names["net"].predict("photo.png").shape == (1,)
     Path("mine.py").write_text(module)
     monkeypatch.setattr(sys, "path", sys.path[:])
     (inline,) = re.findall(r"`litnets (fit --model mine\.[^`]+)`", README)

@@ -1,7 +1,8 @@
 """litnets: MLP, CNN and RNN on PyTorch Lightning, from the command line or from Python.
 
-    from litnets import CNNClassifier
-    model = CNNClassifier.load_from_checkpoint("checkpoints/digits_cnn/<run>/best.ckpt")
+    import litnets
+    run = litnets.fit(litnets.CNNClassifier, litnets.Digits(), max_epochs=5)
+    litnets.load(run).predict("digit.png")
 
 The names listed here are imported on first use, so that `litnets --help` does not wait for torch.
 """

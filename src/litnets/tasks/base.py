@@ -135,8 +135,9 @@ class Task(ConversionHook, LightningModule):
     ) -> Self:
         """Load a model from a checkpoint, without running any code that the checkpoint holds or names.
 
-            model = MLPClassifier.load_from_checkpoint("best.ckpt", trust=["mine"])
+            model = MLPClassifier.load_from_checkpoint("best.ckpt", trust=["mine"]).eval()
 
+        The model is in training mode until `eval`, and does not prepare its inputs; `litnets.load` does both.
         A checkpoint may name classes of `torch.nn`, `torch.optim` and litnets, and those in modules that the program
         has imported already. `trust` adds more.
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
 
 from litnets.data import Digits, ImageFolder, SeriesCSV, TableCSV, TextFiles
@@ -15,6 +16,7 @@ from litnets.data.audio.base import AudioDataModule
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.inputs import as_items, is_table, table_columns
 from litnets.errors import InputError
+from litnets.tasks import MLPClassifier
 from tests.helpers.tiny_series import waves, write_series
 from tests.helpers.tiny_tables import write_csv
 from tests.helpers.tiny_text import rows, write_texts
@@ -147,6 +149,15 @@ def test_pandas_tables_are_read_without_importing_pandas() -> None:
     frame = pandas.DataFrame({"a": [1.0, float("nan")], "b": ["x", None], "c": pandas.array([1, None], dtype="Int64")})
     assert is_table(frame)
     assert table_columns(frame) == {"a": [1.0, None], "b": ["x", None], "c": [1, None]}
+
+
+def test_plain_lightning_recommends_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.fabric.utilities.data._num_cpus_available", lambda: 16)
+    model = MLPClassifier([1, 8, 8], num_classes=10)
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(accelerator="cpu", max_steps=1, limit_val_batches=1, enable_checkpointing=False, **quiet)
+    trainer.fit(model, Digits())  # warnings are errors
+    trainer.predict(model, Digits())
 
 
 def test_a_module_without_read_inputs_says_so() -> None:

@@ -1,5 +1,6 @@
 """Base classes of the DataModules: splits in memory, dataloaders, and the facts that a model needs."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -385,6 +386,8 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _workers(self) -> dict[str, Any]:
+        if not self.num_workers:  # Lightning recommends workers, but without them batches of data in memory are faster
+            warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
 
 
