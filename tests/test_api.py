@@ -194,6 +194,15 @@ def test_data_in_memory_are_recorded_by_shape_and_hash(capsys: pytest.CaptureFix
         litnets.load(run.folder)
 
 
+def test_a_network_of_arrays_is_loaded_without_the_arrays() -> None:
+    inputs, targets = points()
+    run = litnets.fit(litnets.MLPClassifier, litnets.ArrayData(inputs, targets), max_epochs=1, **QUIET)
+    net = litnets.load(run.folder)
+    assert np.array_equal(net.predict_proba(inputs), litnets.load(run).predict_proba(inputs))
+    with pytest.raises(InputError, match=r"expected samples of shape \(4,\) as in training, got \(5,\)"):
+        net.predict(np.zeros((2, 5)))
+
+
 def test_other_values_have_another_hash() -> None:
     from litnets.data.core.in_memory import describe_datamodule
 

@@ -111,7 +111,7 @@ class Predictor:
         with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, are random
             network = load_model(model_class, checkpoint, content, overrides, trust)
         if datamodule is None:
-            datamodule = _build_datamodule(run, config, trust)
+            datamodule = _build_datamodule(run, config, content, trust)
         if (state := content.get(type(datamodule).__qualname__)) is not None:
             datamodule.restore_for_inputs(state)
         precision = str((config.get("trainer") or {}).get("precision") or "32-true")
@@ -205,20 +205,21 @@ def _resolve(run: Run, config: Any, part: str, expected: type, trust: Iterable[s
         return resolve_class(f"{part}.class_path", section["class_path"], expected)
 
 
-def _build_datamodule(run: Run, config: Any, trust: Iterable[str]) -> ArrayDataModule:
+def _build_datamodule(run: Run, config: Any, content: Mapping[str, Any], trust: Iterable[str]) -> ArrayDataModule:
     """Construct the DataModule of a configuration. It reads no files yet."""
     cls = _resolve(run, config, "data", LightningDataModule, trust)
-    init_args = config["data"].get("init_args") or {}
-    if cls is InMemoryData:
-        cls = _resolve(run, {"data": init_args}, "data", LightningDataModule, trust)
-        init_args = plain_arguments(init_args["arguments"])
+    arguments = config["data"].get("init_args") or {}
+    is_in_memory = cls is InMemoryData
+    if is_in_memory:
+        cls = _resolve(run, {"data": arguments}, "data", LightningDataModule, trust)
+        arguments = plain_arguments(arguments["arguments"])
     if not issubclass(cls, ArrayDataModule):
         raise InputError(
             f"{run.folder}: its data are of the class {cls.__name__}, which does not define how to read new inputs; "
             "derive it from litnets.ArrayDataModule, or use `load_from_checkpoint` of the model"
         )
     # Augmentation is for training only, and names classes.
-    arguments = {name: value for name, value in init_args.items() if name != "augment"}
+    arguments = {name: value for name, value in arguments.items() if name != "augment"}
     if "skip_broken" in arguments:
         arguments["skip_broken"] = False  # so that there is a prediction for each input
     for name, value in arguments.items():
@@ -227,15 +228,18 @@ def _build_datamodule(run: Run, config: Any, trust: Iterable[str]) -> ArrayDataM
                 f"{run.config}: data.{name} names a class; construct the DataModule and pass it: "
                 "litnets.load(run, datamodule)"
             )
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls, "data")
+    datamodule: ArrayDataModule
     try:
-        built = parser.instantiate(parser.parse_object({"data": arguments}))
-    except jsonargparse.ArgumentError as error:
+        if is_in_memory:
+            datamodule = cls.build_for_inputs(arguments, content.get(cls.__qualname__, {}))
+        else:
+            parser = jsonargparse.ArgumentParser(exit_on_error=False)
+            parser.add_class_arguments(cls, "data")
+            datamodule = parser.instantiate(parser.parse_object({"data": arguments})).data
+    except (jsonargparse.ArgumentError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{run.config}: {cls.__name__} cannot be constructed again ({reason[:200]}); construct it and pass it: "
             "litnets.load(run, datamodule)"
         ) from error
-    datamodule: ArrayDataModule = built.data
     return datamodule

@@ -1,8 +1,8 @@
 """ArrayData: arrays in memory, from NumPy, torch or pandas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -200,6 +200,17 @@ class ArrayData(SplitDataModule):
             raise InputError(f"expected {expected} as in training, got {actual}; the scaling of training is applied")
         return ArrayDataset(samples, torch.zeros(len(samples)))
 
+    @classmethod
+    def build_for_inputs(cls, arguments: dict[str, Any], state: Mapping[str, Any]) -> Self:
+        if cls.__init__ is not ArrayData.__init__:
+            return super().build_for_inputs(arguments, state)
+        data = cls.__new__(cls)
+        SplitDataModule.__init__(data, eval_batch_size=arguments.get("eval_batch_size", 1024))
+        dtype = torch.uint8 if state["is_uint8"] else torch.float32
+        data.inputs, data.kind = torch.empty(0, *state["input_shape"], dtype=dtype), state["kind"]
+        data.labels = EncodedTargets(torch.empty(0), state["class_names"])
+        return data
+
     def state_dict(self) -> dict[str, Any]:
         """Return the scaling of the inputs, so that a checkpoint scales them as in training."""
         scale = self.preparation()
@@ -208,6 +219,8 @@ class ArrayData(SplitDataModule):
             "std": scale.std.flatten().tolist(),
             "class_names": self.class_names,
             "input_shape": list(self.input_shape),
+            "kind": self.kind,
+            "is_uint8": self.inputs.dtype == torch.uint8,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

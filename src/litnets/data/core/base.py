@@ -251,6 +251,19 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         self.predict_path = Path()
         self.load_state_dict(state)
 
+    @classmethod
+    def build_for_inputs(cls, arguments: dict[str, Any], state: Mapping[str, Any]) -> Self:
+        """Construct a DataModule whose data were in memory and are gone, to read new inputs.
+
+        Args:
+            arguments: The plain ones of its arguments.
+            state: What its `state_dict` had saved.
+
+        Raises:
+            TypeError: It needs the others.
+        """
+        return cls(**arguments)
+
     def preparation(self) -> nn.Module:
         """Return the module that turns the inputs of a batch, as they are read, into the inputs of the network.
 

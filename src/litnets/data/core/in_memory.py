@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -27,7 +27,7 @@ class RecordsArguments:
 
     init_arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         parameters = inspect.signature(cls.__init__).parameters
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
@@ -121,6 +121,8 @@ def _content(value: Any) -> dict[str, Any]:
         columns = table_columns(value)
         rows = len(next(iter(columns.values()), []))
         return {"shape": [rows, len(columns)], "hash": xxh3_128_hexdigest(repr(columns).encode())}
+    if hasattr(value, "to_numpy"):  # a column of a DataFrame
+        value = value.to_numpy()
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU":
         content = f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
         return {"shape": list(value.shape), "hash": xxh3_128_hexdigest(content)}
