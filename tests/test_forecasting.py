@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,15 @@ def test_every_forecaster_fits_a_csv_file(model: str, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == ""
     with (single_run() / "predictions.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header == ["index", *(f"{name}+{step}" for name in ("wind", "OT") for step in (1, 2, 3))]
-    assert len(rows) == 30 - 3 + 1
+    assert header == ["index", "step", "time", "target_wind", "target_OT", "prediction_wind", "prediction_OT"]
+    assert len(rows) == 3 * (30 - 3 + 1)
+    steps = [start + step for start in range(120, 148) for step in range(3)]
+    assert [row[2] for row in rows] == [str(datetime(2016, 7, 1) + timedelta(hours=step)) for step in steps]
     # The predictions are in the units of the file, and they reproduce the test metrics.
-    forecast = np.array(rows, dtype=float)[:, 1:].reshape(-1, 2, 3)
-    truth = np.stack([values[start : start + 3].T for start in range(120, 148)])
+    table = np.array([row[3:] for row in rows], dtype=float)
+    np.testing.assert_allclose(table[:, :2], values[steps], rtol=1e-5)
     for channel, name in enumerate(("wind", "OT")):
-        error = np.abs(forecast - truth)[:, channel].mean()
+        error = np.abs(table[:, 2 + channel] - table[:, channel]).mean()
         assert results["test_per_channel"][name]["mae_in_units"] == pytest.approx(error, rel=1e-3)
 
 
@@ -52,8 +55,9 @@ def test_a_checkpoint_scales_another_file_as_in_training() -> None:
     run = single_run()
     predictions = []
     for path in ("series.csv", "other.csv"):
-        assert main(["predict", "--config", str(run / "config.yaml"), "--data.path", path]) == 0
-        predictions.append(np.genfromtxt(run / "predictions.csv", delimiter=",", skip_header=1)[:, 1:])
+        output = f"{path}.predictions"
+        assert main(["predict", str(run), "--data.path", path, "--output", output]) == 0
+        predictions.append(np.genfromtxt(output, delimiter=",", skip_header=1, usecols=(5, 6)))
     # In the test split, the two files differ by noise with a standard deviation of about 0.1.
     np.testing.assert_allclose(predictions[0], predictions[1], atol=1.0)
     assert not np.array_equal(*predictions)
@@ -66,7 +70,7 @@ def test_series_of_different_lengths_are_classified(model: str, capsys: pytest.C
     assert main(["predict", "--config", str(single_run() / "config.yaml")]) == 0
     assert capsys.readouterr().err == ""
     rows = (single_run() / "predictions.csv").read_text().splitlines()
-    assert rows[0] == "index,prediction,probability_fast,probability_slow"
+    assert rows[0] == "index,file,target,prediction,probability,probability_fast,probability_slow"
     assert len(rows) == 1 + 5
 
 

@@ -38,7 +38,8 @@ def fit(model: str, data: str, *options: str) -> Path:
 
 
 def predict(run: Path, path: str = "new", *options: str) -> list[dict[str, str]]:
-    assert main(["predict", "--config", str(run / "config.yaml"), "--data.predict_path", path, *options]) == 0
+    args = ["--data.predict_path", path, "--overwrite", *options]
+    assert main(["predict", str(run), *args]) == 0
     with (run / "predictions.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -46,7 +47,8 @@ def predict(run: Path, path: str = "new", *options: str) -> list[dict[str, str]]
 def refused(run: Path, capsys: pytest.CaptureFixture[str], *options: str, path: str = "new") -> str:
     """Return the error message of a prediction that is refused; it has one or two lines."""
     capsys.readouterr()
-    assert main(["predict", "--config", str(run / "config.yaml"), "--data.predict_path", path, *options]) == 2
+    args = ["--data.predict_path", path, "--overwrite", *options]
+    assert main(["predict", str(run), *args]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) <= 2
     return error
@@ -351,13 +353,16 @@ def test_forecast_of_a_new_series(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("MLPForecaster", "SeriesCSV", *data)
     values = 3 * waves(20, 3, seed=1)
     write_series(Path("new.csv"), values, ("OT", "other", "wind"))
-    (predictions,) = predict(run, "new.csv")
+    predictions = predict(run, "new.csv")
     network, state, _ = load_network(run, "MLPForecaster", "SeriesCSV")
     mean, std = torch.tensor(state["channel_mean"]), torch.tensor(state["channel_std"])
     window = torch.from_numpy(values[-12:, [2, 0]]).float()
     expected = network(((window - mean) / std).unsqueeze(0))[0] * std + mean
-    assert list(predictions) == ["index", *(f"{name}+{step}" for name in ("wind", "OT") for step in (1, 2, 3))]
-    assert [float(v) for v in list(predictions.values())[1:]] == pytest.approx(expected.T.flatten().tolist(), rel=1e-4)
+    assert list(predictions[0]) == ["index", "step", "time", "prediction_wind", "prediction_OT"]
+    assert [row["time"] for row in predictions] == [f"2016-07-01 {hour}:00:00" for hour in (20, 21, 22)]
+    assert [row["step"] for row in predictions] == ["1", "2", "3"]
+    forecast = torch.tensor([[float(row["prediction_wind"]), float(row["prediction_OT"])] for row in predictions])
+    torch.testing.assert_close(forecast, expected, rtol=1e-4, atol=1e-5)
     write_series(Path("short.csv"), values[:11], ("wind", "x", "OT"))
     assert "short.csv: a forecast needs 12 steps, but the file has 11" in refused(run, capsys, path="short.csv")
     write_series(Path("other.csv"), values, ("wind", "x", "OTs"))
@@ -377,13 +382,15 @@ def test_forecast_of_a_new_ett_file(name: str, monkeypatch: pytest.MonkeyPatch) 
     run = fit("MLPForecaster", name, "--data.data_dir", "old", *size)
     values = 2 * waves(40, 7, seed=1)
     write_series(Path("new.csv"), values[:, ::-1], ETT_CHANNELS[::-1], "hour")
-    (predictions,) = predict(run, "new.csv")
+    predictions = predict(run, "new.csv")
     network, state, _ = load_network(run, "MLPForecaster", name)
     mean, std = torch.tensor(state["channel_mean"]), torch.tensor(state["channel_std"])
     window = torch.from_numpy(values[-24:]).float()
     expected = network(((window - mean) / std).unsqueeze(0))[0] * std + mean
-    assert list(predictions)[1:] == [f"{channel}+{step}" for channel in ETT_CHANNELS for step in range(1, 7)]
-    assert [float(v) for v in list(predictions.values())[1:]] == pytest.approx(expected.T.flatten().tolist(), rel=1e-4)
+    names = [f"prediction_{channel}" for channel in ETT_CHANNELS]
+    assert list(predictions[0]) == ["index", "step", "time", *names]
+    forecast = torch.tensor([[float(row[name]) for name in names] for row in predictions])
+    torch.testing.assert_close(forecast, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_new_series_to_classify() -> None:
@@ -418,7 +425,7 @@ def test_the_test_split_is_predicted_without_predict_path() -> None:
     assert main(["fit", "--model", "MLPClassifier", *data, *FIT]) == 0
     (config,) = map(str, Path("runs").glob("*/*/config.yaml"))
     for options, expected in (([], 1), (["--data.predict_path", "null"], 12)):
-        assert main(["predict", "--config", config, *options]) == 0
+        assert main(["predict", "--config", config, "--overwrite", *options]) == 0
         assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + expected
     assert main(["predict", "--config", config, "--trainer.fast_dev_run", "true"]) == 0
     assert len((Path(config).parent / "predictions.csv").read_text().splitlines()) == 1 + 12, (

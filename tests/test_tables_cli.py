@@ -1,5 +1,6 @@
 """Tables from the command line: every target type, new files, and unsuitable models."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -23,16 +24,28 @@ def fit(*options: str) -> Path:
 @pytest.mark.parametrize(
     ("model", "target", "loss", "header", "metric"),
     [
-        ("MLPClassifier", "bought", "BCEWithLogitsLoss", "prediction,probability_no,probability_yes", "f1"),
+        (
+            "MLPClassifier",
+            "bought",
+            "BCEWithLogitsLoss",
+            "target,prediction,probability,probability_no,probability_yes",
+            "f1",
+        ),
         (
             "MLPClassifier",
             "[red,round]",
             "BCEWithLogitsLoss",
-            "prediction_red,prediction_round,probability_red,probability_round",
+            "target_red,target_round,prediction_red,prediction_round,probability_red,probability_round",
             "auroc",
         ),
-        ("MLPRegressor", "price", "HuberLoss", "prediction", "r2"),
-        ("MLPRegressor", "[price,income]", "MSELoss", "prediction_price,prediction_income", "rmse"),
+        ("MLPRegressor", "price", "HuberLoss", "target,prediction", "r2"),
+        (
+            "MLPRegressor",
+            "[price,income]",
+            "MSELoss",
+            "target_price,target_income,prediction_price,prediction_income",
+            "rmse",
+        ),
     ],
 )
 def test_a_csv_file_is_fitted_tested_and_predicted(
@@ -43,13 +56,21 @@ def test_a_csv_file_is_fitted_tested_and_predicted(
     results = json.loads((run / "results.json").read_text())
     assert metric in results["test"]
     assert set(results.get("test_per_class", {})) <= {"no", "yes", "red", "round", "price", "income"}
-    first, *rows = (run / "predictions.csv").read_text().splitlines()
-    assert first == f"index,{header}"
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "row", *header.split(",")]
     assert len(rows) == 12
+    cells = [dict(zip(HEADER.split(","), table_rows()[int(row["row"]) - 1], strict=True)) for row in rows]
     if metric in ("r2", "rmse"):
-        assert all(2e5 < float(row.split(",")[1]) < 4e5 for row in rows), (
-            "predictions are not in the units of the prices"
-        )
+        suffix = "_price" if metric == "rmse" else ""
+        prices = [float(c["price"]) for c in cells]
+        assert [float(row[f"target{suffix}"]) for row in rows] == pytest.approx(prices, rel=1e-6)
+        assert all(2e5 < float(row[f"prediction{suffix}"]) < 4e5 for row in rows), "not in the units of the prices"
+    elif target == "bought":
+        assert [row["target"] for row in rows] == [c["bought"] for c in cells]
+        assert all(row["probability"] == row[f"probability_{row['prediction']}"] for row in rows)
+    else:
+        assert [row["target_round"] for row in rows] == [str(int(c["round"] == "true")) for c in cells]
 
 
 def test_a_run_keeps_its_columns_and_stores_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +99,7 @@ def test_a_checkpoint_scales_a_new_file_as_in_training() -> None:
     before = (run / "predictions.csv").read_text()
     rows = [[*row[:2], str(2 * float(row[2])), *row[3:]] for row in table_rows()]
     write_csv(Path("table.csv"), rows, HEADER)
-    assert main(["predict", "--config", str(run / "config.yaml"), *QUICK]) == 0
+    assert main(["predict", str(run), "--overwrite", *QUICK]) == 0
     assert (run / "predictions.csv").read_text() != before
 
 
@@ -115,7 +136,11 @@ def test_names_that_look_like_numbers() -> None:
     options = ["--data", "TableCSV", "--data.path", "0x1F", "--data.target", "1e3", "--data.ignore+", "12e4567"]
     run = fit("--model", "MLPClassifier", *options, "--experiment", "1e3")  # which tests and predicts as well
     assert run.parent.name == "1e3"
-    assert (run / "predictions.csv").read_text().startswith("index,prediction,probability_1E2,probability_on\n")
+    assert (
+        (run / "predictions.csv")
+        .read_text()
+        .startswith("index,row,target,prediction,probability,probability_1E2,probability_on\n")
+    )
     assert main(["resume", str(run), "--trainer.max_epochs", "3"]) == 0
     results = json.loads((run / "results.json").read_text())
     assert results["epochs"] == 3

@@ -1,20 +1,23 @@
 """The command line, end to end."""
 
+import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from lightning.pytorch import LightningModule
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from litnets import CNNClassifier, MLPClassifier
+from litnets import CNNClassifier, Digits, MLPClassifier
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
 
@@ -149,10 +152,44 @@ def test_test_uses_the_best_checkpoint_of_the_run(capsys: pytest.CaptureFixture[
 def test_predict_writes_a_row_for_each_sample() -> None:
     run = fit()
     assert main(["predict", "--config", str(run / "config.yaml")]) == 0
-    header, *rows = (run / "predictions.csv").read_text().splitlines()
-    assert header.split(",")[:3] == ["index", "prediction", "probability_0"]
-    assert [int(row.split(",")[0]) for row in rows] == list(range(359))
-    assert all(abs(sum(map(float, row.split(",")[2:])) - 1) < 1e-4 for row in rows)
+    with (run / "predictions.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert header[:6] == ["index", "row", "target", "prediction", "probability", "probability_0"]
+    assert [int(row[0]) for row in rows] == list(range(359))
+    digits = Digits()
+    digits.setup()
+    test = digits.splits["test"]
+    assert [int(row[1]) - 1 for row in rows] == test.indices.tolist()
+    assert [int(row[2]) for row in rows] == test[:][1].tolist()
+    probabilities = np.array([row[5:] for row in rows], dtype=float)
+    assert [int(row[3]) for row in rows] == probabilities.argmax(1).tolist()
+    np.testing.assert_array_equal([float(row[4]) for row in rows], probabilities.max(1))
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
+
+
+def test_predictions_are_not_overwritten_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit()
+    assert main(["predict", str(run), "--output", "mine.csv"]) == 0
+    assert capsys.readouterr().out.endswith("predictions: mine.csv\n")
+    assert not (run / "predictions.csv").exists()
+    for output in ("mine.csv", f"{run}/predictions.csv"):
+        Path(output).write_text("kept")
+        options = ["--output", output] if output == "mine.csv" else []
+        message = error(capsys, "predict", str(run), *options)
+        assert message == f"litnets: {output} exists; --overwrite replaces it, --output FILE writes another file\n"
+        assert Path(output).read_text() == "kept"
+        assert main(["predict", str(run), *options, "--overwrite"]) == 0
+        assert Path(output).read_text().startswith("index,row,target,")
+    assert "--output none/a.csv is in no existing folder" in error(
+        capsys, "predict", str(run), "--output", "none/a.csv"
+    )
+    # A run that another process trains is not written into.
+    Path("copy").mkdir()
+    shutil.copy(run / "best.ckpt", "copy/alone.ckpt")
+    command = ["predict", "--config", DIGITS, *SHORT, "--ckpt_path", "copy/alone.ckpt", "--output", "alone.csv"]
+    assert main(command) == 0
+    assert len(Path("alone.csv").read_text().splitlines()) == 360
+    assert len(list(Path("checkpoints").glob("*/*"))) == 1, "a folder was created for a run that writes elsewhere"
 
 
 def test_load_from_checkpoint_restores_the_network() -> None:
@@ -448,13 +485,13 @@ def test_two_processes_predict_one_sample() -> None:
     litnets = [sys.executable, "-m", "litnets"]
     subprocess.run([*litnets, "fit", *model, *sizes, *two_processes], check=True)
     (run,) = Path("checkpoints/one").iterdir()
-    predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "series.csv"]
+    predict = ["predict", str(run), "--overwrite", "--data.predict_path", "series.csv"]
     subprocess.run([*litnets, *predict], check=True, timeout=300)
     header, *rows = (run / "predictions.csv").read_text().splitlines()
-    assert header == "index,a+1,a+2,a+3"
+    assert header == "index,step,time,prediction_a"
     assert main([*predict, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
     assert rows == (run / "predictions.csv").read_text().splitlines()[1:]
-    assert len(rows) == 1
+    assert [row.split(",")[:3] for row in rows] == [["0", "1", "200"], ["0", "2", "201"], ["0", "3", "202"]]
 
 
 @pytest.mark.slow
@@ -472,12 +509,11 @@ def test_two_processes_test_every_sample_once(strategy: str) -> None:
         main(["predict", "--config", str(run / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto"])
         == 0
     )
-    from litnets import Digits
-
     digits = Digits()
     digits.setup()
     targets = digits.splits["test"][torch.arange(359)][1]
-    predicted = [int(r.split(",")[1]) for r in (run / "predictions.csv").read_text().splitlines()[1:]]
+    with (run / "predictions.csv").open() as file:
+        predicted = [int(row["prediction"]) for row in csv.DictReader(file)]
     assert test_results["accuracy"] == pytest.approx(
         (torch.tensor(predicted) == targets).float().mean().item(), abs=1e-6
     )

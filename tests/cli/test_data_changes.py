@@ -99,7 +99,7 @@ def test_predict_uses_the_test_split_of_the_run(capsys: pytest.CaptureFixture[st
     run(capsys, "predict", run_folder)
     before = (run_folder / "predictions.csv").read_text()
     shutil.copy("noise/a/00.png", "noise/a/00b.png")
-    assert run(capsys, "predict", run_folder)[0].startswith("data: 1 file added")
+    assert run(capsys, "predict", run_folder, "--overwrite")[0].startswith("data: 1 file added")
     assert (run_folder / "predictions.csv").read_text() == before
 
 

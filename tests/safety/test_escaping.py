@@ -84,15 +84,15 @@ def test_csv_cell(text: str, cell: str) -> None:
 
 def test_predictions_contain_no_spreadsheet_formulas() -> None:
     parts = [([0, 1], {"prediction": torch.tensor([0, 1]), "probability": torch.tensor([[0.9, -0.1], [-1.0, 0.5]])})]
-    text = table(parts, ["=1+1", "-1"], sample_names=["@a.png", "b.png"])
+    text = table(parts, ["=1+1", "-1"], samples={"file": ["@a.png", "b.png"]})
     header, *lines = csv.reader(io.StringIO(text))
-    assert header == ["index", "file", "prediction", "probability_=1+1", "probability_-1"]
-    assert lines == [["0", "'@a.png", "'=1+1", "0.9", "-0.1"], ["1", "b.png", "-1", "-1", "0.5"]]
+    assert header == ["index", "file", "prediction", "probability", "probability_=1+1", "probability_-1"]
+    assert lines == [["0", "'@a.png", "'=1+1", "0.9", "0.9", "-0.1"], ["1", "b.png", "-1", "0.5", "-1", "0.5"]]
 
 
 def test_channel_names_of_forecasts_are_escaped() -> None:
-    text = table([([0], {"prediction": torch.zeros(1, 2, 1)})], None, channel_names=["=1"])
-    assert text.splitlines()[0] == "index,'=1+1,'=1+2"
+    text = table([([0], {"=1": torch.zeros(1, 2, 1)})], None, channel_names=["OT"])
+    assert text.splitlines()[0] == "index,step,'=1_OT"
 
 
 def test_class_names_in_results_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:

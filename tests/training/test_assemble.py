@@ -72,8 +72,12 @@ def test_config_changes_reach_restore_training_state() -> None:
 
 def test_predictions_are_written_unless_disabled() -> None:
     run = Run(Path("run"))
-    for write, expected in ((True, ["WriteResults", "Timer", "PredictionsCSV"]), (False, ["WriteResults", "Timer"])):
-        assert [type(c).__name__ for c in build_prediction_callbacks(run, [Timer()], write)] == expected
+    for folder, output, expected in (
+        (run, run.predictions, ["WriteResults", "Timer", "PredictionsCSV"]),
+        (run, None, ["WriteResults", "Timer"]),
+        (None, Path("a.csv"), ["Timer", "PredictionsCSV"]),
+    ):
+        assert [type(c).__name__ for c in build_prediction_callbacks(folder, [Timer()], output)] == expected
 
 
 def test_loggers_of_the_run_and_of_the_configuration(tmp_path: Path) -> None:

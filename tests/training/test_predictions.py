@@ -24,19 +24,20 @@ def test_one_row_per_sample(tmp_path, names):
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        callbacks=[PredictionsCSV(run)],
+        callbacks=[PredictionsCSV(run.predictions)],
     )
     loader = DataLoader(TensorDataset(logits, torch.zeros(7)), batch_size=3)
     trainer.predict(Classifier(nn.Identity(), 3, class_names=names), loader, return_predictions=False)
     with run.predictions.open() as file:
         header, *rows = csv.reader(file)
     class_names = names or ["0", "1", "2"]
-    assert header == ["index", "prediction", *(f"probability_{name}" for name in class_names)]
+    assert header == ["index", "prediction", "probability", *(f"probability_{name}" for name in class_names)]
     assert [row[0] for row in rows] == list("0123456")
     exp = np.exp(logits.numpy())
     np.testing.assert_allclose(
-        np.array([row[2:] for row in rows], dtype=float), exp / exp.sum(1, keepdims=True), rtol=1e-4
+        np.array([row[3:] for row in rows], dtype=float), exp / exp.sum(1, keepdims=True), rtol=1e-4
     )
+    assert [float(row[2]) for row in rows] == [max(map(float, row[3:])) for row in rows]
     assert [row[1] for row in rows] == [class_names[i] for i in logits.argmax(1)]
 
 
@@ -80,12 +81,33 @@ def test_no_samples():
     assert table([], ["no", "yes"]) == "index\n"
 
 
-def test_forecasts_have_a_column_per_channel_and_step():
+def test_forecasts_have_a_row_per_step_and_a_column_per_channel():
     values = torch.tensor([[[1.0, 10], [2, 20]], [[3, 30], [4, 40]]])  # (N, horizon, channels)
     parts = [([1, 0], {"prediction": values})]
-    assert table(parts, None, None, ["load", "OT"]).splitlines() == [
-        "index,load+1,load+2,OT+1,OT+2",
-        "0,3,4,30,40",
-        "1,1,2,10,20",
+    samples = {"time": [["Mon", "Tue"], ["Tue", "Wed"]], "station": ["north", "south"]}
+    assert table(parts, None, None, ["load", "OT"], samples=samples).splitlines() == [
+        "index,step,time,station,prediction_load,prediction_OT",
+        "0,1,Mon,north,3,30",
+        "0,2,Tue,north,4,40",
+        "1,1,Tue,south,1,10",
+        "1,2,Wed,south,2,20",
     ]
-    assert table(parts, None).splitlines()[0] == "index,prediction_0+1,prediction_0+2,prediction_1+1,prediction_1+2"
+    assert table(parts, None).splitlines()[0] == "index,step,prediction_0,prediction_1"
+
+
+def test_what_identifies_samples_comes_first():
+    parts = [([1, 0], {"prediction": torch.tensor([0, 1]), "probability": torch.tensor([[0.9, 0.1], [0.25, 0.75]])})]
+    samples = {"file": ["a.png", "b.png"], "target": ["yes", "no"]}
+    assert table(parts, ["no", "yes"], samples=samples).splitlines() == [
+        "index,file,target,prediction,probability,probability_no,probability_yes",
+        "0,a.png,yes,yes,0.75,0.25,0.75",
+        "1,b.png,no,no,0.9,0.9,0.1",
+    ]
+
+
+def test_multi_label_predictions_have_no_top_class():
+    parts = [([0], {"prediction": torch.tensor([[0, 1]]), "probability": torch.tensor([[0.25, 0.75]])})]
+    assert table(parts, ["a", "b"]).splitlines() == [
+        "index,prediction_a,prediction_b,probability_a,probability_b",
+        "0,0,1,0.25,0.75",
+    ]

@@ -20,7 +20,7 @@ from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_trainer_error, parse_options
 from litnets.cli.links import linked_value, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
-from litnets.cli.preflight import check_before_start, check_predict_path, has_test
+from litnets.cli.preflight import check_before_start, check_output, check_predict_path, has_test
 from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
 from litnets.cli.resolve_run import (
     ResolvedRun,
@@ -166,6 +166,8 @@ class LitnetsCLI(LightningCLI):
             check_runs_dir(options, self._args)
         config_yaml = subcommand_parser(self, self.command).dump(options, skip_unset=False)
         self.resolved = resolve_run(self.command, options, config_yaml, self._ckpt_path, self._resumed_run)
+        if self.command == "predict" and not self.is_dry_run:
+            check_output(self.resolved.predictions, options.overwrite)
         options.ckpt_path = None if self.resolved.checkpoint is None else str(self.resolved.checkpoint)
 
     def instantiate_classes(self) -> None:
@@ -190,7 +192,7 @@ class LitnetsCLI(LightningCLI):
         read_as_trained(self.datamodule, self.resolved)
         monitor = None if self.command != "fit" else self.options.checkpoint.monitor
         check_before_start(self.command, self.model, self.datamodule, monitor, config, self.resolved.resume)
-        if self.run is None and self.command in ("fit", "predict"):
+        if self.run is None and (self.command == "fit" or (self.command == "predict" and not self.resolved.output)):
             self.resolved = replace(self.resolved, run=self._new_run())
         parts = RunParts(self.command, self.options, self.built, self.signals, self.resolved)
         try:
@@ -261,8 +263,8 @@ class LitnetsCLI(LightningCLI):
         """Write predictions.csv."""
         self._report_data()
         self.trainer.predict(**kwargs)
-        if self.run is not None and self.trainer.is_global_zero and not self.is_dry_run:
-            print(printable(f"predictions: {self.run.predictions}"))
+        if self.trainer.is_global_zero and not self.is_dry_run:
+            print(printable(f"predictions: {self.resolved.predictions}"))
 
     def _report_data(self) -> None:
         if self.trainer.is_global_zero:

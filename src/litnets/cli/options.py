@@ -65,6 +65,11 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
     if command == "test":
         text = "New labeled data to evaluate on, all of them, instead of the test split; encoded as in the training."
         parser.add_argument("--on", type=str | None, default=None, help=text)
+    if command == "predict":
+        text = "File of the predictions, CSV (default: predictions.csv in the run folder)."
+        parser.add_argument("--output", type=str | None, default=None, help=text)
+        text = "Replace the file of the predictions if it exists."
+        parser.add_argument("--overwrite", action="store_true", help=text)
     parser.add_class_arguments(WandbOptions, "wandb")
     parser.add_lightning_class_args(Checkpoint, "checkpoint")
     parser.add_lightning_class_args(TieBreakingEarlyStopping, "early_stopping")

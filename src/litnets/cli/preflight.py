@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -43,6 +44,21 @@ def check_before_start(
         check_split(datamodule, "val" if command == "validate" else "test")
     if isinstance(datamodule, ArrayDataModule) and resume is not None:
         check_training_split(datamodule, resume)
+
+
+def check_output(path: Path | None, overwrite: bool) -> None:
+    """Check that predictions can be written and replace no file that the user wants to keep.
+
+    Raises:
+        InputError: The file exists, or its folder does not.
+    """
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else "is in no existing folder"
+        raise InputError(f"--output {path} {problem}; expected a file such as predictions.csv")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; --overwrite replaces it, --output FILE writes another file")
 
 
 def check_predict_path(command: str, args: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ class ResolvedRun:
         resume: What a resumed run continues from; None if no run is resumed.
         init_from: The checkpoint whose weights a new run starts with.
         split_record: The split that the checkpoint was trained with; None if its run has not recorded it.
+        output: Where predictions are written instead of the run folder (`--output`).
         labeled_path: New labeled data to test on instead of the test split (`--on`).
         wandb_mode: Whether W&B logs the command online or offline; None if it does not log it.
     """
@@ -48,8 +49,14 @@ class ResolvedRun:
     resume: ResumePlan | None = None
     init_from: Path | None = None
     split_record: SplitRecord | None = None
+    output: Path | None = None
     labeled_path: Path | None = None
     wandb_mode: Mode | None = None
+
+    @property
+    def predictions(self) -> Path | None:
+        """Where predictions are written; None without a run folder to write into."""
+        return self.output or (None if self.run is None else self.run.predictions)
 
 
 def fill_in_defaults(config: Namespace) -> None:
@@ -87,6 +94,7 @@ def resolve_run(
     wandb_mode = _resolve_wandb_mode(command, config)
     config_run = _run_of_config(config)
     is_dry_run = bool(config.trainer.fast_dev_run)
+    output = None if config.get("output") is None else Path(config.output)
     requeued_run = None
     if command == "fit" and resumed_run is None:
         if ckpt_path == "last":
@@ -102,7 +110,7 @@ def resolve_run(
     run = resumed_run
     if command != "fit":
         run = config_run or (None if checkpoint is None else Run.from_checkpoint(checkpoint))
-        if run is not None and command == "predict":
+        if run is not None and command == "predict" and output is None:
             lock_run(run, is_dry_run)
     init_from = _resolve_init_from(config.init_from, run, is_new=command == "fit" and checkpoint is None)
     content = None if checkpoint is None else load_checkpoint(checkpoint)
@@ -110,7 +118,18 @@ def resolve_run(
     labeled_path = _resolve_labeled_path(config, content)
     keeps_split = not config.get("split_again") and labeled_path is None
     split_record = _load_split_record(run, checkpoint) if keeps_split else None
-    return ResolvedRun(config_yaml, run, checkpoint, content, resume, init_from, split_record, labeled_path, wandb_mode)
+    return ResolvedRun(
+        config_yaml,
+        run,
+        checkpoint,
+        content,
+        resume,
+        init_from,
+        split_record,
+        output=output,
+        labeled_path=labeled_path,
+        wandb_mode=wandb_mode,
+    )
 
 
 def _resolve_labeled_path(config: Namespace, content: Mapping[str, Any] | None) -> Path | None:

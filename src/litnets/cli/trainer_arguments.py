@@ -76,8 +76,9 @@ def trainer_arguments(
             arguments["enable_checkpointing"] = False  # Lightning would write last.ckpt all the same
     else:
         loggers = without_wandb(loggers)  # the W&B run is that of the training; later results are printed
-        if parts.command == "predict" and parts.run is not None:
-            callbacks = build_prediction_callbacks(parts.run, callbacks, write=not parts.is_dry_run)
+        if parts.command == "predict":
+            output = None if parts.is_dry_run else parts.resolved.predictions
+            callbacks = build_prediction_callbacks(parts.run, callbacks, output)
     if config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(choose_progress_bar())
     arguments["callbacks"] = callbacks

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -78,10 +79,18 @@ def build_callbacks(
     return callbacks
 
 
-def build_prediction_callbacks(run: Run, user_callbacks: Sequence[Callback], write: bool) -> list[Callback]:
-    """Build the callbacks of `predict`; with `write`, they write predictions.csv."""
-    callbacks: list[Callback] = [WriteResults(run), *user_callbacks]
-    return [*callbacks, PredictionsCSV(run)] if write else callbacks
+def build_prediction_callbacks(
+    run: Run | None, user_callbacks: Sequence[Callback], output: Path | None
+) -> list[Callback]:
+    """Build the callbacks of `predict`.
+
+    Args:
+        run: The run; None for a checkpoint outside a run folder whose predictions are written elsewhere.
+        user_callbacks: The callbacks of the configuration.
+        output: The file of the predictions; None writes nothing.
+    """
+    callbacks = [*user_callbacks] if run is None else [WriteResults(run), *user_callbacks]
+    return callbacks if output is None else [*callbacks, PredictionsCSV(output)]
 
 
 def build_loggers(

@@ -1,8 +1,9 @@
-"""Write predictions.csv: one row per sample, when prediction is done."""
+"""Write predictions.csv: one row per sample, or per step of a forecast, when prediction is done."""
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,25 +12,31 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from litnets.errors import InputError
-from litnets.runs.folder import Run
+from litnets.runs.storage import write_text
 from litnets.safety.escaping import csv_cell
+
+Cells = Sequence[Any]  # a cell for each sample, or a list of cells with one for each step of a forecast
 
 
 class PredictionsCSV(BasePredictionWriter):
     """Gather the predictions of all processes and write them in the order of the samples.
 
-    A task's `predict_step` returns named columns. The one called `prediction` is a class if the model has
-    `class_names`. A column `(N, k)` becomes one column per class, or per target if the model has `target_names`. A
-    forecast `(N, horizon, channels)` becomes the columns `OT+1`, `OT+2` ..., one per channel (named by the model's
-    `channel_names`) and step ahead. If the data have `sample_names`, such as file names, they make a column too.
+    The columns are the `index` of the sample, what identifies it (`sample_columns` of the DataModule: its file or row,
+    its target), and what the `predict_step` of the task returns by name:
+
+    - `prediction` is a class if the model has `class_names`.
+    - `(N, k)` becomes a column for each class, or for each target if the model has `target_names`. Probabilities of
+      classes follow `probability`, that of the predicted class.
+    - A forecast `(N, horizon, channels)` becomes a column for each channel (`channel_names` of the model), with one row
+      for each step, which `step` counts from 1.
 
     Args:
-        run: The run whose predictions.csv is written, by the first process only.
+        path: The file, which the first process writes.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(write_interval="epoch")
-        self.run = run
+        self.path = path
 
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
@@ -48,12 +55,10 @@ class PredictionsCSV(BasePredictionWriter):
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, (indices, columns))
         if trainer.is_global_zero:
-            facts = ("class_names", "target_names", "channel_names")
-            names = [getattr(pl_module, fact, None) for fact in facts]
-            samples = getattr(trainer.datamodule, "sample_names", None)  # type: ignore[attr-defined]
+            names = [getattr(pl_module, name, None) for name in ("class_names", "target_names", "channel_names")]
+            describe = getattr(trainer.datamodule, "sample_columns", None)  # type: ignore[attr-defined]
             each = {tuple(part[0]): part for part in parts if part[0]}  # once, if every process has read all samples
-            text = table(list(each.values()), *names, sample_names=samples)
-            self.run.write(self.run.predictions, text)
+            write_text(self.path, table(list(each.values()), *names, samples=describe() if describe else {}))
 
 
 def table(
@@ -62,42 +67,79 @@ def table(
     target_names: Sequence[str] | None = None,
     channel_names: Sequence[str] | None = None,
     *,
-    sample_names: Sequence[str] | None = None,
+    samples: Mapping[str, Cells] | None = None,
 ) -> str:
     """Return the CSV text of all rows, ordered by sample index.
 
-    Names that a spreadsheet would run as a formula get an apostrophe in front; see `csv_cell`.
+    Texts that a spreadsheet would run as a formula get an apostrophe in front; see `csv_cell`.
+
+    Args:
+        parts: Of each process, the indices of its samples, and the predictions by name.
+        class_names: Names of the classes.
+        target_names: Names of the targets of a regression.
+        channel_names: Names of the channels of a forecast.
+        samples: What identifies the samples: by the name of the column, a text for each sample, or a list of texts with
+            one for each step of the forecast.
     """
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
+    rows = indices[order].tolist()
+    columns: dict[str, Cells] = {"index": rows}
+    predictions = {
+        name: torch.cat([values[name] for _, values in parts])[order] for name in (parts[0][1] if parts else ())
+    }
+    horizon = max((values.shape[1] for values in predictions.values() if values.ndim == 3), default=None)
+    if horizon is not None:
+        columns["step"] = [list(range(1, horizon + 1))] * len(rows)
+    for name, cells in (samples or {}).items():
+        columns[name] = [cells[i] for i in rows]
+    for name, values in predictions.items():
+        if values.ndim == 3:
+            columns |= _columns_of_channels(name, values, channel_names)
+        elif values.ndim > 1:
+            if name == "probability" and (predicted := predictions.get("prediction")) is not None:
+                columns |= _probability_of_prediction(values, predicted)
+            columns |= _columns_of_outputs(name, values, class_names, target_names)
+        elif name == "prediction" and class_names is not None:
+            columns[name] = [class_names[value] for value in values.tolist()]
+        else:
+            columns[name] = values.tolist()
+    if horizon is not None:
+        columns = {name: _per_step(cells, horizon) for name, cells in columns.items()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = indices[order].tolist()
-    header, cells = ["index"], [rows]
-    if sample_names is not None:
-        header.append("file")
-        cells.append([csv_cell(sample_names[i]) for i in rows])
-    for name in parts[0][1] if parts else ():
-        values = torch.cat([columns[name] for _, columns in parts])[order]
-        if values.ndim == 3:
-            channels = channel_names or [f"{name}_{i}" for i in range(values.shape[2])]
-            header += [f"{channel}+{step}" for channel in channels for step in range(1, values.shape[1] + 1)]
-            cells += [[_number(v) for v in column.tolist()] for column in values.permute(2, 1, 0).flatten(0, 1)]
-        elif values.ndim > 1:
-            # Name the columns by classes or targets, or number them: a user's model may return something else.
-            named_by = (names for names in (class_names, target_names) if names and len(names) == values.shape[1])
-            labels: Sequence[str | int] = next(named_by, range(values.shape[1]))
-            header += [f"{name}_{label}" for label in labels]
-            cells += [[_number(v) for v in column.tolist()] for column in values.T]
-        else:
-            named = name == "prediction" and class_names is not None
-            header.append(name)
-            cells.append([csv_cell(class_names[v]) if named and class_names else _number(v) for v in values.tolist()])
-    writer.writerow(map(csv_cell, header))
-    writer.writerows(zip(*cells, strict=True))
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows(zip(*([_cell(value) for value in cells] for cells in columns.values()), strict=True))
     return text.getvalue()
 
 
-def _number(value: float) -> str:
-    """Format a float with the digits of a float32, and an integer as it is."""
-    return f"{value:.7g}" if isinstance(value, float) else str(value)
+def _columns_of_channels(name: str, values: Tensor, channel_names: Sequence[str] | None) -> dict[str, Cells]:
+    """Return a column for each channel of a forecast `(N, horizon, channels)`."""
+    channels = channel_names or range(values.shape[2])
+    return {f"{name}_{channel}": column.tolist() for channel, column in zip(channels, values.unbind(2), strict=True)}
+
+
+def _columns_of_outputs(name: str, values: Tensor, *names: Sequence[str] | None) -> dict[str, Cells]:
+    """Return a column for each class or target of `(N, k)`, numbered if there are no names: a user's model may return
+    something else."""
+    labels = next((known for known in names if known and len(known) == values.shape[1]), range(values.shape[1]))
+    return {f"{name}_{label}": column.tolist() for label, column in zip(labels, values.T, strict=True)}
+
+
+def _probability_of_prediction(probabilities: Tensor, predicted: Tensor) -> dict[str, Cells]:
+    """Return the column of the probability of the predicted class; none for multi-label targets."""
+    if predicted.ndim > 1 or predicted.is_floating_point() or int(predicted.max()) >= probabilities.shape[1]:
+        return {}
+    return {"probability": probabilities.gather(1, predicted.unsqueeze(1)).squeeze(1).tolist()}
+
+
+def _per_step(cells: Cells, horizon: int) -> Cells:
+    """Return a cell for each sample and step; one that a sample has for all steps is repeated."""
+    return [step for cell in cells for step in (cell if isinstance(cell, list) else [cell] * horizon)]
+
+
+def _cell(value: Any) -> str:
+    """Format a float with the digits of a float32, and escape a text."""
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return csv_cell(value) if isinstance(value, str) else str(value)

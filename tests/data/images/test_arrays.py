@@ -307,7 +307,7 @@ def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[
     np.save("new.npy", images)
     np.save("small.npy", images[:, :, :11])
     (run,) = Path("runs").glob("*/*")
-    predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_path"]
+    predict = ["predict", str(run), "--overwrite", "--data.predict_path"]
     assert main([*predict, "new.npy"]) == 0
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -325,7 +325,7 @@ def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[
     for path, message in (
         ("small.npy", r"small.npy: expected images of shape (3, 12, 12) as in training, got (3, 11, 12)"),
         ("none.npy", "none.npy cannot be read: No such file"),
-        ("none", "predict_path: none cannot be read: No such file"),
+        ("none", "none cannot be read: No such file"),
     ):
         capsys.readouterr()
         assert main([*predict, path]) == 2

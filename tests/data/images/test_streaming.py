@@ -275,7 +275,7 @@ def test_the_commands(
     for number, image in enumerate(expected("test")[0][:5]):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "new" / f"{number}.png")
     new = ["--data.root", "gone", "--data.predict_path", str(tmp_path / "new")]
-    assert main(["predict", "--config", str(run / "config.yaml"), *new]) == 0
+    assert main(["predict", str(run), "--overwrite", *new]) == 0
     again = predictions(run)
     assert [row["file"] for row in again] == [f"{number}.png" for number in range(5)]
     assert [row["prediction"] for row in again] == [row["prediction"] for row in rows[:5]]

@@ -24,6 +24,7 @@ from litnets.data.core.batching import (
 from litnets.data.core.class_folders import folder_targets, report_absent_classes
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.in_memory import RecordsArguments
+from litnets.data.core.sample_columns import Columns, sources_of, sources_of_new, targets_of
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.core.splits import PARTS, SplitSpec
 from litnets.errors import InputError
@@ -143,6 +144,8 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         self.num_workers = num_workers
         self.drop_last = drop_last
         self.splits: dict[str, Split] = {}
+        self.predicted: Split | None = None  # the samples of the last prediction
+        self._test_samples: tuple[Fingerprint, Tensor] | None = None  # all samples, and the indices of the test split
         self._start = (0, 0)
 
     @restricted_classmethod  # Lightning's, which raises an error where it is called on an instance
@@ -203,11 +206,28 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         if usable is not None:
             splits = {part: indices[usable[indices]] for part, indices in splits.items()}
         self.split_record = SplitRecord.create(type(self).__name__, self.split_spec, samples, splits)
+        self._test_samples = samples, splits["test"]
         return splits
 
     def load_predict(self, path: Path) -> Split:
         """Return the new samples at `predict_path`, in order, with meaningless targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
+
+    def sample_columns(self) -> Columns:
+        """Return the columns of predictions.csv that identify the predicted samples: their file or row, and the target.
+
+        The target of new samples is not known here. A subclass may add columns.
+        """
+        samples = self.predicted
+        if samples is None:
+            return {}
+        if self.predict_path is not None:
+            return sources_of_new(self.sample_names, len(samples))
+        columns: Columns = {}
+        if self._test_samples is not None and len(self._test_samples[1]) == len(samples):
+            columns = sources_of(*self._test_samples)
+        names = getattr(self, "class_names", None), getattr(self, "target_names", None)
+        return {**columns, **targets_of(samples.targets[samples.indices], *names)}
 
     def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:
         """Let `test` evaluate on labeled samples instead of the test split. The training files are not needed.
@@ -344,6 +364,7 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
             # Lightning calls this in inference mode, but threads that read files cannot write to inference tensors.
             with torch.inference_mode(False):
                 dataset = self.load_predict(self.predict_path)
+        self.predicted = dataset
         # With fewer samples than processes, each process reads all samples. Otherwise one without a batch would block
         # the others.
         read_all = len(dataset) < self._process()[1]

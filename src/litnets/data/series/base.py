@@ -16,9 +16,11 @@ from litnets.data.core.csv_files import missing_column
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import as_array, as_items, is_path, is_table, table_columns
 from litnets.data.core.listing import new_files
+from litnets.data.core.sample_columns import Columns, format_numbers
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.core.splits import PARTS
 from litnets.data.series.reading import read_series
+from litnets.data.series.times import continue_times
 from litnets.errors import InputError
 
 StepRange = tuple[int, int]  # the first step, and the step after the last
@@ -144,6 +146,7 @@ class SeriesDataModule(ArrayDataModule):
                 raise InputError(f"{name}: expected at least 1 step, got {steps}")
         self.look_back, self.horizon = look_back, horizon
         self.scale = ChannelScale()
+        self.times: list[str] = []  # of the steps that were read, the new ones if there is a `predict_path`
 
     @abstractmethod
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
@@ -203,7 +206,7 @@ class SeriesDataModule(ArrayDataModule):
 
     def load_predict(self, path: Path) -> ArrayDataset:
         self._ensure_scale()
-        values, names, *_ = read_series(path, self.time_column or 0, self.scale.names, self.header)
+        values, names, self.times, _ = read_series(path, self.time_column or 0, self.scale.names, self.header)
         if len(values) < self.look_back:
             raise InputError(f"{path}: a forecast needs {self.look_back} steps, but the file has {len(values)}")
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
@@ -225,10 +228,23 @@ class SeriesDataModule(ArrayDataModule):
     def preparation(self) -> ScaleChannels:
         return self.scale.module()
 
+    def sample_columns(self) -> Columns:
+        """Return the time of each step of a forecast and, of the test split, the value of each channel at that time."""
+        windows = self.predicted
+        if windows is None:
+            return {}
+        if self.predict_path is not None:
+            return {"time": [continue_times(self.times, self.horizon)]}
+        firsts = (windows.indices + self.look_back).tolist()
+        columns: Columns = {"time": [self.times[first : first + self.horizon] for first in firsts]}
+        targets = windows.targets[windows.indices]  # (N, horizon, channels)
+        named = zip(self.channel_names, targets.unbind(2), strict=True)
+        return {**columns, **{f"target_{name}": [format_numbers(row) for row in rows] for name, rows in named}}
+
     def load_labeled(self, path: Path) -> SeriesWindows:
         """Return all windows of a series. The first targets are the steps after the first `look_back` ones."""
         self._ensure_scale()
-        values, *_ = read_series(path, self.time_column or 0, self.scale.names)
+        values, *_ = read_series(path, self.time_column or 0, self.scale.names, self.header)
         window = self.look_back + self.horizon
         if len(values) < window:
             raise InputError(

@@ -58,6 +58,7 @@ class SeriesCSV(SeriesDataModule):
         values, names, times, _ = read_series(self.path, self.time_column or 0, self.channels, self.header)
         if self.header and self.trained_state is None:
             report_names_like_data(self.path, names)
+        self.times = times
         steps = Fingerprint(
             digest_each(time.encode() for time in times),
             digest_rows(values),

@@ -61,7 +61,7 @@ class ETTh1(SeriesDataModule):
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
         if self.path.exists():
             check_md5(self.path, self.md5)
-        values, names, *_ = read_series(self.path, "date")
+        values, names, self.times, _ = read_series(self.path, "date")
         train, val, test = pairwise((0, *self.ends))
         if self.num_folds is not None:
             _, start, end = expanding_window_split(val[1], 0, self.num_folds, self.fold)
