@@ -187,6 +187,9 @@ def test_new_inputs_have_the_shape_of_training() -> None:
         (images.transpose(0, 2, 3, 1), 60),
     ):
         assert torch.equal(data.read_inputs(new).inputs, data.inputs[:count])
+    gray = ready(images[:, 0], LABELS)
+    for new, count in ((images[:3, 0], 3), (images[:1, 0], 1), (images[0, 0], 1), (images[0, 0, :, :, None], 1)):
+        assert torch.equal(gray.read_inputs(new).inputs, gray.inputs[:count])
     with pytest.raises(InputError, match=r"expected samples of shape \(3, 5, 6\) as in training, got \(3, 5, 5\)"):
         data.read_inputs(images[:, :, :, :5])
     with pytest.raises(InputError, match=r"expected torch.uint8 as in training, got torch.float32"):

@@ -190,8 +190,7 @@ class ArrayData(SplitDataModule):
         items = []
         for item in as_items(inputs) if isinstance(inputs, (list, tuple)) else [inputs]:
             array = as_array(item, "an array of numbers")
-            single = array.ndim == len(shape) or (self.kind == "images" and array.ndim == 2)
-            items.append(_to_inputs("inputs", array[None] if single else array, self.kind))
+            items.append(_to_inputs("inputs", array[None] if self._is_single(array) else array, self.kind))
         samples = _concatenate(items)
         if samples.shape[1:] != self.inputs.shape[1:]:
             raise InputError(f"expected samples of shape {shape} as in training, got {tuple(samples.shape[1:])}")
@@ -210,6 +209,12 @@ class ArrayData(SplitDataModule):
         data.inputs, data.kind = torch.empty(0, *state["input_shape"], dtype=dtype), state["kind"]
         data.labels = EncodedTargets(torch.empty(0), state["class_names"])
         return data
+
+    def _is_single(self, array: Array) -> bool:
+        """Return whether an array is one sample. Gray images have no axis of channels, in whatever number."""
+        if self.kind == "images" and array.shape[-2:] == self.input_shape[1:] and self.input_shape[0] == 1:
+            return array.ndim == 2
+        return array.ndim == len(self.input_shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scaling of the inputs, so that a checkpoint scales them as in training."""
