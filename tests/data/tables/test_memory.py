@@ -32,11 +32,11 @@ def test_rows_are_encoded_like_those_of_a_file(trained: TableCSV, day: Any, code
 
 
 def test_an_array_has_no_place_for_categories_and_dates(trained: TableCSV) -> None:
-    with pytest.raises(InputError, match="the column 'code' is categorical, so an array of numbers has no place for"):
+    with pytest.raises(InputError, match="column 'code' is categorical, which an array of numbers cannot hold"):
         trained.read_inputs(torch.zeros(3, 7))
     Path("d.csv").write_text("\n".join(["day,y", *(f"2024-01-{i % 28 + 1:02},{i % 2}" for i in range(40))]))
     dates = TableCSV("d.csv", "y")
-    with pytest.raises(InputError, match="the column 'day' is a date, so an array of numbers has no place for it"):
+    with pytest.raises(InputError, match="column 'day' is a date, which an array of numbers cannot hold"):
         dates.read_inputs(torch.zeros(3, 5))
 
 

@@ -125,6 +125,11 @@ class Column:
         return self.texts.drop_nulls().n_unique()
 
     @cached_property
+    def distinct(self) -> list[str]:
+        """The distinct values that are not missing, as they are written, in the order of texts."""
+        return sorted(self.texts.drop_nulls().unique().to_list())
+
+    @cached_property
     def is_numeric(self) -> bool:
         """Whether all values are numbers or truth values.
 

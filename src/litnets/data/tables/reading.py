@@ -13,7 +13,7 @@ from torch import Tensor
 from litnets.data.core.batching import smallest_type
 from litnets.data.core.csv_files import missing_column
 from litnets.data.core.labels import equal_numbers, match_labels
-from litnets.data.tables.columns import Array, Column, Rows, detect_decimal
+from litnets.data.tables.columns import Array, Column, Rows, detect_decimal, parse_numbers
 from litnets.data.tables.dates import DateFormat, encode_dates, is_ambiguous, parse_dates, part_names
 from litnets.data.tables.frames import TableFormat, check_column, names_look_like_data, read_frame
 from litnets.data.tables.summary import ColumnSummary
@@ -146,14 +146,14 @@ def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
     arrays = _encode_numbers(rows, encoding)
     for name, categories in zip(encoding.categorical, encoding.categories, strict=True):
         check_column(rows.path, rows.frame, name)
-        texts = rows.column(name).texts
-        matches = match_labels(texts.drop_nulls(), categories)
-        if unseen := sorted(set(texts.drop_nulls()) - matches.keys()):
+        column = rows.column(name)
+        matches = match_labels(column.distinct, categories)
+        if unseen := sorted(set(column.distinct) - matches.keys()):
             shown = ", ".join(f"'{printable(text[:100])}'" for text in unseen[:5])
             more = " ..." if len(unseen) > 5 else ""
             where = f"{rows.path}: column '{printable(name)}'"
             print(f"{where}: unseen in training, read as missing: {shown}{more}", flush=True)
-        arrays.append(_category_indices(texts, matches, len(categories)))
+        arrays.append(_category_indices(column.texts, matches, len(categories)))
     return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
 
 
@@ -217,10 +217,10 @@ def _encode(rows: Rows, kinds: Encoding) -> tuple[Encoding, Tensor]:
     categories = []
     for name in kinds.categorical:
         check_column(rows.path, rows.frame, name)
-        texts = rows.column(name).texts
-        distinct = sorted(texts.drop_nulls().unique().to_list())
-        categories.append(distinct)
-        arrays.append(_category_indices(texts, {text: i for i, text in enumerate(distinct)}, len(distinct)))
+        column = rows.column(name)
+        categories.append(column.distinct)
+        indices = {text: i for i, text in enumerate(column.distinct)}
+        arrays.append(_category_indices(column.texts, indices, len(indices)))
     return Encoding(kinds.columns, categories, kinds.dates), torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
 
 
@@ -313,23 +313,26 @@ class _TargetReader:
     def _encode_classes(self, column: Column) -> Targets:
         """Return class indices, `(rows,)`, and the classes as they are written, in the order of texts or numbers."""
         if self._is_text(column):
-            names = sorted(set(column.texts))
+            names = column.distinct
         else:
+            import polars as pl
+
             column.to_array()  # checks the numbers
-            names = [text for _, text in sorted(set(zip(column.values, column.texts, strict=True)))]
+            values = parse_numbers(pl.Series(column.distinct), self.rows.decimal)
+            names = [name for _, name in sorted(zip(values, column.distinct, strict=True))]
         if pair := equal_numbers(names):
             self.notes.append(f"target '{column.name}': '{pair[0]}' and '{pair[1]}' are different classes, as written")
         return self._match_classes(column, names)
 
     def _match_classes(self, column: Column, names: list[str]) -> Targets:
-        matches = match_labels(column.texts, names)
-        for row, text in enumerate(column.texts):
-            if text not in matches:
-                shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-                raise InputError(
-                    f"{self.rows.cell(column.name, row, 'target')}: expected a class of the training ({shown}), got "
-                    f"'{text}'{did_you_mean(text, names)}"
-                )
+        matches = match_labels(column.distinct, names)
+        if unknown := set(column.distinct) - matches.keys():
+            row, text = next((row, text) for row, text in enumerate(column.texts) if text in unknown)
+            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise InputError(
+                f"{self.rows.cell(column.name, row, 'target')}: expected a class of the training ({shown}), got "
+                f"'{text}'{did_you_mean(text, names)}"
+            )
         indices = _category_indices(column.texts, matches, -1)
         return torch.from_numpy(indices).to(smallest_type(len(names))), names, None
 
