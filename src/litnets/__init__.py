@@ -8,6 +8,7 @@ The names listed here are imported on first use, so that `litnets --help` does n
 """
 
 import ast
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from litnets.safety.resolving import import_object
 
 __version__ = version("litnets")
+
+# Lightning's use of torch (lightning 2.6.6 with torch 2.15), about which its users can do nothing.
+warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 
 
 def _names_in(package: str) -> list[str]:

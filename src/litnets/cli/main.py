@@ -32,7 +32,6 @@ _QUIET_WARNINGS = (
     "Be aware that when using `ckpt_path`, callbacks",  # the callbacks of the training, which do nothing in a test
     "You're resuming from a checkpoint that ended before the epoch ended",  # our DataLoaders start at that batch
     "Image size .* exceeds limit",  # a large JPEG, which is decoded at a fraction of its size
-    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's call
 )
 
 # Errors of the disk, its permissions or a path that is too long, not of the code.
