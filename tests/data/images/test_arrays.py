@@ -103,6 +103,17 @@ def test_files_per_split_are_not_split_further(tmp_path: Path) -> None:
         ready(tmp_path, num_folds=4)
 
 
+def test_files_of_splits_have_several_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, size in (("Train", 50), ("dev", 20), ("test", 10), ("extra", 5)):
+        write_image_arrays(tmp_path, size, prefix=f"{name}_")
+    data = ready(tmp_path)
+    assert [len(data.splits[part]) for part in ("train", "val", "test")] == [50, 20, 10]
+    assert capsys.readouterr().out == f"{tmp_path}: extra_inputs.npy left out; expected train, val and test\n"
+    write_image_arrays(tmp_path, 20, prefix="valid_")
+    with pytest.raises(InputError, match=r"dev_inputs.npy and valid_inputs.npy both hold the val split; remove one"):
+        ready(tmp_path)
+
+
 def test_folds_partition(tmp_path: Path) -> None:
     write_image_arrays(tmp_path, 100)
     folds = [ready(tmp_path, num_folds=5, fold=fold).splits["test"].indices for fold in range(5)]

@@ -89,3 +89,53 @@ def test_a_file_may_have_no_header(tmp_path: Path, capsys: pytest.CaptureFixture
     write_columns(tmp_path / "a.csv", "time,0,1", PERIODS["months"], range(60), range(60))
     SeriesCSV(str(tmp_path / "a.csv"), 5, 2).read()  # the names that pandas gives to the columns of an array
     assert capsys.readouterr().out == ""
+
+
+def write_splits(folder: Path, **sizes: int) -> Path:
+    """Write consecutive months and the series 0, 1, 2 ... into a file for each split."""
+    start = 0
+    folder.mkdir(exist_ok=True)
+    for name, size in sizes.items():
+        months = [f"{1900 + i // 12}-{i % 12 + 1:02}" for i in range(start, start + size)]
+        write_columns(folder / f"{name}.csv", "month,x,y", months, range(start, start + size), range(size))
+        start += size
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "dev", "test"), ("Train", "VALID", "Test"), ("a_train", "a_val", "a_test")]
+)
+def test_the_files_of_splits_follow_each_other(names: tuple[str, str, str], tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "s", **dict(zip(names, (30, 12, 20), strict=True)))
+    values, channels, step_ranges = SeriesCSV(str(folder), 6, 3).read()
+    assert (channels, values[:, 0].tolist()) == (["x", "y"], list(range(62)))
+    assert step_ranges == [(0, 30), (30, 42), (42, 62)]
+    module = SeriesCSV(str(folder), 6, 3)
+    module.setup()
+    assert module.splits["test"].targets[module.splits["test"].indices, 0, 0].min() == 42
+    assert module.scale.mean[0] == pytest.approx(np.arange(30).mean())
+
+
+def test_without_a_file_validation_is_the_end_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_splits(tmp_path / "s", train=30, test=20)
+    assert SeriesCSV(str(folder), 6, 3, val_size=0.2).read()[2] == [(0, 24), (24, 30), (30, 50)]
+    paths = {"path": str(folder / "train.csv"), "test_path": str(folder / "test.csv")}
+    assert SeriesCSV(**paths, look_back=6, horizon=3, val_size=5).read()[2] == [(0, 25), (25, 30), (30, 50)]
+    assert capsys.readouterr().out == ""
+    assert SeriesCSV(str(folder / "train.csv"), 6, 3).read()[2] == [(0, 18), (18, 24), (24, 30)]
+    assert capsys.readouterr().out == f"{folder}: test.csv not used; to use it as a split, set --data.test_path\n"
+
+
+def test_files_that_cannot_be_the_splits_of_a_series_are_refused(tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "s", test=20, train=30)
+    with pytest.raises(InputError, match=r"test.csv: its first time '1900-01' is not later than '1904-02', the"):
+        SeriesCSV(str(folder), 6, 3).read()
+    folder = write_splits(tmp_path / "val", train=30, val=20)
+    with pytest.raises(InputError, match=r"a validation split without a test split after it; set --data.test_path"):
+        SeriesCSV(str(folder), 6, 3).read()
+    folder = write_splits(tmp_path / "folds", train=30, test=20)
+    with pytest.raises(InputError, match=r"num_folds: expected a single file, but the test split has its own"):
+        SeriesCSV(str(folder), 6, 3, num_folds=3).read()
+    write_columns(folder / "test.csv", "month,x,z", ["1950-01"], [1], [2])
+    with pytest.raises(InputError, match=r"test.csv: no column 'y'"):
+        SeriesCSV(str(folder), 6, 3).read()

@@ -108,9 +108,25 @@ def test_new_series_need_no_classes(tmp_path: Path) -> None:
     new = other.load_predict(path)
     assert new.values.tolist() == [[1, 3], [2, 4], [5, 6]]
     assert other.sample_names == [f"{path}, line 3", f"{path}, line 4"]
+    assert other.read_inputs([path]).values.tolist() == new.values.tolist()
     write_ts(path, "1,2", header="@classLabel false\n@data\n")
     with pytest.raises(InputError, match=r"new.ts, line 3: no column 'dim_1'"):
         other.load_predict(path)
+
+
+def test_a_run_is_tested_on_new_series(tmp_path: Path) -> None:
+    write_archive(tmp_path)
+    module = ready(tmp_path)
+    path = write_ts(tmp_path / "new.ts", "1,2:3,4:slow", "5:6:fast", "5:7:fast")
+    other = SeriesFolder("nowhere")
+    other.evaluate_on(path, module.class_names)
+    other.load_state_dict(module.state_dict())
+    labeled = other.load_labeled(path)
+    assert labeled.targets.tolist() == [1, 0, 0]
+    assert labeled.values.tolist() == [[1, 3], [2, 4], [5, 6], [5, 7]]
+    write_ts(path, "1:2:slower")
+    with pytest.raises(InputError, match=r"new.ts has the class slower, but the trained run has only fast, slow"):
+        other.load_labeled(path)
 
 
 def test_series_are_recognized_when_others_are_added(tmp_path: Path) -> None:

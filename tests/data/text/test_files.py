@@ -297,6 +297,13 @@ def test_a_class_without_training_texts_is_refused(split: str, tmp_path: Path) -
         ready(tmp_path)
 
 
+def test_all_classes_without_training_texts_are_named(tmp_path: Path) -> None:
+    write_texts(tmp_path / "train.csv", rows(12))
+    write_texts(tmp_path / "test.csv", [*rows(12), ("x", "fox"), ("y", "owl"), ("z", "elk"), ("z z", "elk")])
+    with pytest.raises(InputError, match=r"line 16: no .* class 'elk' .*: a, b, c; others .*: fox, owl\)"):
+        ready(tmp_path)
+
+
 def test_a_class_of_duplicates_is_complete_in_one_split_or_refused(tmp_path: Path) -> None:
     content = rows(100) + [("same", "z")] * 4
     outcomes: list[int | str] = []

@@ -10,7 +10,7 @@ from litnets.data.audio.base import AudioDataModule, ragged_splits
 from litnets.data.core.base import ValSplitDataModule
 from litnets.data.core.batching import RaggedDataset
 from litnets.data.core.fingerprint import Fingerprint
-from litnets.data.core.listing import regular_files
+from litnets.data.core.listing import is_system_name, regular_files
 from litnets.data.core.splits import PARTS, split_indices
 from litnets.errors import InputError
 
@@ -53,7 +53,8 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
         self.test_speaker = test_speaker
 
     def load(self) -> dict[str, RaggedDataset]:
-        files = regular_files(sorted(self.recordings.glob("*.wav")))
+        recordings = [path for path in self.recordings.glob("*.wav") if not is_system_name(path.name)]
+        files = regular_files(sorted(recordings))
         if not files:
             raise InputError(
                 f"{self.recordings} has no recordings. Download the folder recordings from {SOURCE}, and set "

@@ -81,6 +81,41 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     return paths
 
 
+def find_split_files(
+    path: Path, suffixes: Collection[str], split_paths: Mapping[str, Path], folders: bool = False
+) -> dict[str, Path]:
+    """Return the file of each split, train first. Without predefined splits, it is `path`, which is to be split.
+
+    Print which files next to the training file look like splits and are not used.
+
+    Args:
+        path: The file of the training split or of all samples, or a folder with a file of each split.
+        suffixes: Suffixes of files, in lower case.
+        split_paths: Files of val and test that the user has set.
+        folders: Whether a split can be a folder.
+
+    Raises:
+        InputError: There are two files for one split, or splits without one to train on.
+    """
+    paths = find_splits(path, suffixes, folders) if path.is_dir() else {}
+    for part, split_path in split_paths.items():
+        if part in paths:
+            raise InputError(f"{part}_path: {split_path}, but {path} has {paths[part].name}; remove one of them")
+    if not paths:
+        paths = {"train": path}
+        unused = {
+            part: other
+            for part, other in splits_beside(path).items()
+            if part not in split_paths and other not in split_paths.values()
+        }
+        if unused:
+            names = printable(", ".join(other.name for other in unused.values()))
+            options = " and ".join(f"--data.{part}_path" for part in unused)
+            print(f"{path.parent}: {names} not used; to use it as a split, set {options}", flush=True)
+    paths |= split_paths
+    return {part: paths[part] for part in PARTS if part in paths}
+
+
 def splits_beside(path: Path) -> dict[str, Path]:
     """Return the files of val and test that belong to the file of a training split, such as `dev.csv` to `train.csv`.
 

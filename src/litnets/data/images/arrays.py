@@ -17,9 +17,12 @@ from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folders import check_classes
 from litnets.data.core.fingerprint import Digests, Fingerprint, digest_rows
 from litnets.data.core.inputs import is_path
+from litnets.data.core.listing import data_files
+from litnets.data.core.predefined_splits import SPLIT_OF
 from litnets.data.core.splits import PARTS, check_trained_on, split_indices
 from litnets.data.images.base import ImageDataModule
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 from litnets.safety.files import is_regular, open_regular
 
 
@@ -116,8 +119,9 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         litnets fit --model CNNClassifier --data ImageArrays --data.root arrays
 
     `root/inputs.npy` and `root/targets.npy` are split into training, validation and test. Alternatively, the splits are
-    `root/{train,val,test}_inputs.npy` and `root/{train,val,test}_targets.npy`; if there are none for val or test, the
-    split is taken from train. Inputs are uint8, `(N, height, width)` or `(N, channels, height, width)`. Targets are
+    `root/{train,val,test}_inputs.npy` and `root/{train,val,test}_targets.npy`; val may also be named valid, validation
+    or dev, and if there are no files for val or test, the split is taken from train. Inputs are uint8,
+    `(N, height, width)` or `(N, channels, height, width)`. Targets are
     integer classes from 0, `(N,)`. `root/class_names.txt` may name the classes, one per line.
 
     The inputs are memory-mapped: a batch reads only its images, and the operating system frees its page cache if memory
@@ -153,15 +157,16 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         Raises:
             InputError: Files are missing or inconsistent, or targets are not classes.
         """
-        names = [part for part in PARTS if (self.root / f"{part}_inputs.npy").exists()]
+        prefixes = _find_prefixes(self.root) if self.root.is_dir() else {}
         if (self.root / "inputs.npy").exists():
-            if names:
-                raise InputError(f"{self.root} has both inputs.npy and {names[0]}_inputs.npy; remove one of them")
+            if prefixes:
+                other = next(iter(prefixes.values()))
+                raise InputError(f"{self.root} has both inputs.npy and {other}inputs.npy; remove one of them")
             return {"": _read_part(self.root, "")}
-        if "train" not in names:
+        if "train" not in prefixes:
             problem = "has neither inputs.npy nor train_inputs.npy" if self.root.is_dir() else "is not a folder"
             raise InputError(f"{self.root} {problem}; set --data.root to the folder of the arrays")
-        parts = {part: _read_part(self.root, f"{part}_") for part in names}
+        parts = {part: _read_part(self.root, prefix) for part, prefix in prefixes.items()}
         train, targets = parts["train"]
         for part, (images, labels) in parts.items():
             if images.shape[1:] != train.shape[1:]:
@@ -220,8 +225,9 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         (images, targets), *_ = self.parts.values()
         fixed = {part: arrays for part, arrays in self.parts.items() if part in ("val", "test")}
         if self.split_spec.num_folds is not None and "val" in fixed:
+            name = fixed["val"][0].path.name
             raise InputError(
-                "num_folds: val_inputs.npy is the validation split, but folds are taken from train; remove one of them"
+                f"num_folds: {name} is the validation split, but folds are taken from train; remove one of them"
             )
         spec = replace(
             self.split_spec,
@@ -301,6 +307,28 @@ class ImageArrays(SplitDataModule, ImageDataModule):
             check_classes(state_dict["class_names"], self.class_names)
             check_new_shape(self, state_dict)
         super().load_state_dict(state_dict)
+
+
+def _find_prefixes(root: Path) -> dict[str, str]:
+    """Return what the names of the files of each split begin with, such as `train_`. Print which files are left out.
+
+    Raises:
+        InputError: Two files hold the inputs of the same split.
+    """
+    prefixes: dict[str, str] = {}
+    for name in data_files(root):
+        prefix = name.removesuffix("inputs.npy")
+        if prefix in ("", name):
+            continue
+        part = SPLIT_OF.get(prefix.rstrip("_").lower())
+        if part is None:
+            print(f"{root}: {printable(name)} left out; expected train, val and test", flush=True)
+            continue
+        if part in prefixes:
+            other = f"{prefixes[part]}inputs.npy"
+            raise InputError(f"{root}: {other} and {name} both hold the {part} split; remove one of them")
+        prefixes[part] = prefix
+    return {part: prefixes[part] for part in PARTS if part in prefixes}
 
 
 def _read_part(root: Path, prefix: str) -> tuple[MappedImages, Tensor]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -165,6 +165,16 @@ class SeriesFolder(ClassFolderDataModule):
             series = [read_series(file, self.time_column, self.scale.names, self.header).values for file in files]
         lengths = torch.tensor([len(values) for values in series])
         return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(series)))
+
+    def load_labeled(self, path: Path) -> RaggedDataset:
+        if path.suffix.lower() != ".ts":
+            return cast(RaggedDataset, super().load_labeled(path))
+        classes = self.trained_classes or []
+        labels = [sample.label for sample in read_ts(path)]
+        check_known_classes(path, sorted(set(labels)), "the trained run", classes)
+        samples = self.load_predict(path)
+        samples.targets = torch.tensor([classes.index(label) for label in labels])
+        return samples
 
     def read_inputs(self, inputs: Any) -> RaggedDataset:
         """Return new series: CSV files, folders, DataFrames, or arrays `(steps, channels)`, or a list of them.

@@ -174,6 +174,22 @@ def _check_times(path: Path, column: str, cells: list[str], lines: list[int]) ->
             )
 
 
+def check_later(path: Path, earlier: Series, later: Series) -> None:
+    """Raise InputError unless a series begins after the end of another one.
+
+    Args:
+        path: The file of the later series.
+        earlier: The series of the split before.
+        later: The later series.
+    """
+    times = _parse_times([earlier.times[-1], later.times[0]])
+    if times is None or not _is_before(*times):
+        raise InputError(
+            f"{path}: its first time '{later.times[0]}' is not later than '{earlier.times[-1]}', the last one of the "
+            "split before; the splits must follow each other in time"
+        )
+
+
 def _parse_times(cells: Sequence[str]) -> list[Any] | None:
     """Return the times in a column, which can be compared; None if a cell is not a time or the formats are mixed."""
     for parse in _TIME_PARSERS:

@@ -250,13 +250,15 @@ class TextDataModule(ArrayDataModule):
     def _encode_labels(self, samples: Sequence[Sample]) -> Tensor:
         """Return the class index of each sample. Raise InputError for a class without training samples."""
         indices = match_labels((sample.label for sample in samples), self._class_names, one_dataset=True)
-        for sample in samples:
-            if sample.label not in indices:
-                raise InputError(
-                    f"{sample.where}: no training text has the class '{sample.label}'"
-                    f"{did_you_mean(sample.label, self._class_names)} (training classes: "
-                    f"{abbreviate(self._class_names)}); add training texts of this class, or delete the sample"
-                )
+        unknown = {sample.label: sample for sample in reversed(samples) if sample.label not in indices}
+        if unknown:
+            names = sorted(unknown)
+            raise InputError(
+                f"{unknown[names[0]].where}: no training text has the class '{names[0]}'"
+                f"{did_you_mean(names[0], self._class_names)} (training classes: {abbreviate(self._class_names)}"
+                f"{f'; others without training texts: {abbreviate(names[1:])}' if names[1:] else ''}); add training "
+                "texts of this class, or delete the sample"
+            )
         return torch.tensor([indices[sample.label] for sample in samples], dtype=smallest_type(len(self._class_names)))
 
 
