@@ -90,7 +90,7 @@ class TrainedRun:
 
         Args:
             overrides: Options by their dotted names, such as `{"data.eval_batch_size": 64}`.
-            **arguments: The same by their last name.
+            **arguments: Options by their last name, such as `eval_batch_size=64`.
 
         Raises:
             InputError: An option is wrong, or a file of the run is missing or damaged.
@@ -104,7 +104,7 @@ class TrainedRun:
 
         Args:
             overrides: Options by their dotted names, such as `{"model.lr": 0.001}`.
-            **arguments: The same by their last name, such as `max_epochs=10`.
+            **arguments: Options by their last name, such as `max_epochs=10`.
 
         Raises:
             InputError: An option is wrong or cannot be changed, or there is no checkpoint to resume from.
@@ -181,10 +181,10 @@ def load(
         datamodule: The data, if the run's config.yaml cannot describe them.
         device: The device to compute on; None for the GPU if there is one.
         trust: Modules, with their submodules, that the run may name; they are imported. Classes of litnets and of
-            modules that your program has imported need no trust.
+            modules that your program has imported are always allowed.
 
     Raises:
-        InputError: There is no such run, a file of it is missing or damaged, or it names a class that it may not name.
+        InputError: There is no such run, a file of it is missing or damaged, or it names a class that is not allowed.
     """
     if isinstance(run, TrainedRun) and datamodule is None and isinstance(run._datamodule, ArrayDataModule):
         datamodule = copy.copy(run._datamodule)
@@ -211,12 +211,12 @@ def _find(path: Path) -> tuple[Run, Path | None]:
 
 
 def _class(value: Any, part: str, module: Any, expected: type) -> Any:
-    """Return the class that an argument of `fit` is or names."""
+    """Return the class for an argument of `fit`, which is a class or the name of one."""
     if isinstance(value, str):
-        found = import_object(value, part) if "." in value else getattr(module, value, None)
-        if found is None:
+        cls = import_object(value, part) if "." in value else getattr(module, value, None)
+        if cls is None:
             raise InputError(f"{part}: no class '{value}'{did_you_mean(value, module.__all__)}")
-        value = found
+        value = cls
     if not (inspect.isclass(value) and issubclass(value, expected)):
         kind = value.__name__ if inspect.isclass(value) else f"an object of {type(value).__name__}"
         hint = "; pass the class, and its arguments by name" if isinstance(value, LightningModule) else ""
@@ -240,10 +240,10 @@ def _classes_of(config: str) -> tuple[Any, Any]:
 
 
 def _named(arguments: Mapping[str, Any], model: Any, data: Any) -> dict[str, Any]:
-    """Return keyword arguments by their dotted names.
+    """Return keyword arguments under their dotted names.
 
     Raises:
-        InputError: No part has an argument of a name, or several have.
+        InputError: A name is unknown or ambiguous.
     """
     parts = {"model": model, "trainer": AutoTrainer, "data": data}
     known = {part: [] if cls is None else init_arguments(cls) for part, cls in parts.items()}
@@ -355,7 +355,7 @@ def _run_cli(args: list[str], resume: Run | None = None, datamodule: LightningDa
 
 
 def _raise_signal(signum: int, error: BaseException) -> NoReturn:
-    """Let a signal that has ended the training have the effect that it has on the program."""
+    """Raise the signal that ended the training, as if the program had received it."""
     if signum == signal.SIGINT:
         raise KeyboardInterrupt from error
     signal.raise_signal(signum)
@@ -372,7 +372,7 @@ def _isolated() -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with warnings.catch_warnings(), torch.random.fork_rng(range(torch.cuda.device_count())):
         silence_lightning()
-        os.environ.pop("SLURM_RESTART_COUNT", None)  # a requeued job resumes the run of a command, not of a program
+        os.environ.pop("SLURM_RESTART_COUNT", None)  # a requeued job is resumed only by the command line
         if (here := str(Path.cwd())) not in sys.path:
             sys.path.append(here)  # as on the command line
         try:

@@ -37,8 +37,8 @@ class Predictor:
         net.predict(["a.png", "b.png"])     # array(['3', '7'])
         net.predict_proba(images)           # (N, 10)
 
-    Predictions are those of `litnets predict`. Inputs are in the units of the data: files, uint8 pixels, texts, rows of
-    a table, series; see `read_inputs` of the DataModule. A single input gives an array with one entry.
+    The predictions equal those of `litnets predict`. Inputs are in the units of the data: files, uint8 pixels, texts,
+    rows of a table, series; see `read_inputs` of the DataModule. A single input gives an array with one entry.
 
     Args:
         network: The LightningModule.
@@ -95,7 +95,7 @@ class Predictor:
             trust: Modules, with their submodules, that the run may name; they are imported.
 
         Raises:
-            InputError: A file is missing or damaged, or names a class that it may not name.
+            InputError: A file is missing or damaged, or names a class that is not allowed.
         """
         checkpoint = checkpoint or run.best
         if not checkpoint.exists():
@@ -128,7 +128,7 @@ class Predictor:
             batch_size: Inputs in a batch; None for that of `litnets predict`.
 
         Raises:
-            InputError: The inputs do not fit, or there is none.
+            InputError: There are no inputs, or they differ from those of the training.
         """
         prediction = self._predict(inputs, batch_size)["prediction"].numpy()
         is_index = prediction.ndim == 1 and prediction.dtype.kind == "i"
@@ -142,7 +142,7 @@ class Predictor:
             batch_size: Inputs in a batch; None for that of `litnets predict`.
 
         Raises:
-            InputError: The network predicts no classes, or the inputs do not fit, or there is none.
+            InputError: The network predicts no classes, there are no inputs, or they differ from those of the training.
         """
         outputs = self._predict(inputs, batch_size)
         if "probability" not in outputs:
@@ -161,7 +161,7 @@ class Predictor:
             for indices in torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size):
                 raw, targets = samples[indices]
                 batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
-                if not isinstance(self.network, Task):  # which converts its inputs itself
+                if not isinstance(self.network, Task):  # a Task converts its inputs itself
                     batch = self._precision.convert_input(batch)
                 with self._precision.forward_context():
                     output = self.network.predict_step(batch, 0)
@@ -171,7 +171,7 @@ class Predictor:
 
 
 def _check_preparation(cls: type[ArrayDataModule]) -> None:
-    """Raise InputError if a DataModule changes batches in a way that `preparation` does not know."""
+    """Raise InputError if a class overrides a hook that changes batches, but not `preparation`."""
     order = cls.mro()
     defined = order.index(next(base for base in order if "preparation" in vars(base)))
     for hook in ("on_before_batch_transfer", "on_after_batch_transfer"):

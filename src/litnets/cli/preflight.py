@@ -28,7 +28,7 @@ def check_before_start(
     Args:
         command: fit, validate, test or predict.
         model: The model.
-        datamodule: The data; the splits of a run that is resumed or evaluated are set up.
+        datamodule: The data; set up if a run is resumed or evaluated.
         monitor: The metric that selects the best epoch.
         trainer_config: The arguments of the Trainer in the configuration.
         resume: What a resumed run continues from; None if no run is resumed.
@@ -62,10 +62,10 @@ def check_output(path: Path | None, overwrite: bool) -> None:
 
 
 def check_predict_path(command: str, args: Sequence[str]) -> None:
-    """Check that `test` and `validate` do not get the new samples of `predict`, which they would ignore.
+    """Check that `test` and `validate` do not get `--data.predict_path`, which they would ignore.
 
     Raises:
-        InputError: They get them on the command line.
+        InputError: One of them gets it.
     """
     names = {arg.partition("=")[0].replace(".init_args.", ".") for arg in args}
     if command in ("test", "validate") and "--data.predict_path" in names:
@@ -85,7 +85,7 @@ def check_monitor(
     """Check that training will log `monitor`.
 
     Raises:
-        InputError: It will not, or nothing would be trained.
+        InputError: `monitor` will not be logged, or nothing would be trained.
     """
     if isinstance(model, Task):
         model.check_monitor(str(monitor))
@@ -121,7 +121,7 @@ def check_saved_arguments(*parts: Any) -> None:
             if not _loads_safely(value):
                 raise InputError(
                     f"{type(part).__name__}: its hyperparameter '{name}' is a {type(value).__name__}, and no "
-                    f"checkpoint with it could be loaded; save_hyperparameters(ignore=['{name}']), or take plain values"
+                    f"checkpoint with it could be loaded; use save_hyperparameters(ignore=['{name}']), or plain values"
                 )
 
 

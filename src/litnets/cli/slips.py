@@ -1,7 +1,6 @@
-"""What people type who know other programs, and what it is called here.
+"""Correct the names that other programs use: suggest `--model.lr 0.01` for `--lr 0.01`.
 
-A slip is answered with the arguments that work, such as `--model.lr 0.01` for `--lr 0.01`. To add one, add a line to a
-table.
+To add a name, add a line to a table.
 """
 
 import shlex
@@ -27,7 +26,7 @@ COMMANDS = {
     "restart": "resume",
 }
 
-# The last part of an option, and the option that it stands for. Where that has a value here, it replaces the user's.
+# The last part of an option, and the option that it stands for. A value in this table replaces the user's value.
 OPTIONS = {
     "accelerator": "trainer.accelerator",
     "acc_grad": "trainer.accumulate_grad_batches",
@@ -103,7 +102,7 @@ OPTIONS = {
 }
 
 
-# The groups in which an option may be that was given without its group, such as `--max_time`.
+# The groups in which to look for an option that was typed without its group, such as `--max_time`.
 _GROUPS = ("trainer.", "model.", "data.", "wandb.")
 
 
@@ -134,20 +133,20 @@ def command_first(args: Sequence[str], commands: Iterable[str]) -> str:
 
 
 def correct_option(option: str, args: Sequence[str], options: Iterable[str]) -> str | None:
-    """Return the arguments that were meant by an option that does not exist, with their value; None if unknown.
+    """Return the arguments that an unknown option probably means, with its value, or None.
 
     Args:
         option: The option, without dashes.
         args: The arguments of the command line, from which the value is taken.
         options: The options of the command, of the models and of the data, with their dots.
     """
-    known = list(options)
+    names = list(options)
     last = option.rpartition(".")[2].replace("-", "_").lower()
     if last == "resume":
         return f"`{line('resume', value_of(option, args) or 'RUN')}`"
-    if last.startswith("no_") and last[3:] in known:
+    if last.startswith("no_") and last[3:] in names:
         return f"--{last[3:]} false"
-    same_name = (name for name in known if name.rpartition(".")[2] == last and name.startswith(_GROUPS))
+    same_name = (name for name in names if name.rpartition(".")[2] == last and name.startswith(_GROUPS))
     meant = OPTIONS.get(last) or next(same_name, None)
     if meant == "init_from" and args and args[0] != "fit":
         meant = "ckpt_path"
@@ -171,7 +170,7 @@ def check_help(args: Sequence[str]) -> None:
     """Check that `--model.help` and `--data.help` name a class.
 
     Raises:
-        InputError: They do not.
+        InputError: One of them does not.
     """
     for arg, following in pairwise([*args, "--"]):
         if arg in ("--model.help", "--data.help") and following.startswith("--"):
@@ -180,7 +179,7 @@ def check_help(args: Sequence[str]) -> None:
 
 
 def find_config(name: str) -> str | None:
-    """Return the configuration that a name means: a file, with or without `configs/` and `.yaml`."""
+    """Return the configuration that a name stands for: a file, with or without `configs/` and `.yaml`."""
     for path in (name, f"{name}.yaml", f"configs/{name}", f"configs/{name}.yaml"):
         if path.endswith((".yaml", ".yml")) and "\0" not in path and Path(path).is_file():
             return path
@@ -192,8 +191,10 @@ def value_of(option: str, args: Sequence[str]) -> str | None:
     for position, arg in enumerate(args):
         name, equals, value = arg.partition("=")
         if name.lstrip("-") == option:
+            if equals:
+                return value
             following = args[position + 1] if position + 1 < len(args) else ""
-            return value if equals else following if following and not following.startswith("--") else None
+            return following if following and not following.startswith("--") else None
     return None
 
 

@@ -91,7 +91,7 @@ def trainer_arguments(
 
 def _training_loggers(user_loggers: list[Any], parts: RunParts, run: Run, model: LightningModule) -> list[Logger]:
     restarts = parts.resolved.resume is not None and parts.resolved.resume.state is None  # nothing was saved
-    if restarts and getattr(rank_zero_only, "rank", 0) == 0:  # another process may come when the first one writes to it
+    if restarts and getattr(rank_zero_only, "rank", 0) == 0:  # another process might delete what the first one writes
         run.metrics.unlink(missing_ok=True)
     wandb = None
     if parts.resolved.wandb_mode is not None:

@@ -15,13 +15,13 @@ _MIN_SIDE = 64  # most of these networks shrink an image by 32, and need more th
 class TorchvisionNet(nn.Module):
     """Any network of `torchvision.models` for classification, for images of any size and number of channels.
 
-    What is adapted, for every network alike:
+    Every network is adapted in the same way:
 
     - The last layer has `out_features` outputs.
     - The first convolution has `in_channels` input channels.
     - Images are resized, bilinearly. By default they are enlarged if their shorter side has fewer than 64 pixels, or
       fewer than the network needs (75 for `inception_v3`, 224 for Swin Transformers); Vision Transformers and MaxViT
-      read 224x224 pixels and nothing else.
+      read only 224x224 pixels.
 
     Takes `(N, channels, height, width)` and returns `(N, out_features)`.
 
@@ -58,7 +58,7 @@ class TorchvisionNet(nn.Module):
         self.resize = _Resize(max(minimum, _MIN_SIDE), image_size)
         try:
             self.backbone: nn.Module = models.get_model(backbone, weights=None, num_classes=out_features, **options)
-        except (AssertionError, ValueError) as error:  # the size is no multiple of a Transformer's patches
+        except (AssertionError, ValueError) as error:  # the size is not a multiple of a Transformer's patches
             raise InputError(f"image_size: {backbone} cannot read {image_size}x{image_size} pixels: {error}") from error
         if in_channels != 3:
             _replace_first_convolution(self.backbone, in_channels)
@@ -74,7 +74,7 @@ class TimmNet(nn.Module):
     """Any network of timm (PyTorch Image Models), for images of any size and number of channels.
 
     timm itself adapts the first and the last layer. Images are resized as in `TorchvisionNet`: enlarged if their
-    shorter side has fewer than 64 pixels, and resized to the size of a network that reads no other.
+    shorter side has fewer than 64 pixels, or resized to the only size that the network reads.
 
     Takes `(N, channels, height, width)` and returns `(N, out_features)`.
 
@@ -107,9 +107,9 @@ class TimmNet(nn.Module):
         config = timm.get_pretrained_cfg(backbone)
         options: dict[str, Any] = {}
         if config is not None and config.fixed_input_size:
-            own_size = config.input_size[-1]
-            image_size = own_size if image_size is None else image_size
-            if image_size != own_size:
+            fixed_size = config.input_size[-1]
+            image_size = fixed_size if image_size is None else image_size
+            if image_size != fixed_size:
                 options["img_size"] = image_size
         self.resize = _Resize(_MIN_SIDE, image_size)
         try:
@@ -151,10 +151,10 @@ class _Resize(nn.Module):
         return interpolate(x, size, mode="bilinear", antialias=True)
 
 
-def _check_name(library: str, name: str, known: Iterable[str]) -> None:
-    known = list(known)
-    if name not in known:
-        raise InputError(f"backbone: {library} has no network '{name}'{did_you_mean(name, known)}")
+def _check_name(library: str, name: str, networks: Iterable[str]) -> None:
+    networks = list(networks)
+    if name not in networks:
+        raise InputError(f"backbone: {library} has no network '{name}'{did_you_mean(name, networks)}")
 
 
 def _replace_first_convolution(net: nn.Module, in_channels: int) -> None:

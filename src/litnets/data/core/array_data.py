@@ -36,8 +36,8 @@ class ArrayData(SplitDataModule):
         run = litnets.fit(litnets.CNNClassifier, data, max_epochs=5)
 
     Tables are `(N, features)`, series `(N, steps, features)`. Images are `(N, height, width)`,
-    `(N, channels, height, width)` or `(N, height, width, channels)`; if they are uint8, they stay so in memory. Inputs
-    are scaled to mean 0 and standard deviation 1 for each feature or channel, by the training split.
+    `(N, channels, height, width)` or `(N, height, width, channels)`; uint8 images stay uint8 in memory. Each feature
+    or channel is scaled to mean 0 and standard deviation 1, with the statistics of the training split.
 
     Integers, booleans and texts as targets are classes; floats are numbers to predict, `(N,)` or `(N, targets)`, which
     the model scales by their mean and standard deviation. A matrix of 0 and 1 with one 1 in each row is one-hot encoded
@@ -63,7 +63,7 @@ class ArrayData(SplitDataModule):
         **splitting: Arguments of `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
-        InputError: Inputs and targets do not fit together, have another shape or dtype, or are not finite.
+        InputError: Inputs and targets differ in length, have an unsupported shape or dtype, or are not finite.
     """
 
     def __init__(
@@ -281,7 +281,7 @@ def encode_targets(
     """Return targets as classes or numbers; see `ArrayData`.
 
     Raises:
-        InputError: They have another shape or dtype, are not finite, or have another number of names.
+        InputError: The targets have an unsupported shape or dtype, are not finite, or differ in number from the names.
     """
     if targets.ndim == 2 and targets.shape[1] == 1 and targets.dtype.kind != "f":
         targets = targets[:, 0]

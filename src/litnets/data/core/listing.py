@@ -82,7 +82,7 @@ def _follow(folder: Path, origins: tuple[str, ...]) -> tuple[Path, str, tuple[st
     """
     real = os.path.realpath(folder)
     if any(origin == real or origin.startswith(f"{real.rstrip(os.sep)}{os.sep}") for origin in origins):
-        raise InputError(f"{folder} links to {real}, which contains it, so that there is no end; remove the link")
+        raise InputError(f"{folder} links to {real}, which contains it, so reading it would never end; remove the link")
     return folder, real, origins
 
 
@@ -131,7 +131,7 @@ def data_files(folder: Path) -> list[str]:
 
 
 def explain_twins(name: str, others: Iterable[str]) -> str:
-    """Return how a name differs from one that looks the same, or an empty string if none of the others does.
+    """Return how a name differs from one that looks the same, or an empty string if no other name does.
 
     An accented letter is one character, or a letter and a combining accent, as in file names from macOS.
     """

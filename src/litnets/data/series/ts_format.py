@@ -66,7 +66,7 @@ def read_ts(path: Path, needs_label: bool = True) -> list[LabeledSeries]:
             numbers of dimensions.
     """
     content = read_bytes(path)
-    # Only the comments, which describe the origin of the data, are in other encodings than UTF-8.
+    # Comments, which describe the origin of the data, may have other encodings than UTF-8, so they are removed.
     lines = decode_utf8(
         path, b"\n".join(b"" if line.startswith((b"#", b"%")) else line for line in content.split(b"\n"))
     )
