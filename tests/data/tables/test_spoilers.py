@@ -48,15 +48,15 @@ def test_constant_columns_are_reported_in_one_line(capsys: pytest.CaptureFixture
     ]
 
 
-def test_copies_of_rows_in_other_splits_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_rows_in_other_splits_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{noise(i)},{i / 8},{i % 2}" for i in range(60)]
-    assert not [line for line in notes("a,b,y", rows, capsys) if "copies" in line]
-    (line,) = [line for line in notes("a,b,y", rows * 2, capsys) if "copies" in line]
+    assert not [line for line in notes("a,b,y", rows, capsys) if "equal a training row" in line]
+    (line,) = [line for line in notes("a,b,y", rows * 2, capsys) if "equal a training row" in line]
     module = TableCSV("t.csv", "y")
     module.setup()
     seen = {i % 60 for i in module.splits["train"].indices.tolist()}
     counts = {name: sum(i % 60 in seen for i in module.splits[name].indices.tolist()) for name in ("val", "test")}
     assert counts["val"] > 5
     assert line.startswith(
-        f"t.csv: {counts['val']} of 24 val rows and {counts['test']} of 24 test rows are copies of training rows"
+        f"t.csv: {counts['val']} of 24 val rows and {counts['test']} of 24 test rows equal a training row in all "
     )

@@ -1,4 +1,4 @@
-"""Find what silently spoils training on a table: copies of the target, constant columns, copies of rows."""
+"""Find what silently spoils training on a table: copies of the target, constant columns, equal rows."""
 
 from collections.abc import Mapping
 
@@ -50,7 +50,7 @@ def find_spoilers(table: Table, splits: Mapping[str, Tensor], digests: Digests) 
     copies = {part: int(np.isin(digests[splits[part]], digests[train]).sum()) for part in ("val", "test")}
     if any(copies.values()):
         counts = " and ".join(f"{count} of {len(splits[part])} {part} rows" for part, count in copies.items() if count)
-        lines.append(f"{counts} are copies of training rows, which makes scores too optimistic; remove the duplicates")
+        lines.append(f"{counts} equal a training row in all columns used; if they are duplicates, remove them")
     return lines
 
 
