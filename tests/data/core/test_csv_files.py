@@ -3,7 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from litnets.data.core.csv_files import decode_utf8, iter_csv, missing_column, open_csv, read_bytes, read_utf8
+from litnets.data.core.csv_files import (
+    decode_utf8,
+    detect_separator,
+    iter_csv,
+    missing_column,
+    open_csv,
+    read_bytes,
+    read_utf8,
+)
 from litnets.errors import InputError
 
 PATH = Path("a.csv")
@@ -68,3 +76,38 @@ def test_a_missing_column_is_reported_with_a_suggestion() -> None:
     message = "a.csv: no column 'labl'; did you mean 'label'? (columns: text, label)"
     assert missing_column(PATH, "labl", ["text", "label"]) == message
     assert missing_column(PATH, "y", [f"x{i}" for i in range(21)]).endswith("x18, x19, ...)")
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("a,b\n1,2\n", ","),
+        ("a;b\n1;2\n", ";"),
+        ("a\tb\n1\t2\n", "\t"),
+        ("a|b\n1|2\n", "|"),
+        ("a;b\n1,5;2\n3;4,5\n", ";"),
+        ("a;b,c\n1;2,3\n", ","),  # both divide the lines evenly
+        ("a;b|c\n1;2|3\n", ","),  # neither is the only one
+        ("a\n1\n", ","),
+        ('a;b\n"1;5";2\n', ";"),
+        ("a;b\r1;2\r", ";"),
+    ],
+)
+def test_the_separator_is_detected_if_only_one_divides_the_lines(text: str, separator: str) -> None:
+    assert detect_separator(PATH, text) == separator
+
+
+def test_columns_without_a_header_are_numbered() -> None:
+    header, rows = open_csv(PATH, "x,y\n1,2\n", has_header=False)
+    assert header == ["column_1", "column_2"]
+    assert list(rows) == [(1, ["x", "y"]), (2, ["1", "2"])]
+    with pytest.raises(InputError, match=r"line 2: expected 2 cells as in the first line, got 1"):
+        list(open_csv(PATH, "x,y\n1\n", has_header=False)[1])
+
+
+def test_separators_at_the_end_of_a_line_are_ignored() -> None:
+    header, rows = open_csv(PATH, "x,y,,\n1,2\n3,4,\n5,,, \n")
+    assert header == ["x", "y"]
+    assert [cells for _, cells in rows] == [["1", "2"], ["3", "4"], ["5", ""]]
+    with pytest.raises(InputError, match=r"line 2: expected 2 cells as in the header, got 4"):
+        list(open_csv(PATH, "x,y\n1,2,,3\n")[1])
