@@ -38,6 +38,13 @@ OPTIONS = (
         None,
         "Whether lower or higher values of --monitor are better.",
     ),
+    Option(
+        "recipe",
+        bool,
+        True,
+        "Let a new training choose its length, batch size, learning rate, regularization and augmentation by the data, "
+        "where no option and no configuration sets them; see docs/recipe.md. What was chosen is in config.yaml.",
+    ),
     Option("test_after_fit", bool, True, "Test the best checkpoint after training."),
     Option("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
     Option("init_partial", bool, False, "Skip the parts of --init_from that do not fit the model."),

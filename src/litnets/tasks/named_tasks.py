@@ -461,18 +461,25 @@ class WithEmbedding(Task):
         net: The network.
         vocab_size: Number of tokens, if the inputs are tokens; linked from the data.
         embedding_size: Size of a token's embedding, if the inputs are tokens.
+        embedding_scale: Factor of the initial embeddings; PyTorch's have a standard deviation of 1.
         **task: Arguments of the task.
     """
 
     reads: ClassVar[frozenset[InputKind]] = frozenset({"tokens"})
 
     def __init__(
-        self, net: NetFactory, *, vocab_size: int | None = None, embedding_size: int = 64, **task: Any
+        self,
+        net: NetFactory,
+        *,
+        vocab_size: int | None = None,
+        embedding_size: int = 64,
+        embedding_scale: float = 1.0,
+        **task: Any,
     ) -> None:
         def build(shape: Shape, out_features: int) -> Embedded:
             assert vocab_size is not None
             sequence_net = net.build((*shape, embedding_size), out_features)
-            return Embedded(sequence_net, vocab_size, embedding_size, net.init)
+            return Embedded(sequence_net, vocab_size, embedding_size, net.init, embedding_scale)
 
         super().__init__(net if vocab_size is None else replace(net, build=build), **task)
 

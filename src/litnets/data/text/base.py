@@ -99,6 +99,7 @@ class TextDataModule(ArrayDataModule):
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.vocabulary: Vocabulary | None = None
         self._class_names: list[str] = []
+        self._samples: tuple[list[Sample], Mapping[str, Tensor]] | None = None  # if read before `load`
 
     @abstractmethod
     def read(self) -> tuple[list[Sample], Mapping[str, Tensor]]:
@@ -133,8 +134,15 @@ class TextDataModule(ArrayDataModule):
         counts = self._train_targets.long().bincount(minlength=self.num_classes)
         return (counts / counts.sum()).tolist()
 
+    def training_texts(self) -> list[str]:
+        """Return the texts of the training split as they were read. `load` does not read them again."""
+        self._samples = self._samples or self.read()
+        samples, splits = self._samples
+        return [samples[i].text for i in splits["train"].tolist()]
+
     def load(self) -> dict[str, RaggedDataset]:
-        samples, splits = self.read()
+        samples, splits = self._samples or self.read()
+        self._samples = None
         texts = self._normalize(samples)
         train = splits["train"].tolist()
         self._class_names = self._class_names or sorted({samples[i].label for i in train})

@@ -20,12 +20,16 @@ class Embedded(nn.Module):
         embedding_size: Size of the embedding of a token.
         init: Initialization of the embedding, see `litnets.nets.layers.initialization.initialize`. It does not change
             the network.
+        scale: Factor of the initial embedding. PyTorch samples it from N(0, 1), which AdamW changes slowly.
     """
 
-    def __init__(self, net: nn.Module, vocab_size: int, embedding_size: int, init: Init = "default") -> None:
+    def __init__(
+        self, net: nn.Module, vocab_size: int, embedding_size: int, init: Init = "default", scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embedding_size, padding_idx=0)
         initialize(self.embedding, init)
+        self.embedding.weight.data.mul_(scale)
         nn.init.zeros_(self.embedding.weight.data[0])
         self.net = net
 

@@ -1,0 +1,204 @@
+"""Apply the default recipe to a new run: read the data, then set the options that the user has not set."""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch import LightningDataModule
+
+from litnets.cli import recipe
+from litnets.cli.advice import class_imbalance
+from litnets.cli.defaults import default_monitor, default_monitor_mode
+from litnets.cli.recipe import Facts, Inputs, Network
+from litnets.data.core.base import ArrayDataModule
+from litnets.data.images.augment import Augmentation
+from litnets.data.text.base import TextDataModule
+from litnets.safety.resolving import import_object
+from litnets.tasks import Forecaster, Task
+
+_NETWORKS: dict[str, Network] = {
+    "WithLinear": "linear",
+    "WithMLP": "mlp",
+    "WithCNN": "cnn",
+    "WithResNet": "resnet",
+    "WithRNN": "rnn",
+    "WithCNN1d": "cnn1d",
+    "WithTransformer": "transformer",
+}
+# What the recipe chooses about the data. A DataModule that is built in Python keeps it.
+DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase")
+# What the user has set -> what the recipe then leaves alone.
+_DEPENDENT = {
+    "model.optimizer": ("model.lr", "model.weight_decay"),
+    "model.optimizer_args": ("model.lr", "model.weight_decay"),
+    "model.lr_scheduler_args": ("model.lr_scheduler",),
+    "model.loss": ("model.label_smoothing",),
+    "model.init": ("model.embedding_scale",),
+    "monitor_mode": ("monitor",),
+}
+
+
+def options_set_by_user(parser: ArgumentParser, args: list[str]) -> set[str]:
+    """Return the options that the command line and its configurations set, such as `model.lr`.
+
+    Args:
+        parser: The parser of all commands.
+        args: The arguments of the command line.
+    """
+    command, *rest = args
+    # The links need a monitor. Null is its default, so to set it to null is not to set it.
+    options = parser.parse_args([command, "--monitor=null", "--monitor_mode=null", *rest], defaults=False)[command]
+    names = {name.replace(".init_args", "") for name in options.keys()}  # noqa: SIM118  (nested keys)
+    return {name for name in names if name not in ("monitor", "monitor_mode") or options[name] is not None}
+
+
+def build_datamodule(spec: Namespace) -> LightningDataModule:
+    """Instantiate the DataModule that the options describe."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    options = Namespace(data=spec)  # type: ignore[no-untyped-call]
+    datamodule: LightningDataModule = parser.instantiate_classes(options).data
+    return datamodule
+
+
+def apply_recipe(options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule) -> list[str]:
+    """Set the options that the recipe chooses, also in the DataModule, whose data are read.
+
+    Args:
+        options: The options of `fit`, which are changed in place.
+        set_by_user: Options that keep their value.
+        datamodule: The data.
+
+    Returns:
+        Lines that tell the user what was chosen.
+    """
+    model_class = import_object(options.model.class_path, "model")
+    if not isinstance(datamodule, ArrayDataModule) or not issubclass(model_class, Task):
+        return []
+    kept = {*set_by_user, *(name for user_option in set_by_user for name in _DEPENDENT.get(user_option, ()))}
+    chosen: dict[str, Any] = {}
+    if isinstance(datamodule, TextDataModule) and _has(options, "data.tokens") and "data.lowercase" not in kept:
+        datamodule.prepare_data()
+        choices = recipe.tokenization(datamodule.training_texts())
+        if "data.tokens" not in kept or options.data.init_args.tokens == choices["data.tokens"]:
+            chosen |= _set_options(options, choices, kept, datamodule)
+    datamodule.ensure_setup()
+    facts = facts_of(model_class, datamodule)
+    batch = datamodule.batch_size if "data.batch_size" in kept else recipe.batch_size(facts)
+    accumulated = options.trainer.accumulate_grad_batches
+    steps = math.ceil(math.ceil(facts.samples / batch) / accumulated)
+    epochs = options.trainer.max_epochs
+    if "trainer.max_epochs" not in kept:
+        max_steps = options.trainer.max_steps
+        epochs = recipe.epochs(facts, steps) if max_steps < 0 else math.ceil(max_steps / steps)
+    chosen |= _set_options(options, recipe.choose(facts, batch, epochs), kept, datamodule)
+    _link_monitor(options)
+    lines = [_summary(chosen, epochs, steps)]
+    if "model.class_weights" not in kept and (imbalance := class_imbalance(datamodule)):
+        lines.append(imbalance)
+    return lines
+
+
+def repeat_choices(options: Namespace, set_by_user: Collection[str], saved: dict[str, Any]) -> None:
+    """Set what the recipe chose when a run was started, for the same command that restarts it.
+
+    Args:
+        options: The options of `fit`, which are changed in place.
+        set_by_user: Options that keep their value.
+        saved: The configuration in the run folder.
+    """
+    for group in ("model", "data"):
+        spec = saved.get(group) or {}
+        for name, value in (spec.get("init_args") or {}).items():
+            if f"{group}.{name}" not in set_by_user:
+                is_augment = name == "augment" and value
+                options[group].init_args[name] = _build_augmentations(value)[0] if is_augment else value
+    for group, name in (("trainer", "max_epochs"), ("trainer", "gradient_clip_val"), ("early_stopping", "patience")):
+        if f"{group}.{name}" not in set_by_user:
+            options[group][name] = saved[group][name]
+    if "monitor" not in set_by_user:
+        options.monitor = saved["monitor"]
+    _link_monitor(options)
+
+
+def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
+    """Return what is known about a training from its model and its data, which are read if they have not been."""
+    datamodule.ensure_setup()
+    network = model_class.network()
+    shape = datamodule.input_shape
+    inputs: Inputs = "rows"
+    if issubclass(model_class, Forecaster):
+        inputs = "windows"
+    elif getattr(datamodule, "vocab_size", None) is not None:
+        inputs = "tokens"
+    elif len(shape) > 1:
+        inputs = "images" if len(shape) == 3 else "sequences"
+    sides = [side for side in shape[1:] if side is not None]
+    return Facts(
+        network="other" if network is None else _NETWORKS.get(network.__name__, "other"),
+        inputs=inputs,
+        samples=len(datamodule.splits["train"]),
+        has_classes=datamodule.num_classes is not None,
+        is_multilabel=bool(getattr(datamodule, "multilabel", False)),
+        image_side=min(sides, default=0) if inputs == "images" else 0,
+        is_photo=inputs == "images" and shape[0] == 3,
+    )
+
+
+def _link_monitor(options: Namespace) -> None:
+    """Give the callbacks the monitor of the options, as their links do when the options are parsed."""
+    for callback in (options.checkpoint, options.early_stopping):
+        callback.monitor = default_monitor(options.monitor, options.model)
+        callback.mode = default_monitor_mode(options.monitor, options.monitor_mode, options.model)
+
+
+def _set_options(
+    options: Namespace, choices: dict[str, Any], kept: Collection[str], datamodule: ArrayDataModule
+) -> dict[str, Any]:
+    """Set those choices that the user has left open and that the classes have. Return them."""
+    chosen = {}
+    for name, value in choices.items():
+        if name in kept or not _has(options, name):
+            continue
+        group, _, option = name.rpartition(".")
+        target = _group(options, group)
+        chosen[name] = target[option] = value
+        if name == "data.augment":
+            target.augment, value = _build_augmentations(value)
+        if group == "data":
+            setattr(datamodule, option, value)
+    return chosen
+
+
+def _group(options: Namespace, group: str) -> Namespace:
+    """Return the options of a group: those of the class, of a callback, or of the command."""
+    if group in ("model", "data"):
+        arguments: Namespace = options[group].get("init_args") or Namespace()  # type: ignore[no-untyped-call]
+        return arguments
+    return options[group] if group else options
+
+
+def _has(options: Namespace, name: str) -> bool:
+    group, _, option = name.rpartition(".")
+    return option in _group(options, group)
+
+
+def _build_augmentations(specs: list[dict[str, Any]]) -> tuple[list[Namespace], list[Augmentation]]:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--augment", type=list[Augmentation])
+    parsed = parser.parse_object({"augment": specs})
+    return parsed.augment, parser.instantiate_classes(parsed).augment
+
+
+def _summary(chosen: dict[str, Any], epochs: int, steps: int) -> str:
+    """Return the line that lists what was chosen."""
+    parts = []
+    for name, value in chosen.items():
+        if name == "trainer.max_epochs":
+            continue
+        shown = f"{value:g}" if isinstance(value, float) else value
+        if name == "data.augment":
+            shown = ", ".join(f"{spec['class_path']}" for spec in value)
+        parts.append(f"{name.rpartition('.')[2]} {shown}")
+    return f"recipe: {epochs} epochs of {steps} steps; {', '.join(parts)} (--recipe false turns it off)"

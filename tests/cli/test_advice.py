@@ -1,0 +1,59 @@
+"""What is reported about a training that did not reach what it could."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from litnets import LinearForecaster, MLPClassifier, MLPRegressor
+from litnets.cli.advice import advice, class_imbalance, seasonal_naive
+from litnets.data import Digits, SeriesCSV
+from tests.helpers.tiny_series import write_series
+
+
+def results(**changes: Any) -> dict[str, Any]:
+    """The results of a training about which there is nothing to report."""
+    return {"steps": 1000, "test": {"accuracy": 0.9, "r2": 0.8, "mse": 0.1}} | changes
+
+
+def seasons() -> SeriesCSV:
+    """A series with a period of 6 steps and a little noise."""
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.arange(120) % 6 + 0.01 * torch.randn(120, generator=generator)
+    write_series(Path("series.csv"), steps.double().unsqueeze(1).numpy(), ["a"])
+    data = SeriesCSV("series.csv", look_back=8, horizon=9)
+    data.ensure_setup()
+    return data
+
+
+def test_nothing_to_report() -> None:
+    data = Digits()
+    assert advice(MLPClassifier((64,), num_classes=10), data, results()) == []
+    assert class_imbalance(data) is None
+
+
+def test_too_few_steps() -> None:
+    (line,) = advice(MLPClassifier((64,), num_classes=10), None, results(steps=20))
+    assert line.startswith("only 20 optimizer steps")
+
+
+def test_worse_than_the_most_frequent_class() -> None:
+    (line,) = advice(MLPClassifier((64,), num_classes=10), Digits(), results(test={"accuracy": 0.05}))
+    assert line == "test accuracy 0.0500 is not above 0.1031, that of the most frequent class"
+
+
+def test_worse_than_the_mean() -> None:
+    (line,) = advice(MLPRegressor((10,), num_targets=1), Digits(), results(test={"r2": -0.1}))
+    assert line == "test r2 -0.1000 is not above 0, that of the mean of the targets"
+
+
+def test_worse_than_the_seasonal_naive_forecast() -> None:
+    data = seasons()
+    period, error = seasonal_naive(data)
+    assert period == 6
+    assert error < 1e-3
+    model = LinearForecaster((8, 1), horizon=9, channel_names=["a"])
+    (line,) = advice(model, data, results())
+    assert line.startswith("test mse 0.1000 is not below ")
+    assert line.endswith("that of repeating the last 6 steps")
+    assert advice(model, data, results(test={"mse": error / 2})) == []
