@@ -102,7 +102,7 @@ def regularization(facts: Facts) -> dict[str, Any]:
 
 def augmentation(facts: Facts) -> list[dict[str, Any]]:
     """Return the augmentations for convolutional networks: shifts by up to an eighth, and mirror images of photos."""
-    if facts.network not in ("cnn", "resnet"):
+    if facts.inputs != "images" or facts.network not in ("cnn", "resnet", "other"):
         return []
     pixels = max(1, facts.image_side // (8 if facts.is_photo else 16))
     shift = {"class_path": "RandomShift", "init_args": {"pixels": pixels, "padding": "reflect"}}
