@@ -167,6 +167,17 @@ def test_predict_writes_a_row_for_each_sample() -> None:
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
 
 
+def test_a_modelcheckpoint_of_the_user_writes_into_the_run_folder() -> None:
+    callback = "{class_path: ModelCheckpoint, init_args: {save_top_k: -1, monitor: null}}"
+    Path("mine.yaml").write_text(f"trainer: {{callbacks: [{callback}]}}")
+    run = fit("--config", "mine.yaml", "--test_after_fit", "false", "--experiment", "digits_mlp")
+    saved = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert saved == ["epoch=0-step=17.ckpt", "epoch=1-step=34.ckpt"]
+    assert sorted(path.name for path in Path().iterdir()) == ["checkpoints", "mine.yaml"]
+    assert (run / "best.ckpt").exists()
+    assert main(["fit", "--config", DIGITS, "--config", "mine.yaml", "--trainer.fast_dev_run", "true"]) == 0
+
+
 def test_predictions_are_not_overwritten_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit()
     assert main(["predict", str(run), "--output", "mine.csv"]) == 0

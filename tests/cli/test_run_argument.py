@@ -103,7 +103,7 @@ def test_commands_take_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"predictions: {folder}/predictions.csv" in capsys.readouterr().out
     assert main(["resume", str(folder / "last.ckpt"), "--data.batch_size", "32"]) == 0
     out = capsys.readouterr().out
-    assert f"{folder} is finished: 1 of 1 epochs" in out
+    assert f"{folder} is finished: 1 of 1 epoch;" in out
     assert out.endswith("not applied, because nothing is left to train: data.init_args.batch_size: 64 -> 32\n")
     assert main(["resume", str(folder / "best.ckpt")]) == 2
     assert f"resume continues from {folder}/last.ckpt" in capsys.readouterr().err

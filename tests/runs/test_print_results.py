@@ -61,9 +61,9 @@ def test_more_than_20_classes_are_not_printed(capsys):
         ),
         (
             {"best": None, "epochs": 1, "seconds": 0.5, "samples_per_second": None},
-            "no validation score; 1 epochs in 0.5 s",
+            "no validation score; 1 epoch in 0.5 s",
         ),
-        ({"epochs": 1, "seconds": 0.5}, "no validation score; 1 epochs in 0.5 s"),
+        ({"epochs": 1, "seconds": 0.5}, "no validation score; 1 epoch in 0.5 s"),
     ],
 )
 def test_the_best_score_is_summarized_in_one_line(results, line):

@@ -27,7 +27,8 @@ from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.tasks import Task
-from litnets.tracking.wandb_logger import WandbRun, finish_wandb_on_exit, logged_in, resolve_wandb_mode
+from litnets.tracking.wandb_logger import WandbRun, finish_wandb_on_exit, resolve_wandb_mode
+from litnets.tracking.wandb_login import logged_in
 from tests.conftest import CONFIGS
 from tests.helpers.wandb_stub import service
 
@@ -295,7 +296,7 @@ def test_an_unavailable_service_falls_back_to_offline(
 def test_wandb_is_disabled_without_a_login(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--test_after_fit=false")
     out = capsys.readouterr().out
-    assert out.startswith("W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)\n")
+    assert "W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)\n" in out
     assert out.count("W&B") == 1
     assert not (run / "wandb").exists()
 
@@ -337,17 +338,26 @@ def test_login_is_read_from_the_same_places_as_wandb(monkeypatch: pytest.MonkeyP
 
 
 def test_resolve_wandb_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve_wandb_mode("auto", []) is None
-    assert resolve_wandb_mode("offline", []) == "offline"
+    mode, note = resolve_wandb_mode("auto", [])
+    assert mode is None
+    assert note == "W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)"
+    assert resolve_wandb_mode("offline", []) == ("offline", None)
     with pytest.raises(InputError, match="wandb login"):
         resolve_wandb_mode("online", [])
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert resolve_wandb_mode("auto", []) == resolve_wandb_mode("online", []) == "online"
-    assert resolve_wandb_mode("off", []) is None
-    for value, mode in (("offline", "offline"), ("disabled", None)):
+    assert resolve_wandb_mode("auto", []) == resolve_wandb_mode("online", []) == ("online", None)
+    assert resolve_wandb_mode("off", []) == (None, None)
+    for value, expected in (("offline", "offline"), ("disabled", None)):
         monkeypatch.setenv("WANDB_MODE", value)
-        assert resolve_wandb_mode("auto", []) == mode
-        assert resolve_wandb_mode("online", []) == "online"
+        assert resolve_wandb_mode("auto", []) == (expected, None)
+        assert resolve_wandb_mode("online", []) == ("online", None)
+
+
+def test_an_error_is_not_preceded_by_a_line_about_wandb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", DIGITS, "--data.val_size", "5000"]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "leave none for training" in output.err
 
 
 def test_user_errors_are_reported(capsys: pytest.CaptureFixture[str]) -> None:

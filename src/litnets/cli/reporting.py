@@ -22,6 +22,8 @@ def print_start(
     model: LightningModule, datamodule: LightningDataModule | None, resolved: ResolvedRun, is_dry_run: bool
 ) -> None:
     """Print the model, the data and the run folder; of a resumed run, first where it resumes."""
+    if resolved.wandb_note is not None:
+        print(resolved.wandb_note, flush=True)
     if resolved.resume is not None and not is_dry_run:
         _print_resume(resolved.resume)
         _print_data_changes(datamodule, is_resuming=True)

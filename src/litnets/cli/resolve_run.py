@@ -40,6 +40,7 @@ class ResolvedRun:
         output: Where predictions are written instead of the run folder (`--output`).
         labeled_path: New labeled data to test on instead of the test split (`--on`).
         wandb_mode: Whether W&B logs the command online or offline; None if it does not log it.
+        wandb_note: A line that reports why W&B is not online.
     """
 
     config_yaml: str
@@ -52,6 +53,7 @@ class ResolvedRun:
     output: Path | None = None
     labeled_path: Path | None = None
     wandb_mode: Mode | None = None
+    wandb_note: str | None = None
 
     @property
     def predictions(self) -> Path | None:
@@ -91,7 +93,7 @@ def resolve_run(
         InputError: There is no such run or checkpoint, or the options contradict each other.
         NothingToDo: The run to resume is finished.
     """
-    wandb_mode = _resolve_wandb_mode(command, config)
+    wandb_mode, wandb_note = _resolve_wandb_mode(command, config)
     config_run = _run_of_config(config)
     is_dry_run = bool(config.trainer.fast_dev_run)
     output = None if config.get("output") is None else Path(config.output)
@@ -129,6 +131,7 @@ def resolve_run(
         output=output,
         labeled_path=labeled_path,
         wandb_mode=wandb_mode,
+        wandb_note=wandb_note,
     )
 
 
@@ -142,10 +145,10 @@ def _resolve_labeled_path(config: Namespace, content: Mapping[str, Any] | None) 
     return Path(path)
 
 
-def _resolve_wandb_mode(command: str, config: Namespace) -> Mode | None:
+def _resolve_wandb_mode(command: str, config: Namespace) -> tuple[Mode | None, str | None]:
     logger_specs = as_list(config.trainer.logger)
     uses_wandb = command == "fit" and not config.trainer.fast_dev_run and logger_specs != [False]
-    return resolve_wandb_mode(config.wandb.mode, logger_specs) if uses_wandb else None
+    return resolve_wandb_mode(config.wandb.mode, logger_specs) if uses_wandb else (None, None)
 
 
 def _load_split_record(run: Run | None, checkpoint: Path | None) -> SplitRecord | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -114,6 +114,11 @@ def _training_callbacks(
     checkpoint = built.checkpoint
     checkpoint.run, checkpoint.config = run, parts.resolved.config_yaml
     saves = enable_checkpointing is not False and not parts.is_dry_run
+    if parts.is_dry_run:
+        user_callbacks = [one for one in user_callbacks if not isinstance(one, ModelCheckpoint)]
+    for callback in user_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(run.folder / "checkpoints")  # Lightning would write outside the run folder
     figures = options.figures
     if figures is None:
         figures = figures_are_available(parts.resolved.wandb_mode is not None)

@@ -64,11 +64,16 @@ def print_results(title: str, metrics: Mapping[str, float], breakdown: str = "cl
         console.print(part_table)
 
 
+def count(number: int, noun: str) -> str:
+    """Return `1 epoch` or `2 epochs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def best_of(results: Mapping[str, Any]) -> str:
     """Return one line with the best validation score, its epoch, and how long the training took."""
     best = results.get("best") or {}
     score = f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "no validation score"
-    line = f"{score}; {results['epochs']} epochs in {results['seconds']:.1f} s"
+    line = f"{score}; {count(results['epochs'], 'epoch')} in {results['seconds']:.1f} s"
     rate = results.get("samples_per_second")
     return f"{line}, {rate:,} samples/s" if rate else line
 

@@ -6,21 +6,17 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from configparser import ConfigParser, Error
 from dataclasses import dataclass
 from http.client import HTTPException
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 from uuid import uuid4
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import former_names
 from litnets.errors import InputError
@@ -28,6 +24,7 @@ from litnets.internals import has_wandb_run, set_wandb_run
 from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, read_json
 from litnets.safety.escaping import printable
+from litnets.tracking.wandb_login import logged_in, service
 
 Mode = Literal["online", "offline"]
 P = ParamSpec("P")
@@ -196,60 +193,31 @@ class Gradients(Callback):
                 logger.watch(pl_module, log="gradients", log_freq=every, log_graph=False)
 
 
-def resolve_wandb_mode(mode: str, logger_specs: Sequence[Any]) -> Mode | None:
-    """Resolve `--wandb.mode`; None means off. `auto` reports in one line why it is off.
+def resolve_wandb_mode(mode: str, logger_specs: Sequence[Any]) -> tuple[Mode | None, str | None]:
+    """Resolve `--wandb.mode`.
 
     Args:
         mode: `--wandb.mode`.
-        logger_specs: The loggers in the configuration. A WandbLogger among them requests W&B.
+        logger_specs: The loggers in the configuration; a WandbLogger among them asks for W&B.
+
+    Returns:
+        The mode, None if W&B is off, and a line that reports why W&B is not online, for `auto` without a login.
 
     Raises:
         InputError: Online, but not logged in.
     """
-    is_requested = any(map(_names_wandb, logger_specs))
-    report = print if getattr(rank_zero_only, "rank", 0) == 0 else (lambda *_: None)
     if mode == "auto":
         from_environment = os.environ.get("WANDB_MODE", "")
         mode = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}.get(
             from_environment, "auto"
         )
     if mode == "auto" and not logged_in():
-        if is_requested:
-            report("W&B offline: not logged in (run `wandb login`, then `litnets sync RUN`)")
-            return "offline"
-        report("W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)")
-        return None
+        if any(map(_names_wandb, logger_specs)):
+            return "offline", "W&B offline: not logged in (run `wandb login`, then `litnets sync RUN`)"
+        return None, "W&B disabled: not logged in (run `wandb login`; silence this with --wandb.mode off)"
     if mode == "online" and not logged_in():
         raise InputError("--wandb.mode online: not logged in; run `wandb login`, set WANDB_API_KEY, or use offline")
-    return None if mode == "off" else "offline" if mode == "offline" else "online"
-
-
-def service() -> str:
-    """Return the address of W&B: WANDB_BASE_URL, the host that `wandb login --host` has stored, or the public one."""
-    settings = ConfigParser()
-    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
-    try:
-        settings.read(Path(folder) / "settings")
-    except Error:
-        settings = ConfigParser()  # wandb itself reports what is wrong with the file
-    stored = settings.get("default", "base_url", fallback="https://api.wandb.ai")
-    return (os.environ.get("WANDB_BASE_URL") or stored).rstrip("/")
-
-
-def logged_in() -> bool:
-    """Whether wandb would find an API key without asking for one. Does not import wandb."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    configured = os.environ.get("NETRC")
-    files = [Path(configured).expanduser()] if configured else [Path.home() / name for name in (".netrc", "_netrc")]
-    for file in files:
-        try:
-            credentials = netrc(str(file)).authenticators(urlsplit(service()).netloc)
-        except (OSError, NetrcParseError):
-            continue
-        if credentials and credentials[2]:
-            return True
-    return False
+    return (None if mode == "off" else "offline" if mode == "offline" else "online"), None
 
 
 def _ping(address: str) -> None:

@@ -20,6 +20,7 @@ def test_sync_gives_wandb_the_attempts_in_their_order(monkeypatch: pytest.Monkey
         return subprocess.CompletedProcess(command, 5)
 
     monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert main(["sync", str(run)]) == 5
     attempts = [str(run / "wandb" / name) for name in ("offline-run-1-abc", "offline-run-2-abc")]
     assert called == [[sys.executable, "-m", "wandb", "sync", *attempts]]
@@ -30,6 +31,15 @@ def test_a_folder_without_an_offline_run(capsys: pytest.CaptureFixture[str], tmp
     assert capsys.readouterr().err.startswith("litnets: sync nowhere: no such folder; expected the folder of a run")
     with pytest.raises(InputError, match="holds no offline W&B run"):
         offline_runs(tmp_path)
+
+
+def test_without_a_login(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("run/wandb/offline-run-1-abc").mkdir(parents=True)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "no-such-file")
+    assert main(["sync", "run"]) == 2
+    message = "litnets: sync: not logged in to W&B at https://api.wandb.ai; run `wandb login`, or set WANDB_API_KEY\n"
+    assert capsys.readouterr().err == message
 
 
 def test_a_name_that_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:

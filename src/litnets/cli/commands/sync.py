@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from litnets.errors import InputError
+from litnets.tracking.wandb_login import logged_in, service
 
 HELP = """\
 usage: litnets sync RUN...
@@ -25,12 +26,14 @@ def sync(args: list[str]) -> int:
         args: Run folders.
 
     Raises:
-        InputError: A folder holds no offline run.
+        InputError: A folder holds no offline run, or the user is not logged in.
     """
     if not args or args[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0 if args else 2
     folders = [folder for run in args for folder in offline_runs(Path(run))]
+    if not logged_in():
+        raise InputError(f"sync: not logged in to W&B at {service()}; run `wandb login`, or set WANDB_API_KEY")
     # All attempts of a run share one id, so wandb has to upload them in the order in which they started.
     cache = str(folders[0].parent / "files")
     environment = {"WANDB_DATA_DIR": cache, "WANDB_CACHE_DIR": cache} | dict(os.environ)

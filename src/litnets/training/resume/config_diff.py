@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.print_results import count
 from litnets.safety.plain import load_yaml
 from litnets.safety.resolving import find_imported, import_object
 from litnets.training.stop_reason import strip_signaling
@@ -163,9 +164,11 @@ def _end_of_training(
     """Return why nothing is left to train, and how to train longer; None if training can continue."""
     epochs, steps = trainer.max_epochs, trainer.max_steps
     if epochs is not None and 0 <= epochs <= state["epoch"]:
-        return f"is finished: {state['epoch']} of {epochs} epochs; train longer with --trainer.max_epochs N"
+        return f"is finished: {state['epoch']} of {count(epochs, 'epoch')}; train longer with --trainer.max_epochs N"
     if steps is not None and 0 <= steps <= content["global_step"]:
-        return f"is finished: {content['global_step']} of {steps} steps; train longer with --trainer.max_steps N"
+        return (
+            f"is finished: {content['global_step']} of {count(steps, 'step')}; train longer with --trainer.max_steps N"
+        )
     if stopped is not None:
         return f"stopped early {stopped}; to continue, change a setting, such as --early_stopping.patience N"
     return None
