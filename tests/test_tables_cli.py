@@ -86,10 +86,10 @@ def test_a_run_keeps_its_columns_and_stores_what_they_are(capsys: pytest.Capture
     assert names == ["column", *header.split(",")]
     predictions = (run / "predictions.csv").read_text()
     write_csv(Path("table.csv"), [*rows, ["x1", *rows[0][1:]]], header)
-    assert main(["predict", "--config", str(run / "config.yaml"), "--data.predict_path", "table.csv", *QUICK]) == 0
-    assert len((run / "predictions.csv").read_text().splitlines()) == 62
-    assert main(["predict", "--config", str(run / "config.yaml"), *QUICK]) == 0
-    assert (run / "predictions.csv").read_text() == predictions
+    for more, file in ((["--data.predict_path", "table.csv"], "new.csv"), ([], "same.csv")):
+        assert main(["predict", "--config", str(run / "config.yaml"), "--output", file, *more, *QUICK]) == 0
+    assert len(Path("new.csv").read_text().splitlines()) == 62
+    assert Path("same.csv").read_text() == predictions
 
 
 def test_a_checkpoint_scales_a_new_file_as_in_training() -> None:

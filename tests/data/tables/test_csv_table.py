@@ -170,6 +170,16 @@ def test_which_columns_identify_rows(column: Any, is_left_out: bool) -> None:
     assert ("c" not in module.table.columns) == is_left_out
 
 
+@pytest.mark.parametrize(("categories", "is_reported"), [(30, True), (15, False)])
+def test_columns_of_rare_categories_are_reported(
+    categories: int, is_reported: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = table("ticket,x,y", [f"t{i % categories},{i % 7},{i % 2}" for i in range(40)])
+    assert module.table.columns == ["x", "ticket"]
+    note = f"t.csv: most categories are rare: 'ticket' ({categories}); consider --data.ignore"
+    assert (note in capsys.readouterr().out.splitlines()) == is_reported
+
+
 def test_the_only_column_is_never_left_out() -> None:
     assert table("x,y", [f"{i},{i % 2}" for i in range(20)]).table.columns == ["x"]
 

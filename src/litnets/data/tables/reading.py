@@ -205,6 +205,11 @@ def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary]
         summary.append(ColumnSummary.of(column, how))
     for name in roles.ignore:
         summary.append(ColumnSummary(name, "", None, None, "ignored"))
+    rare = [name for name in categorical if columns[name].num_distinct > 0.5 * max(20, len(columns[name]))]
+    if rare:
+        shown = [f"'{name}' ({columns[name].num_distinct})" for name in rare[:5]]
+        more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+        notes.append(f"most categories are rare: {', '.join(shown)}{more}; consider --data.ignore")
     if not features:
         raise InputError(f"{rows.path}: no column is left to predict from; remove some from --data.ignore")
     parts = [part for name, date_format in dates.items() for part in part_names(name, date_format)]
