@@ -47,7 +47,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     names = options.only.split(",")
     if unknown := [name for name in names if name not in BENCHMARKS]:
-        parser.error(f"--only: no benchmark {', '.join(unknown)} (there are: {', '.join(BENCHMARKS)})")
+        parser.error(f"--only: no benchmark {', '.join(unknown)} (choose from: {', '.join(BENCHMARKS)})")
     silence_lightning()
     warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
     results: list[Result] = []

@@ -49,7 +49,7 @@ def test_an_unknown_benchmark_is_refused(capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(["--only", "step,spet"])
     assert exit_info.value.code == 2
-    assert "no benchmark spet (there are: loader," in capsys.readouterr().err
+    assert "no benchmark spet (choose from: loader," in capsys.readouterr().err
 
 
 def test_interleave_drops_the_warm_up_round():

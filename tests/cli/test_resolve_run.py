@@ -170,7 +170,7 @@ def test_the_config_of_a_run_cannot_set_runs_dir_outside(runs_dir: str, allowed:
     if allowed:
         check_runs_dir(config, ["fit", "--config", str(run.config)])
     else:
-        with pytest.raises(InputError, match=f"has runs_dir {runs_dir}, where this run is not; give --runs_dir DIR"):
+        with pytest.raises(InputError, match=f"sets runs_dir to {runs_dir}, but the run is elsewhere; set --runs_dir"):
             check_runs_dir(config, ["fit", "--config", str(run.config)])
     for typed in (["--runs_dir", runs_dir], [f"--runs_dir={runs_dir}"]):
         check_runs_dir(config, ["fit", *typed])

@@ -226,5 +226,5 @@ def test_check_monitor_accepts_only_logged_metrics():
     model = LinearForecaster(input_shape=(12, 2), horizon=4, **LINKED_ATTRIBUTES)
     for name in (model.monitor, "val/mae", "val/loss"):
         model.check_monitor(name)
-    with pytest.raises(InputError, match=r"no metric 'val/accuracy' \(there are: train/loss, val/loss, train/mse"):
+    with pytest.raises(InputError, match=r"no metric 'val/accuracy' \(choose from: train/loss, val/loss, train/mse"):
         model.check_monitor("val/accuracy")

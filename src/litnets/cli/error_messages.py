@@ -45,8 +45,8 @@ def parse_options(parser: ArgumentParser, command_parser: ArgumentParser, args: 
         args: The arguments of the command line, from the command on.
 
     Raises:
-        InputError: The options cannot be parsed. The message fits into one or two lines and names the arguments that
-            work, where it can tell.
+        InputError: The options cannot be parsed. The message has one or two lines, with the arguments that work if they
+            are known.
     """
     if len(args) > 1 and not args[1].startswith("-"):
         raise InputError(correct_argument(args))
@@ -62,7 +62,7 @@ def parse_options(parser: ArgumentParser, command_parser: ArgumentParser, args: 
 
 
 def format_parser_error(message: str, defaults: Namespace, args: Sequence[str]) -> str:
-    """Return one or two lines for an error of the parser, with the arguments that work where they can be told.
+    """Return an error of the parser in one or two lines, with the arguments that work if they are known.
 
     Args:
         message: The message of jsonargparse.
@@ -78,7 +78,7 @@ def format_parser_error(message: str, defaults: Namespace, args: Sequence[str]) 
         return _no_option(f"--{match[1]}", known, args)
     if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
         commands = [*re.findall(r"'?(\w+)'?", match[2]), "resume", "sync"]
-        return f"no command '{match[1]}'{did_you_mean(match[1], commands)} (there are: {', '.join(commands)})"
+        return f"no command '{match[1]}'{did_you_mean(match[1], commands)} (choose from: {', '.join(commands)})"
     if match := re.search(r"is not accepted before subcommand '(\w+)'", message):
         return f"the command comes first: litnets {match[1]} --config FILE"
     if match := re.search(r"arguments are required: (.+)", message):
@@ -181,7 +181,7 @@ def _bad_value(message: str, known: list[str], args: Sequence[str]) -> str | Non
     if nested := re.search(r"NestedArg\(key='([^']+)', val='?(.*?)'?\)$", value):
         value = nested[2]
     if choices:
-        return f"{key}: no '{value}'{did_you_mean(value, choices)} (there are: {', '.join(dict.fromkeys(choices))})"
+        return f"{key}: no '{value}'{did_you_mean(value, choices)} (choose from: {', '.join(dict.fromkeys(choices))})"
     kinds = dict.fromkeys(_kind(name) for name in expected if "NoneType" not in name)
     if not kinds and (said := re.search(r"Errors:\s*- (?:Problem with given class_path '[^']+':\s*)?(.+)", message)):
         # The module of a user's class cannot be imported, or lacks it.
@@ -223,7 +223,7 @@ def _value_hint(key: str, kinds: Sequence[str], value: str, args: Sequence[str])
 
 
 def _spelling(key: str, args: Sequence[str]) -> str | None:
-    """Return how a configuration spells the value of an option that is not a string: `1e3`, where YAML reads 1000.0."""
+    """Return how a configuration writes a value that YAML does not read as a string: `1e3`, not 1000.0."""
     paths = [Path(value) for name, value in pairwise(split_options(list(args))) if name in ("--config", "-c")]
     for path in reversed([path for path in paths if is_regular(path)]):
         for value in _find_values(yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader), key.split(".")):
@@ -270,7 +270,7 @@ def _kind(name: str) -> str:
 
 
 def init_arguments(cls: Any) -> list[str]:
-    """Return the arguments of a class and of its base classes, to which it may pass on others."""
+    """Return the names of the constructor arguments of a class and its base classes."""
     return [
         name for base in inspect.getmro(cls) if "__init__" in vars(base)
         for name in inspect.signature(vars(base)["__init__"]).parameters if name not in ("self", "args", "kwargs")
@@ -289,14 +289,14 @@ def class_options() -> list[str]:
 
 
 def _subclasses(base: type) -> list[type]:
-    found = [base]
-    for cls in found:
-        found.extend(cls.__subclasses__())
-    return found
+    classes = [base]
+    for cls in classes:
+        classes.extend(cls.__subclasses__())
+    return classes
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return the error that a constructor raised, which jsonargparse wraps in errors of its own."""
+    """Return the error that a constructor raised, which jsonargparse wraps in its own errors."""
     while not isinstance(error, InputError):
         earlier = error.__cause__ or error.__context__
         if earlier is None:

@@ -33,7 +33,7 @@ class ResolvedRun:
         config_yaml: The complete configuration.
         run: The run that is resumed or evaluated; None for a new run, or for weights from outside a run folder.
         checkpoint: The checkpoint to load; None starts from the model's initial weights.
-        checkpoint_content: What it holds.
+        checkpoint_content: The content of the checkpoint.
         resume: What a resumed run continues from; None if no run is resumed.
         init_from: The checkpoint whose weights a new run starts with.
         split_record: The split that the checkpoint was trained with; None if its run has not recorded it.
@@ -165,14 +165,15 @@ def lock_run(run: Run, is_dry_run: bool) -> None:
 
 
 def check_config_files(args: list[str]) -> None:
-    """Check that the configurations of runs are regular files. (A configuration elsewhere may be a FIFO: the shell's
-    `--config <(command)` is one.)
+    """Check that the configurations of runs are regular files.
+
+    A configuration outside a run folder may be a FIFO, as in the shell's `--config <(command)`.
 
     Args:
         args: The arguments of the command line.
 
     Raises:
-        InputError: One is something else, such as a FIFO, which might never end.
+        InputError: One of them is not, such as a FIFO, which might never end.
     """
     joined = [match[1] for arg in args if (match := re.match(r"(?:--config=|-c=?)(.+)", arg))]
     paths = [Path(path) for path in (*joined, *(path for name, path in pairwise(args) if name in ("--config", "-c")))]
@@ -197,8 +198,8 @@ def check_runs_dir(config: Namespace, args: list[str]) -> None:
     is_below_working_directory = not runs_dir.is_absolute() and ".." not in runs_dir.parts
     if not is_below_working_directory and runs_dir.resolve() != run.folder.resolve().parent.parent:
         raise InputError(
-            f"{run.folder}: its configuration has runs_dir {config.runs_dir}, where this run is not; give "
-            "--runs_dir DIR, the folder for the new run"
+            f"{run.folder}: its configuration sets runs_dir to {config.runs_dir}, but the run is elsewhere; "
+            "set --runs_dir DIR, the folder for the new run"
         )
 
 
@@ -251,7 +252,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
 
 
 def _resolve_init_from(init_from: str | None, run: Run | None, is_new: bool) -> Path | None:
-    """Return the checkpoint that a new run starts with. A resumed run may only repeat what its configuration holds."""
+    """Return the checkpoint that a new run starts with. A resumed run may only repeat its own."""
     if init_from is None or is_new:
         return None if init_from is None else Path(init_from)
     if run is None or init_from != _saved_init_from(run):

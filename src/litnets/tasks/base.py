@@ -348,7 +348,7 @@ class Task(ConversionHook, LightningModule):
         for name in filter(None, (monitor, self.optimization.monitor)):
             if name not in logged:
                 raise InputError(
-                    f"monitor: no metric '{name}'{did_you_mean(name, logged)} (there are: {', '.join(logged)})"
+                    f"monitor: no metric '{name}'{did_you_mean(name, logged)} (choose from: {', '.join(logged)})"
                 )
 
     def _evaluation_step(

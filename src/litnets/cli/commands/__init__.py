@@ -43,7 +43,7 @@ def check_command(args: list[str]) -> None:
         return
     if name.startswith("-"):
         raise InputError(f"the command comes first: {command_first(args, COMMANDS)}")
-    raise InputError(f"no command '{name}'{correct_command(args, COMMANDS)} (there are: {', '.join(COMMANDS)})")
+    raise InputError(f"no command '{name}'{correct_command(args, COMMANDS)} (choose from: {', '.join(COMMANDS)})")
 
 
 def import_command(name: str) -> Callable[[list[str]], int]:

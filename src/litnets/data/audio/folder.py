@@ -15,7 +15,7 @@ class AudioFolder(ClassFolderDataModule, AudioDataModule):
 
     Recordings in `root/class/*.wav` are split into training, validation and test. Alternatively, the splits are the
     folders `root/{train,val,test}/class/*.wav`; if val or test does not exist, the split is taken from train. The
-    folder of validation may also be named valid, validation or dev.
+    validation folder may also be named valid, validation or dev.
 
     All recordings are read once, converted to mono, resampled and kept in memory. FLAC files, and WAV files with other
     than 16 bits, require soundfile: `pip install -e '.[audio]'`.

@@ -62,7 +62,7 @@ def read_utf8(path: Path) -> str:
 
 
 def iter_csv(path: Path, text: str, separator: str = ",", strict: bool = True) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV text, header included: the line in which a row ends, and its cells. Skip empty lines.
+    """Yield the rows of a CSV text, header included: the line in which each row ends, and its cells. Skip empty lines.
 
     Args:
         path: Path of the file, for messages.
@@ -84,7 +84,7 @@ def iter_csv(path: Path, text: str, separator: str = ",", strict: bool = True) -
 
 
 def detect_separator(path: Path, text: str) -> str:
-    """Return the separator of a CSV text: the comma, unless only another one divides its first lines evenly."""
+    """Return the separator of a CSV text: a comma, unless the first lines are divided evenly only by another one."""
 
     head = text[: text.rfind("\n", 0, 2**18) + 1] or text
 
@@ -106,7 +106,7 @@ def open_csv(
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Return the column names of a CSV text, stripped, and an iterator over its rows; see `iter_csv`.
 
-    Empty cells at the end of the header have no column, and a row may have such cells as well.
+    Empty cells at the end of the header, and beyond its columns in a row, are ignored.
 
     Args:
         path: Path of the file, for messages.

@@ -40,12 +40,12 @@ class RecordsArguments:
 
 
 class InMemoryData(LightningDataModule):
-    """Stands for a DataModule of `litnets.fit` whose data were in memory. It is never constructed.
+    """Stands in config.yaml for a DataModule whose data were in memory. Constructing it is an error.
 
     Args:
         class_path: The class of the DataModule.
-        arguments: Its arguments; those that were in memory have a shape and a hash.
-        note: What this means.
+        arguments: Its arguments; those that were in memory are replaced by a shape and a hash.
+        note: An explanation for the reader of config.yaml.
 
     Raises:
         InputError: Always, as the data are gone.
@@ -101,9 +101,9 @@ def _describe(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple)) and _count(value) <= _MAX_VALUES:
-        return [_describe(one) for one in value]
+        return [_describe(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _describe(one) for key, one in value.items()}
+        return {key: _describe(item) for key, item in value.items()}
     if isinstance(value, RecordsArguments):
         return {"class_path": class_path(type(value)), "init_args": _describe(value.init_arguments)}
     return {"in_memory": _kind(value), **_content(value)}
@@ -127,7 +127,7 @@ def _content(value: Any) -> dict[str, Any]:
         content = f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
         return {"shape": list(value.shape), "hash": xxh3_128_hexdigest(content)}
     if isinstance(value, (list, tuple, np.ndarray)):
-        parts = [_content(one) or repr(one) for one in value]
+        parts = [_content(item) or repr(item) for item in value]
         return {"shape": [len(parts)], "hash": xxh3_128_hexdigest(repr(parts).encode())}
     return {}
 
@@ -147,7 +147,7 @@ def class_path(cls: type) -> str:
     """Return the import path of a class, the shortest one if a package exports it.
 
     Raises:
-        InputError: It is defined in a function, so that no path leads to it.
+        InputError: The class is defined in a function, so it has no import path.
     """
     if "<locals>" in cls.__qualname__:
         raise InputError(f"{cls.__name__} is defined in a function; define it at the top of a module or notebook")

@@ -25,9 +25,10 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     """Return the folder or file of each split in `root`, in the order train, val, test; empty if there are no splits.
 
     `root` has splits if it contains a file of the training split, or a folder of the training split that is not a
-    class: it has subfolders, or all folders in `root` are named after splits. Of several files for one split, such as
-    `train.csv`, `reviews/reviews_train.csv` and `reviews/old_train.csv`, the first of these kinds is read. Folders and
-    files that are not read are named in one printed line.
+    class: it has subfolders, or all folders in `root` are named after splits. If several files fit one split,
+    a file named after the split (`train.csv`) comes before one named after folder and split (`reviews_train.csv` in
+    `reviews`), and that one before any other (`old_train.csv`). Folders and files that are not read are printed in one
+    line.
 
     Args:
         root: The folder.
@@ -46,7 +47,7 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     if not (len(split_folders) > 1 and not others) and not any(subfolders(root / name) for name in trained_on):
         split_folders = {}  # "train" is a class, such as a kind of vehicle
     files = [name for name in data_files(root) if Path(name).suffix.lower() in file_suffixes]
-    # How far the name is from that of the split alone, and the name, of each candidate for a split.
+    # For each split, the rank (0 is the best) and the name of each candidate.
     candidates: dict[str, list[tuple[int, str]]] = {part: [] for part in PARTS}
     for name, part in split_folders.items():
         candidates[part].append((0, name))
@@ -119,7 +120,8 @@ def find_split_files(
 def splits_beside(path: Path) -> dict[str, Path]:
     """Return the files of val and test that belong to the file of a training split, such as `dev.csv` to `train.csv`.
 
-    They are in the same folder, and differ only in the name of the split. None belong to a file with another name.
+    They are in the same folder, and differ only in the name of the split. A file that is not named after the training
+    split has none.
     """
     match = _FILE_STEM.fullmatch(path.stem)
     if match is None or SPLIT_OF[match[1].lower()] != "train" or not path.is_file():
@@ -134,9 +136,9 @@ def splits_beside(path: Path) -> dict[str, Path]:
 
 
 def fixed_splits(parts: Mapping[str, Tensor], size: int, spec: SplitSpec) -> Tensor | None:
-    """Return the index of the split of each sample whose folder or file determines it, -1 for the others, `(samples,)`.
+    """Return the index of the split of each sample, `(samples,)`, or -1 if its folder or file does not determine it.
 
-    Return None if none is determined.
+    Return None if no split is determined.
 
     Args:
         parts: Indices of the samples in the folder or file of each split that exists.
@@ -147,7 +149,9 @@ def fixed_splits(parts: Mapping[str, Tensor], size: int, spec: SplitSpec) -> Ten
     if not fixed:
         return None
     splits = torch.full((size,), -1)
-    for part in (*fixed, "train") if len(fixed) == 2 else fixed:  # otherwise, samples of train go to another split
+    # Without predefined val and test, some samples of train go to those splits.
+    determined = (*fixed, "train") if len(fixed) == 2 else fixed
+    for part in determined:
         splits[parts[part]] = PARTS.index(part)
     return splits
 
@@ -176,7 +180,7 @@ def split_the_rest(
 
 
 def _used_parts(parts: Mapping[str, Tensor], spec: SplitSpec) -> dict[str, Tensor]:
-    """Return the indices of the samples in the predefined val and test, if these are used as they are."""
+    """Return the indices of the predefined val and test, if they are used as they are."""
     return {
         part: indices for part, indices in parts.items() if part == "test" or (part == "val" and spec.num_folds is None)
     }

@@ -18,8 +18,8 @@ class ImageFolder(ClassFolderDataModule, ImageDataModule):
         litnets fit --model CNNClassifier --data ImageFolder --data.root pets --data.size 64
 
     Images in `root/class/*.jpg` are split into training, validation and test. Alternatively, the splits are the folders
-    `root/{train,val,test}/class/*.jpg`; if val or test does not exist, the split is taken from train. The folder of
-    validation may also be named valid, validation or dev.
+    `root/{train,val,test}/class/*.jpg`; if val or test does not exist, the split is taken from train. The validation
+    folder may also be named valid, validation or dev.
 
     Each image is rotated by its EXIF orientation, placed on a white background if it is transparent, center-cropped to
     the aspect ratio of `size`, resized, and kept in memory as uint8. If the images do not fit in `memory_budget`, each

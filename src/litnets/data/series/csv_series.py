@@ -35,7 +35,7 @@ class SeriesCSV(SeriesDataModule):
         look_back: Number of input steps of a forecast.
         horizon: Number of steps to forecast.
         channels: Columns to read and forecast. Default: all except the time column.
-        header: Whether the first line names the columns. Without, they are `column_1`, `column_2` ...
+        header: Whether the first line names the columns; if not, they are `column_1`, `column_2` ...
         val_path: File of the validation split, if `path` is the file of the training split.
         test_path: File of the test split, likewise.
         val_size: Validation split, a fraction or a number of steps; with folds, of the steps before the test block.

@@ -48,12 +48,11 @@ class SeriesFolder(ClassFolderDataModule):
 
     Each CSV file (UTF-8, comma-separated, with a header) is one series of any length, each row one step. All series
     have the same channels. Each channel is scaled by its mean and standard deviation over all steps of the training
-    split.
-    A batch is `((values, lengths), targets)`, with shapes `(N, T, channels)`, `(N,)` and `(N,)`.
+    split. A batch is `((values, lengths), targets)`, with shapes `(N, T, channels)`, `(N,)` and `(N,)`.
 
     The series are split into training, validation and test. Alternatively, the splits are the folders
-    `root/{train,val,test}/CLASS/*.csv`; if val or test does not exist, the split is taken from train. The folder of
-    validation may also be named valid, validation or dev. The same holds for `.ts` files, such as
+    `root/{train,val,test}/CLASS/*.csv`; if val or test does not exist, the split is taken from train. The
+    validation folder may also be named valid, validation or dev. The same holds for `.ts` files, such as
     `root/GunPoint_TRAIN.ts` and `root/GunPoint_TEST.ts`. Their channels are `dim_0`, `dim_1` ..., and missing values
     are interpolated.
 
@@ -64,7 +63,7 @@ class SeriesFolder(ClassFolderDataModule):
         time_column: Column of the time, increasing: numbers, ISO 8601, months (2016-07) or quarters (2016Q3). Default:
             no time column.
         channels: Columns to read. Default: all except the time column and row numbers without a name.
-        header: Whether the first line of a file names the columns. Without, they are `column_1`, `column_2` ...
+        header: Whether the first line of a file names the columns; if not, they are `column_1`, `column_2` ...
         predict_path: New series for `predict`: a CSV file, a folder of CSV files at any depth, or a `.ts` file, with or
             without classes, with the channels of training. The training data are not needed.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.

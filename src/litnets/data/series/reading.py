@@ -44,8 +44,8 @@ def read_series(
 
     Args:
         path: The file, UTF-8 and comma-separated.
-        time_column: Name of the time column, which must increase. A number is the index of the column to read as the
-            time if the file has no column of dates behind row numbers; None if there is no time column.
+        time_column: Name or index of the time column, which must increase; None if there is none. With an index, a
+            column of dates behind row numbers comes first.
         channels: Columns to read; None for all except the time column and row numbers without a name.
         has_header: Whether the first line names the columns; otherwise they are `column_1`, `column_2` ...
 
@@ -91,7 +91,7 @@ def read_series(
 
 
 def _names_look_like_data(names: Sequence[str]) -> bool:
-    """Return whether all column names are numbers, but do not number the columns."""
+    """Return whether all column names are numbers, but do not count the columns."""
     numbers = [_to_float(name) for name in names]
     return bool(np.isfinite(numbers).all()) and numbers not in [list(range(s, s + len(numbers))) for s in (0, 1)]
 

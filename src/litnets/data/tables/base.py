@@ -68,7 +68,7 @@ class TableDataModule(SplitDataModule):
     Args:
         separator: Character between two cells of a CSV file. By default, a tab in a `.tsv` file; otherwise a semicolon,
             tab or vertical bar if only that divides the lines evenly, or else a comma.
-        header: Whether the first line of a CSV file names the columns. Without, they are `column_1`, `column_2` ...
+        header: Whether the first line of a CSV file names the columns; if not, they are `column_1`, `column_2` ...
         decimal: Decimal separator of numbers in text, a point or a comma; the other one separates thousands. By
             default, a comma if a column is numeric only with a decimal comma, otherwise a point.
         predict_path: New rows for `predict`: a CSV or Parquet file with the columns of training, in any order; the

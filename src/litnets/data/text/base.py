@@ -52,8 +52,8 @@ class TextDataModule(ArrayDataModule):
         group_by_length: Whether training batches hold texts of similar length, which reduces padding. `false` mixes all
             lengths, which trains better if the length correlates with the class.
         text_column: Column of the texts in CSV, TSV and JSONL files.
-        header: Whether the first line of a CSV or TSV file names the columns. Without, they are `column_1`, `column_2`
-            ...
+        header: Whether the first line of a CSV or TSV file names the columns; if not, they are `column_1`,
+            `column_2` ...
         predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the text column (a class column is
             ignored), a `.txt` file, or a folder of `.txt` files at any depth. The training data are not needed. Tokens
             outside the vocabulary become the unknown token.
@@ -277,7 +277,7 @@ def _former_train_copies() -> bool:
 
 
 def duplicate_groups(samples: Sequence[Sample]) -> Tensor:
-    """Return a group index for each sample, `(samples,)`; duplicates of a text have the same one.
+    """Return a group index for each sample, `(samples,)`; duplicates of a text share one.
 
     Splits keep the samples of a group together. See `same_text_key` for what counts as a duplicate.
     """

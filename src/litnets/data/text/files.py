@@ -92,7 +92,7 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
         super().load_state_dict(state_dict)
 
     def _fingerprint(self, files: Mapping[Path, list[Sample]]) -> Fingerprint:
-        """Return the fingerprint of the samples, given by the file that holds them."""
+        """Return the fingerprint of the samples of each file."""
         samples = [sample for file in files.values() for sample in file]
         if [sample.where for sample in samples] == [str(path) for path in files]:  # each sample is a file
             contents = digest_each(sample.text.encode() for sample in samples)

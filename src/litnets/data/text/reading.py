@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 def read_samples(
     path: Path, text_column: str, label_column: str | None = None, has_header: bool = True
 ) -> list[Sample]:
-    """Read the samples of a CSV, TSV or JSONL file, which its suffix distinguishes.
+    """Read the samples of a CSV, TSV or JSONL file; the suffix selects the format.
 
     Args:
         path: The file.
@@ -56,7 +56,7 @@ def _parse_sample(row: Mapping[str, Any], where: str, text_column: str, label_co
     text = row[text_column]
     label = "" if label_column is None else row[label_column]
     for value in (text, label):
-        # JSON can escape half of a surrogate pair, which no UTF-8 file of results could hold.
+        # JSON can escape half of a surrogate pair, which a UTF-8 file of results cannot hold.
         if isinstance(value, str) and not _is_encodable(value):
             raise InputError(f"{where}: half of a surrogate pair, such as \\ud800, in a text; remove it")
     if not isinstance(text, str):
