@@ -134,6 +134,14 @@ def test_links_that_lead_back_out_of_a_class_are_refused(tmp_path: Path) -> None
     assert len(scan(tmp_path / "pets").files) == 20
 
 
+def test_files_with_other_suffixes_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch_many(tmp_path, a=2, b=2)
+    touch(tmp_path, "a/1.heic", "a/more/2.HEIC", "b/notes", "b/3.json", "b/.hidden.json", "c.heic", "b/@eaDir/4.heic")
+    scan(tmp_path)
+    line = f"{tmp_path}: files that are no poems left out: 2 .heic, 1 without a suffix, 1 .json\n"
+    assert capsys.readouterr().out == line
+
+
 def test_each_real_file_is_read_once(tmp_path: Path) -> None:
     touch_many(tmp_path / "store", x=2, y=3)
     touch_many(tmp_path / "pets", cat=1)
@@ -179,7 +187,7 @@ def test_names_that_only_look_the_same_are_explained(tmp_path: Path) -> None:
     explanation = r"look the same, but are composed of different characters"
     for name in (composed, decomposed):
         touch_many(tmp_path / "two", **{name: 2, "tea": 2})
-    with pytest.raises(InputError, match=rf"two folders are named .*'cafe\\u0301' .*{explanation}; merge them"):
+    with pytest.raises(InputError, match=rf"two classes are named .*'cafe\\u0301' .*{explanation}; merge them"):
         scan(tmp_path / "two")
     touch_many(tmp_path / "one", **{f"train__{composed}": 2, "train__tea": 2, f"test__{decomposed}": 2})
     with pytest.raises(InputError, match=rf"test has the class .* to train on; .*{explanation}"):

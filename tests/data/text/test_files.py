@@ -131,6 +131,20 @@ def test_a_file_per_class_holds_a_text_in_each_line(tmp_path: Path) -> None:
     assert all_texts(data) == sorted([*expected, ("good bad", "c"), ("bad", "c")])
 
 
+def test_texts_are_in_one_class(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "t", rows(30))
+    (folder / "a" / "more").symlink_to(folder / "b")
+    with pytest.raises(InputError, match=r"10 files are linked into two classes or splits; .*\n.*a/more"):
+        ready(folder)
+    (folder / "a" / "more").unlink()
+    (folder / "a" / "up").symlink_to(folder)
+    with pytest.raises(InputError, match=r"a/up links to .*, which contains it"):
+        ready(folder)
+    write_class_files(tmp_path / "lines", [("x y", "caf\u00e9"), ("y", "cafe\u0301")])
+    with pytest.raises(InputError, match=r"two classes are named .* look the same"):
+        ready(tmp_path / "lines")
+
+
 def test_lines_are_recognized_when_others_are_added(tmp_path: Path) -> None:
     folder = write_class_files(tmp_path / "t", rows())
     before = ready(folder)
@@ -280,7 +294,7 @@ def test_invalid_folders_are_refused(tmp_path: Path) -> None:
         ready(folder)
     (folder / "d").mkdir()
     (folder / "b" / "0001.txt").write_text("good")
-    with pytest.raises(InputError, match=r"t/d: the class has no .txt file"):
+    with pytest.raises(InputError, match=r"t/d contains no text \(.txt\); add some or remove the folder"):
         ready(folder)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match=r"expected one subfolder of .txt files per class, or one .*, got none"):

@@ -1,6 +1,7 @@
 """Data sets with one folder per class: listing, splitting and reading their files."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,22 +79,12 @@ class ClassFolders:
         part_indices: dict[str, Tensor] = {}
         for part, folder in part_folders.items():
             start = len(files)
-            names = subfolders(folder)
-            report_loose_files(folder, suffixes, kind)
-            if not names:
-                raise InputError(f"{folder} contains no class; expected a folder of {kind}s per class")
-            check_known_classes(folder, names, train, class_names)
-            for name in names:
-                class_files = real_files_in(folder / name, suffixes, root)
-                if not class_files:
-                    raise InputError(
-                        f"{folder / name} contains no {kind} ({', '.join(sorted(suffixes))}); "
-                        "add some or remove the folder"
-                    )
+            check_known_classes(folder, subfolders(folder), train, class_names)
+            for name, class_files in list_classes(folder, suffixes, kind, root).items():
                 files |= class_files
                 targets += [class_names.index(name)] * len(class_files)
             part_indices[part] = torch.arange(start, len(files))
-        _check_linked_once(files)
+        check_linked_once(files)
         return cls(root, class_names, list(files), torch.tensor(targets), part_indices if splits else {})
 
     def fingerprint(self, contents: Digests) -> Fingerprint:
@@ -188,7 +179,38 @@ def abbreviate(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> None:
+def list_classes(folder: Path, suffixes: Collection[str], kind: str, root: Path) -> dict[str, dict[Path, str]]:
+    """Return the real path of each file in each subfolder of a folder, whose name is the class.
+
+    Print which other files are left out.
+
+    Args:
+        folder: The folder.
+        suffixes: Suffixes of the files, in lower case, with the dot.
+        kind: What a file is called in messages, such as `image`.
+        root: A folder around `folder`, to which no link may lead back.
+
+    Raises:
+        InputError: There is no class, or a class has no file.
+    """
+    names = subfolders(folder)
+    _report_loose_files(folder, suffixes, kind)
+    if not names:
+        raise InputError(f"{folder} contains no class; expected a folder of {kind}s per class")
+    others: Counter[str] = Counter()
+    classes = {name: real_files_in(folder / name, suffixes, root, others) for name in names}
+    for name, files in classes.items():
+        if not files:
+            known = ", ".join(sorted(suffixes))
+            raise InputError(f"{folder / name} contains no {kind} ({known}); add some or remove the folder")
+    if others:
+        by_count = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+        counts = [f"{count} {suffix or 'without a suffix'}" for suffix, count in by_count]
+        print(f"{folder}: files that are no {kind}s left out: {printable(abbreviate(counts))}", flush=True)
+    return classes
+
+
+def _report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> None:
     """Print which files lie next to the class folders, and thus have no class."""
     names = [name for name in data_files(folder) if Path(name).suffix.lower() in suffixes]
     if names:
@@ -196,7 +218,7 @@ def report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> No
         print(f"{folder}: {len(names)} {kind}s in no folder of a class left out ({shown})", flush=True)
 
 
-def _check_linked_once(files: Mapping[Path, str]) -> None:
+def check_linked_once(files: Mapping[Path, str]) -> None:
     """Raise InputError if two paths lead to the same real file.
 
     Args:

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     return list(real_files_in(folder, suffixes))
 
 
-def real_files_in(folder: Path, suffixes: Collection[str], root: Path | None = None) -> dict[Path, str]:
+def real_files_in(
+    folder: Path, suffixes: Collection[str], root: Path | None = None, other_suffixes: Counter[str] | None = None
+) -> dict[Path, str]:
     """Map the path of each file with one of these suffixes, in a folder and its subfolders, to its real path.
 
     The paths are sorted. The case of a suffix does not matter. Links are followed, but each real file is listed once.
@@ -38,6 +41,7 @@ def real_files_in(folder: Path, suffixes: Collection[str], root: Path | None = N
         folder: The folder.
         suffixes: Suffixes of the files, in lower case, with the dot.
         root: A folder around `folder`, to which no link may lead back.
+        other_suffixes: Counts the suffixes of the other files.
 
     Raises:
         InputError: A name is not UTF-8, or the links form a loop.
@@ -65,6 +69,8 @@ def real_files_in(folder: Path, suffixes: Collection[str], root: Path | None = N
                         folders.append((path, f"{real}{os.sep}{entry.name}", origins))
                 elif path.suffix.lower() in suffixes:
                     files[path] = os.path.realpath(path) if entry.is_symlink() else f"{real}{os.sep}{entry.name}"
+                elif other_suffixes is not None:
+                    other_suffixes[path.suffix.lower()] += 1
         stack += sorted(folders, reverse=True)
     for path in files:
         check_name(path)
@@ -116,12 +122,17 @@ def subfolders(folder: Path) -> list[str]:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not is_system_name(entry.name))
     for name in names:
         check_name(folder / name)
+    check_twins(folder, names)
+    return names
+
+
+def check_twins(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError if two names of classes in a folder look the same."""
     by_look: dict[str, str] = {}
     for name in names:
         twin = by_look.setdefault(unicodedata.normalize("NFC", name), name)
         if twin != name:
-            raise InputError(f"{folder}: two folders are named '{name}': {explain_twins(name, [twin])}; merge them")
-    return names
+            raise InputError(f"{folder}: two classes are named '{name}': {explain_twins(name, [twin])}; merge them")
 
 
 def data_files(folder: Path) -> list[str]:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litnets.data.core.class_folders import abbreviate, report_loose_files
+from litnets.data.core.class_folders import abbreviate, check_linked_once, list_classes
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.fingerprint import Fingerprint, digest_each
-from litnets.data.core.listing import data_files, files_in, subfolders
+from litnets.data.core.listing import check_twins, data_files, subfolders
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.core.splits import SplitSpec, split_indices
@@ -116,14 +116,9 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
 
 def _read_class_folders(folder: Path) -> dict[Path, list[Sample]]:
     """Return the text of each `.txt` file, at any depth, of each subfolder; the subfolder's name is the class."""
-    report_loose_files(folder, (".txt",), "text")
-    samples: dict[Path, list[Sample]] = {}
-    for name in subfolders(folder):
-        files = files_in(folder / name, (".txt",))
-        if not files:
-            raise InputError(f"{folder / name}: the class has no .txt file; add some, or delete the folder")
-        samples |= {file: [Sample(read_utf8(file), name, str(file))] for file in files}
-    return samples
+    classes = list_classes(folder, (".txt",), "text", folder)
+    check_linked_once({path: real for files in classes.values() for path, real in files.items()})
+    return {file: [Sample(read_utf8(file), name, str(file))] for name, files in classes.items() for file in files}
 
 
 def _read_class_files(folder: Path) -> dict[Path, list[Sample]]:
@@ -134,6 +129,7 @@ def _read_class_files(folder: Path) -> dict[Path, list[Sample]]:
             f"{folder}: expected one subfolder of .txt files per class, or one .txt file per class with a text in each "
             f"line, got {abbreviate([file.name for file in files]) or 'none'}"
         )
+    check_twins(folder, [file.stem for file in files])
     return {file: _read_lines(file, file.stem) for file in files}
 
 
