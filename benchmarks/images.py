@@ -59,7 +59,7 @@ def synthetic(size: int) -> tuple[Tensor, Tensor]:
 def limit_to_memory(count: int) -> int:
     """Divide the number of images by ten until they take at most two thirds of the free memory."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):  # not Linux
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

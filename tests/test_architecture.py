@@ -5,6 +5,8 @@ layer, or pass it in as an argument. Change `MAY_IMPORT` only together with the 
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,11 @@ def test_networks_import_only_torch() -> None:
 def test_every_package_has_a_layer() -> None:
     packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     assert packages <= MAY_IMPORT.keys(), "add the new package to MAY_IMPORT"
+
+
+def test_text_files_have_an_encoding() -> None:
+    """Without one, Python reads and writes text in the encoding of the locale."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--preview", "--select", "PLW1514"]
+    folders = [str(ROOT / name) for name in ("src", "benchmarks", "tools", "examples")]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

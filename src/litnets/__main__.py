@@ -5,7 +5,12 @@ import sys
 from collections.abc import Callable
 
 from litnets.cli.commands import COMMANDS, check_command, import_command
-from litnets.cli.standard_streams import BROKEN_PIPE_EXIT_CODE, open_missing_streams, silence_broken_streams
+from litnets.cli.standard_streams import (
+    BROKEN_PIPE_EXIT_CODE,
+    open_missing_streams,
+    set_output_encoding,
+    silence_broken_streams,
+)
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
@@ -48,6 +53,7 @@ def main(args: list[str] | None = None) -> int:
     if args is not None:
         return _run(args, import_command)
     open_missing_streams()
+    set_output_encoding()
     try:
         code = _run(sys.argv[1:], _import_without_garbage_collection)
         sys.stdout.flush()

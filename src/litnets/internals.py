@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jsonargparse
-from jsonargparse import ArgumentParser, Namespace, _loaders_dumpers
+from jsonargparse import ArgumentParser, Namespace, _loaders_dumpers, _paths
 from jsonargparse.typing import Path_fr
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -216,6 +216,20 @@ def set_yaml_loader(loader: type) -> None:
     `jsonargparse.set_loader` only replaces the function that loads files.
     """
     _loaders_dumpers.yaml_default_loader = loader  # type: ignore[assignment]
+
+
+def read_configs_as_utf8() -> None:
+    """Let jsonargparse read configurations as UTF-8 in every locale, with or without a byte order mark."""
+    _paths.Path.read_text = _read_utf8  # type: ignore[assignment, method-assign]
+
+
+_read_text = _paths.Path.read_text
+
+
+def _read_utf8(path: Any) -> str:
+    if path.is_url or path.is_fsspec or path._std_io:
+        return _read_text(path)
+    return Path(path.absolute).read_text(encoding="utf-8-sig")
 
 
 class _CommandLineString(str):

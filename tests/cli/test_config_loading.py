@@ -127,3 +127,8 @@ def test_aliases_that_expand_exponentially(levels: int) -> None:
 def test_a_recursive_alias() -> None:
     with pytest.raises(yaml.YAMLError, match="contains itself"):
         load_config("a: &a [*a]")
+
+
+def test_a_byte_order_mark_and_umlauts(parser: ArgumentParser) -> None:
+    Path("config.yaml").write_bytes("top: {text: größe 日本}".encode("utf-8-sig"))
+    assert options(parser, "--config", "config.yaml")[1]["text"] == "größe 日本"

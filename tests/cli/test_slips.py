@@ -1,6 +1,9 @@
 """Wrong commands, each answered with the arguments that work."""
 
+import io
+import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from litnets.__main__ import main
 from litnets.cli import slips
 from litnets.cli.app import LitnetsCLI
 from litnets.cli.commands import COMMANDS, check_command
-from litnets.cli.error_messages import class_options, format_trainer_error, parse_options
+from litnets.cli.error_messages import class_options, format_build_error, parse_options
 from litnets.errors import InputError
 from litnets.internals import subparsers
 from litnets.training.signals import Signals
@@ -188,11 +191,21 @@ def test_devices_that_this_machine_lacks(options: str, capsys: pytest.CaptureFix
         ("anything else", "anything else"),
     ],
 )
-def test_messages_of_the_trainer(message: str, hint: str) -> None:
-    assert hint in format_trainer_error(message)
+def test_errors_of_constructors(message: str, hint: str) -> None:
+    assert hint in format_build_error(ValueError(message))
 
 
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["help", "test"])
     assert "usage: litnets [options] test" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_is_not_an_error_of_the_options(parser: ArgumentParser, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb", buffering=0) as pipe:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, write_through=True))
+        args = ["fit", "--model", "MLPClassifier", "--data", "Digits", "--print_config"]
+        with pytest.raises(BrokenPipeError):
+            parse_options(parser, subparsers(parser)["fit"], args)

@@ -18,7 +18,7 @@ from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
 from litnets.cli.apply_recipe import DATA_OPTIONS, apply_recipe, build_datamodule, options_set_by_user, repeat_choices
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import configure_jsonargparse
-from litnets.cli.error_messages import first_cause, format_trainer_error, parse_options
+from litnets.cli.error_messages import first_cause, format_build_error, parse_options
 from litnets.cli.links import linked_value, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
 from litnets.cli.preflight import check_before_start, check_output, check_predict_path, has_test
@@ -193,7 +193,7 @@ class LitnetsCLI(LightningCLI):
                 self.options.data = datamodule  # so that its data are not read twice
             super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
-            raise InputError(format_trainer_error(str(first_cause(error)))) from error
+            raise InputError(format_build_error(first_cause(error))) from error
         resolved = self.resolved
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)

@@ -6,7 +6,7 @@ import yaml
 from jsonargparse import set_dumper, set_loader
 
 from litnets.former_names import update_class_paths
-from litnets.internals import keep_strings, set_yaml_loader
+from litnets.internals import keep_strings, read_configs_as_utf8, set_yaml_loader
 from litnets.safety.plain import DuplicateKeyError, Loader, dump_yaml
 
 
@@ -28,8 +28,9 @@ def load_config(text: str, path: str = "") -> Any:
 
 
 def configure_jsonargparse() -> None:
-    """Let jsonargparse load and dump YAML as the rest of the package does, so that every string stays as it is."""
+    """Let jsonargparse read, load and dump YAML as this package does, so that every string stays as it is."""
     set_yaml_loader(Loader)
     set_loader("yaml", load_config, (yaml.YAMLError,))
     set_dumper("yaml", dump_yaml)
     keep_strings()
+    read_configs_as_utf8()

@@ -21,6 +21,7 @@ from litnets.cli.run_argument import split_options
 from litnets.cli.slips import check_help, correct_argument, correct_option, find_config, value_of
 from litnets.data import ArrayDataModule, Augmentation
 from litnets.errors import InputError, did_you_mean
+from litnets.safety.escaping import printable
 from litnets.safety.files import is_regular
 from litnets.safety.plain import Loader
 from litnets.safety.resolving import import_object
@@ -55,7 +56,7 @@ def parse_options(parser: ArgumentParser, command_parser: ArgumentParser, args: 
         return parser.parse_args(args)
     except ArgumentError as error:
         raise InputError(format_parser_error(str(error), command_parser.get_defaults(), args)) from error
-    except InputError:
+    except (InputError, BrokenPipeError):  # BrokenPipeError: of --print_config
         raise
     except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or a number with thousands of digits
         raise InputError(f"config: cannot be read: {error}") from error
@@ -101,8 +102,12 @@ def format_parser_error(message: str, defaults: Namespace, args: Sequence[str]) 
     return _bad_value(message, known, args) or " ".join(message.split())
 
 
-def format_trainer_error(message: str) -> str:
-    """Return the message of Lightning's Trainer about a device that this machine does not have, in one line."""
+def format_build_error(error: BaseException) -> str:
+    """Return the message of a constructor's error, in one line."""
+    message = str(error)
+    if isinstance(error, UnicodeEncodeError):
+        name = printable(str(error.object))
+        return f"{name}: the locale has no such characters in file names; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
     if re.search(r"backend found|can not run on your system|No supported", message):
         return (
             "trainer.accelerator: this machine has no such device, or PyTorch was installed without support for it; "

@@ -136,9 +136,12 @@ def _report(error: object) -> None:
 
 
 def _check_encoding(args: list[str]) -> None:
-    """Raise InputError for an argument that is not UTF-8, which could not be written to config.yaml."""
+    """Raise InputError for an argument that is not UTF-8, which could not be written to config.yaml, or that the locale
+    has read as something else."""
     for arg in args:
         try:
             arg.encode()
         except UnicodeEncodeError as error:
-            raise InputError(f"{arg}: not UTF-8; rename the file or folder") from error
+            is_utf8 = "\ufffd" not in os.fsencode(arg).decode(errors="replace")
+            hint = "unknown to this locale; set PYTHONUTF8=1" if is_utf8 else "not UTF-8; rename the file or folder"
+            raise InputError(f"{arg}: {hint}") from error

@@ -1,5 +1,11 @@
-"""Handle closed standard streams: `litnets fit ... >&-`, or `litnets fit ... | head -1`."""
+"""Handle standard streams that lack a character, or that are closed.
 
+litnets fit ... >&-
+litnets fit ... | head -1
+PYTHONIOENCODING=cp1252 litnets fit ...
+"""
+
+import io
 import os
 import select
 import stat
@@ -26,6 +32,19 @@ def open_missing_streams() -> None:
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+def set_output_encoding() -> None:
+    """Print a question mark for a character that the encoding of stdout or stderr lacks, instead of failing.
+
+    Into a file, as in `litnets fit ... --print_config > config.yaml`, print UTF-8 in every locale, unless
+    PYTHONIOENCODING is set.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            encoding = "utf-8" if is_file and "PYTHONIOENCODING" not in os.environ else None
+            stream.reconfigure(encoding=encoding, errors="replace")
 
 
 def silence_broken_streams() -> bool:

@@ -156,7 +156,7 @@ class Task(ConversionHook, LightningModule):
         refuse_unsafe_loading(weights_only)
         content = read_checkpoint(checkpoint_path, map_location)
         if isinstance(content, dict) and hparams_file is not None:
-            content["hyper_parameters"] = load_yaml(str(hparams_file), Path(hparams_file).read_text())
+            content["hyper_parameters"] = load_yaml(str(hparams_file), Path(hparams_file).read_text(encoding="utf-8"))
         model = load_model(cls, checkpoint_path, content, kwargs, trust, strict)
         weights = [value for value in content["state_dict"].values() if isinstance(value, Tensor)]
         return model.to(weights[0].device) if weights else model

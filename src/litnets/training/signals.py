@@ -100,7 +100,7 @@ def exit_code(signum: int) -> int:
         return 128 + signum
     job = os.environ["SLURM_JOB_ID"]
     try:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, encoding="utf-8", check=False)
         problem = done.stderr.strip() if done.returncode else None
     except OSError as error:
         problem = str(error)

@@ -171,7 +171,7 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         check_model_part(checkpoint_path, content)
         hyperparameters = content.get("datamodule_hyper_parameters", {})
         if hparams_file is not None:
-            hyperparameters = load_yaml(str(hparams_file), Path(hparams_file).read_text())
+            hyperparameters = load_yaml(str(hparams_file), Path(hparams_file).read_text(encoding="utf-8"))
         datamodule = build_from_checkpoint(cls, checkpoint_path, hyperparameters, kwargs, trust)
         if (state := content.get(type(datamodule).__qualname__)) is not None:
             datamodule.load_state_dict(state)
