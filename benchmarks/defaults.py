@@ -310,7 +310,7 @@ def prepare(packages: Path, folder: Path) -> None:
     _write_series(packages, "PickupGestureWiimoteZ", folder / "gestures")
 
     with zipfile.ZipFile(packages / "river/datasets/segment.csv.zip") as archive:
-        segment = list(csv.reader(io.TextIOWrapper(archive.open(archive.namelist()[0]))))
+        segment = list(csv.reader(io.TextIOWrapper(archive.open(archive.namelist()[0]), encoding="utf-8")))
     _write_csv(folder / "segment.csv", segment[0], segment[1:])
     computers = _read_r(packages, "Ecdat/Computers.csv")
     _write_csv(folder / "computers.csv", computers[0][1:], [row[1:] for row in computers[1:]])
@@ -353,7 +353,7 @@ def _read_r(packages: Path, name: str) -> list[list[str]]:
     with tarfile.open(packages / "pydataset/resources.tar.gz") as archive:
         file = archive.extractfile(f"resources/rdata/csv/{name}")
         assert file is not None
-        return list(csv.reader(io.TextIOWrapper(file)))
+        return list(csv.reader(io.TextIOWrapper(file, encoding="utf-8")))
 
 
 def _read_tab(packages: Path, name: str) -> list[list[str]]:
