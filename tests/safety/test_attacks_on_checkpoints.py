@@ -485,6 +485,8 @@ TAMPERED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "callbacks is a text": (set_in("callbacks", "x"), ALL),
     "a callback's state is a list": (set_in("callbacks", EARLY_STOPPING, [1]), ALL),
     "a callback's number is a text": (set_in("callbacks", EARLY_STOPPING, "wait_count", "x"), ALL),
+    "a callback's best loss is a text": (set_in("callbacks", EARLY_STOPPING, "best_loss", "x"), ("resume",)),
+    "the best loss is a list": (set_in("callbacks", "Checkpoint", "best_loss", [1]), ("resume",)),
     "epoch is a text": (set_in("epoch", "1"), ALL),
     "global_step is too large": (set_in("global_step", 10**30), ALL),
     "the position is a list": (set_in("training_state", [1, 2]), ALL),

@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from litnets.errors import InputError
 from litnets.nets import RNN
@@ -165,6 +165,21 @@ def test_metrics_are_reset_each_epoch():
     assert len(logged) == 3
     losses, _ = cross_entropies(model.net, loader())
     assert logged[-1] == pytest.approx(losses.mean(), abs=1e-5)
+
+
+def test_metrics_are_reset_each_epoch_of_a_stream_of_unknown_length():
+    class Stream(IterableDataset):
+        """More samples than are used."""
+
+        def __iter__(self):
+            return iter([(torch.randn(3), torch.tensor(0))] * 20)
+
+    model = Classifier(nn.Linear(3, 3), 3)
+    run = trainer(max_epochs=2, limit_train_batches=2, log_every_n_steps=1)
+    run.fit(model, DataLoader(Stream(), batch_size=4), loader())
+    assert run.global_step == 4
+    assert model.train_loss.update_count == 0
+    assert model.train_loss.weight == 0
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3]), (3, [2])])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.errors import InputError, did_you_mean
-from litnets.internals import ConversionHook, restricted_classmethod
+from litnets.internals import ConversionHook, is_last_batch_ready, restricted_classmethod
 from litnets.nets.layers.initialization import Init
 from litnets.safety.checkpoint_file import load_model, read_checkpoint, refuse_unsafe_loading
 from litnets.safety.plain import load_yaml
@@ -286,7 +286,8 @@ class Task(ConversionHook, LightningModule):
     def on_train_epoch_end(self) -> None:
         self.update_train_metrics()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
-        if self.trainer.is_last_batch:  # otherwise the epoch, which max_steps has ended, may be resumed
+        # Otherwise max_steps has ended the epoch, which continues when the run is resumed.
+        if is_last_batch_ready(self.trainer.fit_loop.epoch_loop):
             reset_metrics(self.train_loss, self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from litnets.internals import EarlyStoppingCheck
+from litnets.internals import EarlyStoppingCheck, is_last_batch_ready
 
 # NaN stands for an unknown loss, because it is never smaller than another loss.
 UNKNOWN_LOSS = torch.tensor(torch.nan)
@@ -48,7 +48,8 @@ class TieBreakingEarlyStopping(EarlyStoppingCheck, EarlyStopping):
         self.best_loss = state_dict.get("best_loss", UNKNOWN_LOSS)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_last_batch:  # otherwise the epoch, which max_steps has ended, continues when the run is resumed
+        # Otherwise the epoch, which max_steps has ended, continues when the run is resumed.
+        if is_last_batch_ready(trainer.fit_loop.epoch_loop):
             super().on_train_epoch_end(trainer, pl_module)
 
     def check(self, trainer: Trainer) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torchmetrics import Metric, MetricCollection
 
 from litnets import former_names
-from litnets.internals import logging_step, set_logging_step, set_update_count
+from litnets.internals import is_last_batch_ready, logging_step, set_logging_step, set_update_count
 from litnets.tracking.loggers import MetricsCSV
 
 KEY = "training_state"  # in a checkpoint
@@ -27,7 +27,7 @@ def position(trainer: Trainer) -> Position | None:
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     if epochs.completed == epochs.started:
         # max_steps, max_time or early stopping may have ended the last epoch before its last batch.
-        ended_early = batches.completed > 0 and not trainer.is_last_batch
+        ended_early = batches.completed > 0 and not is_last_batch_ready(trainer.fit_loop.epoch_loop)
         return (epochs.completed - 1, batches.completed) if ended_early else (epochs.completed, 0)
     if epochs.processed != epochs.completed or batches.processed != batches.completed:
         return None
