@@ -220,8 +220,8 @@ class Run:
         Args:
             config: The complete configuration as YAML. It is written to config.yaml, or to config_2.yaml, config_3.yaml
                 ... if the run is resumed.
-            environment: What the attempt depends on besides. environment.json describes the first attempt, and lists
-                every attempt under `attempts`.
+            environment: What else the attempt depends on. environment.json describes the first attempt, and lists every
+                attempt under `attempts`.
         """
         attempts = []
         path = self.config

@@ -283,7 +283,7 @@ def _class_weights(
     if weights == "balanced":
         if counts is None:
             raise InputError(
-                "class_weights: balanced needs the number of samples per class, which the data do not report; give a "
+                "class_weights: balanced needs the number of samples per class, which the data do not report; set a "
                 "list of numbers"
             )
         return torch.tensor([sum(counts) / (num_classes * max(count, 1)) for count in counts])
@@ -305,7 +305,7 @@ def _logit_adjustment(
         raise InputError("class_prior: needs the samples per class, which the data do not report; leave it out")
     if class_prior == "data":
         if shares is None:
-            raise InputError("class_prior: the data do not report the frequency of each class; give a list of numbers")
+            raise InputError("class_prior: the data do not report the frequency of each class; set a list of numbers")
         prior = shares
     else:
         prior = [1.0] * num_classes if class_prior == "balanced" else class_prior

@@ -283,11 +283,11 @@ def directions(model: LightningModule, monitor: str | None, mode: str) -> dict[s
         monitor: The monitored metric.
         mode: Its direction.
     """
-    known = {"val/loss": "min", "train/loss": "min"}
+    better = {"val/loss": "min", "train/loss": "min"}
     for name, metric in getattr(model, "val_metrics", {}).items():
         if metric.higher_is_better is not None:
-            known[name] = "max" if metric.higher_is_better else "min"
-    return known | ({monitor: mode} if monitor is not None else {})
+            better[name] = "max" if metric.higher_is_better else "min"
+    return better | ({monitor: mode} if monitor is not None else {})
 
 
 def log_final_results(

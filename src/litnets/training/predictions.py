@@ -26,7 +26,7 @@ class PredictionsCSV(BasePredictionWriter):
 
     - `prediction` is a class if the model has `class_names`.
     - `(N, k)` becomes a column for each class, or for each target if the model has `target_names`. Probabilities of
-      classes follow `probability`, that of the predicted class.
+      classes come after `probability`, that of the predicted class.
     - A forecast `(N, horizon, channels)` becomes a column for each channel (`channel_names` of the model), with one row
       for each step, which `step` counts from 1.
 
@@ -57,7 +57,7 @@ class PredictionsCSV(BasePredictionWriter):
         if trainer.is_global_zero:
             names = [getattr(pl_module, name, None) for name in ("class_names", "target_names", "channel_names")]
             describe = getattr(trainer.datamodule, "sample_columns", None)  # type: ignore[attr-defined]
-            each = {tuple(part[0]): part for part in parts if part[0]}  # once, if every process has read all samples
+            each = {tuple(part[0]): part for part in parts if part[0]}  # one, if every process has read all samples
             write_text(self.path, table(list(each.values()), *names, samples=describe() if describe else {}))
 
 
@@ -74,7 +74,7 @@ def table(
     Texts that a spreadsheet would run as a formula get an apostrophe in front; see `csv_cell`.
 
     Args:
-        parts: Of each process, the indices of its samples, and the predictions by name.
+        parts: For each process, the indices of its samples, and the predictions by name.
         class_names: Names of the classes.
         target_names: Names of the targets of a regression.
         channel_names: Names of the channels of a forecast.
@@ -120,9 +120,9 @@ def _columns_of_channels(name: str, values: Tensor, channel_names: Sequence[str]
 
 
 def _columns_of_outputs(name: str, values: Tensor, *names: Sequence[str] | None) -> dict[str, Cells]:
-    """Return a column for each class or target of `(N, k)`, numbered if there are no names: a user's model may return
-    something else."""
-    labels = next((known for known in names if known and len(known) == values.shape[1]), range(values.shape[1]))
+    """Return a column for each class or target of `(N, k)`, numbered if no names fit what a user's model returns."""
+    fitting = (labels for labels in names if labels and len(labels) == values.shape[1])
+    labels = next(fitting, range(values.shape[1]))
     return {f"{name}_{label}": column.tolist() for label, column in zip(labels, values.T, strict=True)}
 
 
@@ -134,7 +134,7 @@ def _probability_of_prediction(probabilities: Tensor, predicted: Tensor) -> dict
 
 
 def _per_step(cells: Cells, horizon: int) -> Cells:
-    """Return a cell for each sample and step; one that a sample has for all steps is repeated."""
+    """Return a cell for each sample and step. A sample's single cell is repeated for each step."""
     return [step for cell in cells for step in (cell if isinstance(cell, list) else [cell] * horizon)]
 
 

@@ -18,10 +18,10 @@ Array = NDArray[Any]
 
 
 def as_items(inputs: Any) -> list[Any]:
-    """Return the items of a list or tuple, or the single item that `inputs` is. Nested lists of numbers are an array.
+    """Return the items of a list or tuple, or `inputs` itself as the only item. Nested lists of numbers are one item.
 
     Raises:
-        InputError: There is no input.
+        InputError: The list is empty.
     """
     first = inputs
     while isinstance(first, (list, tuple)) and first:
@@ -56,7 +56,7 @@ def as_array(item: Any, expected: str) -> Array:
         expected: What is expected, for the error.
 
     Raises:
-        InputError: It is none of these, or has no values.
+        InputError: The item is something else, or empty.
     """
     if isinstance(item, Tensor):
         item = item.detach().cpu().numpy()

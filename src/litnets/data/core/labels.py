@@ -12,23 +12,23 @@ from decimal import Decimal
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
 
-def match_labels(labels: Iterable[str], known: Sequence[str], one_dataset: bool = False) -> dict[str, int]:
-    """Return the index in `known` of each label that is recognized.
+def match_labels(labels: Iterable[str], trained: Sequence[str], one_dataset: bool = False) -> dict[str, int]:
+    """Return the index in `trained` of each label that is recognized.
 
-    A label is recognized if it is written as a known label, or if it denotes the same number, truth value or Unicode
-    text as exactly one of them.
+    A label is recognized if it is written like a trained label, or if it denotes the same number, truth value or
+    Unicode text as exactly one of them.
 
         >>> match_labels(["1.0", "True", "3"], ["1", "2", "true"])
         {'1.0': 0, 'True': 2}
 
     Args:
         labels: The labels to recognize.
-        known: The labels of the training.
-        one_dataset: Whether the labels are all labels of a dataset. If it has both `1` and `01`, they are different.
+        trained: The labels of the training.
+        one_dataset: Whether `labels` are all labels of one data set, in which `1` and `01` are different labels.
     """
-    as_written = {label: index for index, label in enumerate(known)}
-    by_meaning: dict[str | Decimal, int | None] = {}  # None: several known labels have this meaning
-    for index, label in enumerate(known):
+    as_written = {label: index for index, label in enumerate(trained)}
+    by_meaning: dict[str | Decimal, int | None] = {}  # None: several trained labels have this meaning
+    for index, label in enumerate(trained):
         meaning = _meaning(label)
         by_meaning[meaning] = None if meaning in by_meaning else index
     distinct = dict.fromkeys(labels)
@@ -37,7 +37,7 @@ def match_labels(labels: Iterable[str], known: Sequence[str], one_dataset: bool 
         match = as_written.get(label)
         if match is None:
             match = by_meaning.get(_meaning(label))
-            if match is None or (one_dataset and known[match] in distinct):
+            if match is None or (one_dataset and trained[match] in distinct):
                 continue
         matches[label] = match
     return matches

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from litnets.data.core.fingerprint import Fingerprint
 
-# A text for each sample, or a list of texts with one for each step of a forecast; by the name of the column.
+# For each column, by its name: a text for each sample, or a list with a text for each step of a forecast.
 Columns = Mapping[str, Sequence[str] | Sequence[list[str]]]
 
 _POSITION = np.uint64(2**48 - 1)  # the bits of a row's name that hold its position in its file

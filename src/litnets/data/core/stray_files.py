@@ -14,7 +14,7 @@ from litnets.data.core.fingerprint import Digests
 from litnets.data.core.splits import PARTS
 from litnets.safety.escaping import printable
 
-# A file is far smaller than the rest if it has less than this fraction of the median size, as few files have.
+# Files are far smaller than the rest if they have less than this fraction of the median size, and are few.
 _SMALL = 0.05
 _FEW = 0.1  # as a fraction of the files
 
@@ -22,7 +22,7 @@ _FEW = 0.1  # as a fraction of the files
 def report_copies(
     contents: Digests, labels: NDArray[Any], splits: Mapping[str, Tensor], kinds: str, name_of: Callable[[int], str]
 ) -> None:
-    """Print how many samples are exact copies of others, with examples, above all of copies in another split.
+    """Print how many samples are exact copies of others, with examples; copies in another split come first.
 
     Args:
         contents: Digest of the content of each sample.

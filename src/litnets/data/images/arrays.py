@@ -59,7 +59,7 @@ class MappedImages:
         path: A file with a uint8 array `(N, H, W)` or `(N, C, H, W)`.
 
     Raises:
-        InputError: The file is not valid (see `open_array`), or the array has another dtype or shape, or no image.
+        InputError: The file is not valid (see `open_array`), or the array has another dtype or shape, or is empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,8 +121,8 @@ class ImageArrays(SplitDataModule, ImageDataModule):
     `root/inputs.npy` and `root/targets.npy` are split into training, validation and test. Alternatively, the splits are
     `root/{train,val,test}_inputs.npy` and `root/{train,val,test}_targets.npy`; val may also be named valid, validation
     or dev, and if there are no files for val or test, the split is taken from train. Inputs are uint8,
-    `(N, height, width)` or `(N, channels, height, width)`. Targets are
-    integer classes from 0, `(N,)`. `root/class_names.txt` may name the classes, one per line.
+    `(N, height, width)` or `(N, channels, height, width)`. Targets are integer classes from 0, `(N,)`.
+    `root/class_names.txt` may name the classes, one per line.
 
     The inputs are memory-mapped: a batch reads only its images, and the operating system frees its page cache if memory
     is needed. If the files do not fit into the cache, set `num_workers` to 1 to read batches during training. The
@@ -152,7 +152,7 @@ class ImageArrays(SplitDataModule, ImageDataModule):
 
     @cached_property
     def parts(self) -> dict[str, tuple[MappedImages, Tensor]]:
-        """Inputs and targets by split, of those that have files, or under "" if `root/inputs.npy` is to be split.
+        """Inputs and targets of each split that has files; under "" if `root/inputs.npy` is to be split.
 
         Raises:
             InputError: Files are missing or inconsistent, or targets are not classes.
@@ -310,7 +310,7 @@ class ImageArrays(SplitDataModule, ImageDataModule):
 
 
 def _find_prefixes(root: Path) -> dict[str, str]:
-    """Return what the names of the files of each split begin with, such as `train_`. Print which files are left out.
+    """Return the prefix of the file names of each split, such as `train_`. Print which files are left out.
 
     Raises:
         InputError: Two files hold the inputs of the same split.

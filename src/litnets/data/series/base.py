@@ -98,7 +98,7 @@ class ChannelScale:
         return scaled
 
     def module(self) -> ScaleChannels:
-        """Return the same as a module."""
+        """Return the scaling as a module."""
         return ScaleChannels(self.mean, self.std)
 
     def state_dict(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class SeriesDataModule(ArrayDataModule):
                 raise InputError(f"{name}: expected at least 1 step, got {steps}")
         self.look_back, self.horizon = look_back, horizon
         self.scale = ChannelScale()
-        self.times: list[str] = []  # of the steps that were read, the new ones if there is a `predict_path`
+        self.times: list[str] = []  # times of the series: the new one if there is a `predict_path`
 
     @abstractmethod
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:
@@ -216,8 +216,8 @@ class SeriesDataModule(ArrayDataModule):
     def read_inputs(self, inputs: Any) -> ArrayDataset:
         """Return the windows to forecast from, each the last `look_back` steps of a series.
 
-        A series is a CSV file, a DataFrame with the channels of training, or an array `(steps, channels)`. Several are
-        a list, or an array `(N, steps, channels)`.
+        A series is a CSV file, a DataFrame with the channels of training, or an array `(steps, channels)`. Several
+        are passed as a list, or as an array `(N, steps, channels)`.
         """
         series = read_series_inputs(inputs, self.time_column or 0, self.channel_names, self.header)
         for values in series:

@@ -24,8 +24,9 @@ class SeriesCSV(SeriesDataModule):
     `num_folds` + 1 equal blocks. Fold `k` tests on block `k` + 1 and trains on all blocks before it, whose last steps
     are the validation split.
 
-    Alternatively, each split has a file, of later steps than the one before: `path` is a folder with `train.csv`,
-    `test.csv` and perhaps `val.csv` (also named `valid`, `validation` or `dev`), or the file of the training split.
+    Alternatively, each split has its own file, whose steps are later than those of the split before it: `path` is a
+    folder with `train.csv`, `test.csv` and perhaps `val.csv` (also named `valid`, `validation` or `dev`), or the file
+    of the training split.
     Without a file, the validation split is the end of the training file.
 
         data = SeriesCSV("load.csv", look_back=96, horizon=24, channels=["load", "temperature"])
@@ -62,8 +63,8 @@ class SeriesCSV(SeriesDataModule):
     ) -> None:
         super().__init__(look_back, horizon, **loading)
         self.path, self.channels, self.header = Path(path), channels, header
-        given = {"val": val_path, "test": test_path}
-        self.split_paths = {part: Path(split_path) for part, split_path in given.items() if split_path is not None}
+        paths = {"val": val_path, "test": test_path}
+        self.split_paths = {part: Path(split_path) for part, split_path in paths.items() if split_path is not None}
         self.split_spec = SplitSpec(val_size, test_size, num_folds=num_folds, fold=fold)
 
     def read(self) -> tuple[NDArray[np.float64], list[str], Sequence[StepRange]]:

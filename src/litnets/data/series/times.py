@@ -109,7 +109,7 @@ def _is_end_of_month(time: datetime) -> bool:
 
 
 def _in_month(time: datetime, month: int, at_end: bool) -> datetime:
-    """Return a time in another month, given as 12 times the year plus the month from 0, and at its end if asked."""
+    """Return a time moved to another month (12 * year + month, counted from 0), at the end of the month if `at_end`."""
     year, index = divmod(month, 12)
     last_day = (date(year + (index == 11), (index + 1) % 12 + 1, 1) - timedelta(days=1)).day
     return time.replace(year=year, month=index + 1, day=last_day if at_end else min(time.day, last_day))

@@ -50,7 +50,7 @@ def find_loop_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
 def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
     """Add to a checkpoint the state that is needed to resume at `at`. Every process must call this."""
     epoch, batch = at
-    own = {
+    rank_state = {
         "metrics": _metric_states(module),
         # Needed between two micro-batches of an accumulation; otherwise they are cleared before use.
         "gradients": {
@@ -59,14 +59,14 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
         if batch % trainer.accumulate_grad_batches
         else {},
     }
-    every = [own]
+    rank_states = [rank_state]
     if trainer.world_size > 1:
-        every = [{}] * trainer.world_size
-        torch.distributed.all_gather_object(every, own)
+        rank_states = [{}] * trainer.world_size
+        torch.distributed.all_gather_object(rank_states, rank_state)
     content[KEY] = {
         "epoch": epoch,
         "batch": batch,
-        "ranks": every,
+        "ranks": rank_states,
         "callback_metrics": {name: value.clone() for name, value in trainer.callback_metrics.items()},
         "logged_step": logging_step(trainer.fit_loop.epoch_loop),
         "csv": next((logger.state_dict() for logger in trainer.loggers if isinstance(logger, MetricsCSV)), {}),
@@ -94,10 +94,10 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
 
 def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:
     """Restore what `save_loop_state` saved. Call it when training starts, after Lightning has restored its part."""
-    own = state["ranks"][trainer.global_rank] if trainer.global_rank < len(state["ranks"]) else {}
-    _load_metric_states(module, own.get("metrics", {}))
+    rank_state = state["ranks"][trainer.global_rank] if trainer.global_rank < len(state["ranks"]) else {}
+    _load_metric_states(module, rank_state.get("metrics", {}))
     parameters = dict(module.named_parameters())
-    for name, gradient in own.get("gradients", {}).items():
+    for name, gradient in rank_state.get("gradients", {}).items():
         parameters[name].grad = gradient.to(parameters[name].device)
     trainer.callback_metrics.update(state["callback_metrics"])
     # A loop that knows it was restarted skips a ReduceLROnPlateau step or validates twice.
