@@ -21,8 +21,8 @@ Cells = Sequence[Any]  # a cell for each sample, or a list of cells with one for
 class PredictionsCSV(BasePredictionWriter):
     """Gather the predictions of all processes and write them in the order of the samples.
 
-    The columns are the `index` of the sample, what identifies it (`sample_columns` of the DataModule: its file or row,
-    its target), and what the `predict_step` of the task returns by name:
+    The columns are the `index` of the sample, what identifies it (`predicted_columns` of the DataModule: its file or
+    row, its target), and what the `predict_step` of the task returns by name:
 
     - `prediction` is a class if the model has `class_names`.
     - `(N, k)` becomes a column for each class, or for each target if the model has `target_names`. Probabilities of
@@ -56,9 +56,9 @@ class PredictionsCSV(BasePredictionWriter):
             torch.distributed.all_gather_object(parts, (indices, columns))
         if trainer.is_global_zero:
             names = [getattr(pl_module, name, None) for name in ("class_names", "target_names", "channel_names")]
-            describe = getattr(trainer.datamodule, "sample_columns", None)  # type: ignore[attr-defined]
+            samples = getattr(trainer.datamodule, "predicted_columns", None)  # type: ignore[attr-defined]
             each = {tuple(part[0]): part for part in parts if part[0]}  # one, if every process has read all samples
-            write_text(self.path, table(list(each.values()), *names, samples=describe() if describe else {}))
+            write_text(self.path, table(list(each.values()), *names, samples=samples))
 
 
 def table(

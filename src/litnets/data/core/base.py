@@ -145,6 +145,7 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         self.drop_last = drop_last
         self.splits: dict[str, Split] = {}
         self.predicted: Split | None = None  # the samples of the last prediction
+        self.predicted_columns: Columns = {}  # what identifies them; see `sample_columns`
         self._test_samples: tuple[Fingerprint, Tensor] | None = None  # all samples, and the indices of the test split
         self._start = (0, 0)
 
@@ -214,20 +215,23 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
     def sample_columns(self) -> Columns:
-        """Return the columns of predictions.csv that identify the predicted samples: their file or row, and the target.
-
-        The target of new samples is not known here. A subclass may add columns.
-        """
+        """Return the columns of predictions.csv that identify the predicted samples: their file or row, those of
+        `carried_columns`, and the target of the test split."""
         samples = self.predicted
         if samples is None:
             return {}
         if self.predict_path is not None:
-            return sources_of_new(self.sample_names, len(samples))
+            return {**sources_of_new(self.sample_names, len(samples)), **self.carried_columns()}
         columns: Columns = {}
         if self._test_samples is not None and len(self._test_samples[1]) == len(samples):
             columns = sources_of(*self._test_samples)
         names = getattr(self, "class_names", None), getattr(self, "target_names", None)
-        return {**columns, **targets_of(samples.targets[samples.indices], *names)}
+        targets = targets_of(samples.targets[samples.indices], *names)
+        return {**columns, **self.carried_columns(), **targets}
+
+    def carried_columns(self) -> Columns:
+        """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one."""
+        return {}
 
     def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:
         """Let `test` evaluate on labeled samples instead of the test split. The training files are not needed.
@@ -365,6 +369,7 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
             with torch.inference_mode(False):
                 dataset = self.load_predict(self.predict_path)
         self.predicted = dataset
+        self.predicted_columns = self.sample_columns()
         # With fewer samples than processes, each process reads all samples. Otherwise one without a batch would block
         # the others.
         read_all = len(dataset) < self._process()[1]

@@ -11,6 +11,8 @@ from litnets.data.core.fingerprint import Fingerprint
 # For each column, by its name: a text for each sample, or a list with a text for each step of a forecast.
 Columns = Mapping[str, Sequence[str] | Sequence[list[str]]]
 
+_OWN_COLUMNS = ("index", "file", "row", "target", "prediction", "probability")
+
 _POSITION = np.uint64(2**48 - 1)  # the bits of a row's name that hold its position in its file
 
 
@@ -61,6 +63,19 @@ def targets_of(
     names = class_names or target_names or [str(i) for i in range(columns.shape[1])]
     headings = ["target"] if class_names is None and columns.shape[1] == 1 else [f"target_{name}" for name in names]
     return {heading: format_numbers(column) for heading, column in zip(headings, columns.T, strict=True)}
+
+
+def carried(columns: Mapping[str, Sequence[str]], indices: Sequence[int] | None = None) -> Columns:
+    """Return columns of the data for predictions.csv. One whose name predictions.csv uses itself is `id_NAME` there.
+
+    Args:
+        columns: The cells of each column.
+        indices: The rows of the predicted samples; None for all.
+    """
+    return {
+        f"id_{name}" if name in _OWN_COLUMNS else name: cells if indices is None else [cells[i] for i in indices]
+        for name, cells in columns.items()
+    }
 
 
 def format_numbers(values: Tensor) -> list[str]:

@@ -17,6 +17,7 @@ from litnets.data.core.inputs import is_path
 from litnets.data.core.labels import match_labels
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.splits import SplitSpec, split_indices
+from litnets.data.tables.columns import Rows
 from litnets.data.tables.frames import TableFormat
 from litnets.data.tables.memory import encode_inputs
 from litnets.data.tables.reading import encode_new, read_rows
@@ -91,6 +92,7 @@ class TableDataModule(SplitDataModule):
         self.table_format = TableFormat(separator, header, decimal)
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
+        self._rows: Rows | None = None  # the new rows, as they are written
         self._encoding: Encoding | None = None  # of the table in memory, otherwise of the checkpoint
         self._one_hot_indices: list[Tensor] = []
 
@@ -124,7 +126,8 @@ class TableDataModule(SplitDataModule):
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
 
     def load_predict(self, path: Path) -> ArrayDataset:
-        rows = encode_new(read_rows([path], self.table_format), self._known_encoding())
+        self._rows = read_rows([path], self.table_format)
+        rows = encode_new(self._rows, self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
     def load_labeled(self, path: Path) -> ArrayDataset:

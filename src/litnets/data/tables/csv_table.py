@@ -6,9 +6,10 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.sample_columns import Columns, carried
 from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.tables.base import TableDataModule
-from litnets.data.tables.reading import ColumnRoles, encode_new, encode_targets, read_rows, read_table
+from litnets.data.tables.reading import ColumnRoles, cells_of, encode_new, encode_targets, read_rows, read_table
 from litnets.data.tables.spoilers import find_spoilers
 from litnets.data.tables.table import Table, digest_table
 from litnets.errors import InputError
@@ -41,6 +42,7 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
         categorical: Columns of numbers or dates to treat as categories, such as a postcode.
         ignore: Columns to leave out.
         keep_columns: Columns to use although they look like row numbers, names or free text.
+        id_columns: Columns that identify rows. They are left out of the inputs and repeated in predictions.csv.
         **splitting: Arguments of `SplitFilesDataModule`, `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
@@ -56,16 +58,21 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
         categorical: list[str] | None = None,
         ignore: list[str] | None = None,
         keep_columns: list[str] | None = None,
+        id_columns: list[str] | None = None,
         **splitting: Any,
     ) -> None:
         super().__init__(path, **splitting)
         if not target:
             raise InputError("target: expected at least one column, got none")
         targets = [target] if isinstance(target, str) else target
-        self.roles = ColumnRoles(targets, task, categorical or [], ignore or [], keep_columns or [])
+        self.id_columns = id_columns or []
+        left_out = [*(ignore or []), *self.id_columns]
+        self.roles = ColumnRoles(targets, task, categorical or [], left_out, keep_columns or [])
+        self._files: list[Path] = []
 
     def read(self) -> Table:
         paths = self.find_files(_SUFFIXES)
+        self._files = list(paths.values())
         return read_table(paths, self.table_format, self.roles, self.trained_encoding)
 
     def load(self) -> dict[str, ArrayDataset]:
@@ -76,6 +83,17 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
             for line in (*self.table.notes, *(f"{self.path}: {spoiler}" for spoiler in spoilers)):
                 rank_zero_only(print)(printable(line), flush=True)
         return splits
+
+    def carried_columns(self) -> Columns:
+        if self._rows is not None:  # new rows
+            targets = self.roles.targets
+            labeled = cells_of(self._rows, targets) if set(targets) <= set(self._rows.frame.columns) else {}
+            named = {"target" if len(targets) == 1 else f"target_{name}": cells for name, cells in labeled.items()}
+            return {**carried(cells_of(self._rows, self.id_columns)), **named}
+        if not self.id_columns or self._test_samples is None:
+            return {}
+        rows = read_rows(self._files, self.table_format)
+        return carried(cells_of(rows, self.id_columns), self._test_samples[1].tolist())
 
     def load_labeled(self, path: Path) -> ArrayDataset:
         rows, encoding = read_rows([path], self.table_format), self._known_encoding()

@@ -1,7 +1,7 @@
 """Read a table from files: choose an encoding for each column, and encode its values."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -155,6 +155,19 @@ def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
             print(f"{where}: unseen in training, read as missing: {shown}{more}", flush=True)
         arrays.append(_category_indices(column.texts, matches, len(categories)))
     return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
+
+
+def cells_of(rows: Rows, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the cells of these columns as texts; a missing one is empty.
+
+    Raises:
+        InputError: A column does not exist.
+    """
+    columns = {}
+    for name in names:
+        check_column(rows.path, rows.frame, name)
+        columns[name] = rows.column(name).texts.fill_null("").to_list()
+    return columns
 
 
 def encode_targets(rows: Rows, roles: ColumnRoles, trained: Encoding) -> Tensor:

@@ -15,11 +15,12 @@ from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.fingerprint import Fingerprint, digest_each
 from litnets.data.core.listing import check_twins, data_files, subfolders
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.sample_columns import Columns, carried
 from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.core.stray_files import report_copies
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
-from litnets.data.text.reading import TABLES, Sample, read_samples
+from litnets.data.text.reading import TABLES, Sample, read_columns, read_samples
 from litnets.errors import InputError, did_you_mean
 
 
@@ -37,6 +38,7 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
     Args:
         path: The file or folder.
         label_column: Column of the classes in CSV, TSV and JSONL files.
+        id_columns: Columns of these files that predictions.csv repeats, such as the id of a text.
         **text: Arguments of `SplitFilesDataModule`, `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
@@ -44,16 +46,19 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
         self,
         path: str,
         label_column: str = "label",
+        id_columns: list[str] | None = None,
         **text: Any,
     ) -> None:
         super().__init__(path, **text)
         if self.text_column == label_column:
             raise InputError(f"label_column: '{label_column}' is also the text column; choose another column")
-        self.label_column = label_column
+        self.label_column, self.id_columns = label_column, id_columns or []
+        self._files: list[Path] = []
         self.has_text_per_line = False  # whether each line of a `.txt` file is a text
 
     def read(self) -> tuple[list[Sample], dict[str, Tensor]]:
         paths = self.find_files(TABLES, folders=True)
+        self._files = list(paths.values())
         files = [self._read_files(path) for path in paths.values()]
         samples = [sample for part in files for file in part.values() for sample in file]
         indices = torch.arange(len(samples)).split([sum(map(len, part.values())) for part in files])
@@ -80,6 +85,29 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
     def read_new(self, file: Path) -> list[Sample]:
         """Return the samples of a `.txt` file to predict: its lines if the model was trained on lines."""
         return _read_lines(file) if self.has_text_per_line else super().read_new(file)
+
+    def carried_columns(self) -> Columns:
+        if self.predict_path is not None:
+            columns = carried(self._read_id_columns([self.predict_path]))
+            if self.predict_path.suffix.lower() not in TABLES:
+                return columns
+            labels = read_columns(self.predict_path, [self.label_column], self.header)
+            return {**columns, "target": labels[self.label_column]} if labels else columns
+        assert self._test_samples is not None
+        return carried(self._read_id_columns(self._files), self._test_samples[1].tolist())
+
+    def _read_id_columns(self, paths: Sequence[Path]) -> dict[str, list[str]]:
+        """Return the cells of `id_columns` in all files, one after the other."""
+        cells: dict[str, list[str]] = {name: [] for name in self.id_columns}
+        for path in paths if cells else ():
+            if path.suffix.lower() not in TABLES:
+                raise InputError(f"id_columns: {path} has no columns; expected a .csv, .tsv or .jsonl file")
+            columns = read_columns(path, self.id_columns, self.header)
+            for name in self.id_columns:
+                if name not in columns:
+                    raise InputError(f"id_columns: {path} has no column '{name}'")
+                cells[name] += columns[name]
+        return cells
 
     def read_labeled(self, path: Path) -> list[Sample]:
         return [sample for file in self._read_files(path).values() for sample in file]

@@ -1,7 +1,7 @@
 """Read texts and their classes from CSV, TSV and JSONL files."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,20 @@ def read_samples(
     if not samples:
         raise InputError(f"{path}: expected at least one text, got none")
     return samples
+
+
+def read_columns(path: Path, names: Iterable[str], has_header: bool = True) -> dict[str, list[str]]:
+    """Return the cells of columns of a CSV, TSV or JSONL file as texts, for each sample of `read_samples`.
+
+    A column that no row has is left out. A cell that a row does not have is empty.
+    """
+    rows = list(_read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_csv(path, has_header))
+    cells = {name: [row.get(name) for row, _ in rows] for name in names if any(name in row for row, _ in rows)}
+    return {name: [_as_text(cell) for cell in column] for name, column in cells.items()}
+
+
+def _as_text(cell: Any) -> str:
+    return "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
 
 
 def _parse_sample(row: Mapping[str, Any], where: str, text_column: str, label_column: str | None, hint: str) -> Sample:
