@@ -35,7 +35,7 @@ def read_digits() -> dict[str, Samples]:
 def dirichlet_split(targets: Tensor, clients: int, alpha: float, rng: np.random.Generator) -> list[Tensor]:
     """Return the indices of each client's samples.
 
-    The samples of each class are shared out in proportions from a Dirichlet distribution. A small `alpha` gives each
+    The samples of each class are distributed in proportions from a Dirichlet distribution. A small `alpha` gives each
     client few classes, a large one gives all the same mixture. A client may have no samples.
     """
     shares: list[list[np.ndarray]] = [[] for _ in range(clients)]

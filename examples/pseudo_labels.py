@@ -1,7 +1,7 @@
 """Semi-supervised learning with pseudo-labels (Lee 2013): few labels, and many images without one.
 
 A network that is trained on the labeled images predicts the others. Predictions above a confidence are taken as labels
-for the next round. The last line shows what it is worth: the same network with the few labels alone, and with all.
+for the next round. The last line compares: the same network with the few labels alone, and with all.
 
     python examples/pseudo_labels.py --labels 5 --confidence 0.95
 

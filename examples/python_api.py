@@ -12,7 +12,7 @@ import litnets
 # %% [markdown]
 # ## Train
 #
-# Give the class of the model and the data. Keyword arguments go to the model or the Trainer, by name. What the model
+# Pass the class of the model and the data. Keyword arguments go to the model or the Trainer, by name. What the model
 # needs to know about the data, such as the number of classes, is filled in.
 
 # %%

@@ -36,7 +36,7 @@ class Spike(torch.autograd.Function):
 
 
 def rate_code(rates: Tensor, steps: int) -> Tensor:
-    """Return regular spike trains `(steps, ...)` with the given spikes per step, each between 0 and 1.
+    """Return regular spike trains `(steps, ...)` with `rates` spikes per step, each between 0 and 1.
 
     A train has spiked floor(rate * t) times after t steps.
     """
@@ -54,7 +54,7 @@ class SpikingMLP(nn.Module):
         out_features: Number of outputs.
         hidden_size: Number of hidden neurons.
         steps: Length of the spike trains.
-        decay: Share of a potential that is left after one step.
+        decay: Fraction of a potential that is left after one step.
     """
 
     def __init__(

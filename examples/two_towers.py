@@ -1,11 +1,11 @@
-"""Two modalities in one classifier: a picture of a digit, and a recording of the same digit.
+"""Two modalities in one classifier: an image of a digit, and a recording of the same digit.
 
-Each has a network of its own, a tower, that ends in a vector; one linear layer reads both vectors. The pictures are so
-noisy, and the recordings so short, that neither is enough.
+Each has its own network, a tower, that ends in a vector; one linear layer reads both vectors. The images are so noisy,
+and the recordings so short, that neither is enough.
 
     python examples/two_towers.py --data_dir data   # a folder with fsdd/recordings, see SpokenDigits
 
-Test accuracy, mean of 3 seeds: 0.582 from the picture, 0.843 from the sound, 0.905 from both; 16 s on one CPU core.
+Test accuracy, mean of 3 seeds: 0.582 from the image, 0.843 from the sound, 0.905 from both; 16 s on one CPU core.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class TwoTowers(nn.Module):
 
 
 def read_images(noise: float) -> dict[str, Samples]:
-    """Return the pictures and the classes of each split of Digits, with noise of this standard deviation."""
+    """Return the images and the classes of each split of Digits, with noise of this standard deviation."""
     data = Digits()
     data.ensure_setup()
     generator = torch.Generator().manual_seed(0)
@@ -66,7 +66,7 @@ def read_sounds(data_dir: str, frames: int) -> dict[str, Samples]:
 
 
 def pair(images: Samples, sounds: Samples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each picture with a random recording of the same class, and the classes."""
+    """Return each image with a random recording of the same class, and the classes."""
     partners = []
     for label in images[1]:
         candidates = (sounds[1] == label).nonzero().squeeze(1)
@@ -85,15 +85,15 @@ def train(net: nn.Module, inputs: Sequence[Tensor], classes: Tensor, epochs: int
 
 
 def build_towers(width: int) -> list[nn.Module]:
-    """Return a new network for pictures, and one for spectrograms."""
+    """Return a new network for images, and one for spectrograms."""
     return [CNN(1, width, (16, 32), dropout=0.2), CNN1d(20, width, (32, 64), dropout=0.2)]
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", default="data")
-    parser.add_argument("--noise", type=float, default=1.5, help="of the pictures, whose own deviation is 1")
-    parser.add_argument("--frames", type=int, default=8, help="of a recording, 20 ms each")
+    parser.add_argument("--noise", type=float, default=1.5, help="standard deviation of the noise in images")
+    parser.add_argument("--frames", type=int, default=8, help="frames of a recording, 20 ms each")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(args)

@@ -11,7 +11,7 @@ from litnets.data.series.base import SeriesDataModule, SeriesWindows
 from litnets.tasks import Classifier, Forecaster, Regressor
 
 FEW_STEPS = 200
-_RARE = 5  # how many times as frequent another class is than one that is called rare
+_RARE = 5  # a class is rare if another one is at least this many times as frequent
 
 
 def class_imbalance(datamodule: LightningDataModule | None) -> str | None:
@@ -29,7 +29,7 @@ def class_imbalance(datamodule: LightningDataModule | None) -> str | None:
 
 
 def advice(model: LightningModule, datamodule: LightningDataModule | None, results: dict[str, Any]) -> list[str]:
-    """Return lines about a finished training that did not reach what it could.
+    """Return notes on a finished training: too few steps, or a result that is not better than a simple baseline.
 
     Args:
         model: The model.

@@ -105,8 +105,8 @@ class LitnetsCLI(LightningCLI):
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return Lightning's commands, each with the arguments of the Trainer's method that are not options.
 
-        If the first argument is one of these commands, return it alone: to build the parser of a command takes a tenth
-        of a second.
+        If the first argument is one of these commands, return it alone: building the parser of a command takes a
+        tenth of a second.
         """
         skip = {"verbose", "return_predictions"}
         commands = {name: arguments | skip for name, arguments in LightningCLI.subcommands().items()}
@@ -204,7 +204,7 @@ class LitnetsCLI(LightningCLI):
 
     @property
     def _uses_recipe(self) -> bool:
-        """Whether the options that are still open are chosen by the data: those of a new run from scratch.
+        """Whether the recipe chooses options: only for a new run from scratch.
 
         The configuration of an earlier run repeats that run, and a network that should overfit is not regularized.
         """
@@ -216,7 +216,7 @@ class LitnetsCLI(LightningCLI):
         return is_new and not is_repeated and not options.trainer.overfit_batches
 
     def _apply_recipe(self) -> LightningDataModule:
-        """Choose the options that the user has left open, and return the DataModule that they were chosen by."""
+        """Let the recipe choose the options that the user has not set. Return the DataModule that it has read."""
         set_by_user = options_set_by_user(self.parser, self._args)
         datamodule = self._datamodule
         if datamodule is None:
@@ -262,7 +262,7 @@ class LitnetsCLI(LightningCLI):
     # Commands
 
     def fit(self, **kwargs: Any) -> None:
-        """Train. What fails before the first step leaves no trace in the run folder."""
+        """Train. A failure before the first step leaves no trace in the run folder."""
         assert self.run is not None
         with undo_failed_attempt(self.run, self.resolved, self.trainer):
             if self.trainer.is_global_zero:

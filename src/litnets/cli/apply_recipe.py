@@ -26,7 +26,7 @@ _NETWORKS: dict[str, Network] = {
     "WithCNN1d": "cnn1d",
     "WithTransformer": "transformer",
 }
-# What the recipe chooses about the data. A DataModule that is built in Python keeps it.
+# The options of the data that the recipe chooses. A DataModule that is built in Python keeps its own values.
 DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase")
 # What the user has set -> what the recipe then leaves alone.
 _DEPENDENT = {
@@ -47,7 +47,7 @@ def options_set_by_user(parser: ArgumentParser, args: list[str]) -> set[str]:
         args: The arguments of the command line.
     """
     command, *rest = args
-    # The links need a monitor. Null is its default, so to set it to null is not to set it.
+    # The links need a monitor. Null is its default, so null does not count as set.
     options = parser.parse_args([command, "--monitor=null", "--monitor_mode=null", *rest], defaults=False)[command]
     names = {name.replace(".init_args", "") for name in options.keys()}  # noqa: SIM118  (nested keys)
     return {name for name in names if name not in ("monitor", "monitor_mode") or options[name] is not None}
@@ -63,7 +63,7 @@ def build_datamodule(spec: Namespace) -> LightningDataModule:
 
 
 def apply_recipe(options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule) -> list[str]:
-    """Set the options that the recipe chooses, also in the DataModule, whose data are read.
+    """Set what the recipe chooses, in the options and in the DataModule, whose data are read.
 
     Args:
         options: The options of `fit`, which are changed in place.
@@ -101,7 +101,7 @@ def apply_recipe(options: Namespace, set_by_user: Collection[str], datamodule: L
 
 
 def repeat_choices(options: Namespace, set_by_user: Collection[str], saved: dict[str, Any]) -> None:
-    """Set what the recipe chose when a run was started, for the same command that restarts it.
+    """Set what the recipe chose for a run that the same command now restarts.
 
     Args:
         options: The options of `fit`, which are changed in place.
@@ -147,7 +147,7 @@ def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
 
 
 def _link_monitor(options: Namespace) -> None:
-    """Give the callbacks the monitor of the options, as their links do when the options are parsed."""
+    """Pass the monitor to the callbacks, as the links do when the options are parsed."""
     for callback in (options.checkpoint, options.early_stopping):
         callback.monitor = default_monitor(options.monitor, options.model)
         callback.mode = default_monitor_mode(options.monitor, options.monitor_mode, options.model)
@@ -156,7 +156,7 @@ def _link_monitor(options: Namespace) -> None:
 def _set_options(
     options: Namespace, choices: dict[str, Any], kept: Collection[str], datamodule: ArrayDataModule
 ) -> dict[str, Any]:
-    """Set those choices that the user has left open and that the classes have. Return them."""
+    """Set the choices that the user has not made and that the classes have as options. Return them."""
     chosen = {}
     for name, value in choices.items():
         if name in kept or not _has(options, name):

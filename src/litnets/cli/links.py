@@ -49,7 +49,7 @@ def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRu
     """Read the data as the run did: with the encoding of its checkpoint, and each sample in the recorded split. Samples
     of `--on` are in no split.
 
-    Each linked attribute asks for it first, because it may be computed from the data. Only the first call does it.
+    This is called before each linked attribute, which may be computed from the data; only the first call has an effect.
     """
     if resolved.labeled_path is not None:
         _evaluate_on(datamodule, resolved.labeled_path, resolved)

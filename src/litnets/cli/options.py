@@ -42,8 +42,8 @@ OPTIONS = (
         "recipe",
         bool,
         True,
-        "Let a new training choose its length, batch size, learning rate, regularization and augmentation by the data, "
-        "where no option and no configuration sets them; see docs/recipe.md. What was chosen is in config.yaml.",
+        "Choose length, batch size, learning rate, regularization and augmentation of a new training from the data, "
+        "unless an option or a configuration sets them; see docs/recipe.md. config.yaml holds the choices.",
     ),
     Option("test_after_fit", bool, True, "Test the best checkpoint after training."),
     Option("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
@@ -70,7 +70,7 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
         text = "Split the data again instead of keeping the split of the run."
         parser.add_argument("--split_again", action="store_true", help=text)
     if command == "test":
-        text = "New labeled data to evaluate on, all of them, instead of the test split; encoded as in the training."
+        text = "New labeled data to evaluate on instead of the test split; they are encoded as in training."
         parser.add_argument("--on", type=str | None, default=None, help=text)
     if command == "predict":
         text = "File of the predictions, CSV (default: predictions.csv in the run folder)."

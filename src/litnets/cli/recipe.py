@@ -1,4 +1,4 @@
-"""The default recipe: how a network is trained on your data where you do not say it yourself.
+"""The default recipe: how a network is trained on your data, unless you set the options yourself.
 
 Each choice is a function of what is known about the data before training: nothing is searched, and nothing is trained
 twice. docs/recipe.md gives the reason and the measurement of each choice. `litnets.cli.apply_recipe` applies them.
@@ -57,7 +57,7 @@ def epochs(facts: Facts, steps_per_epoch: int) -> int:
     """Return the number of epochs.
 
     A small data set is trained for a minimum of optimizer steps, a large one for a minimum of epochs. Texts need the
-    fewest, because a network that reads words memorizes them soon.
+    fewest, because a network that reads words memorizes them quickly.
     """
     steps, passes = {
         "rows": (600, 60),
@@ -101,7 +101,7 @@ def regularization(facts: Facts) -> dict[str, Any]:
 
 
 def augmentation(facts: Facts) -> list[dict[str, Any]]:
-    """Return the augmentations for convolutional networks: shifts by up to an eighth, and mirror images of photos."""
+    """Return the augmentations for convolutional networks: shifts, and mirror images of photos."""
     if facts.inputs != "images" or facts.network not in ("cnn", "resnet", "other"):
         return []
     pixels = max(1, facts.image_side // (8 if facts.is_photo else 16))
@@ -114,7 +114,7 @@ def tokenization(texts: list[str]) -> dict[str, Any]:
     """Return the unit of tokenization: characters for names and for scripts without spaces, else words in lower case.
 
     Args:
-        texts: Texts to decide by.
+        texts: Texts that the choice is based on.
     """
     words = [len(text.split()) for text in texts]
     letters = sum(len(text) for text in texts) / max(sum(words), 1)

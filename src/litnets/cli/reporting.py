@@ -21,7 +21,7 @@ from litnets.training.resume.plan import ResumePlan
 def print_start(
     model: LightningModule, datamodule: LightningDataModule | None, resolved: ResolvedRun, is_dry_run: bool
 ) -> None:
-    """Print the model, the data and the run folder; of a resumed run, first where it resumes."""
+    """Print where a resumed run resumes, then the model, the data and the run folder."""
     if resolved.wandb_note is not None:
         print(resolved.wandb_note, flush=True)
     if resolved.resume is not None and not is_dry_run:
@@ -98,7 +98,7 @@ def report_evaluation(
 
 
 def _breakdown(trainer: Trainer) -> str:
-    """Return what the metrics of a test are broken down by, which another project's LightningModule does not say."""
+    """Return what the metrics of a test are broken down by: classes, unless the model says otherwise."""
     return str(getattr(trainer.lightning_module, "breakdown", "class"))
 
 

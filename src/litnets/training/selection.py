@@ -48,7 +48,7 @@ class TieBreakingEarlyStopping(EarlyStoppingCheck, EarlyStopping):
         self.best_loss = state_dict.get("best_loss", UNKNOWN_LOSS)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Otherwise the epoch, which max_steps has ended, continues when the run is resumed.
+        # An epoch that max_steps has ended early continues when the run is resumed.
         if is_last_batch_ready(trainer.fit_loop.epoch_loop):
             super().on_train_epoch_end(trainer, pl_module)
 

@@ -17,7 +17,7 @@ def resume(args: list[str]) -> int:
     """Resume a run.
 
     Args:
-        args: A run folder, an experiment (its newest run), the last checkpoint of a run, or neither (the newest run of
+        args: A run folder, an experiment (its newest run), the last checkpoint of a run, or nothing (the newest run of
             all), then options of `fit`.
     """
     return run(_resume, args)

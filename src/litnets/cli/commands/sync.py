@@ -45,11 +45,11 @@ def offline_runs(run: Path) -> list[Path]:
     """Return wandb's folders of a run's offline attempts, the earliest first.
 
     Raises:
-        InputError: The run has none.
+        InputError: The run has no offline attempt.
     """
     try:
         folders = sorted((run / "wandb").glob("offline-run-*"))
-    except OSError as error:  # a name that is too long, for one
+    except OSError as error:  # for example, a name that is too long
         raise InputError(f"sync {run}: {error.strerror}") from error
     if not folders:
         problem = "it holds no offline W&B run" if run.is_dir() else "no such folder"

@@ -25,8 +25,8 @@ class Vocabulary:
         list(vocabulary.encode(["a dog"], max_length=10))  # [[2, 1]]
 
     Args:
-        kind: `characters`, `words` (runs of letters, digits and their combining marks; any other symbol is a word of
-            its own), or `subwords`.
+        kind: `characters`, `words` (runs of letters, digits and their combining marks; every other symbol is a
+            word), or `subwords`.
         tokens: The tokens in the order of their indices, starting with the two reserved ones.
         merges: For subwords: the pairs of tokens to merge, in this order.
     """
