@@ -9,7 +9,13 @@ import yaml
 
 from litnets.__main__ import main
 from litnets.cli.app import LitnetsCLI
-from litnets.cli.apply_recipe import apply_recipe, build_datamodule, options_set_by_user, repeat_choices
+from litnets.cli.apply_recipe import (
+    _steps_per_epoch,
+    apply_recipe,
+    build_datamodule,
+    options_set_by_user,
+    repeat_choices,
+)
 from litnets.internals import subcommand_parser
 from litnets.training.signals import Signals
 from tests.helpers.tiny_series import waves, write_series
@@ -87,6 +93,30 @@ def test_max_steps_determines_the_epochs() -> None:
     assert options.trainer.max_epochs == 10  # of 5 steps
 
 
+def test_training_without_an_end_gets_no_schedule() -> None:
+    write_csv(Path("table.csv"))
+    options, _, (line,) = choose("--model", "MLPClassifier", "--trainer.max_epochs=-1", *TABLE)
+    assert line.startswith("recipe: epochs without an end; ")
+    assert options.trainer.max_epochs == -1
+    assert options.model.init_args.lr_scheduler is None
+
+
+@pytest.mark.parametrize(
+    ("args", "steps"),
+    [
+        ([], 5),
+        (["--trainer.accumulate_grad_batches", "2"], 3),
+        (["--trainer.limit_train_batches", "2"], 2),
+        (["--trainer.limit_train_batches", "0.5"], 2),
+        (["--trainer.devices", "2"], 3),
+    ],
+)
+def test_steps_per_epoch_follow_the_trainer(args: list[str], steps: int) -> None:
+    assert (
+        _steps_per_epoch(parse("--model", "MLPClassifier", "--data", "Digits", *args).options.trainer, 36, 8) == steps
+    )
+
+
 def test_texts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from litnets.data import TextFiles
 
@@ -101,6 +131,13 @@ def test_texts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "good" in datamodule.vocabulary.tokens
     assert datamodule.token_dropout == options.data.init_args.token_dropout > 0
     assert options.model.init_args.embedding_scale < 1
+
+
+def test_names_are_read_by_characters_in_the_case_of_the_user() -> None:
+    write_texts(Path("texts.csv"), [(text.split()[0], label) for text, label in rows()])
+    options, datamodule, _ = choose("--model", "CNN1dClassifier", *TEXTS, "--data.lowercase", "true")
+    assert datamodule.tokens == options.data.init_args.tokens == "characters"
+    assert datamodule.lowercase is True
 
 
 def test_characters_of_the_user_keep_their_case() -> None:

@@ -78,20 +78,22 @@ def apply_recipe(options: Namespace, set_by_user: Collection[str], datamodule: L
         return []
     kept = {*set_by_user, *(name for user_option in set_by_user for name in _DEPENDENT.get(user_option, ()))}
     chosen: dict[str, Any] = {}
-    if isinstance(datamodule, TextDataModule) and _has(options, "data.tokens") and "data.lowercase" not in kept:
+    if isinstance(datamodule, TextDataModule) and not {"data.tokens", "data.lowercase"} <= kept:
         datamodule.prepare_data()
         choices = recipe.tokenization(datamodule.training_texts())
-        if "data.tokens" not in kept or options.data.init_args.tokens == choices["data.tokens"]:
+        if "data.tokens" not in kept or datamodule.tokens == choices["data.tokens"]:
             chosen |= _set_options(options, choices, kept, datamodule)
     datamodule.ensure_setup()
     facts = facts_of(model_class, datamodule)
     batch = datamodule.batch_size if "data.batch_size" in kept else recipe.batch_size(facts)
-    accumulated = options.trainer.accumulate_grad_batches
-    steps = math.ceil(math.ceil(facts.samples / batch) / accumulated)
-    epochs = options.trainer.max_epochs
-    if "trainer.max_epochs" not in kept:
-        max_steps = options.trainer.max_steps
-        epochs = recipe.epochs(facts, steps) if max_steps < 0 else math.ceil(max_steps / steps)
+    steps = _steps_per_epoch(options.trainer, facts.samples, batch)
+    epochs, max_steps = options.trainer.max_epochs, options.trainer.max_steps
+    if max_steps >= 0 and ("trainer.max_epochs" not in kept or epochs < 0):
+        epochs = math.ceil(max_steps / steps)
+    elif "trainer.max_epochs" not in kept:
+        epochs = recipe.epochs(facts, steps)
+    elif epochs < 0:  # training without an end has no schedule
+        kept |= {"model.lr_scheduler", "early_stopping.patience"}
     chosen |= _set_options(options, recipe.choose(facts, batch, epochs), kept, datamodule)
     _link_monitor(options)
     lines = [_summary(chosen, epochs, steps)]
@@ -144,6 +146,18 @@ def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
         image_side=min(sides, default=0) if inputs == "images" else 0,
         is_photo=inputs == "images" and shape[0] == 3,
     )
+
+
+def _steps_per_epoch(trainer: Namespace, samples: int, batch: int) -> int:
+    """Return the number of optimizer steps in an epoch, given the options of the Trainer."""
+    devices = str(trainer.devices)  # or a list, `auto` or -1, whose number is not known yet
+    processes = trainer.num_nodes * (int(devices) if devices.isdigit() else 1)
+    batches: int = math.ceil(samples / batch / processes)
+    limit: int | float | None = trainer.limit_train_batches
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+    accumulated: int = trainer.accumulate_grad_batches
+    return math.ceil(batches / accumulated)
 
 
 def _link_monitor(options: Namespace) -> None:
@@ -201,4 +215,5 @@ def _summary(chosen: dict[str, Any], epochs: int, steps: int) -> str:
         if name == "data.augment":
             shown = ", ".join(f"{spec['class_path']}" for spec in value)
         parts.append(f"{name.rpartition('.')[2]} {shown}")
-    return f"recipe: {epochs} epochs of {steps} steps; {', '.join(parts)} (--recipe false turns it off)"
+    length = "epochs without an end" if epochs < 0 else f"{epochs} epochs of {steps} steps"
+    return f"recipe: {length}; {', '.join(parts)} (--recipe false turns it off)"
