@@ -196,7 +196,10 @@ def list_classes(folder: Path, suffixes: Collection[str], kind: str, root: Path)
     names = subfolders(folder)
     _report_loose_files(folder, suffixes, kind)
     if not names:
-        raise InputError(f"{folder} contains no class; expected a folder of {kind}s per class")
+        raise InputError(
+            f"{folder} contains no class; expected a folder of {kind}s per class. Move {kind}s without classes out of "
+            f"{root}, and predict them with --data.predict_path"
+        )
     others: Counter[str] = Counter()
     classes = {name: real_files_in(folder / name, suffixes, root, others) for name in names}
     for name, files in classes.items():

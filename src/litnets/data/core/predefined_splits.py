@@ -47,23 +47,12 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     if not (len(split_folders) > 1 and not others) and not any(subfolders(root / name) for name in trained_on):
         split_folders = {}  # "train" is a class, such as a kind of vehicle
     files = [name for name in data_files(root) if Path(name).suffix.lower() in file_suffixes]
-    # For each split, the rank (0 is the best) and the name of each candidate.
-    candidates: dict[str, list[tuple[int, str]]] = {part: [] for part in PARTS}
-    for name, part in split_folders.items():
-        candidates[part].append((0, name))
-    for name in files:
-        if match := _FILE_STEM.fullmatch(Path(name).stem):
-            before = match.string[: match.start(1)].rstrip("_.-").lower()
-            candidates[SPLIT_OF[match[1].lower()]].append((("", root.name.lower(), before).index(before), name))
     paths: dict[str, Path] = {}
-    for part, ranked in candidates.items():
-        ranked.sort()
-        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
-            raise InputError(
-                f"{root}: {ranked[0][1]} and {ranked[1][1]} both hold the {part} split; remove one of them"
-            )
-        if ranked:
-            paths[part] = root / ranked[0][1]
+    for part, candidates in _rank_candidates(root.name, split_folders, files).items():
+        if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
+            (_, first), (_, second), *_ = candidates
+            raise InputError(f"{root}: {first} and {second} both hold the {part} split; remove one of them")
+        paths[part] = root / candidates[0][1]
     if not paths:
         return {}
     if "train" not in paths:
@@ -80,6 +69,26 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
     if left_out:
         print(f"{root}: {printable(', '.join(left_out))} left out; expected train, val and test", flush=True)
     return paths
+
+
+def _rank_candidates(
+    root_name: str, split_folders: Mapping[str, str], files: Sequence[str]
+) -> dict[str, list[tuple[int, str]]]:
+    """Return the rank (0 is the best) and the name of each folder or file that may hold a split, sorted, by split.
+
+    Args:
+        root_name: Name of the folder that holds them.
+        split_folders: Names of the folders, each with its split.
+        files: Names of the files.
+    """
+    ranked = [(part, 0, name) for name, part in split_folders.items()]
+    for name in files:
+        if match := _FILE_STEM.fullmatch(Path(name).stem):
+            before = match.string[: match.start(1)].rstrip("_.-").lower()
+            rank = 0 if not before else 1 if before == root_name.lower() else 2
+            ranked.append((SPLIT_OF[match[1].lower()], rank, name))
+    by_part = {part: sorted((rank, name) for other, rank, name in ranked if other == part) for part in PARTS}
+    return {part: candidates for part, candidates in by_part.items() if candidates}
 
 
 def find_split_files(
