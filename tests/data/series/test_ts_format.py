@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from litnets.data import SeriesFolder
-from litnets.data.series.ts_format import read_ts
+from litnets.data.series.ts_format import read_archive, read_ts
 from litnets.errors import InputError
 
 HEADER = """# Comments may be in Latin-1: \xe9
@@ -77,6 +77,23 @@ def test_the_splits_of_an_archive_are_kept(tmp_path: Path, capsys: pytest.Captur
         np.testing.assert_allclose(values[i, :length], series[20 + i], rtol=1e-6)
         assert module.class_names[target] == ("slow", "fast")[i % 2]
     assert capsys.readouterr().out == ""
+
+
+def test_the_tsv_files_of_the_ucr_archive_are_read(tmp_path: Path) -> None:
+    for part, size in (("TRAIN", 20), ("TEST", 6)):
+        lines = [f"{1 + i % 2}\t{i}\tNaN\t{i + 2}.5\t-1e-1\tNaN\tnan" for i in range(size)]
+        (tmp_path / f"Waves_{part}.tsv").write_text("\n".join(lines) + "\n")
+    series = read_archive(tmp_path / "Waves_TEST.tsv")
+    assert series[3].values.tolist() == [[3], [4.25], [5.5], [-0.1]]
+    assert [sample.label for sample in series] == ["1", "2"] * 3
+    module = ready(tmp_path)
+    assert (module.class_names, [len(split) for split in module.splits.values()]) == (["1", "2"], [16, 4, 6])
+    assert len(module.load_predict(tmp_path / "Waves_TEST.tsv")) == 6
+    write_archive(tmp_path, train=9)  # the .ts files come before
+    assert ready(tmp_path).class_names == ["fast", "slow"]
+    (tmp_path / "Waves_TEST.tsv").write_text("1\tNaN\tNaN\n")
+    with pytest.raises(InputError, match=r"Waves_TEST.tsv, line 1: expected numbers separated by commas"):
+        read_archive(tmp_path / "Waves_TEST.tsv")
 
 
 def test_a_single_file_is_split(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from litnets.data.core.scaling import replace_zero_std
 from litnets.data.core.splits import PARTS
 from litnets.data.series.reading import read_series
 from litnets.data.series.times import continue_times
-from litnets.data.series.ts_format import read_ts
+from litnets.data.series.ts_format import ARCHIVE_SUFFIXES, read_archive
 from litnets.errors import InputError
 
 StepRange = tuple[int, int]  # the first step, and the step after the last
@@ -310,8 +310,8 @@ def read_series_inputs(
     series: list[Tensor] = []
     for item in [inputs] if is_table(inputs) else as_items(inputs):
         if is_path(item):
-            if Path(item).suffix.lower() == ".ts":
-                arrays = [sample.select(channels) for sample in read_ts(Path(item), needs_label=False)]
+            if Path(item).suffix.lower() in ARCHIVE_SUFFIXES:
+                arrays = [sample.select(channels) for sample in read_archive(Path(item), needs_label=False)]
             else:
                 files = new_files(Path(item), (".csv",), "CSV file")
                 arrays = [read_series(file, time_column, channels, has_header).values for file in files]

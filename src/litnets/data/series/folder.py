@@ -15,13 +15,13 @@ from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folder_module import ClassFolderDataModule
 from litnets.data.core.class_folders import check_known_classes
 from litnets.data.core.fingerprint import Fingerprint
-from litnets.data.core.listing import names_in, new_files
+from litnets.data.core.listing import data_files, names_in, new_files
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
 from litnets.data.core.splits import check_trained_on, split_indices
 from litnets.data.core.stray_files import report_copies
 from litnets.data.series.base import ChannelScale, ScaleChannels, read_series_inputs
 from litnets.data.series.reading import read_series, report_names_like_data
-from litnets.data.series.ts_format import LabeledSeries, read_ts
+from litnets.data.series.ts_format import ARCHIVE_SUFFIXES, LabeledSeries, read_archive
 
 Values = NDArray[np.float64]  # (steps, channels)
 
@@ -44,7 +44,7 @@ class ScaleSequences(nn.Module):
 
 
 class SeriesFolder(ClassFolderDataModule):
-    """Your time series with their classes: `root/CLASS/*.csv`, at any depth, or the UCR and UEA archives' `.ts` files.
+    """Your time series with their classes: `root/CLASS/*.csv`, at any depth, or files of the UCR and UEA archives.
 
     Each CSV file (UTF-8, comma-separated, with a header) is one series of any length, each row one step. All series
     have the same channels. Each channel is scaled by its mean and standard deviation over all steps of the training
@@ -52,14 +52,14 @@ class SeriesFolder(ClassFolderDataModule):
 
     The series are split into training, validation and test. Alternatively, the splits are the folders
     `root/{train,val,test}/CLASS/*.csv`; if val or test does not exist, the split is taken from train. The
-    validation folder may also be named valid, validation or dev. The same holds for `.ts` files, such as
-    `root/GunPoint_TRAIN.ts` and `root/GunPoint_TEST.ts`. Their channels are `dim_0`, `dim_1` ..., and missing values
-    are interpolated.
+    validation folder may also be named valid, validation or dev. The same holds for the files of the archives, such as
+    `root/GunPoint_TRAIN.ts` and `root/GunPoint_TEST.ts` (or `.tsv`). Their channels are `dim_0`, `dim_1` ..., and
+    missing values are interpolated.
 
         data = SeriesFolder("gestures", time_column="t", channels=["x", "y", "z"])
 
     Args:
-        root: The folder with one subfolder per class, a `.ts` file, or the folder of `.ts` files.
+        root: The folder with one subfolder per class, or a `.ts` or `.tsv` file, or a folder of them.
         time_column: Column of the time, increasing: numbers, ISO 8601, months (2016-07) or quarters (2016Q3). Default:
             no time column.
         channels: Columns to read. Default: all except the time column and row numbers without a name.
@@ -88,12 +88,15 @@ class SeriesFolder(ClassFolderDataModule):
 
     @cached_property
     def _archive(self) -> dict[str, list[LabeledSeries]]:
-        """The series of each `.ts` file, by split; empty if `root` has folders of CSV files."""
-        if self.root.suffix.lower() == ".ts":
-            return {"": read_ts(self.root)}
+        """The series of each file of an archive, by split; empty if `root` has folders of CSV files."""
+        if self.root.suffix.lower() in ARCHIVE_SUFFIXES:
+            return {"": read_archive(self.root)}
         if not self.root.is_dir():
             return {}
-        archive = {part: read_ts(path) for part, path in find_splits(self.root, (".ts",), folders=False).items()}
+        suffixes = {Path(name).suffix.lower() for name in data_files(self.root)}
+        suffix = next((suffix for suffix in ARCHIVE_SUFFIXES if suffix in suffixes), None)
+        paths = find_splits(self.root, (suffix,), folders=False) if suffix else {}
+        archive = {part: read_archive(path) for part, path in paths.items()}
         train_classes = sorted({series.label for series in archive.get("train", [])})
         for part, members in archive.items():
             check_known_classes(f"{self.root}: {part}", sorted({s.label for s in members}), "train", train_classes)
@@ -154,8 +157,8 @@ class SeriesFolder(ClassFolderDataModule):
     def load_predict(self, path: Path) -> RaggedDataset:
         if not self.scale.names:  # no checkpoint was loaded
             self.setup()
-        if path.suffix.lower() == ".ts":
-            samples = read_ts(path, needs_label=False)
+        if path.suffix.lower() in ARCHIVE_SUFFIXES:
+            samples = read_archive(path, needs_label=False)
             self.sample_names = [sample.where for sample in samples]
             series = [sample.select(self.scale.names) for sample in samples]
         else:
@@ -166,10 +169,10 @@ class SeriesFolder(ClassFolderDataModule):
         return RaggedDataset(torch.from_numpy(np.concatenate(series)).float(), lengths, torch.zeros(len(series)))
 
     def load_labeled(self, path: Path) -> RaggedDataset:
-        if path.suffix.lower() != ".ts":
+        if path.suffix.lower() not in ARCHIVE_SUFFIXES:
             return cast(RaggedDataset, super().load_labeled(path))
         classes = self.trained_classes or []
-        labels = [sample.label for sample in read_ts(path)]
+        labels = [sample.label for sample in read_archive(path)]
         check_known_classes(path, sorted(set(labels)), "the trained run", classes)
         samples = self.load_predict(path)
         samples.targets = torch.tensor([classes.index(label) for label in labels])

@@ -1,4 +1,4 @@
-"""Read the `.ts` files of the UCR and UEA archives, each a set of time series with their classes.
+"""Read the files of the UCR and UEA archives, each a set of time series with their classes.
 
     @problemName BasicMotions
     @univariate false
@@ -6,7 +6,8 @@
     @data
     1.5,2.0,?:0.1,0.2,0.3:walking
 
-Each line behind `@data` is a series: its dimensions, separated by colons, and its class. A missing value is `?` or NaN.
+Each line behind `@data` of a `.ts` file is a series: its dimensions, separated by colons, and its class. A missing
+value is `?` or NaN.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from xxhash import xxh3_64_intdigest
 
 from litnets.data.core.csv_files import decode_utf8, missing_column, read_bytes
 from litnets.errors import InputError
+
+ARCHIVE_SUFFIXES = (".ts", ".tsv")  # a `.ts` file comes before a `.tsv` file of the same series
 
 
 class LabeledSeries(NamedTuple):
@@ -97,11 +100,30 @@ def read_ts(path: Path, needs_label: bool = True) -> list[LabeledSeries]:
     return series
 
 
+def read_archive(path: Path, needs_label: bool = True) -> list[LabeledSeries]:
+    """Read all series of a `.ts` file (see `read_ts`) or of a `.tsv` file of the UCR archive.
+
+    Each line of a `.tsv` file is a series of one dimension: its class, and its values, separated by tabs. NaN at the
+    end fills up shorter series.
+    """
+    if path.suffix.lower() != ".tsv":
+        return read_ts(path, needs_label)
+    lines = enumerate(decode_utf8(path, read_bytes(path)).split("\n"), 1)
+    return [_parse_tsv_line(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
+
+
 def _check_header(path: Path, header: dict[str, str], needs_label: bool) -> None:
     if header.get("timestamps", "false").lower() == "true":
         raise InputError(f"{path}: @timeStamps true: series with time stamps are not supported; write only the values")
     if needs_label and not header.get("classlabel", "").lower().startswith("true"):
         raise InputError(f"{path}: expected classes (@classLabel true), got none")
+
+
+def _parse_tsv_line(line: str, where: str) -> LabeledSeries:
+    label, *cells = line.split("\t")
+    while cells and cells[-1].lower() == "nan":
+        cells.pop()
+    return _parse_line(f"{','.join(cells)}:{label}", where, has_label=True)
 
 
 def _parse_line(line: str, where: str, has_label: bool) -> LabeledSeries:
