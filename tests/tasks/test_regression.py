@@ -108,6 +108,20 @@ def test_r2_of_targets_far_from_the_training_mean_matches_scikit_learn(center, s
     assert score.compute().item() == pytest.approx(r2_score(targets.astype(float), predictions.astype(float)), abs=2e-4)
 
 
+def test_a_score_continues_the_sums_of_version_0_1():
+    """They were measured from the training mean, and had no origin."""
+    outputs, targets = outputs_and_targets()
+    predictions = (outputs * STD + MEAN).astype("float32")
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    score = Score("r2", mean, std)
+    first = (torch.from_numpy(targets[:20]) - mean) / std
+    score.errors = ((torch.from_numpy(predictions[:20] - targets[:20])) / std).square().sum(0)
+    score.sums, score.squares, score.count = first.sum(0), first.square().sum(0), torch.tensor(20)
+    score.update(torch.from_numpy(predictions[20:]), torch.from_numpy(targets[20:]))
+    expected = r2_score(targets.astype(float), predictions.astype(float))
+    assert score.compute().item() == pytest.approx(expected, rel=2e-4)
+
+
 def test_scores_of_several_processes_are_those_of_all_samples():
     """Each process measures the variance from its own first target; torchmetrics stacks such states."""
     outputs, targets = outputs_and_targets()

@@ -39,7 +39,12 @@ class Scripted(LightningModule):
 
 
 def fit(
-    accuracies: list[float], losses: list[float], ckpt_path: Path | None = None, epochs: int | None = None, **stop: Any
+    accuracies: list[float],
+    losses: list[float],
+    ckpt_path: Path | None = None,
+    epochs: int | None = None,
+    max_steps: int = -1,
+    **stop: Any,
 ) -> tuple[Checkpoint, Any, int]:
     """Return the callbacks of a training, and its number of epochs."""
     checkpoint = Checkpoint("val/accuracy", "max")
@@ -48,7 +53,7 @@ def fit(
     loader = DataLoader(TensorDataset(torch.ones(2, 2), torch.ones(2)))
     trainer = Trainer(
         accelerator="cpu", logger=False, max_epochs=epochs or len(accuracies), enable_model_summary=False,
-        enable_progress_bar=False, callbacks=[stopping, checkpoint],
+        enable_progress_bar=False, callbacks=[stopping, checkpoint], max_steps=max_steps,
     )  # fmt: skip
     trainer.fit(Scripted(accuracies, losses), loader, loader, ckpt_path=ckpt_path, weights_only=True)
     return checkpoint, stopping, trainer.current_epoch
@@ -91,6 +96,13 @@ def test_early_stopping_without_ties_equals_lightnings() -> None:
     assert epochs == trainer.current_epoch == 6
     assert stopping.state_key == expected.state_key
     assert {**expected.state_dict(), "best_loss": stopping.best_loss} == stopping.state_dict()
+
+
+def test_max_steps_within_the_first_epoch_is_no_error() -> None:
+    """Nothing was validated, so that there is no metric to compare. An epoch has two steps."""
+    checkpoint, stopping, _ = fit([0.9], [0.5], max_steps=1)
+    assert checkpoint.best_epoch is None
+    assert stopping.wait_count == 0
 
 
 def test_the_best_loss_is_restored() -> None:
