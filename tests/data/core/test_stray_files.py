@@ -84,6 +84,17 @@ def test_images_of_one_color_are_reported(budget: float, capsys: pytest.CaptureF
     assert expected in capsys.readouterr().out.splitlines()
 
 
+def test_reports_are_not_repeated_for_a_trained_run(capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(Path("pets"))
+    for name in ("cat/a.png", "dog/b.png"):
+        Image.new("L", (1, 1)).save(Path("pets", name))
+    for trained_state, num_lines in ((None, 2), ({"mean": [0.0] * 3}, 0)):
+        data = ImageFolder("pets", size=8)
+        data.trained_state = trained_state
+        data.setup()
+        assert len(capsys.readouterr().out.splitlines()) == num_lines
+
+
 def test_silent_recordings_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_audio_folder(Path("sounds"))
     write_wav(Path("sounds/low/a.wav"), np.zeros(500, np.int16))

@@ -160,7 +160,8 @@ class ImageDataModule(ArrayDataModule):
         )
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
-        """Read images from files, and keep them in memory if they fit in `memory_budget`. Report those of one color.
+        """Read images from files, and keep them in memory if they fit in `memory_budget`. A new run reports those of
+        one color.
 
         Returns:
             The images, as a tensor or as `ImageFiles`; the mask of the broken files, `(files,)`; if the images do not
@@ -184,7 +185,7 @@ class ImageDataModule(ArrayDataModule):
                 moments[index] = torch.stack([values.mean(1), values.square().mean(1)])
 
         _, broken = read_all(files, read, self.skip_broken, "image")
-        if len(empty := has_single_color.nonzero()[0]):
+        if self.trained_state is None and len(empty := has_single_color.nonzero()[0]):  # a new run
             shown = printable(abbreviate([str(files[i]) for i in empty.tolist()], 3))
             print(f"{len(empty)} of {len(files)} images have a single color ({shown})", flush=True)
         # ImageFiles is indexed like a tensor, and an ArrayDataset needs no more.
