@@ -7,7 +7,8 @@ training run. `tests/test_internals.py` also refuses private names of other pack
 Written for lightning 2.6.6, torch 2.15 and torchmetrics 1.9.
 """
 
-from collections.abc import Callable
+from argparse import SUPPRESS
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -202,6 +203,21 @@ class CurrentHook:
 def subcommand_parser(cli: LightningCLI, command: str) -> LightningArgumentParser:
     """Return the parser of one command of LightningCLI. It can dump the configuration and list the options."""
     return cli._parser(command)
+
+
+def tidy_help(parser: Any, linked_attributes: Iterable[str]) -> None:
+    """Leave out of the help what a user cannot give: links, and arguments of the model that the data fill in.
+
+    Args:
+        parser: The parser of a command, with all options and links.
+        linked_attributes: The arguments of the model.
+    """
+    for link in parser._links_group._group_actions:
+        link.help = SUPPRESS
+    model_help: Any = parser._option_string_actions["--model.help"]
+    model_help.sub_add_kwargs = {**model_help.sub_add_kwargs, "skip": set(linked_attributes)}
+    for name in ("model", "data"):
+        parser.groups[name].title = f"The {name}"  # the class, or the beginning of its docstring
 
 
 def subparsers(parser: ArgumentParser) -> dict[str, ArgumentParser]:

@@ -35,7 +35,7 @@ from litnets.cli.trainer_arguments import RunParts, trainer_arguments
 from litnets.cli.untrusted import check_plain_arguments, check_run_config
 from litnets.data.core.base import LINKED_ATTRIBUTES
 from litnets.errors import InputError
-from litnets.internals import subcommand_parser
+from litnets.internals import subcommand_parser, tidy_help
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
 from litnets.safety.escaping import printable
@@ -122,6 +122,7 @@ class LitnetsCLI(LightningCLI):
                 lambda datamodule, name=name: linked_value(datamodule, name, self.command, self.resolved),
                 "instantiate",
             )
+        tidy_help(parser, LINKED_ATTRIBUTES)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments. Keep `--ckpt_path` from Lightning, which would silently override the command line with
