@@ -64,10 +64,10 @@ class Task(ConversionHook, LightningModule):
             `ConvMuon` (SGD, and Muon for convolution filters), or the dotted path of another class.
         lr: Learning rate; null keeps the optimizer's default.
         weight_decay: Weight decay, not applied to biases and normalization layers; null keeps the optimizer's default.
-        optimizer_args: Further arguments of the optimizer, such as `{momentum: 0.9}`.
+        optimizer_args: Further arguments of the optimizer, such as `{momentum: 0.9}`. Default: none.
         lr_scheduler: Class of torch.optim.lr_scheduler by name, `WarmupCosineLR` (linear warm-up, then cosine decay to
             zero), or the dotted path of another class. A missing length (`total_steps`, `T_max`, ...) is taken from the
-            trainer.
+            trainer. Default: a constant learning rate.
         lr_scheduler_args: Further arguments of the schedule; for `ReduceLROnPlateau` also `monitor`, the metric to
             monitor (default: that of the task, such as `val/loss`).
         lr_scheduler_interval: Update the learning rate every `step` or every `epoch`. Default: every step if the length

@@ -66,16 +66,16 @@ class Classifier(Task):
         multilabel: Whether targets are multi-label; linked from the data.
         loss: Loss of torch.nn by name, or the dotted path of your own class, which is called with logits and targets.
             Default: CrossEntropyLoss, or BCEWithLogitsLoss for multi-label targets.
-        loss_args: Arguments of the loss, such as `{pos_weight: [3.0]}`.
+        loss_args: Arguments of the loss, such as `{pos_weight: [3.0]}`. Default: none.
         label_smoothing: Fraction of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), as in scikit-learn,
             computed from the training split. With several processes, each divides by the weights in its own batch, so
-            the gradient differs slightly from that of one process with all batches.
+            the gradient differs slightly from that of one process with all batches. Default: 1 for each class.
         class_prior: Class probabilities where the model will be used, if they differ from those of the training
             samples: one number per class; `balanced` for equal ones (better recall and F1 of rare classes, lower
             accuracy); or `data` for the frequencies that the data report, if training uses repeated samples only once.
             Training adds log(fraction of the training samples / prior) to the logits, so that the plain logits fit the
-            prior (logit-adjusted loss, Menon et al. 2021).
+            prior (logit-adjusted loss, Menon et al. 2021). Default: the frequencies in the training split.
         mixup: Blend each training input, and its loss, with another one; the fraction is sampled per batch from
             Beta(mixup, mixup) (Zhang et al. 2018). 0 disables it. The training accuracy is that of the blended inputs.
         cutmix: Paste a rectangle of another image into each training image; its area is sampled from

@@ -33,7 +33,7 @@ class Regressor(Task):
         target_std: Standard deviation of each value over the training split; linked from the data.
         loss: Loss of torch.nn by name (MSELoss, L1Loss, SmoothL1Loss, HuberLoss), or the dotted path of your own class,
             which is called with standardized outputs and targets.
-        loss_args: Arguments of the loss, such as `{delta: 0.5}`.
+        loss_args: Arguments of the loss, such as `{delta: 0.5}`. Default: none.
         **task: Arguments of `Task`: the optimizer and its learning-rate schedule.
 
     Raises:

@@ -53,9 +53,9 @@ class WandbOptions:
         project: Project on W&B (default: WANDB_PROJECT, or `litnets`).
         entity: Account or team that owns the project (default: your own).
         name: Name of the run (default: experiment and time, like its folder).
-        tags: Tags of the run.
-        group: Group of the run; W&B shows the runs of a group together.
-        notes: A longer description of the run.
+        tags: Tags of the run. Default: none.
+        group: Group of the run; W&B shows the runs of a group together. Default: none.
+        notes: A longer description of the run. Default: none.
         log_model: Upload the best checkpoint as an artifact with the aliases `best` and `latest`.
         gradients: Log histograms of the gradients whenever the loss is logged.
     """

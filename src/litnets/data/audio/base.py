@@ -85,7 +85,7 @@ class AudioDataModule(ArrayDataModule):
         eval_batch_size: Batch size for validation, test and prediction.
         skip_broken: Skip and report recordings that cannot be read, instead of raising an error.
         predict_path: New WAV or FLAC recordings for `predict`: a file, or a folder, which is searched recursively. No
-            classes are needed, and the training files are not read.
+            classes are needed, and the training files are not read. Default: the test split.
         **loading: Further arguments of `ArrayDataModule`.
 
     Raises:

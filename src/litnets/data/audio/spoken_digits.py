@@ -33,7 +33,8 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
     Args:
         data_dir: Folder of the datasets.
         test_speaker: Test on all recordings of this speaker and train on the other five: `george`, `jackson`, `lucas`,
-            `nicolas`, `theo` or `yweweler`.
+            `nicolas`, `theo` or `yweweler`. Default: test on the first five recordings
+            of each digit by each speaker, the official split.
         sample_rate: Sample rate that recordings are resampled to, in Hz; the recordings have 8,000.
         **audio: Arguments of `AudioDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """

@@ -54,12 +54,13 @@ class ArrayData(SplitDataModule):
         inputs: Inputs of all samples, or of the training samples if there are other splits.
         targets: Their targets.
         val: Inputs and targets of the validation split; None to take it from the training samples.
-        test: Inputs and targets of the test split, likewise.
-        kind: What the inputs are: `table`, `images` or `series`. Needed only for `(N, A, B)` that is not uint8.
+        test: Inputs and targets of the test split; None likewise.
+        kind: What the inputs are: `table`, `images` or `series`. Needed only for `(N, A, B)` that is not uint8; None
+            to infer it from the shape.
         task: `classification` or `regression`; None to infer it from the dtype of the targets.
         class_names: Names of the classes, if the targets are integers from 0 or a matrix.
         target_names: Names of the numbers to predict.
-        augment: Applied to training batches before they are scaled, one after the other.
+        augment: Applied to training batches before they are scaled, one after the other. Default: none.
         **splitting: Arguments of `SplitDataModule` and `ArrayDataModule`.
 
     Raises:

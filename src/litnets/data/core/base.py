@@ -437,7 +437,7 @@ class ValSplitDataModule(ArrayDataModule):
         val_size: Size of the validation split: a fraction in [0, 1), or a number of samples.
         split_seed: Seed of the split, independent of the seed of the run.
         num_folds: Number of folds for cross-validation. The test split is then the fold; if the test split is fixed,
-            the validation split is.
+            the validation split is. Default: no cross-validation.
         fold: Index of the held-out fold, from 0.
         **loading: Arguments of `ArrayDataModule`.
     """

@@ -15,8 +15,9 @@ class SplitFilesDataModule(SplitDataModule):
 
     Args:
         path: The file, or a folder with a file of each split, such as `train.csv`, `dev.csv` and `test.csv`.
-        val_path: File of the validation split, if `path` is the file of the training split.
-        test_path: File of the test split, likewise.
+        val_path: File of the validation split, if `path` is the file of the training split. Default: a
+            part of `path`, or the file of that name in the folder `path`.
+        test_path: File of the test split. Default: likewise.
         **splitting: Arguments of `SplitDataModule` and `ArrayDataModule`.
     """
 

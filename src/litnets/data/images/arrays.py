@@ -137,7 +137,7 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         root: Folder of the arrays.
         predict_path: New images for `predict`: a .npy file of images of the training shape, an image file, or a folder
             of image files, which is searched recursively. Image files are converted to the training shape. The
-            training files are not read.
+            training files are not read. Default: the test split.
         **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 

@@ -50,7 +50,7 @@ class ImageDataModule(ArrayDataModule):
     Images are normalized by the mean and standard deviation of each channel on the training split.
 
     Args:
-        augment: Augmentations of a training batch, in this order.
+        augment: Augmentations of a training batch, in this order. Default: none.
         skip_broken: Skip and report image files that cannot be read, instead of raising an error.
         value_range: Values of black and white in files of grayscale images with 16 or 32 bits, such as [0, 4095].
             Default: [0, 65535], or [0, 1] for floats.
@@ -60,7 +60,7 @@ class ImageDataModule(ArrayDataModule):
             are needed, and the training files are not read. Each image is rotated by its EXIF orientation, placed on a
             white background if it is transparent, center-cropped to the aspect ratio of the training images, resized,
             and converted to grayscale or RGB like them. Nothing else is changed. Digits, MNIST and FashionMNIST expect
-            light objects on a black background.
+            light objects on a black background. Default: the test split.
         **loading: Arguments of `ArrayDataModule`.
     """
 

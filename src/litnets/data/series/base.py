@@ -126,7 +126,8 @@ class SeriesDataModule(ArrayDataModule):
         time_column: Column of the time, increasing: numbers, ISO 8601, months (2016-07) or quarters (2016Q3). Default:
             the first column, or the column of dates behind row numbers without a name.
         predict_path: A CSV file for `predict`, with the time column and the channels of training. The forecast starts
-            after its last row and uses its last `look_back` rows. The training data are not needed.
+            after its last row and uses its last `look_back` rows. The training data are not needed. Default: the test
+            split.
         **loading: Arguments of `ArrayDataModule`.
     """
 

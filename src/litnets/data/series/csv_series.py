@@ -37,11 +37,11 @@ class SeriesCSV(SeriesDataModule):
         horizon: Number of steps to forecast.
         channels: Columns to read and forecast. Default: all except the time column.
         header: Whether the first line names the columns; if not, they are `column_1`, `column_2` ...
-        val_path: File of the validation split, if `path` is the file of the training split.
-        test_path: File of the test split, likewise.
+        val_path: File of the validation split, if `path` is the file of the training split. Default: a part of `path`.
+        test_path: File of the test split. Default: a part of `path`.
         val_size: Validation split, a fraction or a number of steps; with folds, of the steps before the test block.
         test_size: Test split, a fraction or a number of steps; with folds, it is the fold.
-        num_folds: Number of cross-validation folds.
+        num_folds: Number of cross-validation folds. Default: no folds.
         fold: Index of the fold to test on, from 0. Later folds have more training steps.
         **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
     """

@@ -33,6 +33,7 @@ class ETTh1(SeriesDataModule):
         look_back: Number of input hours of a forecast.
         horizon: Number of hours to forecast.
         num_folds: Number of cross-validation folds; the held-out fold is the validation split.
+            Default: no folds.
         fold: Index of the held-out fold, from 0. Later folds have more training steps.
         **loading: Arguments of `SeriesDataModule` and `ArrayDataModule`.
     """

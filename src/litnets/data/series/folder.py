@@ -65,7 +65,7 @@ class SeriesFolder(ClassFolderDataModule):
         channels: Columns to read. Default: all except the time column and row numbers without a name.
         header: Whether the first line of a file names the columns; if not, they are `column_1`, `column_2` ...
         predict_path: New series for `predict`: a CSV file, a folder of CSV files at any depth, or a `.ts` file, with or
-            without classes, with the channels of training. The training data are not needed.
+            without classes, with the channels of training. The training data are not needed. Default: the test split.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
     """
 

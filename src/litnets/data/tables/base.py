@@ -74,6 +74,7 @@ class TableDataModule(SplitDataModule):
             default, a comma if a column is numeric only with a decimal comma, otherwise a point.
         predict_path: New rows for `predict`: a CSV or Parquet file with the columns of training, in any order; the
             target is optional. The training data are not needed. Unseen categories are read as missing.
+            Default: the test split.
         **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
 
     Raises:

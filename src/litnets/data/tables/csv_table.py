@@ -39,10 +39,11 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
             numbers.
         task: `classification` or `regression`. By default, a single target is a class if it is text, or an integer with
             at most 20 distinct values; several targets are multi-label if all are binary. Other targets are numbers.
-        categorical: Columns of numbers or dates to treat as categories, such as a postcode.
-        ignore: Columns to leave out.
-        keep_columns: Columns to use although they look like row numbers, names or free text.
+        categorical: Columns of numbers or dates to treat as categories, such as a postcode. Default: none.
+        ignore: Columns to leave out. Default: none.
+        keep_columns: Columns to use although they look like row numbers, names or free text. Default: none.
         id_columns: Columns that identify rows. They are left out of the inputs and repeated in predictions.csv.
+            Default: none.
         **splitting: Arguments of `SplitFilesDataModule`, `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:

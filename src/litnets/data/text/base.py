@@ -56,7 +56,7 @@ class TextDataModule(ArrayDataModule):
             `column_2` ...
         predict_path: New texts for `predict`: a `.csv`, `.tsv` or `.jsonl` file with the text column (a class column is
             ignored), a `.txt` file, or a folder of `.txt` files at any depth. The training data are not needed. Tokens
-            outside the vocabulary become the unknown token.
+            outside the vocabulary become the unknown token. Default: the test split.
         train_copies: Deprecated inverse of `deduplicate_train`.
         **loading: Arguments of `ArrayDataModule`.
     """

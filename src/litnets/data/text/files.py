@@ -38,7 +38,7 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
     Args:
         path: The file or folder.
         label_column: Column of the classes in CSV, TSV and JSONL files.
-        id_columns: Columns of these files that predictions.csv repeats, such as the id of a text.
+        id_columns: Columns of these files that predictions.csv repeats, such as the id of a text. Default: none.
         **text: Arguments of `SplitFilesDataModule`, `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 

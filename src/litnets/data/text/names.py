@@ -58,7 +58,7 @@ class Names(SplitDataModule, TextDataModule):
         test_size: Test split, a fraction or a number of names.
         predict_path: New names for `predict`: a `.txt` file with one name per line, a folder of such files at any
             depth, or a `.csv`, `.tsv` or `.jsonl` file with a column of names (`text_column`). The training data are
-            not needed. Letters outside the vocabulary become the unknown token.
+            not needed. Letters outside the vocabulary become the unknown token. Default: the test split.
         **loading: Arguments of `TextDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 

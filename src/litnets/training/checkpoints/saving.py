@@ -38,8 +38,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     Args:
         monitor: Metric that decides which epoch is best; ties go to the lower loss (`val/loss` for `val/accuracy`).
         mode: Whether a smaller (`min`) or larger (`max`) value is better.
-        every_n_steps: Also save last.ckpt after this many optimizer steps.
-        every_n_minutes: Also save last.ckpt after this many minutes.
+        every_n_steps: Also save last.ckpt after this many optimizer steps. Default: never.
+        every_n_minutes: Also save last.ckpt after this many minutes. Default: never.
 
     Raises:
         InputError: An interval is not positive, or the monitored metric is not logged.
