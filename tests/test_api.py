@@ -1,4 +1,4 @@
-"""`litnets.fit` and what it returns: the command line's results, and a process that stays as it was."""
+"""`litnets.fit` gives the results of the command line, and leaves the process as it was."""
 
 import gc
 import logging
@@ -111,7 +111,7 @@ def test_wrong_options_are_refused(arguments: dict[str, Any], message: str) -> N
     assert not Path("checkpoints").exists()
 
 
-def test_an_argument_of_two_parts_has_to_be_named_in_full() -> None:
+def test_an_ambiguous_argument_needs_its_full_name() -> None:
     with pytest.raises(InputError) as error:
         litnets.fit(Ambiguous, litnets.Digits(), max_epochs=1)
     assert str(error.value) == (

@@ -186,7 +186,7 @@ class Prepared(Shifted):
 
 
 class Sum(LightningModule):
-    """A module of somebody else, whose predict_step returns a tensor."""
+    """A third-party module, whose predict_step returns a tensor."""
 
     def forward(self, batch: Any) -> Tensor:
         inputs: Tensor = batch[0]
@@ -217,7 +217,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_load_finds_a_run_in_every_way(run: Run) -> None:
+def test_load_accepts_folders_experiments_and_checkpoints(run: Run) -> None:
     rows = [[5.1, 3.5, 1.4, 0.2], [6.0, 3.0, 5.0, 2.0]]
     expected = litnets.load(run).predict_proba(rows)
     for source in (str(run.folder), run.folder, "x", "checkpoints/x", run.best, run.last, run.config):

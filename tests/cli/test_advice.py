@@ -1,4 +1,4 @@
-"""What is reported about a training that did not reach what it could."""
+"""Notes on a finished training: too few steps, or a result that is not better than a simple baseline."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tests.helpers.tiny_series import write_series
 
 
 def results(**changes: Any) -> dict[str, Any]:
-    """The results of a training about which there is nothing to report."""
+    """The results of a training that gets no note."""
     return {"steps": 1000, "test": {"accuracy": 0.9, "r2": 0.8, "mse": 0.1}} | changes
 
 
@@ -26,28 +26,28 @@ def seasons() -> SeriesCSV:
     return data
 
 
-def test_nothing_to_report() -> None:
+def test_a_good_training_gets_no_note() -> None:
     data = Digits()
     assert advice(MLPClassifier((64,), num_classes=10), data, results()) == []
     assert class_imbalance(data) is None
 
 
-def test_too_few_steps() -> None:
+def test_too_few_steps_are_reported() -> None:
     (line,) = advice(MLPClassifier((64,), num_classes=10), None, results(steps=20))
     assert line.startswith("only 20 optimizer steps")
 
 
-def test_worse_than_the_most_frequent_class() -> None:
+def test_an_accuracy_below_the_most_frequent_class_is_reported() -> None:
     (line,) = advice(MLPClassifier((64,), num_classes=10), Digits(), results(test={"accuracy": 0.05}))
     assert line == "test accuracy 0.0500 is not above 0.1031, that of the most frequent class"
 
 
-def test_worse_than_the_mean() -> None:
+def test_predictions_worse_than_the_mean_are_reported() -> None:
     (line,) = advice(MLPRegressor((10,), num_targets=1), Digits(), results(test={"r2": -0.1}))
     assert line == "test r2 -0.1000 is not above 0, that of the mean of the targets"
 
 
-def test_worse_than_the_seasonal_naive_forecast() -> None:
+def test_a_forecast_worse_than_the_seasonal_naive_one_is_reported() -> None:
     data = seasons()
     period, error = seasonal_naive(data)
     assert period == 6

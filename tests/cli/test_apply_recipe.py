@@ -58,7 +58,7 @@ def test_options_of_the_command_line_and_of_configurations_are_set_by_the_user()
     assert not {"model.dropout", "data.val_size", "monitor_mode", "early_stopping.patience"} & names
 
 
-def test_open_options_are_chosen_and_others_kept() -> None:
+def test_unset_options_are_chosen_and_set_options_kept() -> None:
     write_csv(Path("table.csv"))
     options, datamodule, lines = choose("--model", "MLPClassifier", "--model.dropout", "0", *TABLE)
     assert options.model.init_args.dropout == 0
@@ -81,7 +81,7 @@ def test_open_options_are_chosen_and_others_kept() -> None:
         (["--model.lr_scheduler", "null"], {"lr_scheduler": None}),
     ],
 )
-def test_what_depends_on_a_choice_of_the_user_is_left_alone(args: list[str], unset: dict[str, Any]) -> None:
+def test_options_that_depend_on_a_set_option_are_left_alone(args: list[str], unset: dict[str, Any]) -> None:
     write_csv(Path("table.csv"))
     options, *_ = choose("--model", "MLPClassifier", *args, *TABLE)
     assert {name: options.model.init_args[name] for name in unset} == unset

@@ -1,4 +1,4 @@
-"""Wrong commands, each answered with the arguments that work."""
+"""Errors for wrong commands name the arguments that work."""
 
 import io
 import os
@@ -147,7 +147,7 @@ def _files() -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_a_wrong_option_is_answered_with_the_right_one(options: str, parser: ArgumentParser) -> None:
+def test_the_error_for_a_wrong_option_names_the_right_one(options: str, parser: ArgumentParser) -> None:
     with pytest.raises(InputError) as error:
         parse_options(parser, subparsers(parser)["fit"], ["fit", *shlex.split(options)])
     assert OPTIONS[options] in str(error.value)
@@ -155,7 +155,7 @@ def test_a_wrong_option_is_answered_with_the_right_one(options: str, parser: Arg
 
 
 @pytest.mark.parametrize("command", COMMAND_LINES)
-def test_a_wrong_command_is_answered_with_the_right_one(command: str) -> None:
+def test_the_error_for_a_wrong_command_names_the_right_one(command: str) -> None:
     with pytest.raises(InputError) as error:
         check_command(shlex.split(command))
     assert COMMAND_LINES[command] in str(error.value)
@@ -171,13 +171,13 @@ def test_every_option_and_command_of_the_tables_exists(parser: ArgumentParser) -
         parse_options(parser, subparsers(parser)["fit"], args)
 
 
-def test_the_checkpoint_of_another_command() -> None:
+def test_a_checkpoint_is_read_by_ckpt_path_except_in_fit() -> None:
     assert slips.correct_option("ckpt", ["test", "--ckpt", "a.ckpt"], []) == "--ckpt_path a.ckpt"
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="needs a machine without an Apple GPU")
 @pytest.mark.parametrize("options", ["--trainer.accelerator mps", "--trainer.devices 0"])
-def test_devices_that_this_machine_lacks(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_a_missing_device_suggests_auto(options: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--model", "MLPClassifier", "--data", "Digits", *options.split()]) == 2
     assert "auto" in capsys.readouterr().err
 
@@ -191,7 +191,7 @@ def test_devices_that_this_machine_lacks(options: str, capsys: pytest.CaptureFix
         ("anything else", "anything else"),
     ],
 )
-def test_errors_of_constructors(message: str, hint: str) -> None:
+def test_errors_about_devices_suggest_an_option(message: str, hint: str) -> None:
     assert hint in format_build_error(ValueError(message))
 
 

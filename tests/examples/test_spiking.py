@@ -5,7 +5,7 @@ from examples import spiking
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.3, 0.5, 0.99, 1.0])
-def test_a_rate_is_the_share_of_steps_with_a_spike(rate):
+def test_a_rate_is_the_fraction_of_steps_with_a_spike(rate):
     spikes = spiking.rate_code(torch.full((3,), rate, dtype=torch.float64), steps=100)
     assert spikes.shape == (100, 3)
     assert set(spikes.unique().tolist()) <= {0.0, 1.0}

@@ -56,7 +56,7 @@ class LitnetsCLI(LightningCLI):
         args: The command, which comes first, and its options.
         signals: The signal handlers of the process.
         resume: The run to resume, for `litnets resume`.
-        datamodule: A DataModule that takes the place of the one that the options describe.
+        datamodule: A DataModule to use instead of the one that the options describe.
 
     Example:
         >>> with Signals() as signals:  # doctest: +SKIP

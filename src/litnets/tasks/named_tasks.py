@@ -1,7 +1,7 @@
 """Each network with each task: `MLPClassifier`, `RNNForecaster` and so on.
 
 A class `WithX` declares and documents the arguments of network X; everything else is inherited from the task. A pair is
-then two lines, and so is a network of your own once it has its `WithX`:
+then two lines, and so is your own network once it has its `WithX`:
 
     class WithMyNet(Task):
         def __init__(self, input_shape: Sequence[int | None], *, width: int = 64, **task: Any) -> None:

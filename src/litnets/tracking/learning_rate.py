@@ -7,7 +7,7 @@ from litnets.internals import LearningRateColumns
 
 
 class CompactLearningRateMonitor(LearningRateColumns, LearningRateMonitor):
-    """Log the learning rate as `lr`. Parameter groups have columns of their own, such as `lr/pg1`, only if their rates
+    """Log the learning rate as `lr`. Parameter groups have their own columns, such as `lr/pg1`, only if their rates
     differ."""
 
     def columns(self, trainer: Trainer, interval: str) -> dict[str, float]:

@@ -213,7 +213,7 @@ def test_training_batches_are_augmented() -> None:
 
 
 class Ring(ArrayData):
-    """Points in the plane; the class is whether they lie inside of a circle."""
+    """Points in the plane; the class is whether they lie inside a circle."""
 
     def __init__(self, samples: int = 100, **options: Any) -> None:
         points = np.random.default_rng(0).normal(size=(samples, 2))
@@ -269,7 +269,7 @@ def test_a_subclass_makes_the_arrays() -> None:
         (([[1.0, 2.0], [3.0]], [0, 1]), {}, "lists of different lengths"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(
+def test_invalid_arrays_are_refused_in_one_line(
     arguments: tuple[Any, Any], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
@@ -277,5 +277,5 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_it_is_exported_at_the_root() -> None:
+def test_array_data_is_exported_at_the_root() -> None:
     assert litnets.ArrayData is ArrayData

@@ -122,7 +122,7 @@ def _possible_patterns(texts: "polars.Series") -> list[str]:
 
 
 def _parse_texts(texts: "polars.Series", pattern: str) -> list[float | None]:
-    """Return the days of each text, None for what is no date."""
+    """Return the days of each text, None for texts that are not dates."""
     import polars as pl
 
     if pattern != ISO:

@@ -39,7 +39,7 @@ def diff_configs(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]
     """Return the differences between two configurations: (old value, new value) by dotted key.
 
     If a class has gained an option since the old configuration was saved, the old value is the option's default.
-    Another path of the same class, such as `litnets.callbacks.EMA` for `litnets.EMA`, is no difference.
+    Another path of the same class, such as `litnets.callbacks.EMA` for `litnets.EMA`, is not a difference.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         if "class_path" in new and _is_same_class(old.get("class_path"), new["class_path"]):
