@@ -151,7 +151,7 @@ def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
 def _steps_per_epoch(trainer: Namespace, samples: int, batch: int) -> int:
     """Return the number of optimizer steps in an epoch, given the options of the Trainer."""
     devices = str(trainer.devices)  # or a list, `auto` or -1, whose number is not known yet
-    processes = trainer.num_nodes * (int(devices) if devices.isdigit() else 1)
+    processes = max(1, trainer.num_nodes * (int(devices) if devices.isdigit() else 1))
     batches: int = math.ceil(samples / batch / processes)
     limit: int | float | None = trainer.limit_train_batches
     if limit is not None:

@@ -206,7 +206,7 @@ def _no_class(key: str, name: str, args: Sequence[str]) -> str:
 
 
 def _value_hint(key: str, kinds: Sequence[str], value: str, args: Sequence[str]) -> str:
-    """Return `; write --key value` with a value of the right kind."""
+    """Return `; write --key value` with the value that was probably meant, or with an example."""
     typed = value_of(key, args)
     is_from_file = typed is None or not (value in typed or typed.startswith("["))
     if "a string" in kinds and is_from_file:
@@ -215,16 +215,34 @@ def _value_hint(key: str, kinds: Sequence[str], value: str, args: Sequence[str])
         return f"; put quotes around what is a string: --{key} {shlex.quote(_quote_items(typed or value))}"
     if "a list" in kinds:
         items = _following_values(key, args) or [value]
-        meant = "[" + ", ".join(re.findall(r"[^\s,;()\[\]]+", " ".join(items))) + "]"
+        meant, example = "[" + ", ".join(re.findall(r"[^\s,;()\[\]]+", " ".join(items))) + "]", ""
+    elif typed is not None and typed.startswith("["):
+        return ""  # the value is an item of the list
     elif "a whole number" in kinds:
-        meant = str(_rounded(value))
+        meant, example = _whole_number(value), "32"
     elif "a number" in kinds:
-        meant = value.replace(",", ".") if re.fullmatch(r"-?\d+,\d+", value) else "0.1"
+        meant, example = _number(value), "0.1"
     elif "true or false" in kinds:
-        meant = "false" if value.lower().startswith(("n", "f", "off", "0", "disable")) else "true"
+        meant, example = "false" if value.lower().startswith(("n", "f", "off", "0", "disable")) else "true", ""
     else:
         return ""
-    return f"; write {f'--{key} {shlex.quote(meant)}' if typed is not None else meant}"
+    words, argument = "write" if meant else "for example", shlex.quote(meant or example)
+    return f"; {words} --{key} {argument}" if typed is not None else f"; {words} {argument}"
+
+
+def _whole_number(value: str) -> str:
+    """Return the whole number nearest to a number, or an empty string."""
+    try:
+        return str(max(1, round(float(value))))
+    except (ValueError, OverflowError):  # OverflowError: infinity
+        return ""
+
+
+def _number(value: str) -> str:
+    """Return a number that is written as 0,01 or 20% as YAML reads it, or an empty string."""
+    if re.fullmatch(r"-?\d+,\d+", value):
+        return value.replace(",", ".")
+    return f"{float(value[:-1]) / 100:g}" if re.fullmatch(r"\d+(\.\d+)? ?%", value) else ""
 
 
 def _spelling(key: str, args: Sequence[str]) -> str | None:
@@ -259,14 +277,6 @@ def _quote_items(text: str) -> str:
     if not text.startswith("["):
         return json.dumps(text)
     return "[" + ", ".join(json.dumps(item.strip("\"'")) for item in re.split(r"[\s,]+", text.strip("[] "))) + "]"
-
-
-def _rounded(value: str) -> int:
-    """Return the whole number nearest to a number, or an example."""
-    try:
-        return max(1, round(float(value)))
-    except (ValueError, OverflowError):  # OverflowError: infinity
-        return 32
 
 
 def _kind(name: str) -> str:

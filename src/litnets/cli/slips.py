@@ -60,6 +60,8 @@ OPTIONS = {
     "hidden": "model.hidden_layer_sizes",
     "hidden_size": "model.hidden_layer_sizes",
     "hidden_sizes": "model.hidden_layer_sizes",
+    "input": "data.predict_path",
+    "inputs": "data.predict_path",
     "iterations": "trainer.max_steps",
     "jobs": "data.num_workers",
     "learning_rate": "model.lr",
