@@ -129,6 +129,7 @@ class Ambiguous(litnets.MLPClassifier):
     ("positional", "message"),
     [
         (("none.yaml",), r"config: no file .*none\.yaml"),
+        (("digits_mlp",), "model: no class 'digits_mlp'; expected a class such as MLPClassifier, or a file such as"),
         (("MLPClasifier", "Digits"), "model: no class 'MLPClasifier'; did you mean 'MLPClassifier'"),
         ((litnets.MLPClassifier, "Digitss"), "data: no class 'Digitss'; did you mean 'Digits'"),
         ((litnets.MLPClassifier,), "fit: give the data after the class of the model"),

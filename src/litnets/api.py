@@ -117,9 +117,9 @@ class TrainedRun:
 
 def fit(
     experiment: str | os.PathLike[str] | type[LightningModule],
+    /,
     data: LightningDataModule | type[LightningDataModule] | Mapping[str, Any] | str | None = None,
     overrides: Mapping[str, Any] | None = None,
-    /,
     **arguments: Any,
 ) -> TrainedRun:
     """Train a network, test its best checkpoint, and return the run, like `litnets fit`.
@@ -215,7 +215,10 @@ def _class(value: Any, part: str, module: Any, expected: type) -> Any:
     if isinstance(value, str):
         cls = import_object(value, part) if "." in value else getattr(module, value, None)
         if cls is None:
-            raise InputError(f"{part}: no class '{value}'{did_you_mean(value, module.__all__)}")
+            hint = did_you_mean(value, module.__all__)
+            if part == "model" and not hint:
+                hint = "; expected a class such as MLPClassifier, or a file such as configs/digits_mlp.yaml"
+            raise InputError(f"{part}: no class '{value}'{hint}")
         value = cls
     if not (inspect.isclass(value) and issubclass(value, expected)):
         kind = value.__name__ if inspect.isclass(value) else f"an object of {type(value).__name__}"
@@ -325,32 +328,39 @@ def _run_cli(args: list[str], resume: Run | None = None, datamodule: LightningDa
     """
     signals = Signals(exits=False)
     outcome = _Outcome(resume)
+    stopped_by: list[BaseException] = []
 
     @finish_wandb_on_exit
     def run() -> int:
-        with _isolated(), signals:
-            cli = LitnetsCLI(args, signals, resume, datamodule)
-            outcome.run, outcome.metrics = cli.run, summarize(logged_metrics(cli.trainer))[0]
+        try:
+            with signals:
+                cli = LitnetsCLI(args, signals, resume, datamodule)
+                outcome.run, outcome.metrics = cli.run, summarize(logged_metrics(cli.trainer))[0]
+        except NothingToDo as message:
+            print(printable(str(message), lines=True))
+        except MisconfigurationException as error:
+            raise InputError(str(error)) from error
+        except (Stop, SIGTERMException) as error:
+            stopped_by.append(error)
+            return 128 + (signals.received or signal.SIGTERM)
+        except Exception as error:
+            if signals.received is None:
+                raise
+            stopped_by.append(error)  # for example a DataLoader worker that the same Ctrl-C ended
+            return 128 + signals.received
         return 0
 
     try:
-        run()
-    except NothingToDo as message:
-        print(printable(str(message), lines=True))
-    except MisconfigurationException as error:
-        raise InputError(str(error)) from error
-    except (Stop, SIGTERMException) as error:
-        _raise_signal(signals.received or signal.SIGTERM, error)
-    except Exception as error:
-        if signals.received is None:
-            raise
-        _raise_signal(signals.received, error)  # for example a DataLoader worker that the same Ctrl-C ended
+        with _isolated():
+            code = run()
     finally:
         release_all_locks()
         if datamodule is not None:
             datamodule.trainer = None  # which would keep the model in memory
             if isinstance(datamodule, ArrayDataModule):
                 datamodule.start_at(0, 0)
+    if stopped_by:
+        _raise_signal(code - 128, stopped_by[0])
     return outcome
 
 
