@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -352,7 +353,9 @@ def _run_cli(args: list[str], resume: Run | None = None, datamodule: LightningDa
 
     try:
         with _isolated():
-            code = run()
+            code = copy_context().run(
+                run
+            )  # jsonargparse leaves the parser, with all that it has built, in a ContextVar
     finally:
         release_all_locks()
         if datamodule is not None:
