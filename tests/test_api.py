@@ -272,10 +272,11 @@ def test_a_training_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch
         hooks = (threading.excepthook, warnings.showwarning, sys.excepthook)
         return [*generators, *handlers, *hooks, dict(os.environ), list(sys.path), warnings.filters[:], logger.level]
 
-    before = state()
+    before, alive = state(), count_models_and_trainers()
     litnets.fit(litnets.MLPClassifier, "Digits", max_epochs=1, deterministic=True, batch_size=300, **QUIET)
     assert state() == before
     assert not torch.are_deterministic_algorithms_enabled()
+    assert count_models_and_trainers() == alive
     with pytest.raises(InputError):
         litnets.fit(litnets.MLPRegressor, litnets.Digits(), **QUIET)
     assert state() == before
@@ -286,6 +287,11 @@ def count_open_files() -> int:
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
+def count_models_and_trainers() -> int:
+    gc.collect()
+    return sum(issubclass(type(one), (LightningModule, Trainer)) for one in gc.get_objects())
+
+
 @pytest.mark.slow
 def test_ten_trainings_in_one_process_leak_nothing() -> None:
     """Counts stay the same after a training that warms up, and Python's memory grows by less than 0.2 MB a training.
@@ -293,16 +299,15 @@ def test_ten_trainings_in_one_process_leak_nothing() -> None:
     It grows by 0.1 MB: jsonargparse's type hints fill the caches of `typing`, and torch.jit.trace, which draws the
     graph for TensorBoard, registers classes. Tensors are not counted, but the models and Trainers that hold them are.
     """
-    data = litnets.Digits()
+    data, before = litnets.Digits(), count_models_and_trainers()  # the parameters of another test, for one
     measured = []
     tracemalloc.start()
     for number in range(12):
         run = litnets.fit(litnets.MLPClassifier, data, max_epochs=2, lr=0.001 * (1 + number), **QUIET)
         litnets.load(run).predict(np.zeros((3, 8, 8), np.uint8))
-        gc.collect()
         loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
         handlers = sum(len(logger.handlers) for logger in [logging.root, *loggers])
-        alive = sum(issubclass(type(one), (LightningModule, Trainer)) for one in gc.get_objects())
+        alive = count_models_and_trainers() - before
         counts = (handlers, threading.active_count(), count_open_files(), alive)
         measured.append((tracemalloc.get_traced_memory()[0], *counts))
     tracemalloc.stop()
