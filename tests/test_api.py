@@ -75,12 +75,12 @@ def test_a_configuration_gives_the_results_of_the_command_line() -> None:
 def test_classes_and_objects_give_the_results_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model.lr", "0.01", "--model.hidden_layer_sizes", "[8]", "--trainer.max_epochs", "1"]
     command = ["fit", "--model", "MLPClassifier", "--data", "Digits", "--data.batch_size", "64", *options]
-    augment = '[{"class_path": "litnets.data.RandomShift", "init_args": {"pixels": 1}}]'
+    augment = '[{"class_path": "litnets.RandomShift", "init_args": {"pixels": 1}}]'
     command += ["--data.augment", augment, "--trainer.enable_progress_bar", "false"]
     assert main([*command, "--experiment", "cli"]) == 0
     capsys.readouterr()
     arguments: dict[str, Any] = {"lr": np.float64(0.01), "hidden_layer_sizes": (8,), "max_epochs": 1, **QUIET}
-    data = litnets.Digits(batch_size=64, augment=[litnets.data.RandomShift(1)])
+    data = litnets.Digits(batch_size=64, augment=[litnets.RandomShift(1)])
     run = litnets.fit(litnets.MLPClassifier, data, **arguments)
     assert_same_results(run, only_run("cli"))
     assert only_run("digits_mlpclassifier").folder == run.folder
