@@ -226,8 +226,10 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         if self._test_samples is not None and len(self._test_samples[1]) == len(samples):
             columns = sources_of(*self._test_samples)
         names = getattr(self, "class_names", None), getattr(self, "target_names", None)
-        targets = targets_of(samples.targets[samples.indices], *names)
-        return {**columns, **self.carried_columns(), **targets}
+        columns = {**columns, **self.carried_columns()}
+        if not hasattr(samples, "targets"):  # samples that are read in batches, from a file or an object store
+            return columns
+        return {**columns, **targets_of(samples.targets[samples.indices], *names)}
 
     def carried_columns(self) -> Columns:
         """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one."""
