@@ -63,7 +63,7 @@ def text(content: str, path: str = "data.csv") -> Callable[[], None]:
 
 SMALL = "--data TableCSV --data.path data.csv --data.target y"
 GOOD = "x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(30))
-EMPTY_VAL = "the validation split is empty, but val/accuracy selects the best epoch; set --data.val_size"
+EMPTY_VAL = "the validation split is empty, but val/loss selects the best epoch; set --data.val_size"
 NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are something else: use RNNClassifier"
 
 

@@ -11,8 +11,8 @@ from litnets.__main__ import main
 from litnets.cli.app import LitnetsCLI
 from litnets.cli.apply_recipe import (
     _steps_per_epoch,
-    apply_recipe,
     build_datamodule,
+    choose_options,
     options_set_by_user,
     repeat_choices,
 )
@@ -45,7 +45,7 @@ def choose(*args: str) -> tuple[Any, Any, list[str]]:
     """Apply the recipe. Return the options, the DataModule and the lines for the user."""
     cli = parse(*args)
     datamodule = build_datamodule(cli.options.data)
-    lines = apply_recipe(cli.options, options_set_by_user(cli.parser, cli._args), datamodule)
+    lines = choose_options(cli.options, options_set_by_user(cli.parser, cli._args), datamodule)
     return cli.options, datamodule, lines
 
 

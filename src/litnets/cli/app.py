@@ -15,7 +15,12 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from litnets import data, tasks  # noqa: F401  (makes their classes available by their bare names)
 from litnets.callbacks import EMA, Lookahead  # noqa: F401  (likewise)
-from litnets.cli.apply_recipe import DATA_OPTIONS, apply_recipe, build_datamodule, options_set_by_user, repeat_choices
+from litnets.cli.apply_recipe import (
+    apply_recipe,
+    options_set_by_user,
+    repeat_choices_of_requeued_run,
+    uses_recipe,
+)
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_build_error, parse_options
@@ -37,9 +42,7 @@ from litnets.data.core.base import LINKED_ATTRIBUTES
 from litnets.errors import InputError
 from litnets.internals import subcommand_parser, tidy_help
 from litnets.runs.folder import Run
-from litnets.runs.storage import read_text
 from litnets.safety.escaping import printable
-from litnets.safety.plain import load_yaml
 from litnets.training.assemble import install_epoch_loop
 from litnets.training.checkpoints.loading import check_fits, load_weights
 from litnets.training.fast_loop import disable_nvml_check
@@ -168,18 +171,11 @@ class LitnetsCLI(LightningCLI):
         fill_in_defaults(options)
         if self.command == "fit" and self._resumed_run is None:
             check_runs_dir(options, self._args)
-            self._repeat_choices()
+            repeat_choices_of_requeued_run(options, self.parser, self._args)
         self.resolved = resolve_run(self.command, options, self._config_yaml(), self._ckpt_path, self._resumed_run)
         if self.command == "predict" and not self.is_dry_run:
             check_output(self.resolved.predictions, options.overwrite)
         options.ckpt_path = None if self.resolved.checkpoint is None else str(self.resolved.checkpoint)
-
-    def _repeat_choices(self) -> None:
-        """Repeat what the recipe chose for this run before its job was requeued with the same command."""
-        requeued = Run.requeued(Path(self.options.runs_dir), self.options.experiment)
-        if requeued is not None and requeued.config.exists() and self.options.recipe:
-            saved = load_yaml(str(requeued.config), read_text(requeued.config))
-            repeat_choices(self.options, options_set_by_user(self.parser, self._args), saved)
 
     def _config_yaml(self) -> str:
         """Return the complete configuration as YAML."""
@@ -189,7 +185,10 @@ class LitnetsCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer. If a constructor rejects its arguments, that is a user error."""
         try:
-            datamodule = self._apply_recipe() if self._uses_recipe else self._datamodule
+            datamodule = self._datamodule
+            if uses_recipe(self.command, self.options, self.resolved):
+                datamodule = apply_recipe(self.options, options_set_by_user(self.parser, self._args), datamodule)
+                self.resolved = replace(self.resolved, config_yaml=self._config_yaml())
             if datamodule is not None:
                 self.options.data = datamodule  # so that its data are not read twice
             super().instantiate_classes()
@@ -202,34 +201,6 @@ class LitnetsCLI(LightningCLI):
             report = load_weights(resolved.init_from, self.model, self.options.init_partial)
             if getattr(rank_zero_only, "rank", 0) == 0:
                 print(printable(report))
-
-    @property
-    def _uses_recipe(self) -> bool:
-        """Whether the recipe chooses options: only for a new run from scratch.
-
-        The configuration of an earlier run repeats that run, and a network that should overfit is not regularized.
-        """
-        options, resolved = self.options, self.resolved
-        if self.command != "fit" or not options.recipe or not options.get("data"):
-            return False
-        is_new = resolved.run is None and resolved.checkpoint is None and resolved.init_from is None
-        is_repeated = any(Run.from_config(path) is not None for path in config_paths(options))
-        return is_new and not is_repeated and not options.trainer.overfit_batches
-
-    def _apply_recipe(self) -> LightningDataModule:
-        """Let the recipe choose the options that the user has not set. Return the DataModule that it has read."""
-        set_by_user = options_set_by_user(self.parser, self._args)
-        datamodule = self._datamodule
-        if datamodule is None:
-            datamodule = build_datamodule(self.options.data)
-        else:
-            set_by_user |= {f"data.{name}" for name in DATA_OPTIONS}
-        lines = apply_recipe(self.options, set_by_user, datamodule)
-        self.resolved = replace(self.resolved, config_yaml=self._config_yaml())
-        if getattr(rank_zero_only, "rank", 0) == 0:
-            for line in lines:
-                print(printable(line), flush=True)
-        return datamodule
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the folder of a new run, and build the Trainer with the run's callbacks and loggers."""

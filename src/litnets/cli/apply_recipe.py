@@ -2,18 +2,25 @@
 
 import math
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli import recipe
 from litnets.cli.advice import class_imbalance
 from litnets.cli.defaults import default_monitor, default_monitor_mode
 from litnets.cli.recipe import Facts, Inputs, Network
+from litnets.cli.resolve_run import ResolvedRun, config_paths
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.images.augment import Augmentation
 from litnets.data.text.base import TextDataModule
+from litnets.runs.folder import Run
+from litnets.runs.storage import read_text
+from litnets.safety.escaping import printable
+from litnets.safety.plain import load_yaml
 from litnets.safety.resolving import import_object
 from litnets.tasks import Forecaster, Task
 
@@ -53,6 +60,18 @@ def options_set_by_user(parser: ArgumentParser, args: list[str]) -> set[str]:
     return {name for name in names if name not in ("monitor", "monitor_mode") or options[name] is not None}
 
 
+def uses_recipe(command: str, options: Namespace, resolved: ResolvedRun) -> bool:
+    """Return whether the recipe chooses options: only for a new run from scratch.
+
+    The configuration of an earlier run repeats that run, and a network that should overfit is not regularized.
+    """
+    if command != "fit" or not options.recipe or not options.get("data"):
+        return False
+    is_new = resolved.run is None and resolved.checkpoint is None and resolved.init_from is None
+    is_repeated = any(Run.from_config(path) is not None for path in config_paths(options))
+    return is_new and not is_repeated and not options.trainer.overfit_batches
+
+
 def build_datamodule(spec: Namespace) -> LightningDataModule:
     """Instantiate the DataModule that the options describe."""
     parser = ArgumentParser(exit_on_error=False)
@@ -62,7 +81,28 @@ def build_datamodule(spec: Namespace) -> LightningDataModule:
     return datamodule
 
 
-def apply_recipe(options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule) -> list[str]:
+def apply_recipe(
+    options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule | None
+) -> LightningDataModule:
+    """Set what the recipe chooses, print it, and return the DataModule, whose data are read.
+
+    Args:
+        options: The options of `fit`, which are changed in place.
+        set_by_user: Options that keep their value.
+        datamodule: The data, if they were built in Python, whose options are then kept; None to build them.
+    """
+    if datamodule is None:
+        datamodule = build_datamodule(options.data)
+    else:
+        set_by_user = {*set_by_user, *(f"data.{name}" for name in DATA_OPTIONS)}
+    lines = choose_options(options, set_by_user, datamodule)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        for line in lines:
+            print(printable(line), flush=True)
+    return datamodule
+
+
+def choose_options(options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule) -> list[str]:
     """Set what the recipe chooses, in the options and in the DataModule, whose data are read.
 
     Args:
@@ -100,6 +140,14 @@ def apply_recipe(options: Namespace, set_by_user: Collection[str], datamodule: L
     if "model.class_weights" not in kept and (imbalance := class_imbalance(datamodule)):
         lines.append(imbalance)
     return lines
+
+
+def repeat_choices_of_requeued_run(options: Namespace, parser: ArgumentParser, args: list[str]) -> None:
+    """Repeat what the recipe chose for this run before its job was requeued with the same command."""
+    requeued = Run.requeued(Path(options.runs_dir), options.experiment)
+    if requeued is not None and requeued.config.exists() and options.recipe:
+        saved = load_yaml(str(requeued.config), read_text(requeued.config))
+        repeat_choices(options, options_set_by_user(parser, args), saved)
 
 
 def repeat_choices(options: Namespace, set_by_user: Collection[str], saved: dict[str, Any]) -> None:
