@@ -536,5 +536,5 @@ def test_callbacks_are_found_by_class_name() -> None:
     command += ["--trainer.callbacks+", "EMA", "--trainer.callbacks+", "Lookahead", "--print_config"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "class_path: litnets.callbacks.EMA" in done.stdout
-    assert "class_path: litnets.callbacks.Lookahead" in done.stdout
+    assert "class_path: litnets.EMA" in done.stdout
+    assert "class_path: litnets.Lookahead" in done.stdout

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from litnets.data.core.batching import (
-    ArrayDataset,
     BatchLoader,
     EpochSampler,
     Inputs,
@@ -21,9 +19,10 @@ from litnets.data.core.batching import (
     TensorBatchSampler,
     identity_collate,
 )
-from litnets.data.core.class_folders import folder_targets, report_absent_classes
+from litnets.data.core.class_folders import report_absent_classes
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.in_memory import RecordsArguments
+from litnets.data.core.new_samples import NewSamples, Split
 from litnets.data.core.sample_columns import Columns, sources_of, sources_of_new, targets_of
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.core.splits import PARTS, SplitSpec
@@ -57,11 +56,10 @@ LINKED_ATTRIBUTES = (
     "channel_std",
 )
 
-Split = ArrayDataset | RaggedDataset
 Loader = DataLoader[tuple[Inputs, Tensor]]
 
 
-class ArrayDataModule(RecordsArguments, LightningDataModule):
+class ArrayDataModule(RecordsArguments, NewSamples):
     """Base class for data in memory. A subclass implements `load`, which returns the splits.
 
         class RandomData(ArrayDataModule):
@@ -104,14 +102,6 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
     num_classes: int | None = None
 
     group_by_length = True  # whether a training batch holds sequences of similar length
-
-    # New samples to predict, and their file names, which are set once the samples are read.
-    predict_path: Path | None = None
-    sample_names: list[str] | None = None
-
-    # Labeled samples that `test` evaluates on instead of the test split, and the trained classes; see `evaluate_on`.
-    labeled_path: Path | None = None
-    trained_classes: Sequence[str] | None = None
 
     # How samples are split; None if the data come with fixed splits.
     split_spec: SplitSpec | None = None
@@ -210,10 +200,6 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         self._test_samples = samples, splits["test"]
         return splits
 
-    def load_predict(self, path: Path) -> Split:
-        """Return the new samples at `predict_path`, in order, with meaningless targets."""
-        raise NotImplementedError(f"{type(self).__name__} has no predict_path")
-
     def sample_columns(self) -> Columns:
         """Return the columns of predictions.csv that identify the predicted samples: their file or row, those of
         `carried_columns`, and the target of the test split."""
@@ -231,65 +217,6 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
             return columns
         return {**columns, **targets_of(samples.targets[samples.indices], *names)}
 
-    def carried_columns(self) -> Columns:
-        """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one."""
-        return {}
-
-    def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:
-        """Let `test` evaluate on labeled samples instead of the test split. The training files are not needed.
-
-        Args:
-            path: The samples, which are encoded as in training. All of them are evaluated.
-            trained_classes: Names of the classes of the training, in the order of their indices; None without classes.
-        """
-        self.predict_path = self.labeled_path = path
-        self.trained_classes = trained_classes
-
-    def load_labeled(self, path: Path) -> Split:
-        """Return the new samples at `path`, in order, with their targets.
-
-        This implementation is for classes that are folders in `path`, each with the files of its samples.
-
-        Raises:
-            InputError: A class is missing or was not trained on.
-        """
-        samples = self.load_predict(path)
-        if self.sample_names is None or self.trained_classes is None:
-            raise InputError(f"--on {path}: expected a folder with one folder of files per class")
-        labels = folder_targets(path, self.sample_names, self.trained_classes)
-        samples.targets = torch.zeros(len(samples.targets), dtype=torch.long)
-        samples.targets[samples.indices] = labels
-        return samples
-
-    def read_inputs(self, inputs: Any) -> Split:
-        """Return new samples, in order, with meaningless targets. The training data are not needed.
-
-        Args:
-            inputs: Files, arrays, tables or texts in the units of the data, or a list of them.
-
-        Raises:
-            InputError: The inputs differ in kind or shape from those of the training.
-        """
-        raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
-
-    def restore_for_inputs(self, state: dict[str, Any]) -> None:
-        """Load what was fitted on the training split, to read new inputs without the training data."""
-        self.predict_path = Path()
-        self.load_state_dict(state)
-
-    @classmethod
-    def build_for_inputs(cls, arguments: dict[str, Any], state: Mapping[str, Any]) -> Self:
-        """Construct a DataModule whose data were in memory and are gone, to read new inputs.
-
-        Args:
-            arguments: The plain ones of its arguments.
-            state: What its `state_dict` had saved.
-
-        Raises:
-            TypeError: It needs the others.
-        """
-        return cls(**arguments)
-
     def preparation(self) -> nn.Module:
         """Return the module that turns the inputs of a batch, as they are read, into the inputs of the network.
 
@@ -304,10 +231,6 @@ class ArrayDataModule(RecordsArguments, LightningDataModule):
         predicting = self.trainer is not None and self.trainer.predicting
         if not self._reads_new_samples("predict" if predicting else None):
             self.download()
-
-    def _reads_new_samples(self, stage: str | None) -> bool:
-        """Whether a stage reads only new samples, so that the training files are not needed."""
-        return self.labeled_path is not None or (stage == "predict" and self.predict_path is not None)
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits and not self._reads_new_samples(stage):
@@ -465,13 +388,3 @@ class SplitDataModule(ValSplitDataModule):
     def __init__(self, val_size: float = 0.2, test_size: float = 0.2, **splitting: Any) -> None:
         super().__init__(val_size, **splitting)
         self.split_spec = replace(self.split_spec, test_size=test_size)
-
-
-def check_new_shape(module: ArrayDataModule, state_dict: Mapping[str, Any]) -> None:
-    """Raise InputError if new samples would not have the shape that the checkpoint's network expects."""
-    trained_shape: Sequence[int | None] = state_dict.get("input_shape", module.input_shape)
-    if module.predict_path is not None and tuple(trained_shape) != tuple(module.input_shape):
-        raise InputError(
-            f"the checkpoint was trained on inputs of shape {tuple(trained_shape)}, but these options of "
-            f"{type(module).__name__} produce {tuple(module.input_shape)}; use the options of the run's config.yaml"
-        )

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from litnets.data.core.base import SplitDataModule, check_new_shape
+from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folders import check_classes
 from litnets.data.core.fingerprint import Digests, Fingerprint, digest_rows
 from litnets.data.core.inputs import is_path
 from litnets.data.core.listing import data_files
+from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.predefined_splits import SPLIT_OF
 from litnets.data.core.splits import PARTS, check_trained_on, split_indices
 from litnets.data.images.base import ImageDataModule

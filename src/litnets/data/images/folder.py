@@ -3,9 +3,9 @@
 import warnings
 from typing import Any
 
-from litnets.data.core.base import check_new_shape
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folder_module import ClassFolderDataModule
+from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.base import ImageDataModule
 from litnets.data.images.decoding import SUFFIXES

@@ -13,9 +13,9 @@ from filelock import FileLock
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from litnets.data.core.base import Split, check_new_shape
 from litnets.data.core.batching import ArrayDataset, EpochSampler, smallest_type
 from litnets.data.core.class_folders import check_classes
+from litnets.data.core.new_samples import Split, check_new_shape
 from litnets.data.core.splits import PARTS
 from litnets.data.images.base import ImageDataModule, channel_statistics
 from litnets.errors import InputError

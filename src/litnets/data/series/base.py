@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from litnets.data.core.base import ArrayDataModule, check_new_shape
+from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.csv_files import missing_column
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import as_array, as_items, is_path, is_table, table_columns
 from litnets.data.core.listing import new_files
+from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.sample_columns import Columns, format_numbers
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.core.splits import PARTS
