@@ -34,7 +34,7 @@ print(run.results["epochs"], run.test()["accuracy"])
 
 # %%
 runs = {lr: litnets.fit(litnets.MLPClassifier, data, lr=lr, max_epochs=2) for lr in (0.001, 0.01)}
-best_lr = max(runs, key=lambda lr: runs[lr].results["best"]["score"])
+best_lr = min(runs, key=lambda lr: runs[lr].results["best"]["score"])  # the lowest validation loss
 print(f"best learning rate: {best_lr}")
 
 # %% [markdown]
