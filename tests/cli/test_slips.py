@@ -165,6 +165,15 @@ def test_the_error_for_a_wrong_command_names_the_right_one(command: str) -> None
     assert COMMAND_LINES[command] in str(error.value)
 
 
+@pytest.mark.parametrize(("command", "option"), [("predict", "--data.predict_path"), ("test", "--on")])
+def test_the_error_for_a_file_after_the_run_names_the_option_for_it(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("new.csv").write_text("x\n1\n", encoding="utf-8")
+    assert main([command, "--config", str(CONFIGS / "xor_mlp.yaml"), "--ckpt_path", "a.ckpt", "new.csv"]) == 2
+    assert capsys.readouterr().err == f"litnets: new.csv is not an option; did you mean {option} new.csv?\n"
+
+
 def test_every_option_and_command_of_the_tables_exists(parser: ArgumentParser) -> None:
     known = {"model", "data", "config", *class_options(), *subparsers(parser)["fit"].get_defaults().keys()}
     assert {option.partition(" ")[0] for option in slips.OPTIONS.values()} <= known

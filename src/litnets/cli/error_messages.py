@@ -122,6 +122,10 @@ def _no_option(argument: str, known: list[str], args: Sequence[str]) -> str:
     name, _, value = argument.lstrip("-").partition("=")
     if not argument.startswith("-") and "=" in argument and "." in name:
         return f"options begin with --: --{name} {shlex.quote(value)}"
+    if argument in args[1:] and Path(argument).exists():  # predict RUN FILE
+        options = {"predict": "--data.predict_path", "test": "--on"}
+        if option := options.get(args[0]):
+            return f"{printable(argument)} is not an option; did you mean {option} {shlex.quote(argument)}?"
     head = name.partition(".")[0]
     tops = {option.partition(".")[0] for option in known}
     if meant := correct_option(name, args, [*known, *class_options()]):

@@ -131,8 +131,8 @@ def test_ids_and_free_texts_are_left_out_and_dates_become_numbers(capsys: pytest
     assert module.table.inputs[:, 1].tolist() == days
     assert module.table.inputs.isfinite().all()
     assert (
-        "t.csv: left out 'id' (numbers the rows), 'name' (40 different texts in 40 rows); to use a column, list it in "
-        "--data.keep_columns\n"
+        "t.csv: left out 'id' (numbers the rows), 'name' (40 different texts in 40 rows); to use a column: "
+        '--data.keep_columns "[NAME]"\n'
     ) in capsys.readouterr().out
     uses = {column.name: (column.kind, column.distinct, column.use) for column in module.table.summary}
     assert uses["id"] == ("integer", 40, "left out: numbers the rows")

@@ -195,7 +195,7 @@ def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary]
     if left_out:
         shown = [f"'{name}' ({reason})" for name, reason in left_out.items()]
         more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-        notes.append(f"left out {', '.join(shown[:5])}{more}; to use a column, list it in --data.keep_columns")
+        notes.append(f'left out {", ".join(shown[:5])}{more}; to use a column: --data.keep_columns "[NAME]"')
     numeric, dates, categorical = [], dict[str, DateFormat](), []
     for name, column in columns.items():
         if name in left_out:
