@@ -215,8 +215,9 @@ def test_a_run_without_its_last_checkpoint_is_left_unchanged(
 def test_an_experiment_outside_runs_dir_is_refused(
     run: Run, experiment: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("mine.yaml").write_text(run.config.read_text() + f"\nexperiment: {json.dumps(experiment)}\n")
-    assert main(["fit", "--config", "mine.yaml"]) == 2
+    Path("other.yaml").write_text(f"experiment: {json.dumps(experiment)}\n")
+    Path("mine.yaml").write_text(run.config.read_text())
+    assert main(["fit", "--config", "mine.yaml", "--config", "other.yaml"]) == 2
     assert "experiment: expected a folder name" in only_line(capsys)
 
 
@@ -224,7 +225,7 @@ def test_a_tampered_config_cannot_set_runs_dir(run: Run, capsys: pytest.CaptureF
     text = run.config.read_text().replace("runs_dir: checkpoints", f"runs_dir: {Path('victim').absolute()}")
     run.config.write_text(text)
     assert main(["fit", "--config", str(run.config)]) == 2
-    assert "its configuration has runs_dir" in only_line(capsys)
+    assert "its configuration sets runs_dir" in only_line(capsys)
     assert not Path("victim").exists()
     assert main(["fit", "--config", str(run.config), "--runs_dir", "mine"]) == 0
     assert list(Path("mine").iterdir())
