@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not hav
 
 NET = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[8]", "--model.batch_norm", "true"]
 DIGITS = [*NET, "--data", "Digits", "--data.batch_size", "256", "--model.lr", "0.03", "--trainer.logger", "null"]
-QUICK = ["--trainer.logger", "false", "--test_after_fit", "false"]
+QUICK = ["--trainer.logger", "false", "--test_after_fit", "false", "--recipe", "false"]
 AVERAGED = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.7"]
 
 

@@ -116,7 +116,7 @@ def test_resume_is_exact_when_rows_are_added_or_reordered(
     capsys: pytest.CaptureFixture[str], change: Any, reported: dict[str, Any] | None
 ) -> None:
     rows = write_noise_table()
-    options = [*TABLE, "--data.batch_size", "8", "--early_stopping.patience", "100"]
+    options = [*TABLE, "--recipe", "false", "--data.batch_size", "8", "--early_stopping.patience", "100"]
     uninterrupted = fit(*options, "--trainer.max_epochs", "6", "--experiment", "uninterrupted")
     resumable = fit(*options, "--trainer.max_epochs", "3", "--experiment", "resumed")
     write_noise_table(change(rows))

@@ -10,7 +10,7 @@ from torch import nn
 
 from litnets.cli.reporting import print_start, report_fit
 from litnets.cli.resolve_run import ResolvedRun
-from litnets.data import Digits, ETTh1
+from litnets.data import Diabetes, Digits, ETTh1
 from litnets.runs.folder import Run
 from litnets.tasks import Classifier, Forecaster, Regressor
 from litnets.tracking.wandb_logger import WandbOptions
@@ -20,7 +20,7 @@ def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, 
     """Return results.json after a training."""
     run = Run(Path.cwd() / "run")
     run.folder.mkdir()
-    run.update_results(epochs=1, seconds=1.0)
+    run.update_results(epochs=1, steps=300, seconds=1.0)
     trainer: Any = SimpleNamespace(lightning_module=model, loggers=[])
     report_fit(run, trainer, datamodule, WandbOptions(), None, metrics)
     results: dict[str, Any] = json.loads(run.results.read_text())
@@ -53,6 +53,21 @@ def test_a_fold_is_announced_and_stored(data: Any, capsys: pytest.CaptureFixture
     results = report(model, data, {"test/loss": 0.5})
     assert (results["fold"], results["num_folds"]) == (1, 5)
     assert "test, fold 1 of 5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (Digits(), "1,079 training, 359 validation, 359 test samples; 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        (Diabetes(), "266 training, 88 validation, 88 test samples"),
+    ],
+)
+def test_the_size_of_each_split_and_the_classes_are_shown(
+    data: Any, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.ensure_setup()
+    print_start(nn.Identity(), data, ResolvedRun(""), is_dry_run=False)
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_a_single_split_is_not_called_a_fold(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_names_of_files_are_shown_as_what_they_are(capsys: pytest.CaptureFixture
     """An error before a command starts, one within it, a damaged checkpoint, and a weight of another one."""
     assert main(["fit\x1b[2J"]) == 2
     model = ["--model", "MLPClassifier", "--model.hidden_layer_sizes", "[4]", "--data", "Digits"]
-    options = [*model, "--trainer.logger", "false", "--trainer.max_epochs", "1"]
+    options = [*model, "--recipe", "false", "--trainer.logger", "false", "--trainer.max_epochs", "1"]
     assert main(["fit", *options, "--experiment", "a"]) == 0
     (best,) = Path("checkpoints").glob("*/*/best.ckpt")
     folder = best.parent.rename("run\x1b[2J")

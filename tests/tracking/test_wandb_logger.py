@@ -164,7 +164,7 @@ def test_an_offline_run_matches_the_run_folder(tmp_path: Path, capsys: pytest.Ca
     assert len(gradients) >= 2 * 4
     plain = [{n: v for n, v in row.items() if not n.startswith("gradients/")} for row in rows]
     assert metrics_by_step(plain) == in_csv(run)
-    assert any(name.startswith("lr/") for row in rows for name in row)
+    assert any("lr" in row for row in rows)
     tables = {name.partition("_table")[0] for row in rows for name in row if name.endswith("._type")}
     assert {"test/confusion_matrix", "test/roc", "test/pr"} <= tables
     models = [a for a in records(run, "artifact") if a["type"] == "model"]

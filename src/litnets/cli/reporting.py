@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from litnets.cli.advice import advice
 from litnets.cli.resolve_run import ResolvedRun
 from litnets.data import TableDataModule
+from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.tables.summary import summary_lines
 from litnets.runs.folder import Run
@@ -32,6 +33,8 @@ def print_start(
     data = f" on {type(datamodule).__name__}" if datamodule is not None else ""
     target = f" -> {folder}" if folder is not None else ""
     print(printable(f"{type(model).__name__} ({parameters:,} parameters){data}{target}"), flush=True)
+    if isinstance(datamodule, ArrayDataModule) and datamodule.splits and resolved.resume is None:
+        print(printable(_describe_data(datamodule)), flush=True)
     if folds := _fold_of(datamodule):
         fold, num_folds = folds
         every = f"one of the {num_folds} runs of a cross-validation (--data.fold 0 to {num_folds - 1})"
@@ -39,6 +42,17 @@ def print_start(
     if isinstance(datamodule, TableDataModule) and resolved.resume is None:
         for line in summary_lines(datamodule.table.summary):
             print(line, flush=True)
+
+
+def _describe_data(datamodule: ArrayDataModule) -> str:
+    """Return a line with the size of each split and the classes."""
+    nouns = {"train": "training", "val": "validation", "test": "test"}
+    line = ", ".join(f"{len(datamodule.splits[part]):,} {noun}" for part, noun in nouns.items()) + " samples"
+    names = getattr(datamodule, "class_names", None)
+    if names:
+        shown = ", ".join(map(str, names[:10])) + (", ..." if len(names) > 10 else "")
+        line += f"; {len(names)} {'labels' if getattr(datamodule, 'multilabel', False) else 'classes'}: {shown}"
+    return line
 
 
 def _print_resume(plan: ResumePlan) -> None:

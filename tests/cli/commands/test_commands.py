@@ -20,8 +20,8 @@ def test_every_command_has_a_function_and_its_line_in_the_help(name: str) -> Non
     ("args", "message"),
     [
         (["tset"], "no command 'tset'; did you mean 'test'?"),
-        (["--config", "a.yaml", "predict"], "the command comes first: litnets predict --config FILE"),
-        (["--verbose"], "the command comes first: litnets COMMAND --config FILE"),
+        (["--config", "a.yaml", "predict"], "the command comes first: litnets predict --config a.yaml"),
+        (["--verbose"], "the command comes first: litnets fit --verbose"),
     ],
 )
 def test_what_is_not_a_command_is_refused(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
