@@ -288,7 +288,9 @@ def test_init_from_another_run(capsys: pytest.CaptureFixture[str]) -> None:
         torch.testing.assert_close(weights[1][name], value)
     wider = ["--model.hidden_layer_sizes", "[8, 9]", "--init_from", best, "--trainer.max_epochs", "1"]
     assert main(["fit", *MLP, *wider]) == 2
-    assert "does not fit MLPClassifier" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "does not fit MLPClassifier" in error
+    assert "config.yaml` builds the network of that run" in error
     assert main(["fit", *MLP, *wider, "--init_partial", "true"]) == 0
     assert "; new: net.layers." in capsys.readouterr().out
 

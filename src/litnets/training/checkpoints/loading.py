@@ -182,7 +182,12 @@ def load_weights(path: Path, model: nn.Module, partial: bool) -> str:
     """
     content = load_checkpoint(path)
     if not partial:
-        check_fits(path, content, model)
+        try:
+            check_fits(path, content, model)
+        except InputError as error:
+            run = Run.from_checkpoint(path)
+            hint = "" if run is None else f"; `--config {run.configs[-1]}` builds the network of that run"
+            raise InputError(f"{error}{hint}") from error
     weights, saved = model.state_dict(), _renamed_weights(content, model)
     fitting = {n: value for n, value in saved.items() if n in weights and _shape(value) == _shape(weights[n])}
     if not fitting:
