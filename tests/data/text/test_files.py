@@ -61,6 +61,14 @@ def test_a_table_may_have_no_header(form: str, tmp_path: Path) -> None:
         ready(path, header=False)
 
 
+def test_semicolons_are_recognized(tmp_path: Path) -> None:
+    rows = [f"good {i}, indeed;pos\nbad {i}, alas;neg" for i in range(10)]
+    (tmp_path / "a.csv").write_text("text;label\n" + "\n".join(rows) + "\n")
+    data = ready(tmp_path / "a.csv", tokens="words")
+    assert data.class_names == ["neg", "pos"]
+    assert len(all_texts(data)) == 20
+
+
 def test_classes_may_be_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(
         "\ufeff" + "".join(f'{{"text": "w{i}", "label": {i % 2}, "id": 3}}\n\n' for i in range(20))

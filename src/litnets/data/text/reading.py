@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litnets.data.core.csv_files import missing_column, open_csv, read_utf8
+from litnets.data.core.csv_files import detect_separator, missing_column, open_csv, read_utf8
 from litnets.errors import InputError
 
 TABLES = (".csv", ".tsv", ".jsonl")
@@ -98,8 +98,9 @@ def _as_json(value: Any) -> str:
 
 def _read_csv(path: Path, has_header: bool) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each row of a CSV or TSV file by column name, and its location."""
-    separator = "," if path.suffix.lower() == ".csv" else "\t"
-    header, rows = open_csv(path, read_utf8(path), separator, has_header=has_header)
+    text = read_utf8(path)
+    separator = detect_separator(path, text) if path.suffix.lower() == ".csv" else "\t"
+    header, rows = open_csv(path, text, separator, has_header=has_header)
     for line, cells in rows:
         yield dict(zip(header, cells, strict=True)), f"{path}, line {line}"
 
