@@ -446,7 +446,7 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
     ("kinds", "state", "file", "content", "message"),
     [
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.png", b"no", "new/a.png: not an image"),
-        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new.txt", b"no", "new.txt is no image (.bmp,"),
+        ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new.txt", b"no", "new.txt is not an image (.bmp,"),
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "new/a.txt", b"", "new contains no image ("),
         ("Digits MNIST FashionMNIST CIFAR10", STATISTICS, "", b"", "new cannot be read: No such file"),
         ("SpokenDigits", STATISTICS, "new/a.wav", WAV, "new/a.wav: truncated: it has 1 of 127 samples"),
@@ -455,7 +455,7 @@ WAV = b"RIFF\xff\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\x80>\0\0\2\0\x10\0data
         ("Names", NAMES, "new/a.txt", b" \n", "new/a.txt: the file is empty"),
         ("Names", NAMES, "new/a.txt", b"Ada\nJos\xe9", "new/a.txt, line 2: not UTF-8"),
         ("Names", NAMES, "new.csv", b"surname\nAda", "no column 'text' (columns: surname); set --data.text_column"),
-        ("Names", NAMES, "new.doc", b"Ada", "new.doc is no text (.txt)"),
+        ("Names", NAMES, "new.doc", b"Ada", "new.doc is not a text (.txt)"),
         ("Names", NAMES, "", b"", "new cannot be read: No such file"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", b"date,OTs\n1,2", "no column 'HUFL' (columns: date, OTs)"),
         ("ETTh1 ETTh2", CHANNELS, "new.csv", b"", "new.csv: the file is empty"),

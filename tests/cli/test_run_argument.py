@@ -75,12 +75,17 @@ def test_a_checkpoint_is_used_with_the_newest_configuration_of_its_run() -> None
         ("empty", "there is no run in empty; `litnets fit --config FILE` starts one"),
         ("a.ckpt", "a.ckpt is not in a run folder; give it with --ckpt_path, and its configuration with --config"),
         ("a.yaml", "a.yaml is not in a run folder; give it with --config"),
+        (
+            "new.csv",
+            "new.csv is not in a run folder; give the run first, then new data: `predict RUN --data.predict_path NEW`, "
+            "`test RUN --on NEW`",
+        ),
     ],
 )
 def test_what_is_not_a_run(where: str, message: str) -> None:
     make_run("first")
     Path("empty").mkdir()
-    for name in ("a.ckpt", "a.yaml"):
+    for name in ("a.ckpt", "a.yaml", "new.csv"):
         Path(name).write_bytes(b"")
     with pytest.raises(InputError) as error:
         parse_run_argument([where])

@@ -40,6 +40,11 @@ def find_run_of_file(path: Path) -> Run:
     """
     run = Run.from_config(path) if path.suffix == ".yaml" else Run.from_checkpoint(path)
     if run is None:
-        options = "--config" if path.suffix == ".yaml" else "--ckpt_path, and its configuration with --config"
-        raise InputError(f"{path} is not in a run folder; give it with {options}")
+        if path.suffix == ".yaml":
+            hint = "give it with --config"
+        elif path.suffix == ".ckpt":
+            hint = "give it with --ckpt_path, and its configuration with --config"
+        else:
+            hint = "give the run first, then new data: `predict RUN --data.predict_path NEW`, `test RUN --on NEW`"
+        raise InputError(f"{path} is not in a run folder; {hint}")
     return run

@@ -183,6 +183,7 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if not files or files[0].suffix.lower() not in suffixes:
-        verb = "is" if path.is_file() else "contains"
-        raise InputError(f"{path} {verb} no {kind} ({', '.join(sorted(suffixes))})")
+        article = "an" if kind[0] in "aeiou" else "a"
+        problem = f"is not {article} {kind}" if path.is_file() else f"contains no {kind}"
+        raise InputError(f"{path} {problem} ({', '.join(sorted(suffixes))})")
     return files
