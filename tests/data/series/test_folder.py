@@ -57,6 +57,22 @@ def test_the_scale_is_fitted_on_the_training_split_or_restored(tmp_path: Path) -
     assert other.state_dict()["channel_std"] == [3.0, 4.0]
 
 
+def test_a_channel_that_increases_in_every_series_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("slow", "fast"):
+        (tmp_path / kind).mkdir()
+        for number in range(8):
+            rows = [f"{10 * number + step},{(-1) ** step}" for step in range(6)]
+            (tmp_path / kind / f"{number}.csv").write_text("clock,x\n" + "\n".join(rows) + "\n")
+    ready(tmp_path)
+    line = "'clock' increases in every series; if it is a time, --data.time_column 'clock' keeps it from being an input"
+    assert f"{tmp_path}: {line}" in capsys.readouterr().out
+    assert ready(tmp_path, time_column="clock").input_shape == (None, 1)
+    ready(tmp_path, channels=["clock"])
+    assert "in every series" not in capsys.readouterr().out
+
+
 def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
     write_series_folder(tmp_path)
     state = ready(tmp_path).state_dict()
@@ -130,10 +146,10 @@ def test_files_may_have_no_header(tmp_path: Path, capsys: pytest.CaptureFixture[
         for number in range(6):
             path = tmp_path / name / f"{number}.csv"
             path.parent.mkdir(exist_ok=True)
-            path.write_text("".join(f"{i}.5,{first + number}.25\n" for i in range(5)))
+            path.write_text("".join(f"{5 - i}.5,{first + number}.25\n" for i in range(5)))
     module = ready(tmp_path, header=False)
     assert (module.scale.names, len(module.splits["train"].values)) == (["column_1", "column_2"], 60)  # type: ignore[union-attr]
-    assert module.load_predict(tmp_path / "a" / "3.csv").values[0].tolist() == [0.5, 13.25]
+    assert module.load_predict(tmp_path / "a" / "3.csv").values[0].tolist() == [5.5, 13.25]
     assert capsys.readouterr().out == ""
     with pytest.raises(InputError, match=r"1.csv: no column '10.25'.*; set --data.header false if the first line is"):
         ready(tmp_path)

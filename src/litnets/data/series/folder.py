@@ -22,6 +22,7 @@ from litnets.data.core.stray_files import report_copies
 from litnets.data.series.base import ChannelScale, ScaleChannels, read_series_inputs
 from litnets.data.series.reading import read_series, report_names_like_data
 from litnets.data.series.ts_format import ARCHIVE_SUFFIXES, LabeledSeries, read_archive
+from litnets.safety.escaping import printable
 
 Values = NDArray[np.float64]  # (steps, channels)
 
@@ -128,7 +129,23 @@ class SeriesFolder(ClassFolderDataModule):
         assert names is not None
         if self.header and self.trained_state is None:
             report_names_like_data(files[0], names)
+        if self.time_column is None and self.channels is None and self.trained_state is None:
+            self._report_times(series, names)
         return series, names, self.folders.targets, self.assign_files(np.array(digests, np.uint64))
+
+    def _report_times(self, series: list[Values], names: list[str]) -> None:
+        """Print which channel increases in every series, as times do, which would tell series of other dates apart."""
+        times = [
+            name
+            for channel, name in enumerate(names)
+            if all(len(values) > 2 and (np.diff(values[:, channel]) > 0).all() for values in series)
+        ]
+        if times:
+            rank_zero_only(print)(
+                f"{self.root}: '{printable(times[0])}' increases in every series; if it is a time, --data.time_column "
+                f"'{printable(times[0])}' keeps it from being an input",
+                flush=True,
+            )
 
     def _load_archive(self) -> tuple[list[Values], list[str], Tensor, dict[str, Tensor]]:
         """Return the same as `_load_folders` for `.ts` files."""
