@@ -2,6 +2,7 @@
 
 import csv
 import math
+import pickle
 import shutil
 from collections.abc import Callable
 from copy import copy
@@ -175,6 +176,15 @@ def test_splits_are_disjoint_and_not_empty(build: Build) -> None:
     seen = [(memory(split), i) for split in splits.values() for i in split.indices.tolist()]
     assert len(seen) == len(set(seen))
     assert len({memory(split) for split in splits.values()}) in (1, 2)  # 2: an official test split
+
+
+def test_a_datamodule_that_was_read_can_be_pickled(build: Build) -> None:
+    """`ddp_spawn` sends it to its processes."""
+    module = build()
+    again = pickle.loads(pickle.dumps(module))
+    assert {part: len(split) for part, split in again.splits.items()} == {
+        part: len(split) for part, split in module.splits.items()
+    }
 
 
 def test_the_split_is_the_same_every_time(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

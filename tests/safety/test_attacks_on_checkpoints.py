@@ -472,7 +472,7 @@ def set_in(*keys: Any) -> Change:
 
 
 ALL = ("test", "validate", "predict", "init_from", "resume")
-EARLY_STOPPING = "EarlyStopping{'monitor': 'val/accuracy', 'mode': 'max'}"
+EARLY_STOPPING = "EarlyStopping{'monitor': 'val/loss', 'mode': 'min'}"
 
 TAMPERED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "state_dict is a list": (set_in("state_dict", [1, 2]), ALL),

@@ -24,7 +24,8 @@ class Fingerprint:
         names: Digest of the name of each sample, `(samples,)`: the path of a file or the position of a row.
         contents: Digest of the content of each sample, `(samples,)`.
         kind: What a sample is called in messages: `file`, `row` or `step`.
-        describe: Returns the name of the sample with this index, for messages.
+        describe: Returns the name of the sample with this index, for messages. It can be pickled, because
+            `ddp_spawn` sends the DataModule to its processes.
         is_positional: Whether names are positions, which change if a row is inserted.
         is_sequence: Whether samples are time steps, whose order matters.
     """
@@ -55,7 +56,7 @@ class Fingerprint:
         """
         sizes = list(part_sizes) or [len(contents)]
         positions = [np.arange(size, dtype=np.uint64) + np.uint64(part << 48) for part, size in enumerate(sizes)]
-        return cls(np.concatenate(positions), contents, "row", lambda index: f"row {index + 1}", is_positional=True)
+        return cls(np.concatenate(positions), contents, "row", _row, is_positional=True)
 
     @classmethod
     def of_verified(cls, size: int) -> "Fingerprint":
@@ -64,6 +65,10 @@ class Fingerprint:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def _row(index: int) -> str:
+    return f"row {index + 1}"
 
 
 def digest_each(values: Iterable[bytes]) -> Digests:

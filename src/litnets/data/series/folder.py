@@ -155,7 +155,9 @@ class SeriesFolder(ClassFolderDataModule):
         parts = dict(zip(self._archive, indices, strict=True)) if "" not in self._archive else {}
         targets = torch.tensor([self.class_names.index(series.label) for series in samples])
         contents = np.array([series.digest for series in samples], np.uint64)
-        fingerprint = replace(Fingerprint.of_rows(contents, sizes), describe=lambda index: samples[index].where)
+        fingerprint = replace(
+            Fingerprint.of_rows(contents, sizes), describe=[sample.where for sample in samples].__getitem__
+        )
         splits = self.assign_splits(
             fingerprint,
             lambda: split_the_rest(

@@ -127,7 +127,7 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
             return Fingerprint.of_files(self.path, list(files), contents)
         contents = digest_each(f"{text}\0{label}".encode("utf-8", "surrogatepass") for text, label, _ in samples)
         rows = Fingerprint.of_rows(contents, [len(file) for file in files.values()])
-        return replace(rows, describe=lambda index: samples[index].where)
+        return replace(rows, describe=[sample.where for sample in samples].__getitem__)
 
     def _read_files(self, path: Path) -> dict[Path, list[Sample]]:
         """Return the samples in each file of a data set or split: a table, or a folder of classes."""
