@@ -23,8 +23,7 @@ def print_start(
     model: LightningModule, datamodule: LightningDataModule | None, resolved: ResolvedRun, is_dry_run: bool
 ) -> None:
     """Print where a resumed run resumes, then the model, the data and the run folder."""
-    if resolved.wandb_note is not None:
-        print(resolved.wandb_note, flush=True)
+    lines = [] if resolved.wandb_note is None else [resolved.wandb_note]
     if resolved.resume is not None and not is_dry_run:
         _print_resume(resolved.resume)
         _print_data_changes(datamodule, is_resuming=True)
@@ -32,16 +31,17 @@ def print_start(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     data = f" on {type(datamodule).__name__}" if datamodule is not None else ""
     target = f" -> {folder}" if folder is not None else ""
-    print(printable(f"{type(model).__name__} ({parameters:,} parameters){data}{target}"), flush=True)
+    lines.append(printable(f"{type(model).__name__} ({parameters:,} parameters){data}{target}"))
     if isinstance(datamodule, ArrayDataModule) and datamodule.splits and resolved.resume is None:
-        print(printable(_describe_data(datamodule)), flush=True)
+        lines.append(printable(_describe_data(datamodule)))
     if folds := _fold_of(datamodule):
         fold, num_folds = folds
         every = f"one of the {num_folds} runs of a cross-validation (--data.fold 0 to {num_folds - 1})"
-        print(f"fold {fold} of {num_folds}: {every}", flush=True)
+        lines.append(f"fold {fold} of {num_folds}: {every}")
     if isinstance(datamodule, TableDataModule) and resolved.resume is None:
-        for line in summary_lines(datamodule.table.summary):
-            print(line, flush=True)
+        lines += summary_lines(datamodule.table.summary)
+    # At once, because a reader may close the pipe after the first line: a training that has begun by then is kept.
+    print("\n".join(lines), flush=True)
 
 
 def _describe_data(datamodule: ArrayDataModule) -> str:

@@ -52,6 +52,7 @@ def offline_runs(run: Path) -> list[Path]:
     except OSError as error:  # for example, a name that is too long
         raise InputError(f"sync {run}: {error.strerror}") from error
     if not folders:
-        problem = "it holds no offline W&B run" if run.is_dir() else "no such folder"
+        # Path.is_dir raises an error for a name that is too long in Python 3.13.
+        problem = "it holds no offline W&B run" if os.path.isdir(run) else "no such folder"  # noqa: PTH112
         raise InputError(f"sync {run}: {problem}; expected the folder of a run with `--wandb.mode offline`")
     return folders

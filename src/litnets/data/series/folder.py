@@ -1,5 +1,6 @@
 """SeriesFolder: classify time series from CSV files in one folder per class, or from `.ts` files."""
 
+import re
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -134,18 +135,15 @@ class SeriesFolder(ClassFolderDataModule):
         return series, names, self.folders.targets, self.assign_files(np.array(digests, np.uint64))
 
     def _report_times(self, series: list[Values], names: list[str]) -> None:
-        """Print which channel increases in every series, as times do, which would tell series of other dates apart."""
-        times = [
-            name
-            for channel, name in enumerate(names)
-            if all(len(values) > 2 and (np.diff(values[:, channel]) > 0).all() for values in series)
-        ]
-        if times:
-            rank_zero_only(print)(
-                f"{self.root}: '{printable(times[0])}' increases in every series; if it is a time, --data.time_column "
-                f"'{printable(times[0])}' keeps it from being an input",
-                flush=True,
-            )
+        """Print which channel is named like a time and increases in every series. It would tell other dates apart."""
+        for channel, name in enumerate(names):
+            is_time = name.lower() in ("t", "ts") or re.search("time|date|stamp|clock", name.lower())
+            if is_time and all((np.diff(values[:, channel]) > 0).all() for values in series):
+                rank_zero_only(print)(
+                    f"{self.root}: '{printable(name)}' increases in every series; if it is a time, --data.time_column "
+                    f"'{printable(name)}' keeps it from being an input",
+                    flush=True,
+                )
 
     def _load_archive(self) -> tuple[list[Values], list[str], Tensor, dict[str, Tensor]]:
         """Return the same as `_load_folders` for `.ts` files."""
