@@ -26,6 +26,7 @@ def run_benchmarks(names, tmp_path, capsys):
     return rows, content["results"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many")
 @pytest.mark.filterwarnings("ignore:It is recommended to use")
 def test_table_and_json_agree(tmp_path, capsys):

@@ -82,7 +82,14 @@ def metric(config: Path) -> str:
     return {"etth1": "mse", "diabetes": "r2"}.get(config.stem.split("_")[0], "accuracy")
 
 
-@pytest.mark.parametrize("config", SHIPPED, ids=lambda c: c.stem)
+QUICK = {"digits_mlp", "digits_rnn", "iris_mlp", "diabetes_mlp", "etth1_linear"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(config, marks=[pytest.mark.slow] * (config.stem not in QUICK)) for config in SHIPPED],
+    ids=[config.stem for config in SHIPPED],
+)
 def test_fit_test_predict(config: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = ["--trainer.max_epochs", "1", "--trainer.precision", "32-true"]
     assert main(["fit", "--config", str(config), *short, *data_options(config, tiny_data)]) == 0

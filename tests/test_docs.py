@@ -102,6 +102,7 @@ def test_command_parses(
     assert output.err == "", f"{command}: {output.err}"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mine")
 def test_commands_of_extending_run() -> None:
     """The code in docs/extending.md can be trained."""

@@ -19,6 +19,7 @@ def single_run() -> Path:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["LinearForecaster", "MLPForecaster", "CNNForecaster", "RNNForecaster"])
 def test_every_forecaster_fits_a_csv_file(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     values = waves(150, 2)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,7 @@ def parse(path: Path) -> ast.Module:
 OPTIONAL = "litdata"
 
 
+@cache
 def own_names() -> set[str]:
     """Private names that this package defines itself: functions, classes, attributes of self, variables."""
     names = set()

@@ -190,6 +190,7 @@ def test_a_checkpoint_of_other_data_is_refused(capsys: pytest.CaptureFixture[str
 # Texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "folder", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_texts(Path("old/texts.csv"), rows())
@@ -323,6 +324,7 @@ def test_new_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
     assert "trained on inputs of shape (None, 40)" in refused(run, capsys, "--data.n_mels", "12")
 
 
+@pytest.mark.slow
 def test_new_recordings(capsys: pytest.CaptureFixture[str]) -> None:
     write_audio_folder(Path("old"), size=8)
     sound = ["--data.sample_rate", "8000", "--data.n_mels", "12", "--data.equal_loudness", "false"]

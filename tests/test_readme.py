@@ -26,6 +26,7 @@ def with_run(text: str) -> str:
     return text.replace("<run>", runs[-1].name) if runs else text
 
 
+@pytest.mark.slow
 def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(CONFIGS, "configs")
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("litnets ")]

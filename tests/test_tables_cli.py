@@ -21,6 +21,7 @@ def fit(*options: str) -> Path:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "target", "loss", "header", "metric"),
     [

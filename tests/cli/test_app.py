@@ -58,6 +58,7 @@ def test_help_imports_neither_torch_nor_lightning(args: list[str]) -> None:
     assert "litnets" in done.stdout
 
 
+@pytest.mark.slow
 def test_garbage_collection_is_disabled_only_during_imports() -> None:
     code = """
 import gc, sys
@@ -530,6 +531,7 @@ def test_two_processes_test_every_sample_once(strategy: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_callbacks_are_found_by_class_name() -> None:
     # Run in a separate process: another test may have imported litnets.callbacks, which would make the names available.
     command = [sys.executable, "-m", "litnets", "fit", "--model", "MLPClassifier", "--data", "Digits"]

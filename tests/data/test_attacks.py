@@ -106,6 +106,7 @@ SPECIAL = pytest.mark.parametrize("make", [fifo, unix_socket, device])
 # Special files
 
 
+@pytest.mark.slow
 @SPECIAL
 @pytest.mark.parametrize(
     ("prepare", "command", "path"),

@@ -245,6 +245,7 @@ def test_the_order_of_training_is_a_function_of_seed_and_epoch(build: Build, mon
     assert len(orders) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "val", "predict"])
 def test_workers_do_not_change_the_batches(build: Build, split: str) -> None:
     # Of fewer samples, so that a process that reads them is soon done.

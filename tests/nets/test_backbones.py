@@ -127,6 +127,7 @@ def test_timm(backbone, channels):
     assert net(torch.randn(2, channels, 8, 12)).shape == (2, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "backbone"),
     [

@@ -62,7 +62,9 @@ def test_epoch_metrics_are_averaged_over_samples():
         assert run.callback_metrics[f"{split}/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
 
 
-@pytest.mark.parametrize(("size", "batch_size"), [(33, 1), (64, 2), (3 * 2**17, 2**17)])
+@pytest.mark.parametrize(
+    ("size", "batch_size"), [(33, 1), (64, 2), pytest.param(3 * 2**17, 2**17, marks=pytest.mark.slow)]
+)
 def test_training_metrics_count_every_step(size, batch_size):
     """33 and 32 steps, whose metric updates are batched, and three steps with large outputs, whose updates are not."""
     model = Classifier(nn.Linear(3, 3), 3, lr=0.0)

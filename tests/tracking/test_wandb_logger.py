@@ -173,6 +173,7 @@ def test_an_offline_run_matches_the_run_folder(tmp_path: Path, capsys: pytest.Ca
     assert (entry["path"], int(entry["size"])) == ("best.ckpt", (run / "best.ckpt").stat().st_size)
 
 
+@pytest.mark.slow
 def test_top_losses_are_logged_with_their_images() -> None:
     run = fit("--wandb.mode=offline")
     (table,) = run.glob("wandb/*run-*/files/media/table/test/worst*.json")
@@ -237,6 +238,7 @@ def test_an_online_run_matches_metrics_csv(monkeypatch: pytest.MonkeyPatch, caps
         assert server.exit_codes == {name: 143}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["offline", "online"])
 def test_a_resumed_run_continues_its_wandb_run(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows before the crash are not logged twice, later rows are logged, and the exit codes are correct."""
@@ -274,6 +276,7 @@ def test_a_resumed_run_continues_its_wandb_run(mode: str, monkeypatch: pytest.Mo
     assert numbers == sorted(set(numbers)), "a step was logged twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", ["unreachable", "silent", "refusing"])
 def test_an_unavailable_service_falls_back_to_offline(
     failure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -279,6 +279,7 @@ def check(build: Callable[[], ArrayDataModule], change: Callable[[], object], ex
     return later.data_changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", FILE_CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("kind", FILES)
 def test_no_file_changes_its_split(kind: str, change: Callable[[Folder], None]) -> None:

@@ -16,6 +16,7 @@ from tests.helpers.tiny_text import rows, write_texts
 SMALL = ["--trainer.max_epochs", "3", "--trainer.precision", "32-true"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

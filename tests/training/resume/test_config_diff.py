@@ -80,6 +80,7 @@ def test_command_line_overrides_the_checkpoint_and_changes_are_reported(capsys: 
     assert "is finished: 3 of 3 epochs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_extended_run_continues_the_longer_schedule() -> None:
     rates = {}
     for name, options in (("long", ("--trainer.max_epochs", "4")), ("extended", ("--trainer.max_epochs", "2"))):
@@ -187,6 +188,7 @@ def test_an_epoch_that_was_ended_early_is_completed(limit: list[str]) -> None:
     assert [row["val/loss"] for row in rows[limited]] == [row["val/loss"] for row in rows[complete]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["OneCycleLR", "WarmupCosineLR"])
 def test_a_schedule_continues_after_an_incomplete_epoch(schedule: str) -> None:
     """The schedule counts steps, not epochs: max_steps ended an epoch of 17 steps after 13."""
@@ -203,6 +205,7 @@ def test_a_schedule_continues_after_an_incomplete_epoch(schedule: str) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["null", "0.002"])
 def test_an_overridden_lr_applies_with_reduce_lr_on_plateau(before: str) -> None:
     plateau = ["--model.lr_scheduler", "ReduceLROnPlateau", "--model.lr_scheduler_args"]
@@ -276,6 +279,7 @@ def test_an_incompatible_change_raises(change: list[str], message: str, capsys: 
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_init_from_another_run(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--trainer.max_epochs", "1")
     best = str(run / "best.ckpt")
@@ -397,7 +401,9 @@ class NoisyDataModule(BoringDataModule):
 
 
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("batch", [4, 17, 21])  # an epoch has 8: within the first, at the start of the third, within it
+@pytest.mark.parametrize(
+    "batch", [4, pytest.param(17, marks=pytest.mark.slow), 21]
+)  # an epoch has 8: within the first, at the start of the third, within it
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
 def test_a_custom_datamodule_resumes_bit_exactly(workers: str, batch: int, fast_loop: str) -> None:
     options = [
