@@ -76,6 +76,7 @@ def crash_second_rank(positions: list[tuple[int, int] | None], responds: bool) -
     return 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("positions", "responds", "saved"),

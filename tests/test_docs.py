@@ -114,6 +114,7 @@ def test_commands_of_extending_run() -> None:
         assert main([*shlex.split(command)[1:], "--trainer.max_epochs", "1"]) == 0, command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_runs(page: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)

@@ -275,6 +275,7 @@ def test_help_of_a_class_lists_inherited_options(
         assert f"--{what}.init_args.{option} " in out or f"--{what}.{option} " in out
 
 
+@pytest.mark.slow
 def test_python_m_litnets() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "litnets", "fit", "--modell", "x"], capture_output=True, text=True, check=False

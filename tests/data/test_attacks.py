@@ -134,6 +134,7 @@ def test_special_files_among_samples_are_skipped(
     assert line.endswith(f"files skipped, not regular files: {path}")
 
 
+@pytest.mark.slow
 @SPECIAL
 @pytest.mark.parametrize(
     ("prepare", "command", "path"),

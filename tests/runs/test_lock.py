@@ -148,6 +148,7 @@ def test_a_lock_file_that_is_not_a_regular_file_is_an_error(run: Run, kind: str)
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"pid": ', b"1" * 5000, b'{"pid": []}'])
 def test_a_run_stays_locked_when_its_owner_file_is_damaged(run: Run, content: bytes) -> None:
     run.lock()

@@ -374,6 +374,7 @@ def test_user_errors_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_wandb_logger_in_the_configuration() -> None:
     Path("more.yaml").write_text(
         "trainer: {logger: {class_path: WandbLogger, init_args: {project: mine, name: other}, dict_kwargs: {group: g}}}"

@@ -250,6 +250,7 @@ print(len(sys.argv) - 1)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The number of training batches")
 def test_checkpoints_of_every_task_hold_plain_data(tmp_path, monkeypatch):
     tiny = tmp_path / "tiny"
