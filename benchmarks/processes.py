@@ -90,7 +90,19 @@ class _CompletedProcess(NamedTuple):
 
 def _fit(settings: Settings, data: Path, *options: str) -> _CompletedProcess:
     runs = ("--data", "MNIST", "--data.data_dir", str(data), "--runs_dir", str(settings.work / "runs"))
-    return _run("-m", "litnets", "fit", *runs, "--trainer.accelerator", "cpu", "--wandb.mode", "off", *options)
+    return _run(
+        "-m",
+        "litnets",
+        "fit",
+        "--recipe",
+        "false",
+        *runs,
+        "--trainer.accelerator",
+        "cpu",
+        "--wandb.mode",
+        "off",
+        *options,
+    )
 
 
 def _run(*args: str) -> _CompletedProcess:

@@ -137,7 +137,17 @@ class TimedFit(LitnetsCLI):
 def fit_options(settings: Settings, epochs: int) -> tuple[str, ...]:
     """Return the options that every measured `litnets fit` on MNIST uses."""
     return (
-        *("fit", "--data", "MNIST", "--data.data_dir", str(settings.data), "--runs_dir", str(settings.work / "runs")),
+        *(
+            "fit",
+            "--recipe",
+            "false",
+            "--data",
+            "MNIST",
+            "--data.data_dir",
+            str(settings.data),
+            "--runs_dir",
+            str(settings.work / "runs"),
+        ),
         *("--trainer.accelerator", "cpu", "--trainer.max_epochs", str(epochs), "--wandb.mode", "off"),
     )
 
