@@ -249,6 +249,7 @@ def test_new_names(monkeypatch: pytest.MonkeyPatch) -> None:
 # Images and audio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [2.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
     write_image_folder(Path("old"), size=8)

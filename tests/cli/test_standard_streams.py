@@ -33,7 +33,8 @@ def test_closed_streams(closed: str) -> None:
     assert (folder / "metrics.csv").read_text().startswith("epoch,step,")
 
 
-@pytest.mark.parametrize("stderr", ["", pytest.param("2>&1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stderr", ["", "2>&1"])
 def test_a_closed_pipe_ends_training_and_keeps_the_run(stderr: str) -> None:
     # The reader closes the pipe after the first line, before training prints the next one.
     done = shell(f"{shlex.join([*FIT, '500'])} {stderr} | head -1; exit ${{PIPESTATUS[0]}}")

@@ -439,6 +439,7 @@ def test_metrics_csv_is_complete_when_another_logger_fails() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_damaged_run_id_file_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--config", str(CONFIGS / "digits_mlp.yaml"), "--wandb.mode", "offline", "--trainer.max_epochs"]
     assert main(["fit", *options, "1"]) == 0

@@ -114,6 +114,7 @@ def test_an_early_stopped_run_is_not_resumed(capsys: pytest.CaptureFixture[str])
     assert json.loads((run / "results.json").read_text())["epochs"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "other"),
     [
@@ -299,6 +300,7 @@ def test_init_from_another_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "; new: net.layers." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_started_with_init_from_is_tested_and_resumed_as_usual(capsys: pytest.CaptureFixture[str]) -> None:
     best = str(fit("--trainer.max_epochs", "1") / "best.ckpt")
     run = fit("--init_from", best, "--trainer.max_epochs", "1", "--experiment", "tuned")
