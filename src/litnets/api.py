@@ -96,9 +96,7 @@ class TrainedRun:
         Raises:
             InputError: An option is wrong, or a file of the run is missing or damaged.
         """
-        config = str(self._run.configs[-1])
-        options = [*_options(overrides or {}), *_options(_named(arguments, *_classes_of(config)))]
-        return _run_cli(["test", "--config", config, *options], datamodule=self._datamodule).metrics
+        return _run_cli(self._command("test", overrides, arguments), datamodule=self._datamodule).metrics
 
     def resume(self, overrides: Mapping[str, Any] | None = None, /, **arguments: Any) -> "TrainedRun":
         """Resume the training from the last checkpoint, like `litnets resume`, and return the run.
@@ -110,10 +108,14 @@ class TrainedRun:
         Raises:
             InputError: An option is wrong or cannot be changed, or there is no checkpoint to resume from.
         """
-        config = str(self._run.configs[-1])
-        options = [*_options(overrides or {}), *_options(_named(arguments, *_classes_of(config)))]
-        _run_cli(["fit", "--config", config, *options], resume=self._run, datamodule=self._datamodule)
+        _run_cli(self._command("fit", overrides, arguments), resume=self._run, datamodule=self._datamodule)
         return self
+
+    def _command(self, command: str, overrides: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> list[str]:
+        """Return the arguments of a command that works on this run."""
+        config = str(self._run.configs[-1])
+        named = _named(arguments, *_classes_of(config))
+        return [command, "--config", config, *_options(overrides or {}), *_options(named)]
 
 
 def fit(
