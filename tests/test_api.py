@@ -185,7 +185,7 @@ def test_data_in_memory_are_recorded_by_shape_and_hash(capsys: pytest.CaptureFix
     capsys.readouterr()
     assert main(["test", str(run.folder)]) == 2
     assert "data: the Points of this run was in memory, so the command line cannot read it" in capsys.readouterr().err
-    # In Python, the run goes on with the object.
+    # In Python, the run resumes with the object.
     assert run.test() == run.results["test"]
     assert run.resume(max_epochs=2).results["epochs"] == 2
     assert set(litnets.load(run).predict(inputs[:5])) <= {"no", "yes"}
