@@ -10,6 +10,7 @@ from litnets.nets.mlp import MLP
 from litnets.nets.resnet import ResNet
 from litnets.nets.rnn import RNN
 from litnets.nets.transformer import Transformer
+from litnets.nets.unet import UNet
 
 __all__ = [
     "CNN",
@@ -23,4 +24,5 @@ __all__ = [
     "TimmNet",
     "TorchvisionNet",
     "Transformer",
+    "UNet",
 ]

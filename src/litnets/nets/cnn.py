@@ -68,9 +68,8 @@ class CNN(nn.Module):
             blocks: list[nn.Module] = []
             for block in range(blocks_per_stage):
                 stride = 2 if pool == "stride" and block == 0 else 1
-                blocks.append(
-                    _Block(fan_in if block == 0 else width, width, kernel_size, stride, activation, norm, residual)
-                )
+                sizes = fan_in if block == 0 else width, width, kernel_size, stride
+                blocks.append(ConvBlock(*sizes, activation, norm, residual))
             if pool != "stride":
                 blocks.append(Downsample(pool))
             if dropout:
@@ -90,7 +89,7 @@ class CNN(nn.Module):
         return out
 
 
-class _Block(nn.Module):
+class ConvBlock(nn.Module):
     """Convolution, normalization, shortcut (if residual), activation."""
 
     def __init__(

@@ -1,0 +1,98 @@
+"""U-Net: an encoder, a decoder, and skip connections between them (Ronneberger et al. 2015, arXiv 1505.04597)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from litnets.nets.cnn import ConvBlock, Norm
+from litnets.nets.layers.activation import Activation
+from litnets.nets.layers.initialization import Init, initialize
+
+
+class UNet(nn.Module):
+    """U-Net for semantic segmentation: logits for each pixel of an image of any size.
+
+    Each stage of the encoder after the first halves the image. Each stage of the decoder doubles it, and reads the
+    features of the encoder at that size as well. Images are padded to a multiple of the total stride by repeating their
+    border, and the logits are cropped back.
+
+    Differs from the paper in that convolutions are padded, and followed by a normalization.
+
+    Takes `(N, channels, height, width)` and returns `(N, out_features, height, width)`.
+
+        net = UNet(3, 4, widths=(16, 32, 64))
+        net(torch.randn(8, 3, 33, 47))  # (8, 4, 33, 47)
+
+    Args:
+        in_channels: Channels of the image.
+        out_features: Number of outputs for each pixel (classes).
+        widths: Channels of each stage, from the size of the image down.
+        blocks_per_stage: Convolution blocks per stage.
+        kernel_size: Side of the square kernels, an odd number.
+        activation: Name of the activation.
+        norm: `batch`, `group` (up to 8 groups, for tiny batches) or `none`.
+        dropout: Dropout probability of the channels of the smallest features, in [0, 1).
+        residual: Whether to add the input of a block to its output (through a 1x1 convolution if the shapes differ).
+        init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
+
+    Raises:
+        ValueError: An even `kernel_size`, or no stages, channels or blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_features: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        blocks_per_stage: int = 2,
+        kernel_size: int = 3,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        residual: bool = False,
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: expected an odd number, got {kernel_size}")
+        if not widths or min(widths) < 1:
+            raise ValueError(f"widths: expected at least one stage of at least 1 channel, got {list(widths)}")
+        if blocks_per_stage < 1:
+            raise ValueError(f"blocks_per_stage: expected at least 1, got {blocks_per_stage}")
+
+        def stage(fan_in: int, width: int) -> nn.Sequential:
+            fan_ins = [fan_in] + [width] * (blocks_per_stage - 1)
+            return nn.Sequential(*(ConvBlock(n, width, kernel_size, 1, activation, norm, residual) for n in fan_ins))
+
+        first, *deeper = widths
+        self.stride = 2 ** len(deeper)
+        self.encoder = nn.ModuleList([stage(in_channels, first)])
+        self.upsample = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for width, deeper_width in zip(widths, deeper, strict=False):
+            self.encoder.append(nn.Sequential(nn.MaxPool2d(2), stage(width, deeper_width)))
+            # In the order of `forward`: the deepest stage is the first of the decoder.
+            self.upsample.insert(0, nn.ConvTranspose2d(deeper_width, width, 2, 2))
+            self.decoder.insert(0, stage(2 * width, width))
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(first, out_features, 1)
+        initialize(self, init, activation)
+        # The fastest memory format for convolutions on CPUs and GPUs.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, channels, height, width)` to `(N, out_features, height, width)`."""
+        height, width = x.shape[-2:]
+        x = pad(x, (0, -width % self.stride, 0, -height % self.stride), "replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        x = self.dropout(skips.pop())
+        for upsample, stage in zip(self.upsample, self.decoder, strict=True):
+            x = stage(torch.cat([skips.pop(), upsample(x)], 1))
+        out: Tensor = self.head(x)[..., :height, :width]
+        return out
