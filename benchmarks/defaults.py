@@ -209,7 +209,7 @@ def on_windows(data: ArrayDataModule) -> float:
     for part in ("train", "test"):
         inputs, targets = data.splits[part][torch.arange(len(data.splits[part]))]
         assert isinstance(inputs, torch.Tensor)
-        x, y = (data.scale(values).transpose(1, 2).flatten(0, 1).numpy() for values in (inputs, targets))
+        x, y = (data.prepare(values).transpose(1, 2).flatten(0, 1).numpy() for values in (inputs, targets))
         parts.append((x - x[:, -1:], y - x[:, -1:]))
     (x, y), (test_x, test_y) = parts
     error = Ridge(1.0).fit(x, y).predict(test_x) - test_y

@@ -90,7 +90,7 @@ def seasonal_naive(datamodule: SeriesDataModule) -> tuple[int, float]:
 
 
 def _naive_error(datamodule: SeriesDataModule, windows: SeriesWindows, samples: Tensor, period: int) -> float:
-    inputs, targets = (datamodule.scale(values) for values in windows[samples])  # type: ignore[arg-type]
+    inputs, targets = (datamodule.prepare(values) for values in windows[samples])
     steps = torch.arange(targets.shape[1]) % period
     forecast = inputs[:, -period:][:, steps]
-    return (forecast - targets).square().mean().item()
+    return float((forecast - targets).square().mean())

@@ -418,3 +418,9 @@ def test_a_checkpoint_contains_the_statistics_and_fixes_the_classes(tmp_path: Pa
 def saved(folder: Path, state: dict[str, Any]) -> Path:
     torch.save(state, folder / "state.pt")
     return folder / "state.pt"
+
+
+def test_moving_a_preparation_leaves_the_datamodule_where_it_is() -> None:
+    data = AudioFolder("unread")
+    data.preparation().to("meta")
+    assert data.log_mel.filters.device.type == "cpu"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from litnets.data import Augmentation, ImageDataModule, RandomFlip
 from litnets.data.core.batching import ArrayDataset
@@ -133,7 +133,7 @@ def test_pixels_of_other_splits_do_not_change_the_statistics(
 
 def test_normalizing_gives_the_training_split_mean_0_and_standard_deviation_1() -> None:
     data = ready()
-    inputs = data.normalize(data.splits["train"].inputs[:25])
+    inputs = data.prepare(data.splits["train"].inputs[:25])
     assert inputs.dtype == torch.float32
     torch.testing.assert_close(inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(inputs.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
@@ -143,11 +143,20 @@ def test_normalize_supports_gradients_after_inference_mode() -> None:
     data = ready()
     images = torch.ones(2, 3, 4, 5)
     with torch.inference_mode():
-        data.normalize(images)
+        data.prepare(images)
     images.requires_grad_()
-    data.normalize(images).sum().backward()
+    data.prepare(images).sum().backward()
     expected = (1 / torch.tensor(data.std)).view(-1, 1, 1).expand(2, 3, 4, 5)
     assert torch.allclose(images.grad, expected)
+
+
+def test_the_preparation_is_built_once_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr(RandomColors, "preparation", lambda self: built.append(0) or nn.Identity())
+    data = ready()
+    for device, count in (("cpu", 1), ("cpu", 1), ("meta", 2), ("cpu", 3)):
+        assert data.prepare(torch.ones(2, 3, device=device)).device.type == device
+        assert len(built) == count
 
 
 @pytest.mark.parametrize("setup_first", [True, False])
@@ -157,11 +166,11 @@ def test_statistics_of_a_checkpoint_replace_those_of_the_data(setup_first: bool)
     images = torch.full((1, 3, 1, 1), 9, dtype=torch.uint8)
     if setup_first:
         data.setup()
-        data.normalize(images)
+        data.prepare(images)
     data.load_state_dict(state)
     data.setup()
     assert data.state_dict() == state
-    assert data.normalize(images).flatten().tolist() == pytest.approx([8 / 4, 7 / 5, 6 / 6])
+    assert data.prepare(images).flatten().tolist() == pytest.approx([8 / 4, 7 / 5, 6 / 6])
 
 
 def test_state_dict_contains_plain_floats() -> None:
@@ -294,7 +303,7 @@ def test_only_training_is_augmented() -> None:
     for stage, batches in module.seen.items():
         for inputs, targets in batches:
             raw = pixels[targets]
-            assert torch.equal(inputs, data.normalize(255 - raw if stage == "train" else raw)), stage
+            assert torch.equal(inputs, data.prepare(255 - raw if stage == "train" else raw)), stage
 
 
 class Noisy(RandomColors):

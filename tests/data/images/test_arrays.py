@@ -189,7 +189,7 @@ def test_statistics_are_computed_on_first_use(tmp_path: Path, monkeypatch: pytes
     data.load_state_dict(state)
     assert (data.mean, data.std) == (state["mean"], state["std"])
     with pytest.raises(TypeError, match="not callable"):
-        ready(tmp_path).normalize(torch.zeros(1, 3, 12, 12))
+        ready(tmp_path).prepare(torch.zeros(1, 3, 12, 12))
 
 
 # User errors

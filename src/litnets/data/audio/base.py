@@ -1,5 +1,6 @@
 """Base class of the audio DataModules: int16 recordings in memory, log-mel spectrograms computed on the device."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_samples import check_new_shape
-from litnets.data.core.scaling import replace_zero_std
+from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
@@ -30,18 +31,12 @@ class AudioFeatures(nn.Module):
     Args:
         log_mel: The spectrogram.
         equal_loudness: Normalize each recording to the same mean power.
-        mean: Mean of each band.
-        std: Standard deviation of each band.
+        scale: The scaling of each band.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, log_mel: LogMel, equal_loudness: bool, mean: list[float], std: list[float]) -> None:
+    def __init__(self, log_mel: LogMel, equal_loudness: bool, scale: Standardize) -> None:
         super().__init__()
-        self.log_mel, self.equal_loudness = log_mel, equal_loudness
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.log_mel, self.equal_loudness, self.scale = log_mel, equal_loudness, scale
 
     def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute log-mel spectrograms, before normalization by the statistics.
@@ -63,7 +58,7 @@ class AudioFeatures(nn.Module):
         """Return spectrograms `(N, frames, n_mels)`, zero in the padding, and the frames of each recording, `(N,)`."""
         features, frames = self.features(*inputs)
         mask = length_mask(frames, features.shape[1]).unsqueeze(2)  # (N, T, 1)
-        return torch.where(mask, (features - self.mean) / self.std, 0.0), frames
+        return torch.where(mask, self.scale(features), 0.0), frames
 
 
 class AudioDataModule(ArrayDataModule):
@@ -199,6 +194,7 @@ class AudioDataModule(ArrayDataModule):
         return {"mean": self.mean, "std": self.std, "input_shape": list(self.input_shape)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         check_new_shape(self, state_dict)
         self.mean, self.std = state_dict["mean"], state_dict["std"]
 
@@ -207,11 +203,12 @@ class AudioDataModule(ArrayDataModule):
         return self.preparation().to(waveforms.device).features(waveforms, lengths)
 
     def preparation(self) -> AudioFeatures:
-        return AudioFeatures(self.log_mel, self.equal_loudness, self.mean, self.std)
+        log_mel = deepcopy(self.log_mel)  # moving the result to a device must not move the spectrogram of this object
+        return AudioFeatures(log_mel, self.equal_loudness, Standardize(self.mean, self.std))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         inputs, targets = batch
-        features, frames = self.preparation().to(inputs[0].device)(inputs)
+        features, frames = self.prepare(inputs)
         if self.trainer is not None and self.trainer.training and (self.time_mask or self.frequency_mask):
             features = features.masked_fill(self._spec_augment_mask(frames, *features.shape[1:]), 0.0)
         return (features, frames), targets.long()

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset, gather, smallest_type
 from litnets.data.core.fingerprint import Fingerprint, digest_rows
 from litnets.data.core.inputs import as_array, as_items
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
-from litnets.data.core.scaling import replace_zero_std
+from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
 from litnets.errors import InputError
 
@@ -94,7 +95,6 @@ class ArrayData(SplitDataModule):
         self._parts = dict(zip(arrays, indices, strict=True))
         self.kind: Kind = kind or _kind_of(self.inputs)
         self.augment = augment or []
-        self._scale: ScaleFeatures | None = None
 
     # What a model needs to know
 
@@ -153,16 +153,15 @@ class ArrayData(SplitDataModule):
             check_trained_on(self.class_names, classes[splits["train"]], "sample")
         return {part: ArrayDataset(self.inputs, values, splits[part]) for part in PARTS}
 
-    def preparation(self) -> "ScaleFeatures":
-        if self._scale is None:
-            self.ensure_setup()
-            self._scale = ScaleFeatures(*self._fit(self.splits["train"].indices), self.kind)
-        return self._scale
+    def preparation(self) -> Standardize:
+        return Standardize(*self._statistics, (-1, 1, 1) if self.kind == "images" else (-1,))
 
-    def _fit(self, train: Tensor) -> tuple[list[float], list[float]]:
-        """Return mean and standard deviation of each feature or channel of the training split, computed in float64."""
+    @cached_property
+    def _statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each feature or channel of the training split, computed in float64."""
+        self.ensure_setup()
         axis = 1 if self.kind == "images" else -1
-        chunks = train.sort().values.split(max(1, 2**20 // max(1, self.inputs[0].numel())))
+        chunks = self.splits["train"].indices.sort().values.split(max(1, 2**20 // max(1, self.inputs[0].numel())))
 
         def mean(function: Callable[[Tensor], Tensor]) -> Tensor:
             total, count = torch.zeros(self.inputs.shape[axis], dtype=torch.float64), 0
@@ -180,8 +179,7 @@ class ArrayData(SplitDataModule):
         if self.trainer is not None and self.trainer.training:
             for augmentation in self.augment:
                 inputs = augmentation(inputs)
-        inputs = self.preparation().to(inputs.device)(inputs)
-        return inputs, targets if targets.is_floating_point() else targets.long()
+        return self.prepare(inputs), targets if targets.is_floating_point() else targets.long()
 
     # New inputs and checkpoints
 
@@ -219,10 +217,10 @@ class ArrayData(SplitDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scaling of the inputs, so that a checkpoint scales them as in training."""
-        scale = self.preparation()
+        mean, std = self._statistics
         return {
-            "mean": scale.mean.flatten().tolist(),
-            "std": scale.std.flatten().tolist(),
+            "mean": mean,
+            "std": std,
             "class_names": self.class_names,
             "input_shape": list(self.input_shape),
             "kind": self.kind,
@@ -235,30 +233,8 @@ class ArrayData(SplitDataModule):
                 raise InputError(
                     f"the arrays have the {name} {actual}; the checkpoint was trained on {state_dict[name]}"
                 )
-        self._scale = ScaleFeatures(state_dict["mean"], state_dict["std"], self.kind)
-
-
-class ScaleFeatures(nn.Module):
-    """Scale each feature, or each channel of images, by a mean and a standard deviation.
-
-    Args:
-        mean: Mean of each feature.
-        std: Standard deviation of each feature.
-        kind: What the inputs are.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], kind: Kind) -> None:
-        super().__init__()
-        shape = (-1, 1, 1) if kind == "images" else (-1,)
-        self.register_buffer("mean", torch.tensor(mean).view(shape))
-        self.register_buffer("std", torch.tensor(std).view(shape))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return inputs `(N, ...)` scaled, in the same shape."""
-        return (inputs - self.mean) / self.std
+        super().load_state_dict(state_dict)
+        self._statistics = state_dict["mean"], state_dict["std"]
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,10 @@ class ArrayDataModule(RecordsArguments, NewSamples):
 
     A subclass that can read new samples takes a `predict_path` and implements `load_predict`. `predict` then reads
     these samples instead of the test split and scales and encodes them as in training. It does not need the training
-    files. `read_inputs` does the same for files, arrays and tables that are passed to `litnets.load(run).predict`. A
-    subclass that prepares batches in `on_after_batch_transfer` returns the same arithmetic from `preparation`.
+    files. `read_inputs` does the same for files, arrays and tables that are passed to `litnets.load(run).predict`.
+
+    A subclass that scales or encodes its batches defines `preparation`, and calls `prepare` in
+    `on_after_batch_transfer`.
 
     Args:
         batch_size: Samples in a training batch, on each device.
@@ -138,6 +140,7 @@ class ArrayDataModule(RecordsArguments, NewSamples):
         self.predicted_columns: Columns = {}  # what identifies them; see `sample_columns`
         self._test_samples: tuple[Fingerprint, Tensor] | None = None  # all samples, and the indices of the test split
         self._start = (0, 0)
+        self._preparation: tuple[torch.device, nn.Module] | None = None  # see `prepare`
 
     @restricted_classmethod  # Lightning's, which raises an error where it is called on an instance
     def load_from_checkpoint(
@@ -223,6 +226,18 @@ class ArrayDataModule(RecordsArguments, NewSamples):
         It holds what was fitted on the training split, and tensor arithmetic only: no files and no augmentation.
         """
         return nn.Identity()
+
+    def prepare(self, inputs: Any) -> Any:
+        """Return the inputs of a batch, as they are read, as inputs of the network, on the same device."""
+        device = inputs.device if isinstance(inputs, Tensor) else inputs[0].device
+        if self._preparation is None or self._preparation[0] != device:  # building the module takes longer than its use
+            with torch.inference_mode(False):  # inference tensors could not be used in training later
+                self._preparation = device, self.preparation().to(device)
+        return self._preparation[1](inputs)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what was fitted on the training split. A subclass calls this, then restores its own state."""
+        self._preparation = None
 
     def download(self) -> None:
         """Download the files that `load` reads, if they do not exist."""

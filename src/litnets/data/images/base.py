@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
@@ -16,32 +16,11 @@ from litnets.data.core.class_folders import BrokenFileError, abbreviate, read_al
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_path
 from litnets.data.core.listing import names_in, new_files
-from litnets.data.core.scaling import replace_zero_std
+from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, is_single_color, to_pixels
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
-
-
-class NormalizeImages(nn.Module):
-    """Scale raw images `(N, channels, height, width)` to mean 0 and standard deviation 1 per channel.
-
-    Args:
-        mean: Mean of each channel.
-        std: Standard deviation of each channel.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: list[float], std: list[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        # In place, to allocate one tensor instead of two.
-        return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 
 
 class ImageDataModule(ArrayDataModule):
@@ -86,8 +65,6 @@ class ImageDataModule(ArrayDataModule):
         self.augment, self.skip_broken = augment or [], skip_broken
         self.value_range, self.max_pixels = value_range, max_pixels
         self.predict_path = None if predict_path is None else Path(predict_path)
-        # The cached module, whose tensors take longer to create than to use, after its cache key.
-        self._normalize: tuple[Any, NormalizeImages] | None = None
 
     # Computed from the data on first use; never if a checkpoint provides them.
     @cached_property
@@ -198,18 +175,11 @@ class ImageDataModule(ArrayDataModule):
         return {"mean": self.mean, "std": self.std}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         self.mean, self.std = state_dict["mean"], state_dict["std"]
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Return raw images `(N, C, H, W)`, normalized per channel."""
-        key = (*self.mean, *self.std, images.device)
-        if self._normalize is None or self._normalize[0] != key:
-            with torch.inference_mode(False):  # inference tensors could not be used in training later
-                self._normalize = key, self.preparation().to(images.device)
-        return self._normalize[1].forward(images)
-
-    def preparation(self) -> NormalizeImages:
-        return NormalizeImages(self.mean, self.std)
+    def preparation(self) -> Standardize:
+        return Standardize(self.mean, self.std, (-1, 1, 1))
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, targets = batch
@@ -217,7 +187,7 @@ class ImageDataModule(ArrayDataModule):
             for augmentation in self.augment:
                 augmentation.epoch = self.trainer.current_epoch
                 images = augmentation(images)
-        return self.normalize(images), targets.long()
+        return self.prepare(images), targets.long()
 
 
 def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:

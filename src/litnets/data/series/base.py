@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset
@@ -18,7 +18,7 @@ from litnets.data.core.inputs import as_array, as_items, is_path, is_table, tabl
 from litnets.data.core.listing import new_files
 from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.sample_columns import Columns, format_numbers
-from litnets.data.core.scaling import replace_zero_std
+from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.core.splits import PARTS
 from litnets.data.series.reading import read_series
 from litnets.data.series.times import continue_times
@@ -43,26 +43,6 @@ class SeriesWindows(ArrayDataset):
     def __init__(self, values: Tensor, look_back: int, horizon: int, indices: Tensor | None = None) -> None:
         windows = values.unfold(0, look_back + horizon, 1).transpose(1, 2)  # (windows, look_back + horizon, channels)
         super().__init__(windows[:, :look_back], windows[:, look_back:], indices)
-
-
-class ScaleChannels(nn.Module):
-    """Scale series `(..., channels)` to mean 0 and standard deviation 1 per channel.
-
-    Args:
-        mean: Mean of each channel.
-        std: Standard deviation of each channel.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: list[float], std: list[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
-
-    def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.std
 
 
 class ChannelScale:
@@ -93,14 +73,9 @@ class ChannelScale:
         self.names, self.mean = names, mean.tolist()
         self.std = replace_zero_std(std, threshold=1e-12 * np.abs(mean))
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Return values `(..., channels)` scaled to mean 0 and standard deviation 1."""
-        scaled: Tensor = self.module().to(values.device)(values)
-        return scaled
-
-    def module(self) -> ScaleChannels:
-        """Return the scaling as a module."""
-        return ScaleChannels(self.mean, self.std)
+    def module(self) -> Standardize:
+        """Return the scaling of values `(..., channels)` as a module."""
+        return Standardize(self.mean, self.std)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, so that a checkpoint scales inputs as in training."""
@@ -228,7 +203,7 @@ class SeriesDataModule(ArrayDataModule):
         windows = torch.stack([values[-self.look_back :] for values in series])
         return ArrayDataset(windows, torch.zeros(len(series), self.horizon, windows.shape[2]))
 
-    def preparation(self) -> ScaleChannels:
+    def preparation(self) -> Standardize:
         return self.scale.module()
 
     def sample_columns(self) -> Columns:
@@ -285,6 +260,7 @@ class SeriesDataModule(ArrayDataModule):
         return {**self.scale.state_dict(), "input_shape": list(self.input_shape), "horizon": self.horizon}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         self.scale.load_state_dict(state_dict)
         check_new_shape(self, state_dict)
         if self.predict_path is not None and (steps := state_dict.get("horizon", self.horizon)) != self.horizon:
@@ -292,7 +268,7 @@ class SeriesDataModule(ArrayDataModule):
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         inputs, targets = batch
-        return self.scale(inputs), self.scale(targets)
+        return self.prepare(inputs), self.prepare(targets)
 
 
 def read_series_inputs(

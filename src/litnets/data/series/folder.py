@@ -18,9 +18,10 @@ from litnets.data.core.class_folders import check_known_classes
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.listing import data_files, names_in, new_files
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
+from litnets.data.core.scaling import Standardize
 from litnets.data.core.splits import check_trained_on, split_indices
 from litnets.data.core.stray_files import report_copies
-from litnets.data.series.base import ChannelScale, ScaleChannels, read_series_inputs
+from litnets.data.series.base import ChannelScale, read_series_inputs
 from litnets.data.series.reading import read_series, report_names_like_data
 from litnets.data.series.ts_format import ARCHIVE_SUFFIXES, LabeledSeries, read_archive
 from litnets.safety.escaping import printable
@@ -35,7 +36,7 @@ class ScaleSequences(nn.Module):
         scale: The mean and standard deviation of each channel.
     """
 
-    def __init__(self, scale: ScaleChannels) -> None:
+    def __init__(self, scale: Standardize) -> None:
         super().__init__()
         self.scale = scale
 
@@ -220,7 +221,7 @@ class SeriesFolder(ClassFolderDataModule):
         self, batch: tuple[tuple[Tensor, Tensor], Tensor], dataloader_idx: int
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         inputs, targets = batch
-        return self.preparation().to(inputs[0].device)(inputs), targets.long()
+        return self.prepare(inputs), targets.long()
 
     def preparation(self) -> ScaleSequences:
         return ScaleSequences(self.scale.module())

@@ -16,6 +16,7 @@ from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import is_path
 from litnets.data.core.labels import match_labels
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.scaling import Standardize
 from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.tables.columns import Rows
 from litnets.data.tables.frames import TableFormat
@@ -23,8 +24,6 @@ from litnets.data.tables.memory import encode_inputs
 from litnets.data.tables.reading import encode_new, read_rows
 from litnets.data.tables.table import Encoding, Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
-
-_SCALING = ("median", "mean", "std")
 
 
 class EncodeRows(nn.Module):
@@ -37,13 +36,11 @@ class EncodeRows(nn.Module):
     """
 
     median: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, statistics: dict[str, Any], one_hot_indices: list[Tensor]) -> None:
         super().__init__()
-        for name in _SCALING:
-            self.register_buffer(name, torch.tensor(statistics[name]))
+        self.register_buffer("median", torch.tensor(statistics["median"]))
+        self.scale = Standardize(statistics["mean"], statistics["std"])
         self.num_categories = [int(indices.max()) for indices in one_hot_indices]
         for number, indices in enumerate(one_hot_indices):
             self.register_buffer(f"one_hot_indices_{number}", indices)
@@ -51,7 +48,7 @@ class EncodeRows(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return rows `(N, columns)` as `(N, features)`."""
         numeric = rows[:, : len(self.median)]
-        parts = [(torch.where(numeric.isnan(), self.median, numeric) - self.mean) / self.std]
+        parts = [self.scale(torch.where(numeric.isnan(), self.median, numeric))]
         codes = rows[:, len(self.median) :].long()
         for number, size in enumerate(self.num_categories):
             columns = self.get_buffer(f"one_hot_indices_{number}")[codes[:, number]]
@@ -163,6 +160,7 @@ class TableDataModule(SplitDataModule):
         return {**self.statistics, **self._encoding.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         trained = Encoding.from_state(state_dict)
         self.trained_state = state_dict
         if self.predict_path is None or self.splits:
@@ -221,17 +219,13 @@ class TableDataModule(SplitDataModule):
         rows, targets = batch
         return self.prepare(rows), targets if targets.is_floating_point() else targets.long()
 
-    def prepare(self, rows: Tensor) -> Tensor:
-        """Return raw rows `(N, columns)` imputed, scaled and one-hot encoded, `(N, features)`."""
-        prepared: Tensor = self.preparation().to(rows.device)(rows)
-        return prepared
-
     def preparation(self) -> EncodeRows:
         return EncodeRows(self.statistics, self._one_hot_indices)
 
     def _set_statistics(self, statistics: dict[str, Any]) -> None:
         """Use these statistics, and map the categories of the table to those of the training split."""
         self.statistics = statistics
+        self._preparation = None  # it may have been built with another encoding
         if self.splits:
             self._encoding = self.table.encoding
         assert self._encoding is not None
