@@ -85,6 +85,7 @@ SHAPES = {
 LINKED = {
     "classes": {"num_classes": 3},
     "numbers": {"num_targets": 3},
+    "masks": {"num_classes": 3, "ignore_index": 255},
     "the next steps of a series": {"horizon": 4, "channel_names": list("abcdefg")},
 }
 

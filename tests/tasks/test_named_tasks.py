@@ -22,6 +22,7 @@ from litnets.nets import (
     TimmNet,
     TorchvisionNet,
     Transformer,
+    UNet,
 )
 from litnets.tasks import (
     AirNetClassifier,
@@ -37,6 +38,7 @@ from litnets.tasks import (
     RNNClassifier,
     RNNForecaster,
     RNNRegressor,
+    Segmenter,
     Task,
     TransformerClassifier,
     TransformerForecaster,
@@ -76,6 +78,21 @@ NETWORKS = {
             "activation": "silu",
             "norm": "group",
             "pool": "stride",
+            "dropout": 0.1,
+            "residual": True,
+            "init": "xavier",
+        },
+    ),
+    named_tasks.WithUNet: (
+        UNet,
+        {"in_channels": 3},
+        {},
+        {
+            "widths": [4, 6],
+            "blocks_per_stage": 1,
+            "kernel_size": 5,
+            "activation": "silu",
+            "norm": "group",
             "dropout": 0.1,
             "residual": True,
             "init": "xavier",
@@ -142,14 +159,19 @@ OTHER_DEFAULTS = {"LinearForecaster": {"hidden_layer_sizes": ()}, "CNNForecaster
 LINKED = {
     Classifier: {"num_classes": 5},
     Regressor: {"num_targets": 5},
+    Segmenter: {"num_classes": 5, "ignore_index": 255},
     Forecaster: {"horizon": 5, "channel_names": ["load", "temperature"]},
 }
 PAIRS = [cls for name in tasks.__all__ if issubclass(cls := getattr(tasks, name), tuple(NETWORKS))]
 
 
+def kind_of(task):
+    return next(kind for kind in LINKED if issubclass(task, kind))
+
+
 def make(task, **arguments):
     """Return the task for images, or a forecaster for windows of a series."""
-    kind = next(kind for kind in LINKED if issubclass(task, kind))
+    kind = kind_of(task)
     shape = SERIES if kind is Forecaster else IMAGE
     return task(**{"input_shape": shape, **LINKED[kind], **arguments})
 
@@ -165,7 +187,9 @@ def same(a, b):
 
 
 def test_every_named_task_is_a_pair():
-    assert {cls.__name__ for cls in PAIRS} == {*tasks.__all__} - {"Task", "Classifier", "Regressor", "Forecaster"}
+    assert {cls.__name__ for cls in PAIRS} == {*tasks.__all__} - {
+        *("Task", "Classifier", "Regressor", "Segmenter", "Forecaster")
+    }
 
 
 @pytest.mark.parametrize("task", PAIRS)
@@ -179,7 +203,8 @@ def test_arguments_reach_the_network(task):
     assert same(actual, expected)
     assert getattr(actual, "pooling", None) == arguments.get("pooling")
     x = torch.randn(2, *model.hparams["input_shape"])
-    assert model.eval()(x).shape == ((2, 5, 2) if issubclass(task, Forecaster) else (2, 5))
+    output_shape = {Forecaster: (5, 2), Segmenter: (5, *IMAGE[1:])}.get(kind_of(task), (5,))
+    assert model.eval()(x).shape == (2, *output_shape)
 
 
 @pytest.mark.parametrize("task", PAIRS)
@@ -243,10 +268,12 @@ def test_a_checkpoint_restores_the_model(task, tmp_path):
         "lr_scheduler": "OneCycleLR",
     }
     targets = torch.randn(4, 5)
-    if issubclass(task, Classifier):
+    if issubclass(task, (Classifier, Segmenter)):
         names = ["a", "b", "c", "d", "e"]
         arguments |= {"class_names": names, "class_counts": [2, 1, 1, 1, 1], "class_weights": "balanced"}
         targets = torch.tensor([0, 1, 2, 0])
+        if issubclass(task, Segmenter):
+            targets = targets.view(4, 1, 1).expand(4, *IMAGE[1:])
     elif issubclass(task, Forecaster):
         arguments |= {"share_channels": False, "channel_mean": [1.0, 2.0], "channel_std": [3.0, 4.0]}
         targets = torch.randn(4, 5, 2)
@@ -270,7 +297,7 @@ def test_a_checkpoint_restores_the_model(task, tmp_path):
     assert {key: list(value) if isinstance(value, tuple) else value for key, value in stored.items()}.items() >= (
         arguments | {"input_shape": list(model.hparams["input_shape"])}
     ).items()
-    if issubclass(task, Classifier):
+    if issubclass(task, (Classifier, Segmenter)):
         assert restored.class_names == names
         assert torch.equal(restored.criterion.weight, model.criterion.weight)
 

@@ -30,7 +30,8 @@ def default_monitor_mode(monitor: str | None, mode: str | None, model: Namespace
         return mode
     if monitor is None or monitor == getattr(cls, "monitor", None):
         return str(getattr(cls, "monitor_mode", "min"))
-    return "max" if monitor.rpartition("/")[2] in ("accuracy", "precision", "recall", "f1", "auroc", "r2") else "min"
+    larger_is_better = ("accuracy", "precision", "recall", "f1", "auroc", "r2", "iou", "dice")
+    return "max" if monitor.rpartition("/")[2] in larger_is_better else "min"
 
 
 def _class_of(model: Namespace | None) -> Any:

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from litnets.data.core.base import ArrayDataModule
 from litnets.errors import InputError
 from litnets.tasks import Task
+from litnets.tasks.input_shapes import wrong_targets
 from litnets.training.resume.plan import ResumePlan
 
 
@@ -36,6 +37,7 @@ def check_before_start(
     Raises:
         InputError: A check has failed.
     """
+    check_targets(model, datamodule)
     if command == "fit":
         check_saved_arguments(model, datamodule)
         limits = trainer_config["limit_train_batches"], trainer_config["limit_val_batches"]
@@ -44,6 +46,17 @@ def check_before_start(
         check_split(datamodule, "val" if command == "validate" else "test")
     if isinstance(datamodule, ArrayDataModule) and resume is not None:
         check_training_split(datamodule, resume)
+
+
+def check_targets(model: LightningModule, datamodule: LightningDataModule | None) -> None:
+    """Check that the model predicts masks if the targets are masks, whose classes would fit a Classifier as well.
+
+    Raises:
+        InputError: It predicts something else.
+    """
+    has_masks = getattr(datamodule, "ignore_index", None) is not None
+    if has_masks and isinstance(datamodule, ArrayDataModule) and isinstance(model, Task) and model.predicts != "masks":
+        raise wrong_targets(type(model), datamodule.input_shape, "masks")
 
 
 def check_output(path: Path | None, overwrite: bool) -> None:

@@ -28,8 +28,10 @@ from litnets.tasks.named_tasks import (
     TransformerClassifier,
     TransformerForecaster,
     TransformerRegressor,
+    UNetSegmenter,
 )
 from litnets.tasks.regression import Regressor
+from litnets.tasks.segmentation import Segmenter
 
 __all__ = [
     "AirNetClassifier",
@@ -52,6 +54,7 @@ __all__ = [
     "Regressor",
     "ResNetClassifier",
     "ResNetRegressor",
+    "Segmenter",
     "Task",
     "TimmClassifier",
     "TimmRegressor",
@@ -60,4 +63,5 @@ __all__ = [
     "TransformerClassifier",
     "TransformerForecaster",
     "TransformerRegressor",
+    "UNetSegmenter",
 ]

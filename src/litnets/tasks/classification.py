@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 
 from litnets.errors import InputError, RenamedOptionWarning
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
-from litnets.tasks.losses import build_loss
+from litnets.tasks.losses import build_class_weights, build_loss
 from litnets.tasks.metrics import AUROC, FastAccuracy, log_odds, reset_metrics
 from litnets.tasks.mixup import Mixing
 from litnets.tasks.test_time_augmentation import Views, check_views, forward_tta
@@ -126,7 +126,7 @@ class Classifier(Task):
         self.mixing = Mixing(mixup, cutmix, input_shape) if mixup or cutmix else None
         self.tta = tta if test_views in (None, "one") else _former_tta(test_views)  # `one` was its default
         check_views(self.tta, input_shape)
-        weights = _class_weights(class_weights, class_counts, num_classes)
+        weights = build_class_weights(class_weights, class_counts, num_classes)
         self.configure_loss(loss, loss_args or {}, label_smoothing, weights)
         self.adjustment: Tensor | None  # (num_classes,), added to the logits in training
         self.register_buffer("adjustment", None, persistent=False)
@@ -273,25 +273,6 @@ def _former_tta(test_views: Views) -> Views:
     text = f"the option test_views is now called tta; replace it by tta: {test_views}"
     warnings.warn(text, RenamedOptionWarning, 3)
     return test_views
-
-
-def _class_weights(
-    weights: list[float] | Literal["balanced"] | None, counts: list[int] | None, num_classes: int
-) -> Tensor | None:
-    if weights is None:
-        return None
-    if weights == "balanced":
-        if counts is None:
-            raise InputError(
-                "class_weights: balanced needs the number of samples per class, which the data do not report; set a "
-                "list of numbers"
-            )
-        return torch.tensor([sum(counts) / (num_classes * max(count, 1)) for count in counts])
-    if len(weights) != num_classes:
-        raise InputError(f"class_weights: expected {num_classes} numbers, one per class, got {len(weights)}")
-    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-        raise InputError(f"class_weights: expected numbers of at least 0, not all of them 0, got {weights}")
-    return torch.tensor(weights, dtype=torch.float)
 
 
 def _logit_adjustment(

@@ -93,26 +93,28 @@ def format_shape(input_shape: Shape) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in input_shape)})"
 
 
-def wrong_targets(task: Any, input_shape: Shape | None) -> InputError:
+def wrong_targets(task: Any, input_shape: Shape | None, targets: str | None = None) -> InputError:
     """Return the error for data whose targets are not what a task predicts.
 
     Args:
         task: The class of the task.
         input_shape: Shape of one input, or None if it is unknown.
+        targets: What the targets are, such as `masks`; None if they are only known to be something else.
     """
     others: dict[str, str] = {}
     # The same network comes first; others may read inputs that it cannot.
     same_network_first = sorted(NAMED_TASKS, key=lambda cls: cls.network() is not task.network())
     for cls in same_network_first:
-        if cls.predicts != task.predicts and (input_shape is None or cls.can_read(_input_kind(input_shape))):
+        if cls.predicts == task.predicts or (targets is not None and cls.predicts != targets):
+            continue
+        if input_shape is None or cls.can_read(_input_kind(input_shape)):
             others.setdefault(cls.predicts, f"{cls.__name__} for {cls.predicts}")
     hint = f"use {' or '.join(others.values())}"
-    if task.predicts in ("classes", "numbers") and (input_shape is None or len(input_shape) == 1):
+    if task.predicts in ("classes", "numbers") and targets is None and (input_shape is None or len(input_shape) == 1):
         kind = "classification" if task.predicts == "classes" else "regression"
         hint += f", or --data.task {kind} if the targets of a TableCSV are {task.predicts}"  # integers may be either
-    return InputError(
-        f"{task.__name__} predicts {task.predicts}, but the targets of the data are something else: {hint}"
-    )
+    actual = targets or "something else"
+    return InputError(f"{task.__name__} predicts {task.predicts}, but the targets of the data are {actual}: {hint}")
 
 
 def _wrong_shape(task: Any, reads: str, input_shape: Shape) -> InputError:

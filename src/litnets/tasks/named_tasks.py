@@ -31,6 +31,7 @@ from litnets.nets import (
     TimmNet,
     TorchvisionNet,
     Transformer,
+    UNet,
     cnn,
     cnn1d,
     rnn,
@@ -52,6 +53,7 @@ from litnets.tasks.input_shapes import (
     step_size,
 )
 from litnets.tasks.regression import Regressor
+from litnets.tasks.segmentation import Segmenter
 
 _FLAT: frozenset[InputKind] = frozenset({"row", "sequence", "image"})
 _IMAGES: frozenset[InputKind] = frozenset({"image", "image of any size"})
@@ -307,6 +309,56 @@ class WithTimm(Task):
         super().__init__(NetFactory(input_shape, build), **task)
 
 
+class WithUNet(Task):
+    """A U-Net (Ronneberger et al. 2015) for images of any size.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        widths: Channels of each stage; each stage after the first halves the image.
+        blocks_per_stage: Convolution blocks per stage of the encoder and of the decoder.
+        kernel_size: Side of the square kernels, an odd number.
+        activation: Activation after each convolution.
+        norm: Normalization: `batch`, `group` or `none`.
+        dropout: Dropout probability of the channels of the smallest features.
+        residual: Whether to add the input of each block to its output.
+        init: Weight initialization.
+        **task: Arguments of the task.
+    """
+
+    reads: ClassVar[frozenset[InputKind]] = _IMAGES
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        *,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        blocks_per_stage: int = 2,
+        kernel_size: int = 3,
+        activation: Activation = "relu",
+        norm: cnn.Norm = "batch",
+        dropout: float = 0.0,
+        residual: bool = False,
+        init: Init = "default",
+        **task: Any,
+    ) -> None:
+        def build(shape: Shape, out_features: int) -> UNet:
+            channels = image_channels(shape, type(self))
+            return UNet(
+                channels,
+                out_features,
+                widths,
+                blocks_per_stage,
+                kernel_size,
+                activation,
+                norm,
+                dropout,
+                residual,
+                init,
+            )
+
+        super().__init__(NetFactory(input_shape, build), **task)
+
+
 class WithRNN(Task):
     """A recurrent network for sequences, for any task. It reads an image as a sequence of rows.
 
@@ -557,6 +609,10 @@ class TimmClassifier(WithTimm, Classifier):
 
 class TimmRegressor(WithTimm, Regressor):
     """Predict numbers from images with any network of timm."""
+
+
+class UNetSegmenter(WithUNet, Segmenter):
+    """Assign each pixel of an image a class with a U-Net (Ronneberger et al. 2015)."""
 
 
 class RNNClassifier(WithRNN, WithEmbedding, Classifier):
