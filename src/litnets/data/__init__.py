@@ -11,6 +11,8 @@ from litnets.data.images.augment import (
     Augmentation,
     ColorJitter,
     Cutout,
+    GeometricAugmentation,
+    IntensityAugmentation,
     Noise,
     RandomAffine,
     RandomFlip,
@@ -21,6 +23,8 @@ from litnets.data.images.cifar10 import CIFAR10
 from litnets.data.images.digits import Digits
 from litnets.data.images.folder import ImageFolder
 from litnets.data.images.mnist import MNIST, FashionMNIST
+from litnets.data.images.segmentation import SegmentationDataModule
+from litnets.data.images.shapes import Shapes
 from litnets.data.images.streaming import StreamedImages
 from litnets.data.series.base import SeriesDataModule
 from litnets.data.series.csv_series import SeriesCSV
@@ -52,9 +56,11 @@ __all__ = [
     "ETTh1",
     "ETTh2",
     "FashionMNIST",
+    "GeometricAugmentation",
     "ImageArrays",
     "ImageDataModule",
     "ImageFolder",
+    "IntensityAugmentation",
     "Iris",
     "Moons",
     "Names",
@@ -62,9 +68,11 @@ __all__ = [
     "RandomAffine",
     "RandomFlip",
     "RandomShift",
+    "SegmentationDataModule",
     "SeriesCSV",
     "SeriesDataModule",
     "SeriesFolder",
+    "Shapes",
     "Spirals",
     "SpokenDigits",
     "StreamedImages",

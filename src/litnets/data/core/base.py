@@ -46,6 +46,7 @@ LINKED_ATTRIBUTES = (
     "class_counts",
     "class_shares",
     "multilabel",
+    "ignore_index",
     "num_targets",
     "target_names",
     "target_mean",
@@ -78,6 +79,8 @@ class ArrayDataModule(RecordsArguments, NewSamples):
     - `vocab_size`: number of tokens. Token 0 is the padding.
     - `num_classes`, `class_names`: for classification. With `multilabel`, a sample can belong to several classes.
     - `class_counts`, `class_shares`: number of training samples of each class, and its frequency.
+    - `ignore_index`: for segmentation, where a target is a mask with the class of each pixel, the class of the pixels
+      that do not count. `class_counts` are then numbers of pixels.
     - `num_targets`, `target_names`, `target_mean`, `target_std`: for regression. Mean and standard deviation of each
       target on the training split, in its original unit.
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: for forecasting, where a target is the next steps,
@@ -303,7 +306,7 @@ class ArrayDataModule(RecordsArguments, NewSamples):
     def predict_dataloader(self) -> Loader:
         # Lightning rebuilds a prediction loader to record the indices, which only works with torch's BatchSampler.
         if self.predict_path is None:
-            dataset = self.splits["test"]
+            dataset = self.test_for_prediction()
         else:
             # Lightning calls this in inference mode, but threads that read files cannot write to inference tensors.
             with torch.inference_mode(False):
@@ -320,6 +323,10 @@ class ArrayDataModule(RecordsArguments, NewSamples):
             collate_fn=identity_collate,
             **self._workers(),
         )
+
+    def test_for_prediction(self) -> Split:
+        """Return the samples that are predicted if there is no `predict_path`: the test split."""
+        return self.splits["test"]
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Let the next training dataloader start at this epoch and batch, both counted from 0, to resume a run."""

@@ -18,6 +18,9 @@ class Augmentation(RecordsArguments):
             def __call__(self, images):
                 return 255 - images
 
+    For segmentation, derive from `IntensityAugmentation` or `GeometricAugmentation`, which define what becomes of the
+    masks.
+
     Attributes:
         epoch: Epoch of the batch, from 0; set before each batch.
     """
@@ -27,8 +30,59 @@ class Augmentation(RecordsArguments):
     def __call__(self, images: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def with_masks(self, images: Tensor, masks: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        """Return augmented images and their masks.
 
-class RandomShift(Augmentation):
+        Args:
+            images: Raw images, `(N, C, H, W)`.
+            masks: Class of each pixel, uint8 `(N, H, W)`.
+            ignore_index: Class of pixels outside the image.
+        """
+        raise NotImplementedError
+
+
+class IntensityAugmentation(Augmentation):
+    """Base class for augmentations that leave each pixel in its place, so that masks do not change."""
+
+    def with_masks(self, images: Tensor, masks: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        return self(images), masks
+
+
+class GeometricAugmentation(Augmentation):
+    """Base class for augmentations that move pixels, those of images and masks alike.
+
+    class RandomTurn(GeometricAugmentation):
+        def sample(self, images):
+            return torch.rand(len(images), device=images.device) < 0.5
+
+        def move(self, values, parameters, ignore_index=None):
+            return torch.where(parameters.view(-1, 1, 1, 1), values.rot90(2, (2, 3)), values)
+    """
+
+    def sample(self, images: Tensor) -> Tensor:
+        """Return the random parameters of each image."""
+        raise NotImplementedError
+
+    def move(self, values: Tensor, parameters: Tensor, ignore_index: int | None = None) -> Tensor:
+        """Return moved images or masks.
+
+        Args:
+            values: Images, or masks with one channel, `(N, C, H, W)`.
+            parameters: What `sample` has returned.
+            ignore_index: For masks, the class of pixels outside the image; None for images. Classes must not be
+                interpolated.
+        """
+        raise NotImplementedError
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.move(images, self.sample(images))
+
+    def with_masks(self, images: Tensor, masks: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        parameters = self.sample(images)
+        return self.move(images, parameters), self.move(masks.unsqueeze(1), parameters, ignore_index).squeeze(1)
+
+
+class RandomShift(GeometricAugmentation):
     """Shifts each image randomly in height and width. This is the same as padding and random cropping.
 
     Args:
@@ -44,8 +98,12 @@ class RandomShift(Augmentation):
             raise InputError(f"RandomShift: pixels: expected at least 0, got {pixels}")
         self.pixels, self.padding = pixels, padding
 
-    def __call__(self, images: Tensor) -> Tensor:
-        n, _, height, width = images.shape
+    def sample(self, images: Tensor) -> Tensor:
+        """Return the rows and columns to shift by, `(2, N)`."""
+        return torch.randint(0, 2 * self.pixels + 1, (2, len(images)), device=images.device)
+
+    def move(self, values: Tensor, parameters: Tensor, ignore_index: int | None = None) -> Tensor:
+        n, _, height, width = values.shape
         p = self.pixels
         if self.padding == "reflect":
             if p >= min(height, width):
@@ -54,23 +112,26 @@ class RandomShift(Augmentation):
                     f"{height}x{width}, got {p}; reduce it or set padding: zeros"
                 )
             # torch cannot reflect uint8, but a float represents every uint8 exactly.
-            padded = pad(images.float(), (p, p, p, p), "reflect").to(images.dtype)
+            padded = pad(values.float(), (p, p, p, p), "reflect").to(values.dtype)
         else:
-            padded = pad(images, (p, p, p, p))
+            padded = pad(values, (p, p, p, p), value=ignore_index or 0)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, 2p + 1, 2p + 1, H, W), a view
-        down, right = torch.randint(0, 2 * p + 1, (2, n), device=images.device)
-        return windows[torch.arange(n, device=images.device), :, down, right]
+        down, right = parameters
+        return windows[torch.arange(n, device=values.device), :, down, right]
 
 
-class RandomFlip(Augmentation):
+class RandomFlip(GeometricAugmentation):
     """Flips each image horizontally with probability 0.5."""
 
-    def __call__(self, images: Tensor) -> Tensor:
-        flip = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-        return torch.where(flip, images.flip(3), images)
+    def sample(self, images: Tensor) -> Tensor:
+        """Return which images are flipped, `(N,)`."""
+        return torch.rand(len(images), device=images.device) < 0.5
+
+    def move(self, values: Tensor, parameters: Tensor, ignore_index: int | None = None) -> Tensor:
+        return torch.where(parameters.view(-1, 1, 1, 1), values.flip(3), values)
 
 
-class AlternatingFlip(Augmentation):
+class AlternatingFlip(RandomFlip):
     """Flips each image horizontally in every second epoch (Jordan 2024).
 
     Half of the images are flipped in even epochs and the other half in odd epochs, so that any two consecutive epochs
@@ -80,18 +141,18 @@ class AlternatingFlip(Augmentation):
     with the same sum of values are in the same half.
     """
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def sample(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1, dtype=torch.int64)
         # A hash bit that depends on all bits of the sum, because in some data sets all sums are even.
         half = (total * 2_654_435_761 >> 32) & 1
-        flip = (half + self.epoch) % 2 == 1
-        return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+        return (half + self.epoch) % 2 == 1
 
 
-class RandomAffine(Augmentation):
+class RandomAffine(GeometricAugmentation):
     """Rotates, scales and shears each image about its center, similar to variations in handwriting.
 
     Each parameter is sampled uniformly from [-x, x]. The interpolation is bilinear and the border is filled with zeros.
+    Of a mask, each pixel is the nearest one, and the border is ignored.
 
     Args:
         degrees: Largest rotation angle, in degrees.
@@ -108,26 +169,33 @@ class RandomAffine(Augmentation):
             raise InputError(f"RandomAffine: scale: expected a number in [0, 1), got {scale}")
         self.degrees, self.scale, self.shear = degrees, scale, shear
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def sample(self, images: Tensor) -> Tensor:
+        """Return the affine map of each image, from coordinates in the output to those in the input, `(N, 2, 3)`."""
         n, _, height, width = images.shape
-        if not n:
-            return images  # affine_grid does not support an empty batch
         angle, wide, high, slant = (
             x * (2 * torch.rand(n, device=images.device) - 1)
             for x in (math.radians(self.degrees), self.scale, self.scale, self.shear)
         )
         wide, high, cos, sin = 1 + wide, 1 + high, angle.cos(), angle.sin()
-        # Maps coordinates in the output to coordinates in the input: rotation @ [[wide, slant], [0, high]]. Both range
-        # from -1 to 1 over the height and the width, hence the aspect ratios.
+        # Rotation @ [[wide, slant], [0, high]]. Coordinates range from -1 to 1 over the height and the width, hence the
+        # aspect ratios.
         zero, ratio = torch.zeros_like(angle), height / width
         across = torch.stack([cos * wide, (cos * slant - sin * high) * ratio, zero], 1)
         down = torch.stack([sin * wide / ratio, sin * slant + cos * high, zero], 1)
-        grid = affine_grid(torch.stack([across, down], 1), list(images.shape), align_corners=False)
-        moved = grid_sample(images.float(), grid, align_corners=False)
-        return (moved if images.is_floating_point() else moved.round()).to(images.dtype)
+        return torch.stack([across, down], 1)
+
+    def move(self, values: Tensor, parameters: Tensor, ignore_index: int | None = None) -> Tensor:
+        if not len(values):
+            return values  # affine_grid does not support an empty batch
+        grid = affine_grid(parameters, list(values.shape), align_corners=False)
+        if ignore_index is not None:  # grid_sample fills the border with zeros
+            moved = grid_sample(values.float() - ignore_index, grid, mode="nearest", align_corners=False)
+            return (moved + ignore_index).to(values.dtype)
+        moved = grid_sample(values.float(), grid, align_corners=False)
+        return (moved if values.is_floating_point() else moved.round()).to(values.dtype)
 
 
-class Noise(Augmentation):
+class Noise(IntensityAugmentation):
     """Adds Gaussian noise to each value, rounded and clipped to [0, 255].
 
     Args:
@@ -142,7 +210,7 @@ class Noise(Augmentation):
         return (images + noise).clamp(0, 255).round().to(images.dtype)
 
 
-class Cutout(Augmentation):
+class Cutout(IntensityAugmentation):
     """Sets a random square of each image to zero (DeVries and Taylor 2017). Its center can be any pixel.
 
     Args:
@@ -162,7 +230,7 @@ class Cutout(Augmentation):
         return images.masked_fill((inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1)).unsqueeze(1), 0)
 
 
-class ColorJitter(Augmentation):
+class ColorJitter(IntensityAugmentation):
     """Changes the brightness, contrast and saturation of each image, in this order.
 
     Each factor is sampled uniformly from [1 - x, 1 + x]. Brightness scales the values, contrast scales their distance

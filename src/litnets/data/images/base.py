@@ -115,15 +115,7 @@ class ImageDataModule(ArrayDataModule):
                 return to_pixels(item, shape, self.white, self.value_range).unsqueeze(0)
             except BrokenFileError as error:
                 raise InputError(f"the image cannot be converted: {error}") from error
-        array = as_array(item, "an image file, a PIL image, or an array of pixels")
-        if array.dtype.kind not in "iu":
-            raise InputError(
-                f"expected whole numbers from 0 to {self.white} (uint8 pixels), got {describe(array)}; the scaling of "
-                "training is applied to raw pixels"
-            )
-        if (largest := array.max()) > self.white or array.min() < 0:
-            raise InputError(f"expected pixels from 0 to {self.white}, got {largest if largest > 0 else array.min()}")
-        pixels = torch.from_numpy(array.astype("uint8"))
+        pixels = self._as_pixels(item)
         channels, height, width = shape
         if pixels.shape[-3:] != shape and pixels.shape[-3:] == (height, width, channels):
             pixels = pixels.movedim(-1, -3).contiguous()
@@ -133,8 +125,20 @@ class ImageDataModule(ArrayDataModule):
             return pixels.reshape(-1, *shape)
         raise InputError(
             f"expected images of shape {shape} (channels, height, width) as in training, got an array of shape "
-            f"{array.shape}; files and PIL images are resized, arrays are not"
+            f"{tuple(pixels.shape)}; files and PIL images are resized, arrays are not"
         )
+
+    def _as_pixels(self, item: Any) -> Tensor:
+        """Return an array of pixels as uint8, in its shape."""
+        array = as_array(item, "an image file, a PIL image, or an array of pixels")
+        if array.dtype.kind not in "iu":
+            raise InputError(
+                f"expected whole numbers from 0 to {self.white} (uint8 pixels), got {describe(array)}; the scaling of "
+                "training is applied to raw pixels"
+            )
+        if (largest := array.max()) > self.white or array.min() < 0:
+            raise InputError(f"expected pixels from 0 to {self.white}, got {largest if largest > 0 else array.min()}")
+        return torch.from_numpy(array.astype("uint8"))
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
         """Read images from files, and keep them in memory if they fit in `memory_budget`. A new run reports those of
@@ -191,10 +195,7 @@ class ImageDataModule(ArrayDataModule):
 
 
 def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:
-    """Return the exact mean and standard deviation of each channel of the uint8 images with these indices.
-
-    The standard deviation of a constant channel is 1, so that normalization makes it 0.
-    """
+    """Return the exact mean and standard deviation of each channel of the uint8 images with these indices."""
     sums, squares = torch.zeros(2, images.shape[1], dtype=torch.float64)
     pixels = math.prod(images.shape[2:])
     # Chunks are small enough for the CPU cache, and in the order in which the images are stored.
@@ -203,7 +204,19 @@ def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], li
         values = gather(images, chunk).flatten(2).double()
         sums += values.sum((0, 2))
         squares += values.square_().sum((0, 2))
-    count = len(indices) * pixels
+    return mean_and_std(sums, squares, len(indices) * pixels)
+
+
+def mean_and_std(sums: Tensor, squares: Tensor, count: int) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each channel of integer values.
+
+    The standard deviation of a constant channel is 1, so that normalization makes it 0.
+
+    Args:
+        sums: Sum of the values, `(C,)`.
+        squares: Sum of their squares, `(C,)`.
+        count: Number of values in a channel.
+    """
     totals = [(int(total), int(square)) for total, square in zip(sums, squares, strict=True)]
     mean = [total / count for total, _ in totals]
     # Python's integers are exact even where the mean is large and the standard deviation small.

@@ -129,28 +129,45 @@ class ImageFiles:
         _, channels, height, width = self.shape
         content = read_content(self.files[index])
         self.digests[index] = xxh3_64_intdigest(content)
-        try:
-            opened, pixels_in_memory = open_image(
-                io.BytesIO(content), size=(2 * width, 2 * height), max_pixels=self.max_pixels
-            )
-            # One thread per CPU core reads images, and several large ones at once could exhaust the memory.
-            with opened, _large_image_lock if pixels_in_memory > _LARGE else nullcontext():
-                return to_pixels(opened, (channels, height, width), self.white, self.value_range)
-        except BrokenFileError:
-            raise
-        # For a broken file, Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ...
-        except Exception as error:
-            raise BrokenFileError("not an image, or a broken one" if _is_unidentified(error) else str(error)) from error
+        with decode(content, self.max_pixels, size=(2 * width, 2 * height)) as opened:
+            return to_pixels(opened, (channels, height, width), self.white, self.value_range)
+
+
+@contextmanager
+def decode(content: bytes, max_pixels: int = MAX_PIXELS, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+    """Open the content of an image file, which the body of the `with` statement decodes.
+
+    Args:
+        content: The content of the file.
+        max_pixels: Number of pixels of the largest image that may be decoded.
+        size: See `open_image`.
+
+    Raises:
+        BrokenFileError: The image cannot be decoded.
+    """
+    try:
+        opened, pixels_in_memory = open_image(io.BytesIO(content), size=size, max_pixels=max_pixels)
+        # One thread per CPU core reads images, and several large ones at once could exhaust the memory.
+        with opened, _large_image_lock if pixels_in_memory > _LARGE else nullcontext():
+            yield opened
+    except BrokenFileError:
+        raise
+    # For a broken file, Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ...
+    except Exception as error:
+        raise BrokenFileError("not an image, or a broken one" if _is_unidentified(error) else str(error)) from error
 
 
 def to_pixels(
-    opened: Image.Image, shape: tuple[int, int, int], white: int = 255, value_range: Sequence[float] | None = None
+    opened: Image.Image,
+    shape: tuple[int, int | None, int | None],
+    white: int = 255,
+    value_range: Sequence[float] | None = None,
 ) -> Tensor:
     """Convert an image to uint8 pixels `(channels, height, width)`; see `ImageFiles`.
 
     Args:
         opened: The image, which may not be decoded yet. It is not changed.
-        shape: Channels, height and width.
+        shape: Channels, height and width; None for the height and width of the image.
         white: The pixel value of white.
         value_range: Values of black and white in a grayscale image of 16 or 32 bits. Default: 0 and 65535 for integers,
             0 and 1 for floats.
@@ -168,8 +185,9 @@ def to_pixels(
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
+    if width is not None and height is not None:
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, channels).permute(2, 0, 1)
     return pixels if white == 255 else (pixels * (white / 255)).round().to(torch.uint8)
 
 

@@ -1,0 +1,226 @@
+"""Base class of the DataModules for segmentation: images of any size, with a mask of the class of each pixel."""
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from litnets.data.core.base import SplitDataModule
+from litnets.data.core.batching import ArrayDataset, EpochSampler
+from litnets.data.core.class_folders import BrokenFileError, read_all, read_content
+from litnets.data.core.inputs import as_items, as_paths, is_path
+from litnets.data.core.listing import names_in, new_files
+from litnets.data.core.new_samples import Split
+from litnets.data.core.sample_columns import Columns
+from litnets.data.images.augment import Augmentation
+from litnets.data.images.base import ImageDataModule, mean_and_std
+from litnets.data.images.crops import (
+    IGNORE_INDEX,
+    CropSampler,
+    Images,
+    MaskedCrops,
+    MaskedImages,
+    TiledImages,
+    WholeImageSampler,
+)
+from litnets.data.images.decoding import SUFFIXES, decode, to_pixels
+from litnets.data.images.full_size import FullSizeImages
+from litnets.errors import InputError
+from litnets.seeding import global_seed
+
+
+class SegmentationDataModule(SplitDataModule, ImageDataModule):
+    """Base class for images with masks. A batch is `(images (N, C, H, W), masks (N, H, W))`.
+
+    Training takes random crops of one size, as many of each image as it has tiles. Validation and test take the tiles
+    themselves, in which each pixel counts once. Prediction takes overlapping tiles, whose predictions are averaged.
+    Pixels whose class in the mask is `ignore_index` do not count.
+
+    A subclass defines `input_shape`, the shape of a crop, and implements `load` with `make_splits`.
+
+    Args:
+        augment: Augmentations of a training batch, in this order. A `GeometricAugmentation` moves images and masks
+            together, an `IntensityAugmentation` changes only the images. Default: none.
+        overlap: Fraction of the height and width of a tile that neighboring tiles share in prediction.
+        predict_path: New images for `predict`: an image file, or a folder, which is searched recursively. They can have
+            any size, and the training files are not read. Default: the test split.
+        **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
+
+    Raises:
+        InputError: An augmentation does not define what becomes of masks; `overlap` is outside [0, 1).
+    """
+
+    ignore_index: ClassVar[int] = IGNORE_INDEX
+    pairs: MaskedImages | None = None  # all images and masks, once they are read
+
+    def __init__(
+        self,
+        augment: list[Augmentation] | None = None,
+        overlap: float = 0.25,
+        predict_path: str | None = None,
+        **images: Any,
+    ) -> None:
+        super().__init__(augment=augment, predict_path=predict_path, **images)
+        if not 0 <= overlap < 1:
+            raise InputError(f"overlap: expected a fraction in [0, 1), got {overlap}")
+        for name in (type(item).__name__ for item in self.augment if not _moves_masks(item)):
+            raise InputError(
+                f"augment: {name} does not define what becomes of the masks; derive it from IntensityAugmentation if "
+                "it leaves each pixel in its place, otherwise from GeometricAugmentation"
+            )
+        self.overlap = overlap
+
+    def make_splits(self, pairs: MaskedImages, splits: dict[str, Tensor]) -> dict[str, Split]:
+        """Return the splits, given the indices of their images."""
+        self.pairs = pairs
+        tile = cast(tuple[int, int], tuple(self.input_shape[1:]))
+        # The methods of this class that read a split know that it holds crops.
+        return {part: cast(ArrayDataset, MaskedCrops(pairs, indices, tile)) for part, indices in splits.items()}
+
+    @cached_property
+    def _statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel of the training split."""
+        pairs, train = self._train()
+        sums, squares = pairs.sums[train].sum(0)
+        return mean_and_std(sums, squares, int(pairs.sizes[train].prod(1).sum()))
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Number of pixels of each class in the training split."""
+        pairs, train = self._train()
+        counts: list[int] = pairs.counts[train].sum(0).tolist()
+        return counts
+
+    def _train(self) -> tuple[MaskedImages, Tensor]:
+        """Return all images, and the indices of those to train on."""
+        self.ensure_setup()
+        train = cast(MaskedCrops, self.splits["train"])
+        return train.pairs, train.members
+
+    def _sampler(self, dataset: Any, shuffle: bool) -> EpochSampler:
+        rank, processes = self._process()
+        if isinstance(dataset, TiledImages):
+            # With fewer images than processes, each process predicts all of them.
+            return WholeImageSampler(dataset, *((0, 1) if len(dataset.sizes) < processes else (rank, processes)))
+        if isinstance(dataset, MaskedCrops) and dataset is self.splits.get("train"):
+            return CropSampler(dataset, shuffle, global_seed(), rank, processes)
+        return super()._sampler(dataset, shuffle)
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        images, masks = batch
+        if self.trainer is not None and self.trainer.training:
+            for augmentation in self.augment:
+                augmentation.epoch = self.trainer.current_epoch
+                images, masks = augmentation.with_masks(images, masks, self.ignore_index)
+        return self.prepare(images), masks.long()
+
+    def test_for_prediction(self) -> ArrayDataset:
+        """Return the overlapping tiles of the images of the test split."""
+        test = cast(MaskedCrops, self.splits["test"])
+        assert self._test_samples is not None
+        samples, indices = self._test_samples
+        names = None if samples.is_positional else [samples.describe(index) for index in indices.tolist()]
+        return self._tiled(test.pairs.images, test.members, test.pairs.sizes[test.members], names)
+
+    def load_predict(self, path: Path) -> ArrayDataset:
+        if "mean" not in vars(self):  # no checkpoint
+            self.ensure_setup()
+        files = new_files(path, SUFFIXES, "image")
+        images, members, sizes = self._read_new(files)
+        return self._tiled(images, members, sizes, names_in(path, [files[i] for i in members.tolist()]))
+
+    def read_inputs(self, inputs: Any) -> ArrayDataset:
+        """Return the tiles of new images: files, folders, PIL images, or uint8 arrays, of any size.
+
+        Arrays are `(H, W)`, `(H, W, C)` or `(C, H, W)`.
+        """
+        items = as_items(inputs)
+        if (paths := as_paths(items)) is not None:
+            files = [file for path in paths for file in new_files(path, SUFFIXES, "image")]
+            images, members, sizes = self._read_new(files)
+            return self._tiled(images, members, sizes, [str(files[i]) for i in members.tolist()])
+        pixels = [image for item in items for image in self._images_in(item)]
+        return self._tiled(pixels, torch.arange(len(pixels)), torch.tensor([image.shape[1:] for image in pixels]))
+
+    def sample_columns(self) -> Columns:
+        """Return the column with the file of each predicted image."""
+        assert isinstance(self.predicted, TiledImages)
+        return {"file": self.predicted.names}
+
+    def _read_new(self, files: list[Path]) -> tuple[FullSizeImages, Tensor, Tensor]:
+        """Return the images in files, the indices of those that can be read, and their sizes `(indices, 2)`."""
+        images = self.open_images(files)
+        sizes = torch.zeros(len(files), 2, dtype=torch.long)
+
+        def read(index: int) -> None:
+            sizes[index] = torch.tensor(images.load(index).shape[1:])
+
+        _, broken = read_all(files, read, self.skip_broken, "image")
+        readable = (~broken).nonzero().squeeze(1)
+        return images, readable, sizes[readable]
+
+    def open_images(self, files: list[Path]) -> FullSizeImages:
+        """Return images with the channels of the training, in their own sizes. They are not read yet."""
+        read = partial(
+            read_image,
+            channels=self.channels,
+            white=self.white,
+            value_range=self.value_range,
+            max_pixels=self.max_pixels,
+        )
+        return FullSizeImages(files, read, self.memory_budget * 1e9)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of an image."""
+        channels = self.input_shape[0]
+        assert channels is not None
+        return channels
+
+    def _images_in(self, item: Any) -> list[Tensor]:
+        """Return the images of an item, `(channels, H, W)` each."""
+        channels = self.channels
+        if is_path(item):
+            images, members, _ = self._read_new(new_files(Path(item), SUFFIXES, "image"))
+            return [images[i] for i in members.tolist()]
+        if isinstance(item, Image.Image):
+            try:
+                return [to_pixels(item, (channels, None, None), self.white, self.value_range)]
+            except BrokenFileError as error:
+                raise InputError(f"the image cannot be converted: {error}") from error
+        pixels = self._as_pixels(item)
+        if pixels.ndim == 2 and channels == 1:
+            return [pixels.unsqueeze(0)]
+        if pixels.ndim in (3, 4):
+            batch = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
+            if batch.shape[1] != channels:
+                batch = batch.movedim(-1, 1)
+            if batch.shape[1] == channels:
+                return list(batch)
+        raise InputError(
+            f"expected an image of shape ({channels}, height, width), of any size, got an array of shape "
+            f"{tuple(pixels.shape)}"
+        )
+
+    def _tiled(self, images: Images, members: Tensor, sizes: Tensor, names: list[str] | None = None) -> ArrayDataset:
+        names = [f"image_{index}" for index in range(len(sizes))] if names is None else names
+        shape = cast(tuple[int, int, int], tuple(self.input_shape))
+        return cast(ArrayDataset, TiledImages(images, members, sizes, names, shape, self.overlap))
+
+
+def _moves_masks(augmentation: Augmentation) -> bool:
+    return type(augmentation).with_masks is not Augmentation.with_masks
+
+
+def read_image(path: Path, channels: int, white: int, value_range: Sequence[float] | None, max_pixels: int) -> Tensor:
+    """Return an image in its own size, uint8 `(channels, H, W)`; see `to_pixels`.
+
+    Raises:
+        BrokenFileError: The image cannot be decoded.
+    """
+    with decode(read_content(path), max_pixels) as opened:
+        return to_pixels(opened, (channels, None, None), white, value_range)
