@@ -19,6 +19,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 
 from litnets import CNNClassifier, Digits, MLPClassifier
 from litnets.__main__ import main
+from litnets.runs.recorded_predictions import RecordedPredictions
 from tests.conftest import CONFIGS
 
 DIGITS = str(CONFIGS / "digits_mlp.yaml")
@@ -89,6 +90,8 @@ def test_contents_of_a_run_folder() -> None:
         "results.json",
         "split.npz",
         "tensorboard",
+        "test_predictions.parquet",
+        "val_predictions.parquet",
     ]
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
     assert [str(p) for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run folder"
@@ -105,6 +108,25 @@ def test_contents_of_a_run_folder() -> None:
     assert environment["seed"] == 42
     assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert environment["hardware"]["cores"] == os.cpu_count()
+
+
+def test_only_the_test_of_the_best_checkpoint_is_recorded() -> None:
+    run = fit("--record_predictions", "false")
+    test, val = paths = [run / "test_predictions.parquet", run / "val_predictions.parquet"]
+    record = ["--record_predictions", "true"]
+    for other in ([], ["--ckpt_path", "last", *record], ["--model.label_smoothing", "0.1", *record]):
+        assert main(["test", str(run), *other]) == 0
+    assert main(["test", str(run), "--split_again", *record]) == 0
+    assert not any(path.exists() for path in paths)
+    assert main(["test", str(run), "--data.eval_batch_size", "100", *record]) == 0
+    results = json.loads((run / "results.json").read_text())
+    for path, accuracy in ((test, results["test"]["accuracy"]), (val, results["best"]["score"])):
+        frame = RecordedPredictions.load(path).frame
+        assert (frame["target"] == frame["prediction"]).mean() == pytest.approx(accuracy, abs=1e-6)
+    assert RecordedPredictions.load(test).frame["loss"].mean() == pytest.approx(results["test"]["loss"], rel=1e-6)
+    assert not list(run.glob(".*"))  # the lock is released
+    assert main(["resume", str(run), "--trainer.max_epochs", "3", "--test_after_fit", "false"]) == 0
+    assert not any(path.exists() for path in paths)  # they were those of the previous best checkpoint
 
 
 def test_fit_prints_results_run_folder_and_next_steps(capsys: pytest.CaptureFixture[str]) -> None:
@@ -522,6 +544,10 @@ def test_two_processes_test_every_sample_once(strategy: str) -> None:
         main(["predict", "--config", str(run / "config.yaml"), "--trainer.devices", "1", "--trainer.strategy", "auto"])
         == 0
     )
+    recorded = RecordedPredictions.load(run / "test_predictions.parquet").frame
+    assert recorded["index"].to_list() == list(range(359))
+    assert (recorded["target"] == recorded["prediction"]).mean() == pytest.approx(test_results["accuracy"], abs=1e-6)
+    assert recorded["loss"].mean() == pytest.approx(test_results["loss"], rel=1e-6)
     digits = Digits()
     digits.setup()
     targets = digits.splits["test"][torch.arange(359)][1]

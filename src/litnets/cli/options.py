@@ -58,6 +58,12 @@ OPTIONS = (
     Option(
         "fast_loop", bool, True, "Train with a faster epoch loop; false uses Lightning's. The results are the same."
     ),
+    Option(
+        "record_predictions",
+        bool,
+        True,
+        "Write the predictions of a test for each sample of the test and validation splits into the run folder.",
+    ),
     Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )
 

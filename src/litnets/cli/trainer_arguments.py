@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from litnets.cli.resolve_run import ResolvedRun, as_list
 from litnets.runs.environment import environment
 from litnets.runs.folder import Run
+from litnets.runs.storage import read_text
 from litnets.safety.plain import load_yaml
 from litnets.tracking.wandb_logger import WandbSetup, directions, without_wandb
 from litnets.training.assemble import (
@@ -22,6 +23,8 @@ from litnets.training.assemble import (
     figures_are_available,
 )
 from litnets.training.progress import choose_progress_bar
+from litnets.training.record_predictions import RecordPredictions
+from litnets.training.resume.config_diff import diff_configs
 from litnets.training.signals import Signals
 
 
@@ -79,6 +82,8 @@ def trainer_arguments(
         if parts.command == "predict":
             output = None if parts.is_dry_run else parts.resolved.predictions
             callbacks = build_prediction_callbacks(parts.run, callbacks, output)
+        elif parts.run is not None and _repeats_test(parts, datamodule):
+            callbacks.append(RecordPredictions(parts.run, locks=True))
     if config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(choose_progress_bar())
     arguments["callbacks"] = callbacks
@@ -87,6 +92,24 @@ def trainer_arguments(
     if getattr(datamodule, "shards_itself", False):
         arguments["use_distributed_sampler"] = False
     return arguments
+
+
+def _repeats_test(parts: RunParts, datamodule: LightningDataModule | None) -> bool:
+    """Whether a command repeats the test of the training, so that its predictions may replace the recorded ones."""
+    options, resolved = parts.options, parts.resolved
+    if parts.command != "test" or parts.run is None or not options.record_predictions or parts.is_dry_run:
+        return False
+    is_other = resolved.labeled_path is not None or options.split_again or getattr(datamodule, "data_changes", None)
+    if is_other or resolved.checkpoint is None or resolved.checkpoint.resolve() != parts.run.best.resolve():
+        return False
+    path = parts.run.configs[-1]
+    configs = (load_yaml(str(path), read_text(path)), load_yaml("the configuration", resolved.config_yaml))
+    changed = diff_configs(*configs)
+    return not any(
+        key.startswith(("model.", "data.", "trainer.limit_", "trainer.precision"))
+        and key.rpartition(".")[2] not in ("eval_batch_size", "num_workers")
+        for key in changed
+    )
 
 
 def _training_loggers(user_loggers: list[Any], parts: RunParts, run: Run, model: LightningModule) -> list[Logger]:
@@ -134,4 +157,5 @@ def _training_callbacks(
         histograms=options.histograms,
         figures=figures,
         gradients=options.wandb.gradients,
+        record_predictions=options.record_predictions and not parts.is_dry_run,
     )

@@ -12,6 +12,8 @@ checkpoints/<experiment>/<run>/
     tensorboard/        the same as TensorBoard events
     results.json        the final results
     predictions.csv     after `litnets predict`
+    test_predictions.parquet, val_predictions.parquet
+                        what the best checkpoint predicted for each sample; see `litnets.runs.recorded_predictions`
 
 A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
@@ -172,6 +174,10 @@ class Run:
     @property
     def predictions(self) -> Path:
         return self.folder / "predictions.csv"
+
+    def recorded_predictions(self, part: str) -> Path:
+        """Return the file with the tested checkpoint's predictions for the split `test` or `val`."""
+        return self.folder / f"{part}_predictions.parquet"
 
     # Writing
 

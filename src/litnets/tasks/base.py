@@ -88,6 +88,9 @@ class Task(ConversionHook, LightningModule):
     predicts: ClassVar[str] = ""
     reads: ClassVar[frozenset[InputKind]] = frozenset()
 
+    # Called with the outputs and targets of each batch of a validation or test, while a callback records them.
+    output_observer: Callable[[Tensor, Tensor], None] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.predicts and cls.network():
@@ -297,6 +300,11 @@ class Task(ConversionHook, LightningModule):
         self._log_epoch("val/loss", self.val_loss, self.val_metrics)
         reset_metrics(self.val_loss, self.val_metrics)
 
+    def test_forward(self, inputs: Inputs) -> Tensor:
+        """Return the outputs of the network for a test or prediction, `(N, ...)`."""
+        outputs: Tensor = self(inputs)
+        return outputs
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch, self.test_loss, self.test_metrics)
 
@@ -307,6 +315,30 @@ class Task(ConversionHook, LightningModule):
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Return the predictions by column name, each `(N,)` or `(N, k)`. The batch may or may not include targets."""
         raise NotImplementedError
+
+    def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return what test_predictions.parquet records of each sample of a batch, by column name.
+
+        A value per sample is `(N,)`; a value per class or target `(N, k)`; per step and channel
+        `(N, horizon, channels)`. This implementation records nothing.
+        """
+        return {}
+
+    def describe_results(self) -> dict[str, Any]:
+        """Return what a reader of `sample_results` needs to know, as plain values: names of the classes, units."""
+        return {}
+
+    def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return the loss of each sample, `(N,)`, whose mean is `loss`; None if the loss is no mean over samples."""
+        criterion: Any = getattr(self, "criterion", None)
+        if getattr(criterion, "reduction", None) != "mean":
+            return None
+        criterion.reduction = "none"
+        try:
+            losses = self.loss(outputs, targets)
+        finally:
+            criterion.reduction = "mean"
+        return losses.flatten(1).mean(1) if losses.ndim > 1 else losses if losses.shape == targets.shape[:1] else None
 
     @staticmethod
     def inputs_of(batch: Batch | Inputs) -> Inputs:
@@ -361,6 +393,8 @@ class Task(ConversionHook, LightningModule):
     ) -> Tensor:
         inputs, targets = batch
         outputs = (forward or self)(inputs)
+        if self.output_observer is not None:
+            self.output_observer(outputs, targets)
         loss.update(self.loss(outputs, targets), self.loss_weight(targets))
         return self.update_metrics(metrics, outputs, targets)
 

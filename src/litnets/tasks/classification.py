@@ -244,7 +244,7 @@ class Classifier(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:  # type: ignore[override]
         """Return probabilities `(N, num_classes)`, for callbacks that draw figures."""
-        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self._forward_tta)
+        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self.test_forward)
         self.per_class.update(predictions, batch[1])
         return predictions
 
@@ -257,12 +257,54 @@ class Classifier(Task):
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Return `prediction` and `probability`; multi-label predictions are 0 or 1 for each label."""
         inputs = self.inputs_of(batch)
-        probabilities = self.metric_inputs(self._forward_tta(inputs))
-        predictions = (probabilities > 0.5).long() if self.multilabel else probabilities.argmax(1)
-        return {"prediction": predictions, "probability": probabilities}
+        probabilities = self.metric_inputs(self.test_forward(inputs))
+        return {"prediction": self._decide(probabilities), "probability": probabilities}
 
-    def _forward_tta(self, inputs: Inputs) -> Tensor:
+    def test_forward(self, inputs: Inputs) -> Tensor:
         return forward_tta(self, inputs, self.tta)
+
+    def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return target, prediction, logits and loss; of a single-label prediction also its probability.
+
+        With class weights, or a class that the loss ignores, `loss_weight` is the weight of the sample in the mean.
+        """
+        probabilities = self.metric_inputs(outputs)
+        predictions = self._decide(probabilities)
+        results = {"target": targets.long(), "prediction": predictions}
+        if not self.multilabel:
+            results["probability"] = probabilities.gather(1, predictions.unsqueeze(1)).squeeze(1)
+        losses = self.sample_losses(outputs, targets)
+        if losses is not None:
+            weights = self._sample_weights(targets)
+            if weights is not None:
+                losses = torch.where(weights > 0, losses / weights, 0.0)
+                results["loss_weight"] = weights
+            results["loss"] = losses
+        # The outputs of a subclass with other probabilities need not be logits.
+        has_logits = type(self).metric_inputs is Classifier.metric_inputs
+        return {**results, "logit": outputs} if has_logits else {**results, "output": outputs}
+
+    def describe_results(self) -> dict[str, Any]:
+        return {"class_names": self.class_names, "multilabel": self.multilabel}
+
+    def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        if self._may_count_nothing and not self.loss_weight(targets):
+            return torch.zeros_like(targets, dtype=outputs.dtype)
+        return super().sample_losses(outputs, targets)
+
+    def _sample_weights(self, targets: Tensor) -> Tensor | None:
+        """Return the weight of each sample in the mean loss, `(N,)`; None if all are 1."""
+        if not isinstance(self.criterion, nn.CrossEntropyLoss):
+            return None
+        weights = self.criterion.weight
+        if weights is None and self._ignored_class is None:
+            return None
+        sample_weights = torch.ones(len(targets), device=targets.device) if weights is None else weights[targets.long()]
+        return sample_weights if self._ignored_class is None else sample_weights * (targets != self._ignored_class)
+
+    def _decide(self, probabilities: Tensor) -> Tensor:
+        """Return the most probable class, `(N,)`, or 0 or 1 for each label, `(N, labels)`."""
+        return (probabilities > 0.5).long() if self.multilabel else probabilities.argmax(1)
 
     def _adjust(self, outputs: Tensor) -> Tensor:
         """Shift the logits from `class_prior` to the class frequencies of the training samples."""

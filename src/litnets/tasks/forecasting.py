@@ -15,7 +15,7 @@ from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.input_shapes import InputKind, Shape
 from litnets.tasks.metrics import reset_metrics
 
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
+_LOSSES: dict[str, Callable[..., Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
 
 
 class Forecaster(Task):
@@ -42,6 +42,8 @@ class Forecaster(Task):
     predicts: ClassVar[str] = "the next steps of a series"
     monitor: ClassVar[str] = "val/mse"
     breakdown: ClassVar[str] = "channel"
+    channel_mean: Tensor
+    channel_std: Tensor
 
     def __init__(
         self,
@@ -99,7 +101,19 @@ class Forecaster(Task):
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Return `prediction`, `(N, horizon, channels)`, in the units of the data."""
         inputs = self.inputs_of(batch)
-        return {"prediction": self(inputs) * self.channel_std + self.channel_mean}
+        return {"prediction": self._in_units(self(inputs))}
+
+    def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return targets and forecast in the units of the data, and the loss of the standardized window."""
+        losses = self._loss(outputs, targets, reduction="none").flatten(1).mean(1)
+        return {"target": self._in_units(targets), "prediction": self._in_units(outputs), "loss": losses}
+
+    def describe_results(self) -> dict[str, Any]:
+        mean, std = self.channel_mean.tolist(), self.channel_std.tolist()
+        return {"channel_names": self.channel_names, "channel_mean": mean, "channel_std": std}
+
+    def _in_units(self, values: Tensor) -> Tensor:
+        return values * self.channel_std + self.channel_mean
 
 
 class WindowForecaster(Forecaster):

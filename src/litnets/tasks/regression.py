@@ -112,6 +112,16 @@ class Regressor(Task):
         values = self.metric_inputs(self(inputs))
         return {"prediction": values if len(self.target_names) > 1 else values.squeeze(1)}
 
+    def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return target and prediction in the units of the data, and the loss, which is of standardized values."""
+        results = {"target": targets, "prediction": self.metric_inputs(outputs)}
+        losses = self.sample_losses(outputs, targets)
+        return results if losses is None else {**results, "loss": losses}
+
+    def describe_results(self) -> dict[str, Any]:
+        mean, std = self.target_mean.tolist(), self.target_std.tolist()
+        return {"target_names": self.target_names, "target_mean": mean, "target_std": std}
+
 
 Kind = Literal["r2", "mae", "rmse"]
 

@@ -7,10 +7,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
-from torch.utils.data import RandomSampler
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 
 from litnets.safety.escaping import printable
+from litnets.tracking.sample_order import fixed_order
 
 POINTS = 200  # points per curve; more are not visible
 CLASSES = 20  # classes that get a curve: the most frequent ones
@@ -52,9 +52,7 @@ class Figures(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._probabilities, self._targets, self._mistakes = [], [], []
-        batches = getattr(trainer.test_dataloaders, "batch_sampler", None)
-        has_fixed_order = batches is not None and not isinstance(batches.sampler, RandomSampler)
-        self._order = list(batches) if has_fixed_order else []  # type: ignore[arg-type]
+        self._order = fixed_order(trainer.test_dataloaders) or []
 
     def on_test_batch_end(
         self,

@@ -22,6 +22,7 @@ from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.fast_loop import TESTED_LIGHTNING, FastEpochLoop
 from litnets.training.non_finite import StopOnNonFinite
 from litnets.training.predictions import PredictionsCSV
+from litnets.training.record_predictions import RecordPredictions
 from litnets.training.results_writer import WriteResults
 from litnets.training.resume.config_diff import changes_optimization, changes_steps_per_epoch
 from litnets.training.resume.plan import ResumePlan
@@ -44,6 +45,7 @@ def build_callbacks(
     histograms: bool,
     figures: bool,
     gradients: bool,
+    record_predictions: bool,
 ) -> list[Callback]:
     """Build the callbacks of a training run, in the order in which they are called.
 
@@ -59,6 +61,7 @@ def build_callbacks(
         histograms: Log histograms of weights and gradients to TensorBoard.
         figures: Log figures of the test results.
         gradients: Log histograms of gradients to W&B.
+        record_predictions: Write the predictions of the tested checkpoint.
     """
     plan = resume or ResumePlan()
     restore = RestoreTrainingState(
@@ -76,6 +79,8 @@ def build_callbacks(
         callbacks.append(Figures())
     if gradients:
         callbacks.append(Gradients())
+    if record_predictions:
+        callbacks.append(RecordPredictions(run))
     return callbacks
 
 

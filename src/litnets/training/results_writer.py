@@ -66,6 +66,8 @@ class WriteResults(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        for part in ("test", "val"):  # of the previous best checkpoint, like the metrics of its test
+            self.run.recorded_predictions(part).unlink(missing_ok=True)
         checkpoint = checkpoint_of(trainer)
         best: dict[str, Any] | None = None
         if checkpoint is not None and checkpoint.best_epoch is not None:
@@ -74,7 +76,6 @@ class WriteResults(Callback):
             best = {"monitor": checkpoint.monitor, "score": score, "epoch": checkpoint.best_epoch + 1}
         samples = self._samples * trainer.world_size
         self.run.update_results(
-            # These belong to the previous best checkpoint.
             forget=[name for name in self.run.read_results() if name == "test" or name.startswith("test_per_")],
             best=best,
             stop_reason=stop_reason(trainer),

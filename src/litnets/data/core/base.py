@@ -141,7 +141,9 @@ class ArrayDataModule(RecordsArguments, NewSamples):
         self.splits: dict[str, Split] = {}
         self.predicted: Split | None = None  # the samples of the last prediction
         self.predicted_columns: Columns = {}  # what identifies them; see `sample_columns`
-        self._test_samples: tuple[Fingerprint, Tensor] | None = None  # all samples, and the indices of the test split
+        self._split_samples: tuple[Fingerprint, dict[str, Tensor]] | None = (
+            None  # all samples, and the indices of each split
+        )
         self._start = (0, 0)
         self._preparation: tuple[torch.device, nn.Module] | None = None  # see `prepare`
 
@@ -203,7 +205,7 @@ class ArrayDataModule(RecordsArguments, NewSamples):
         if usable is not None:
             splits = {part: indices[usable[indices]] for part, indices in splits.items()}
         self.split_record = SplitRecord.create(type(self).__name__, self.split_spec, samples, splits)
-        self._test_samples = samples, splits["test"]
+        self._split_samples = samples, splits
         return splits
 
     def sample_columns(self) -> Columns:
@@ -214,14 +216,26 @@ class ArrayDataModule(RecordsArguments, NewSamples):
             return {}
         if self.predict_path is not None:
             return {**sources_of_new(self.sample_names, len(samples)), **self.carried_columns()}
-        columns: Columns = {}
-        if self._test_samples is not None and len(self._test_samples[1]) == len(samples):
-            columns = sources_of(*self._test_samples)
+        columns = self.split_columns("test", torch.arange(len(samples)))
         names = getattr(self, "class_names", None), getattr(self, "target_names", None)
-        columns = {**columns, **self.carried_columns()}
         if not hasattr(samples, "targets"):  # samples that are read in batches, from a file or an object store
             return columns
         return {**columns, **targets_of(samples.targets[samples.indices], *names)}
+
+    def split_columns(self, part: str, positions: Tensor) -> Columns:
+        """Return the columns that identify samples of a split: their file or row, and those of `carried_columns`.
+
+        Args:
+            part: train, val or test.
+            positions: Positions of the samples in the split.
+        """
+        columns: Columns = {}
+        if self._split_samples is not None:
+            fingerprint, splits = self._split_samples
+            if len(splits[part]) == len(self.splits[part]):
+                columns = sources_of(fingerprint, splits[part][positions])
+        chosen = positions.tolist()
+        return {**columns, **{name: [cells[i] for i in chosen] for name, cells in self.carried_columns(part).items()}}
 
     def preparation(self) -> nn.Module:
         """Return the module that turns the inputs of a batch, as they are read, into the inputs of the network.

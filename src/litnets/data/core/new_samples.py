@@ -36,8 +36,12 @@ class NewSamples(LightningDataModule):
         """Return the new samples at `predict_path`, in order, with meaningless targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
-    def carried_columns(self) -> Columns:
-        """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one."""
+    def carried_columns(self, part: str = "test") -> Columns:
+        """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one.
+
+        Args:
+            part: The split, unless new samples are predicted.
+        """
         return {}
 
     def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:

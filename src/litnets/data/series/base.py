@@ -213,11 +213,15 @@ class SeriesDataModule(ArrayDataModule):
             return {}
         if self.predict_path is not None:
             return {"time": [continue_times(self.times, self.horizon)]}
-        firsts = (windows.indices + self.look_back).tolist()
-        columns: Columns = {"time": [self.times[first : first + self.horizon] for first in firsts]}
+        columns = self.split_columns("test", torch.arange(len(windows)))
         targets = windows.targets[windows.indices]  # (N, horizon, channels)
         named = zip(self.channel_names, targets.unbind(2), strict=True)
         return {**columns, **{f"target_{name}": [format_numbers(row) for row in rows] for name, rows in named}}
+
+    def split_columns(self, part: str, positions: Tensor) -> Columns:
+        """Return the time of each step of the targets of windows."""
+        firsts = (self.splits[part].indices[positions] + self.look_back).tolist()
+        return {"time": [self.times[first : first + self.horizon] for first in firsts]}
 
     def load_labeled(self, path: Path) -> SeriesWindows:
         """Return all windows of a series. The first targets are the steps after the first `look_back` ones."""

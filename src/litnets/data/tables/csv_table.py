@@ -85,16 +85,16 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
                 rank_zero_only(print)(printable(line), flush=True)
         return splits
 
-    def carried_columns(self) -> Columns:
+    def carried_columns(self, part: str = "test") -> Columns:
         if self._rows is not None:  # new rows
             targets = self.roles.targets
             labeled = cells_of(self._rows, targets) if set(targets) <= set(self._rows.frame.columns) else {}
             named = {"target" if len(targets) == 1 else f"target_{name}": cells for name, cells in labeled.items()}
             return {**carried(cells_of(self._rows, self.id_columns)), **named}
-        if not self.id_columns or self._test_samples is None:
+        if not self.id_columns or self._split_samples is None:
             return {}
         rows = read_rows(self._files, self.table_format)
-        return carried(cells_of(rows, self.id_columns), self._test_samples[1].tolist())
+        return carried(cells_of(rows, self.id_columns), self._split_samples[1][part].tolist())
 
     def load_labeled(self, path: Path) -> ArrayDataset:
         rows, encoding = read_rows([path], self.table_format), self._known_encoding()

@@ -86,15 +86,15 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
         """Return the samples of a `.txt` file to predict: its lines if the model was trained on lines."""
         return _read_lines(file) if self.has_text_per_line else super().read_new(file)
 
-    def carried_columns(self) -> Columns:
+    def carried_columns(self, part: str = "test") -> Columns:
         if self.predict_path is not None:
             columns = carried(self._read_id_columns([self.predict_path]))
             if self.predict_path.suffix.lower() not in TABLES:
                 return columns
             labels = read_columns(self.predict_path, [self.label_column], self.header)
             return {**columns, "target": labels[self.label_column]} if labels else columns
-        assert self._test_samples is not None
-        return carried(self._read_id_columns(self._files), self._test_samples[1].tolist())
+        assert self._split_samples is not None
+        return carried(self._read_id_columns(self._files), self._split_samples[1][part].tolist())
 
     def _read_id_columns(self, paths: Sequence[Path]) -> dict[str, list[str]]:
         """Return the cells of `id_columns` in all files, one after the other."""

@@ -24,6 +24,7 @@ _IGNORED_KEYS = {
     "init_from",
     "init_partial",
     "recipe",
+    "record_predictions",
 }
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
 _BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is split into batches

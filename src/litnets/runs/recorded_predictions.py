@@ -1,0 +1,146 @@
+"""test_predictions.parquet and val_predictions.parquet: what the tested checkpoint predicted for each sample.
+
+    predictions = RecordedPredictions.load(run.recorded_predictions("test"))
+    predictions.frame["loss"].mean()
+
+A report on a run reads these files and needs neither its network nor its data. The rows are in the order of the split.
+Columns:
+
+    index           position of the sample in the split
+    file, row, time what identifies it, and the columns that the data carry (`id_columns`)
+    step            of a forecast, which has a row for each step, from 1
+    target          the name of the class, or a value in the units of the data
+    prediction      likewise
+    probability     of the predicted class
+    logit_CLASS     outputs of the network; softmax or, for labels and a single logit, sigmoid gives the probabilities
+    loss            mean of the sample
+    loss_weight     weight of the sample in the mean loss, if weights differ
+
+With several labels, targets or channels, there is a column for each, such as `target_NAME`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litnets.runs.storage import damaged, not_written
+from litnets.safety import files
+
+if TYPE_CHECKING:
+    import polars
+
+MAX_ROWS = 1_000_000
+MAX_BYTES = 200_000_000
+
+_KEY = "litnets"  # of the description in the metadata of the file
+
+
+@dataclass
+class RecordedPredictions:
+    """The predictions for the samples of a split.
+
+    Args:
+        frame: A row for each sample, or for each step of a forecast.
+        description: `split`; `samples`, how many were evaluated, and `recorded`, how many of them are in the frame;
+            names of the classes, and what else the task describes.
+    """
+
+    frame: "polars.DataFrame"
+    description: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "RecordedPredictions":
+        """Read a file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            InputError: The file is damaged.
+        """
+        import polars as pl
+
+        with files.open_regular(path) as file:
+            try:
+                description = json.loads(pl.read_parquet_metadata(file)[_KEY])
+                file.seek(0)
+                return cls(pl.read_parquet(file), description)
+            except (pl.exceptions.PolarsError, KeyError, ValueError) as error:
+                raise damaged(path, " ".join(str(error).split())[:200]) from error
+
+    def save(self, path: Path) -> None:
+        """Write the file completely or not at all.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        try:
+            with files.replacing(path) as file:
+                self.frame.write_parquet(file, metadata={_KEY: json.dumps(self.description)})
+        except OSError as error:
+            raise not_written(path, error) from error
+
+
+def choose_samples(size: int, rows_per_sample: int, bytes_per_sample: float) -> NDArray[np.bool_]:
+    """Return a mask of the samples to record, `(size,)`: all, or at most MAX_ROWS rows and MAX_BYTES bytes of them.
+
+    The choice is random, with a fixed seed, so that every process makes the same one.
+    """
+    limit = min(MAX_ROWS // rows_per_sample, int(MAX_BYTES / bytes_per_sample))
+    if size <= limit:
+        return np.ones(size, bool)
+    mask = np.zeros(size, bool)
+    mask[np.random.default_rng(0).permutation(size)[: max(limit, 1)]] = True
+    return mask
+
+
+def build_frame(
+    indices: NDArray[np.int64],
+    identification: Mapping[str, Sequence[Any]],
+    results: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    class_names: Sequence[str] | None,
+) -> "polars.DataFrame":
+    """Return the rows of samples.
+
+    Args:
+        indices: Position of each sample in its split, `(N,)`.
+        identification: By the name of the column, a text for each sample, or a list of texts with one for each step.
+        results: Numbers by name: `(N,)`, `(N, k)` with a column for each name, or `(N, steps, channels)`.
+        names: Names of the classes, targets or channels.
+        class_names: Names that replace the class indices in `target` and `prediction`; None for values.
+    """
+    import polars as pl
+
+    steps = next((values.shape[1] for values in results.values() if values.ndim == 3), None)
+    columns: dict[str, Any] = {"index": indices}
+    if steps is not None:
+        columns["step"] = np.tile(np.arange(1, steps + 1), len(indices))
+    numbers: dict[str, Any] = {}
+    for name, values in results.items():
+        if values.ndim == 3:
+            numbers |= {f"{name}_{label}": values[..., i].reshape(-1) for i, label in enumerate(names)}
+        elif values.ndim == 2 and values.shape[1] > 1:
+            numbers |= {f"{name}_{label}": values[:, i] for i, label in enumerate(names)}
+        elif class_names is not None and name in ("target", "prediction"):
+            numbers[name] = pl.Series(class_names, dtype=pl.String).gather(values.reshape(-1))
+        else:
+            numbers[name] = values.reshape(len(indices))
+    for name, cells in identification.items():
+        flat = [cell for row in cells for cell in row] if cells and isinstance(cells[0], list) else list(cells)
+        columns[f"id_{name}" if name in numbers or name in columns else name] = flat
+    columns |= numbers
+    if steps is not None:
+        size = steps * len(indices)
+        columns = {name: cells if len(cells) == size else _repeat(cells, steps) for name, cells in columns.items()}
+    return pl.DataFrame(columns)
+
+
+def _repeat(cells: Sequence[Any] | NDArray[Any], steps: int) -> NDArray[Any] | list[Any]:
+    """Return the cell of each sample once for each of its steps."""
+    if isinstance(cells, np.ndarray):
+        return np.repeat(cells, steps)
+    return [cell for cell in cells for _ in range(steps)]

@@ -1,0 +1,177 @@
+"""Record what the tested checkpoint predicts for each sample of the test and validation splits."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from litnets.errors import InputError
+from litnets.internals import transfer_hook
+from litnets.runs.folder import Run
+from litnets.runs.recorded_predictions import RecordedPredictions, build_frame, choose_samples
+from litnets.safety.escaping import printable
+from litnets.tracking.sample_order import fixed_order
+
+
+class RecordPredictions(Callback):
+    """Write test_predictions.parquet with the outputs of a test, and val_predictions.parquet after it.
+
+    The validation split is read once more, with the tested weights and the forward pass of a test (`test_forward`). A
+    module whose `sample_results` is empty, and a loader whose order is random, leave no record.
+
+    Args:
+        run: The run.
+        locks: Whether to lock the run folder while writing. If another process holds the lock, nothing is written.
+    """
+
+    def __init__(self, run: Run, locks: bool = False) -> None:
+        self.run, self.locks = run, locks
+        self._test: _SampleResults | None = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        task: Any = pl_module
+        self._test = _SampleResults.of(trainer.test_dataloaders, task) if hasattr(task, "output_observer") else None
+        if self._test is not None:
+            task.output_observer = self._test.add
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        test, self._test = self._test, None
+        if test is None:
+            return
+        task: Any = pl_module
+        task.output_observer = None
+        records = {"test": test, "val": self._validate(trainer, task)}
+        gathered = {part: None if results is None else results.gather(trainer) for part, results in records.items()}
+        if not trainer.is_global_zero:
+            return
+        try:
+            if self.locks:
+                self.run.lock()
+            for part, results in gathered.items():
+                path = self.run.recorded_predictions(part)
+                if results is None:
+                    path.unlink(missing_ok=True)  # of an earlier test
+                else:
+                    self._write(path, part, results, trainer, task)
+        except (InputError, OSError) as error:
+            print(printable(f"note: the predictions are not recorded: {error}"))
+        finally:
+            if self.locks:
+                self.run.unlock()
+
+    def _validate(self, trainer: Trainer, module: Any) -> "_SampleResults | None":
+        """Return the results on the validation split, or None if it is not used."""
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        split = getattr(datamodule, "splits", {}).get("val", ())
+        limit: Any = trainer.limit_val_batches
+        if not limit or len(split) < trainer.world_size:
+            return None
+        loader = datamodule.val_dataloader()
+        results = _SampleResults.of(loader, module)
+        if results is None:
+            return None
+        for batch in islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))):
+            inputs, targets = _transfer(trainer, batch)
+            with trainer.precision_plugin.test_step_context():
+                results.add(module.test_forward(inputs), targets)
+        return results
+
+    def _write(self, path: Path, part: str, results: "_Gathered", trainer: Trainer, module: Any) -> None:
+        identify = getattr(trainer.datamodule, "split_columns", None)  # type: ignore[attr-defined]
+        description: dict[str, Any] = module.describe_results()
+        class_names = description.get("class_names")
+        names = class_names or description.get("target_names") or description.get("channel_names") or ()
+        frame = build_frame(
+            results.indices,
+            {} if identify is None else identify(part, torch.from_numpy(results.indices)),
+            results.columns,
+            names,
+            None if description.get("multilabel") else class_names,
+        )
+        recorded = len(results.indices)
+        counts = {"split": part, "samples": results.samples, "recorded": recorded}
+        RecordedPredictions(frame, {**counts, **description}).save(path)
+        if recorded < results.samples:
+            print(printable(f"{path.name}: {recorded:,} of {results.samples:,} samples, chosen at random"))
+
+
+class _Gathered(NamedTuple):
+    """The results of all processes, in the order of the samples.
+
+    Args:
+        samples: How many samples were evaluated.
+        indices: The position of each recorded sample in the split.
+        columns: Their results by name.
+    """
+
+    samples: int
+    indices: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+
+
+class _SampleResults:
+    """The results of the samples that this process evaluates.
+
+    Args:
+        size: Number of samples in the split.
+        order: Indices of the samples in each batch.
+        module: The task, whose `sample_results` are collected.
+    """
+
+    def __init__(self, size: int, order: Sequence[Any], module: Any) -> None:
+        self.size = size
+        self.order = iter(order)
+        self.module = module
+        self.samples = 0
+        self._mask: NDArray[np.bool_] | None = None
+        self._parts: list[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]] = []
+
+    @classmethod
+    def of(cls, loader: Any, module: Any) -> "_SampleResults | None":
+        """Return a collector for the batches of a loader, or None if the order of its samples is unknown."""
+        order = fixed_order(loader)
+        return None if order is None else cls(len(loader.dataset), order, module)
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Add the next batch."""
+        results: dict[str, Tensor] = self.module.sample_results(outputs, targets)
+        indices = np.asarray(next(self.order), np.int64)
+        self.samples += len(indices)
+        if not results:
+            return
+        if self._mask is None:
+            rows = max(values.shape[1] if values.ndim == 3 else 1 for values in results.values())
+            size = sum(values.nbytes for values in results.values()) / len(indices)
+            self._mask = choose_samples(self.size, rows, size)
+        chosen = self._mask[indices]
+        columns = {name: values.cpu().numpy()[chosen] for name, values in results.items()}
+        self._parts.append((indices[chosen], columns))
+
+    def gather(self, trainer: Trainer) -> _Gathered | None:
+        """Return the results of all processes; None if there are none. Every process has to call this."""
+        parts = [(self.samples, self._parts)]
+        if trainer.world_size > 1:
+            gathered: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, parts[0])
+            parts = gathered
+        batches = [batch for _, process in parts for batch in process]
+        if not batches:
+            return None
+        # A sample that a DistributedSampler repeats to even out the processes is recorded once.
+        indices, first = np.unique(np.concatenate([batch[0] for batch in batches]), return_index=True)
+        columns = {name: np.concatenate([batch[1][name] for batch in batches])[first] for name in batches[0][1]}
+        return _Gathered(sum(samples for samples, _ in parts), indices, columns)
+
+
+def _transfer(trainer: Trainer, batch: Any) -> Any:
+    """Move a batch to the device and prepare it, as before a step."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = transfer_hook(trainer, "on_before_batch_transfer")(batch, 0)
+    batch = transfer_hook(trainer, "transfer_batch_to_device")(batch, trainer.strategy.root_device, 0)
+    return transfer_hook(trainer, "on_after_batch_transfer")(batch, 0)
