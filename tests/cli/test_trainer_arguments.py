@@ -29,7 +29,7 @@ def test_the_first_process_removes_the_metrics_of_a_run_that_starts_over(
     run = Run(Path.cwd())
     run.metrics.write_text("epoch,step\n")
     options = Namespace(
-        trainer=Namespace(fast_dev_run=False, logger=None), figures=False, histograms=False,
+        trainer=Namespace(fast_dev_run=False, logger=None), figures=False, histograms=False, record_predictions=False,
         wandb=Namespace(gradients=False),
     )  # fmt: skip
     built: Any = SimpleNamespace(checkpoint=Checkpoint("val/loss"), early_stopping=object(), lr_monitor=object())

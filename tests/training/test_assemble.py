@@ -37,6 +37,7 @@ def callback_names(**overrides: Any) -> list[str]:
         "histograms": False,
         "figures": False,
         "gradients": False,
+        "record_predictions": False,
     }
     return [type(callback).__name__ for callback in build_callbacks(run, Signals(), None, **options | overrides)]
 
@@ -49,11 +50,12 @@ def test_order_of_callbacks() -> None:
     everything = callback_names(histograms=True, figures=True, gradients=True)
     assert everything[-3:] == ["Histograms", "Figures", "Gradients"]
     assert callback_names(loggers=[], histograms=True, figures=True) == [*always, "Checkpoint"]
+    assert callback_names(loggers=[], record_predictions=True) == [*always, "Checkpoint", "RecordPredictions"]
 
 
 def test_config_changes_reach_restore_training_state() -> None:
     plan = ResumePlan({}, {"data.init_args.batch_size": (32, 64)}, "in epoch 3")
-    options: dict[str, Any] = {"histograms": False, "figures": False, "gradients": False, "loggers": []}
+    off = dict.fromkeys(("histograms", "figures", "gradients", "record_predictions"), False)
     restore, *_ = build_callbacks(
         Run(Path("run")),
         Signals(),
@@ -62,7 +64,8 @@ def test_config_changes_reach_restore_training_state() -> None:
         early_stopping=EarlyStopping("val/loss"),
         lr_monitor=LearningRateMonitor(),
         user_callbacks=[],
-        **options,
+        loggers=[],
+        **off,
     )
     assert isinstance(restore, RestoreTrainingState)
     assert restore.optimization_changed
