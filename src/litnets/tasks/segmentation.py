@@ -140,7 +140,7 @@ class Segmenter(Task):
         return outputs.argmax(1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self._forward_tta)
+        predictions = self._evaluation_step(batch, self.test_loss, self.test_metrics, self.test_forward)
         self.per_class.update(predictions, batch[1])
 
     def on_test_epoch_end(self) -> None:
@@ -151,10 +151,10 @@ class Segmenter(Task):
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Return `prediction` `(N, height, width)`, and `probability` `(N, num_classes, height, width)`."""
-        probabilities = self._forward_tta(self.inputs_of(batch)).softmax(1)
+        probabilities = self.test_forward(self.inputs_of(batch)).softmax(1)
         return {"prediction": probabilities.argmax(1), "probability": probabilities}
 
-    def _forward_tta(self, inputs: Inputs) -> Tensor:
+    def test_forward(self, inputs: Inputs) -> Tensor:
         outputs: Tensor = self(inputs)
         if self.tta == "one":
             return outputs

@@ -121,8 +121,8 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
     def test_for_prediction(self) -> ArrayDataset:
         """Return the overlapping tiles of the images of the test split."""
         test = cast(MaskedCrops, self.splits["test"])
-        assert self._test_samples is not None
-        samples, indices = self._test_samples
+        assert self._split_samples is not None
+        samples, indices = self._split_samples[0], self._split_samples[1]["test"]
         names = None if samples.is_positional else [samples.describe(index) for index in indices.tolist()]
         return self._tiled(test.pairs.images, test.members, test.pairs.sizes[test.members], names)
 
