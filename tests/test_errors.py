@@ -1,6 +1,6 @@
 import pytest
 
-from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.errors import InputError, abbreviate, alternatives, did_you_mean, first_duplicate
 
 METRICS = ["auc", "accuracy", "val/loss", "OneCycleLR"]
 
@@ -22,6 +22,19 @@ def test_did_you_mean(name, suggestion):
 @pytest.mark.parametrize("candidates", [METRICS, []])
 def test_did_you_mean_without_a_close_match(candidates):
     assert did_you_mean("zzzz", candidates) == ""
+
+
+@pytest.mark.parametrize(("names", "text"), [(["a"], "a"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")])
+def test_alternatives(names, text):
+    assert alternatives(names) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [([], ""), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b and 1 more")],
+)
+def test_abbreviate(names, text):
+    assert abbreviate(names, limit=2) == text
 
 
 @pytest.mark.parametrize(("names", "duplicate"), [([], None), (["a", "b"], None), (["a", "b", "c", "b", "a"], "b")])

@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torchmetrics import MeanMetric
@@ -218,6 +219,11 @@ class TestTrainer:
         fit(Probe(), callback)
         assert callback.checks == 1, removed("EarlyStopping._run_early_stopping_check")
         assert callback.best_score == 1
+
+    def test_rank(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert internals.is_rank_zero(), "the only process has another rank than 0"
+        monkeypatch.setattr(rank_zero_only, "rank", 1)
+        assert not internals.is_rank_zero()
 
     def test_current_hook(self) -> None:
         trainer = fit(Probe())

@@ -38,7 +38,7 @@ from litnets.cli.options import OPTIONS
 from litnets.cli.reporting import logged_metrics
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.in_memory import class_path, describe_datamodule, is_in_memory
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, alternatives, did_you_mean
 from litnets.runs.find import find_run
 from litnets.runs.folder import Run
 from litnets.runs.lock import release_all_locks
@@ -262,8 +262,8 @@ def _named(arguments: Mapping[str, Any], model: Any, data: Any) -> dict[str, Any
             names = [*top, *(other for others in known.values() for other in others)]
             raise InputError(f"fit: no option '{name}'{did_you_mean(name, names)}")
         if len(owners) > 1:
-            written = " or ".join(f'{{"{owner}": ...}}' for owner in owners)
-            raise InputError(f"fit: '{name}' may be {' or '.join(owners)}; write {written}")
+            written = alternatives(f'{{"{owner}": ...}}' for owner in owners)
+            raise InputError(f"fit: '{name}' may be {alternatives(owners)}; write {written}")
         named[owners[0]] = value
     return named
 

@@ -24,6 +24,7 @@ from lightning.pytorch.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins import Precision
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -40,6 +41,11 @@ init_optimizers_and_lr_schedulers = _init_optimizers_and_lr_schedulers
 
 # Decorates `load_from_checkpoint`, as in Lightning: a class method that raises an error if it is called on an instance.
 restricted_classmethod = _restricted_classmethod
+
+
+def is_rank_zero() -> bool:
+    """Return whether this is the only process, or the first of several. Lightning only has a decorator for it."""
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]
 
 
 # The epoch loop

@@ -24,15 +24,15 @@ def test_a_step_is_a_time_step_or_a_row_of_an_image(shape, size):
     assert step_size(shape, RNNClassifier) == size
 
 
-SEQUENCE_CLASSIFIERS = "RNNClassifier or CNN1dClassifier or TransformerClassifier"
-SEQUENCE_REGRESSORS = "RNNRegressor or CNN1dRegressor or TransformerRegressor"
+SEQUENCE_CLASSIFIERS = "RNNClassifier, CNN1dClassifier or TransformerClassifier"
+SEQUENCE_REGRESSORS = "RNNRegressor, CNN1dRegressor or TransformerRegressor"
 
 
 @pytest.mark.parametrize(
     ("read", "task", "shape", "ending"),
     [
         (image_channels, CNNClassifier, (64,), "a table row (64): use MLPClassifier"),
-        (image_channels, CNNClassifier, (20, 7), f"a sequence (20, 7): use MLPClassifier or {SEQUENCE_CLASSIFIERS}"),
+        (image_channels, CNNClassifier, (20, 7), f"a sequence (20, 7): use MLPClassifier, {SEQUENCE_CLASSIFIERS}"),
         (flat_size, MLPRegressor, (None, 7), f"a sequence (any, 7): use {SEQUENCE_REGRESSORS}"),
         (flat_size, MLPRegressor, (None,), f"a text (any): use {SEQUENCE_REGRESSORS}"),
         (step_size, RNNClassifier, (64,), "a table row (64): use MLPClassifier"),
@@ -41,7 +41,7 @@ SEQUENCE_REGRESSORS = "RNNRegressor or CNN1dRegressor or TransformerRegressor"
             step_size,
             TransformerRegressor,
             (3, None, None),
-            "an image (3, any, any): use CNNRegressor or ResNetRegressor or TorchvisionRegressor or TimmRegressor",
+            "an image (3, any, any): use CNNRegressor, ResNetRegressor, TorchvisionRegressor or TimmRegressor",
         ),
     ],
 )

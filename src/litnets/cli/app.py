@@ -40,7 +40,7 @@ from litnets.cli.trainer_arguments import RunParts, trainer_arguments
 from litnets.cli.untrusted import check_plain_arguments, check_run_config
 from litnets.data.core.base import LINKED_ATTRIBUTES
 from litnets.errors import InputError
-from litnets.internals import subcommand_parser, tidy_help
+from litnets.internals import is_rank_zero, subcommand_parser, tidy_help
 from litnets.runs.folder import Run
 from litnets.safety.escaping import printable
 from litnets.training.assemble import install_epoch_loop
@@ -199,8 +199,7 @@ class LitnetsCLI(LightningCLI):
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)
         if resolved.init_from is not None:
             report = load_weights(resolved.init_from, self.model, self.options.init_partial)
-            if getattr(rank_zero_only, "rank", 0) == 0:
-                print(printable(report))
+            rank_zero_only(print)(printable(report))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the folder of a new run, and build the Trainer with the run's callbacks and loggers."""
@@ -225,7 +224,7 @@ class LitnetsCLI(LightningCLI):
 
     def _new_run(self) -> Run:
         """Return a new run. The first process creates its folder and sends the name to the others; see WriteResults."""
-        creates_folder = getattr(rank_zero_only, "rank", 0) == 0 and not self.is_dry_run
+        creates_folder = is_rank_zero() and not self.is_dry_run
         run = Run.new(Path(self.options.runs_dir), self.options.experiment, creates_folder)
         if creates_folder:
             run.lock()

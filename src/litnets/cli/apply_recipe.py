@@ -96,9 +96,8 @@ def apply_recipe(
     else:
         set_by_user = {*set_by_user, *(f"data.{name}" for name in DATA_OPTIONS)}
     lines = choose_options(options, set_by_user, datamodule)
-    if getattr(rank_zero_only, "rank", 0) == 0:
-        for line in lines:
-            print(printable(line), flush=True)
+    for line in lines:
+        rank_zero_only(print)(printable(line), flush=True)
     return datamodule
 
 

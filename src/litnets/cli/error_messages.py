@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import Logger
 from litnets.cli.run_argument import split_options
 from litnets.cli.slips import check_help, correct_argument, correct_option, find_config, value_of
 from litnets.data import ArrayDataModule, Augmentation
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, alternatives, did_you_mean
 from litnets.safety.escaping import printable
 from litnets.safety.files import is_regular
 from litnets.safety.plain import Loader
@@ -195,7 +195,7 @@ def _bad_value(message: str, known: list[str], args: Sequence[str]) -> str | Non
     if not kinds and (said := re.search(r"Errors:\s*- (?:Problem with given class_path '[^']+':\s*)?(.+)", message)):
         # The module of a user's class cannot be imported, or lacks it.
         return f"{key}: {path[2] if path else value}: {said[1]}"
-    return f"{key}: expected {' or '.join(kinds)}, got {value!r}{_value_hint(key, list(kinds), value, args)}"
+    return f"{key}: expected {alternatives(kinds)}, got {value!r}{_value_hint(key, list(kinds), value, args)}"
 
 
 def _no_class(key: str, name: str, args: Sequence[str]) -> str:

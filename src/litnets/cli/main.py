@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets.errors import InputError, RenamedOptionWarning
+from litnets.internals import is_rank_zero
 from litnets.runs.lock import release_all_locks
 from litnets.safety.escaping import printable
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
@@ -84,8 +85,8 @@ def _show_warning(
     """Show the new name of a renamed option in one line, without the source line that Python adds to a warning."""
     if not issubclass(category, RenamedOptionWarning):
         showwarning(message, category, *args, **kwargs)
-    elif getattr(rank_zero_only, "rank", 0) == 0:
-        _report(message)
+    else:
+        rank_zero_only(_report)(message)
 
 
 @finish_wandb_on_exit
@@ -115,7 +116,7 @@ def _run(command: Callable[[list[str], Signals], object], args: list[str]) -> in
         except (Stop, SIGTERMException):
             return exit_code(signals.received or signal.SIGTERM)  # which prints the signal
         except PeerProcessError as error:  # the message names the process and its error
-            if getattr(rank_zero_only, "rank", 0) != 0:
+            if not is_rank_zero():
                 return 0  # Lightning kills the first process if another one exits with an error
             _report(error)
             return 1

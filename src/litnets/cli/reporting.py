@@ -12,6 +12,7 @@ from litnets.data import TableDataModule
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.tables.summary import summary_lines
+from litnets.errors import abbreviate
 from litnets.runs.folder import Run
 from litnets.runs.print_results import print_end, print_results, summarize
 from litnets.safety.escaping import printable
@@ -50,8 +51,8 @@ def _describe_data(datamodule: ArrayDataModule) -> str:
     line = ", ".join(f"{len(datamodule.splits[part]):,} {noun}" for part, noun in nouns.items()) + " samples"
     names = getattr(datamodule, "class_names", None)
     if names:
-        shown = ", ".join(map(str, names[:10])) + (", ..." if len(names) > 10 else "")
-        line += f"; {len(names)} {'labels' if getattr(datamodule, 'multilabel', False) else 'classes'}: {shown}"
+        noun = "labels" if getattr(datamodule, "multilabel", False) else "classes"
+        line += f"; {len(names)} {noun}: {abbreviate([str(name) for name in names])}"
     return line
 
 

@@ -158,9 +158,10 @@ def _load_split_record(run: Run | None, checkpoint: Path | None) -> SplitRecord 
     return SplitRecord.load(run.split) if run is not None and run.split.exists() else None
 
 
+@rank_zero_only
 def lock_run(run: Run, is_dry_run: bool) -> None:
     """Lock the folder of a run if this command writes into it. Of several processes, only the first locks it."""
-    if getattr(rank_zero_only, "rank", 0) == 0 and not is_dry_run:
+    if not is_dry_run:
         run.lock()
 
 

@@ -114,8 +114,8 @@ def _repeats_test(parts: RunParts, datamodule: LightningDataModule | None) -> bo
 
 def _training_loggers(user_loggers: list[Any], parts: RunParts, run: Run, model: LightningModule) -> list[Logger]:
     restarts = parts.resolved.resume is not None and parts.resolved.resume.state is None  # nothing was saved
-    if restarts and getattr(rank_zero_only, "rank", 0) == 0:  # another process might delete what the first one writes
-        run.metrics.unlink(missing_ok=True)
+    if restarts:
+        rank_zero_only(run.metrics.unlink)(missing_ok=True)  # another process might delete what the first one writes
     wandb = None
     if parts.resolved.wandb_mode is not None:
         checkpoint = parts.built.checkpoint

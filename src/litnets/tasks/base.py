@@ -14,7 +14,7 @@ from lightning.pytorch.plugins import Precision
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, alternatives, did_you_mean
 from litnets.internals import ConversionHook, is_last_batch_ready, restricted_classmethod
 from litnets.nets.layers.initialization import Init
 from litnets.safety.checkpoint_file import load_model, read_checkpoint, refuse_unsafe_loading
@@ -111,7 +111,7 @@ class Task(ConversionHook, LightningModule):
         super().__init__()
         if isinstance(net, NetFactory):
             tasks = [subclass.__name__ for subclass in type(self).__subclasses__()]
-            raise InputError(f"{type(self).__name__} is a network without a task; use {' or '.join(tasks)}")
+            raise InputError(f"{type(self).__name__} is a network without a task; use {alternatives(tasks)}")
         # This collects the arguments of all subclasses. They must be plain numbers, strings, lists and dicts, because
         # the checkpoint is loaded with weights_only=True.
         self.save_hyperparameters(ignore=["net", "train_metrics", "eval_metrics"])
@@ -409,5 +409,6 @@ def _check_compiler() -> None:
     compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++", "cl"]
     if not any(map(shutil.which, compilers)):
         raise InputError(
-            f"compile: needs a C++ compiler, but {' or '.join(compilers)} is not installed; install one, or turn it off"
+            f"compile: needs a C++ compiler, but {alternatives(compilers)} is not installed; install one, or turn it "
+            "off"
         )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from litnets.errors import InputError
+from litnets.errors import InputError, alternatives
 from litnets.tasks.registry import NAMED_TASKS
 
 Shape = Sequence[int | None]  # of one input, as the data report it; None where inputs differ in size
@@ -109,7 +109,7 @@ def wrong_targets(task: Any, input_shape: Shape | None, targets: str | None = No
             continue
         if input_shape is None or cls.can_read(_input_kind(input_shape)):
             others.setdefault(cls.predicts, f"{cls.__name__} for {cls.predicts}")
-    hint = f"use {' or '.join(others.values())}"
+    hint = f"use {alternatives(others.values())}"
     if task.predicts in ("classes", "numbers") and targets is None and (input_shape is None or len(input_shape) == 1):
         kind = "classification" if task.predicts == "classes" else "regression"
         hint += f", or --data.task {kind} if the targets of a TableCSV are {task.predicts}"  # integers may be either
@@ -120,7 +120,7 @@ def wrong_targets(task: Any, input_shape: Shape | None, targets: str | None = No
 def _wrong_shape(task: Any, reads: str, input_shape: Shape) -> InputError:
     kind = _input_kind(input_shape)
     names = [cls.__name__ for cls in NAMED_TASKS if cls.predicts == task.predicts and cls.can_read(kind)]
-    hint = f": use {' or '.join(names)}" if names else ""
+    hint = f": use {alternatives(names)}" if names else ""
     actual = f"{_DESCRIPTIONS[kind]} {format_shape(input_shape)}"
     return InputError(f"{task.__name__} reads {reads}, but one input of the data is {actual}{hint}")
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from litnets.internals import is_rank_zero
+
 
 class Stop(BaseException):
     """Raised to end the command on a signal. It is not an Exception, so that `except Exception` does not catch it.
@@ -93,7 +95,7 @@ class Signals:
 
 def exit_code(signum: int) -> int:
     """Return the exit code of a command that a signal has ended. On SIGUSR1, requeue the SLURM job first."""
-    if getattr(rank_zero_only, "rank", 0) != 0:
+    if not is_rank_zero():
         return 0  # with any other code, Lightning would assume that this process failed, and kill rank 0
     _say(f"ended by {signal.Signals(signum).name}")
     if signum in (signal.SIGINT, signal.SIGTERM):
@@ -111,7 +113,7 @@ def exit_code(signum: int) -> int:
     return 0
 
 
+@rank_zero_only
 def _say(text: str) -> None:
     """Write to stderr without Python's buffers, because the handler may have interrupted a print."""
-    if getattr(rank_zero_only, "rank", 0) == 0:
-        os.write(2, f"litnets: {text}\n".encode())
+    os.write(2, f"litnets: {text}\n".encode())

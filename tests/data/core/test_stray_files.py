@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from litnets.data import AudioFolder, ImageFolder, SeriesFolder, TextFiles
+from litnets.data.core.stray_files import find_copies
 from tests.helpers.tiny_images import write_image_folder
 from tests.helpers.tiny_series import write_series_folder
 from tests.helpers.tiny_sound import write_audio_folder, write_wav
@@ -137,3 +138,10 @@ def test_small_series_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("1 of 12 CSV files are far smaller than the rest")
     assert line.endswith("(waves/b/03.csv)")
+
+
+def test_the_original_of_equal_samples_is_in_train_if_any_is() -> None:
+    contents = np.array([7, 7, 7, 8, 9, 8], np.uint64)
+    splits = {"train": torch.tensor([2]), "val": torch.tensor([1, 0, 4]), "test": torch.tensor([5, 3])}
+    copies, originals = find_copies(contents, splits)
+    assert dict(zip(copies.tolist(), originals.tolist(), strict=True)) == {0: 2, 1: 2, 5: 3}

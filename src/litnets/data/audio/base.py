@@ -13,13 +13,13 @@ from litnets.data.audio.log_mel import LogMel
 from litnets.data.audio.reading import SUFFIXES, decode_audio
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
-from litnets.data.core.class_folders import abbreviate, read_all, read_content
+from litnets.data.core.class_folders import read_all, read_content
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.scaling import Standardize, replace_zero_std
-from litnets.errors import InputError
+from litnets.errors import InputError, abbreviate
 from litnets.safety.escaping import printable
 
 Batch = tuple[tuple[Tensor, Tensor], Tensor]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,16 +18,16 @@ from litnets.data.core.inputs import as_array, as_items
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
-from litnets.errors import InputError
+from litnets.errors import InputError, alternatives
 
 Array = NDArray[Any]
 Kind = Literal["table", "images", "series"]
 Task = Literal["classification", "regression"]
 
 _SHAPES = {
-    "table": "(samples, features)",
-    "images": "(samples, height, width), (samples, channels, height, width) or (samples, height, width, channels)",
-    "series": "(samples, steps, features)",
+    "table": ["(samples, features)"],
+    "images": ["(samples, height, width)", "(samples, channels, height, width)", "(samples, height, width, channels)"],
+    "series": ["(samples, steps, features)"],
 }
 
 
@@ -349,7 +350,7 @@ def _to_inputs(name: str, array: Array, kind: Kind | None) -> Tensor:
         kinds: dict[int, Kind] = {2: "table", 3: "images", 4: "images"}
         kind = kinds.get(array.ndim)
     if kind is None or array.ndim not in {"table": (2,), "images": (3, 4), "series": (3,)}[kind] or 0 in shape:
-        expected = " or ".join(_SHAPES.values()) if kind is None else _SHAPES[kind]
+        expected = alternatives(chain.from_iterable(_SHAPES.values()) if kind is None else _SHAPES[kind])
         hint = "; for one feature, use inputs.reshape(-1, 1)" if array.ndim == 1 else ""
         raise InputError(f"{name}: expected shape {expected}, got {shape}{hint}")
     if kind == "images" and array.ndim == 4 and shape[3] <= 4 < shape[1]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -313,8 +314,7 @@ class ArrayDataModule(RecordsArguments, NewSamples):
             # Lightning calls this in inference mode, but threads that read files cannot write to inference tensors.
             with torch.inference_mode(False):
                 self.splits = {"test": self.load_labeled(self.labeled_path)}
-            if self._process()[0] == 0:
-                report_absent_classes(self.splits["test"].targets, self.trained_classes)
+            rank_zero_only(report_absent_classes)(self.splits["test"].targets, self.trained_classes)
         return self._loader("test", shuffle=False)
 
     def predict_dataloader(self) -> Loader:

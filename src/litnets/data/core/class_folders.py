@@ -15,7 +15,7 @@ from litnets.data.core.fingerprint import Digests, Fingerprint
 from litnets.data.core.listing import data_files, explain_twins, real_files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
 from litnets.data.core.splits import SplitSpec, check_trained_on, split_indices
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, abbreviate, did_you_mean
 from litnets.safety.escaping import printable
 from litnets.safety.files import NotRegularFileError, open_regular
 
@@ -174,11 +174,6 @@ def report_absent_classes(targets: Tensor, trained_classes: Sequence[str] | None
         print(f"data: no sample of {printable(abbreviate(absent))}", flush=True)
 
 
-def abbreviate(names: Sequence[str], limit: int = 10) -> str:
-    """Return up to `limit` names, separated by commas, and the number of the others."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
 def list_classes(folder: Path, suffixes: Collection[str], kind: str, root: Path) -> dict[str, dict[Path, str]]:
     """Return the real path of each file in each subfolder of a folder, whose name is the class.
 
@@ -230,11 +225,16 @@ def check_linked_once(files: Mapping[Path, str]) -> None:
     first_paths: dict[str, Path] = {}
     twice = [(first, path) for path, real in files.items() if (first := first_paths.setdefault(real, path)) != path]
     if twice:
-        named = "".join(f"\n  {printable(f'{first} = {path}')}" for first, path in twice[:3])
-        raise InputError(
-            f"{len(twice)} files are linked into two classes or splits; keep one link to each{named}"
-            + (f"\n  and {len(twice) - 3} more" if len(twice) > 3 else "")
-        )
+        named = _on_lines([f"{first} = {path}" for first, path in twice], 3)
+        raise InputError(f"{len(twice)} files are linked into two classes or splits; keep one link to each{named}")
+
+
+def _on_lines(items: Sequence[str], limit: int) -> str:
+    """Return up to `limit` items, each on an indented line of its own, and the number of the others."""
+    lines = [printable(item) for item in items[:limit]]
+    if len(items) > limit:
+        lines.append(f"and {len(items) - limit} more")
+    return "".join(f"\n  {line}" for line in lines)
 
 
 class BrokenFileError(Exception):
@@ -290,9 +290,7 @@ def read_all(
     broken = torch.zeros(len(files), dtype=torch.bool)
     if problems:
         broken[list(problems)] = True
-        details = "".join(f"\n  {printable(f'{files[i]}: {problems[i]}')}" for i in sorted(problems)[:5])
-        if len(problems) > 5:
-            details += f"\n  and {len(problems) - 5} more"
+        details = _on_lines([f"{files[i]}: {problems[i]}" for i in sorted(problems)], 5)
         summary = f"{len(problems)} of {len(files)} {kind}s cannot be read"
         if not skip_broken:
             raise InputError(f"{summary}; fix or remove them, or skip them with --data.skip_broken true{details}")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from litnets.errors import InputError, did_you_mean, first_duplicate
+from litnets.errors import InputError, abbreviate, did_you_mean, first_duplicate
 from litnets.safety.files import open_regular
 
 # Names that pandas and R give to the column of row labels when they write a table.
@@ -157,5 +157,4 @@ def missing_column(where: str | Path, name: str, columns: Iterable[str]) -> str:
         columns: Names of the columns that exist.
     """
     names = list(columns)
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"{where}: no column '{name}'{did_you_mean(name, names)} (columns: {shown})"
+    return f"{where}: no column '{name}'{did_you_mean(name, names)} (columns: {abbreviate(names, 20)})"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from litnets.errors import InputError
+from litnets.errors import InputError, abbreviate
 from litnets.safety.escaping import printable
 
 # Hidden files, and what Windows, macOS, network drives and archives add: thumbnails, settings, recycle bins.
@@ -99,7 +99,7 @@ def regular_files(files: Sequence[Path]) -> list[Path]:
     """
     special = [path for path in files if _is_special(path)]
     if special:
-        named = ", ".join(printable(str(path)) for path in special[:3]) + (", ..." if len(special) > 3 else "")
+        named = printable(abbreviate([str(path) for path in special], 3))
         print(f"{len(special)} of {len(files)} files skipped, not regular files: {named}", flush=True)
     return [path for path in files if path not in set(special)] if special else list(files)
 

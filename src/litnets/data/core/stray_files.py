@@ -9,14 +9,31 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
-from litnets.data.core.class_folders import abbreviate
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.splits import PARTS
+from litnets.errors import abbreviate
 from litnets.safety.escaping import printable
 
 # Files are far smaller than the rest if they have less than this fraction of the median size, and are few.
 _SMALL = 0.05
 _FEW = 0.1  # as a fraction of the files
+
+
+def find_copies(contents: Digests, splits: Mapping[str, Tensor]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the samples that equal another one. Of equal samples, one is the original: in train, if any is there.
+
+    Args:
+        contents: Digest of the content of each sample.
+        splits: Indices of the samples in each split. Other samples do not count.
+
+    Returns:
+        The indices of the copies and those of their originals, each `(copies,)`.
+    """
+    used = np.concatenate([np.sort(splits[part].numpy()) for part in PARTS])
+    _, first, inverse = np.unique(contents[used], return_index=True, return_inverse=True)
+    originals = used[first[inverse]]
+    is_copy = originals != used
+    return used[is_copy], originals[is_copy]
 
 
 def report_copies(
@@ -34,11 +51,7 @@ def report_copies(
     split_of = np.full(len(contents), -1)
     for number, part in enumerate(PARTS):
         split_of[splits[part].numpy()] = number
-    used = (split_of >= 0).nonzero()[0]
-    _, first, inverse = np.unique(contents[used], return_index=True, return_inverse=True)
-    originals = used[first[inverse]]
-    is_copy = originals != used
-    copies, originals = used[is_copy], originals[is_copy]
+    copies, originals = find_copies(contents, splits)
     if not len(copies):
         return
     across_splits = split_of[copies] != split_of[originals]
@@ -46,11 +59,10 @@ def report_copies(
     counts = [(across_splits.sum(), "in another split"), (across_classes.sum(), "in another class")]
     notes = ", ".join(f"{count} {where}" for count, where in counts if count)
     shown = np.argsort(-(2 * across_splits + across_classes), kind="stable")
-    pairs = [f"{name_of(int(originals[i]))} = {name_of(int(copies[i]))}" for i in shown[:3].tolist()]
-    more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+    pairs = [f"{name_of(int(originals[i]))} = {name_of(int(copies[i]))}" for i in shown.tolist()]
     rank_zero_only(print)(
-        f"{len(copies)} of {len(used)} {kinds} are copies of others"
-        f"{f', {notes}' if notes else ''} ({printable(', '.join(pairs))}{more})",
+        f"{len(copies)} of {(split_of >= 0).sum()} {kinds} are copies of others"
+        f"{f', {notes}' if notes else ''} ({printable(abbreviate(pairs, 3))})",
         flush=True,
     )
 

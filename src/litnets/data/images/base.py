@@ -12,14 +12,14 @@ from torch import Tensor
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
-from litnets.data.core.class_folders import BrokenFileError, abbreviate, read_all
+from litnets.data.core.class_folders import BrokenFileError, read_all
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, is_single_color, to_pixels
-from litnets.errors import InputError
+from litnets.errors import InputError, abbreviate
 from litnets.safety.escaping import printable
 
 

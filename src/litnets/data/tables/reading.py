@@ -18,7 +18,7 @@ from litnets.data.tables.dates import DateFormat, encode_dates, is_ambiguous, pa
 from litnets.data.tables.frames import TableFormat, check_column, names_look_like_data, read_frame
 from litnets.data.tables.summary import ColumnSummary
 from litnets.data.tables.table import Encoding, Table
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, abbreviate, did_you_mean
 from litnets.safety.escaping import printable
 
 if TYPE_CHECKING:
@@ -149,10 +149,9 @@ def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
         column = rows.column(name)
         matches = match_labels(column.distinct, categories)
         if unseen := sorted(set(column.distinct) - matches.keys()):
-            shown = ", ".join(f"'{printable(text[:100])}'" for text in unseen[:5])
-            more = " ..." if len(unseen) > 5 else ""
+            shown = abbreviate([f"'{printable(text[:100])}'" for text in unseen], 5)
             where = f"{rows.path}: column '{printable(name)}'"
-            print(f"{where}: unseen in training, read as missing: {shown}{more}", flush=True)
+            print(f"{where}: unseen in training, read as missing: {shown}", flush=True)
         arrays.append(_category_indices(column.texts, matches, len(categories)))
     return torch.from_numpy(np.stack(arrays, 1).astype(np.float32))
 
@@ -194,8 +193,7 @@ def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary]
         left_out = {}
     if left_out:
         shown = [f"'{name}' ({reason})" for name, reason in left_out.items()]
-        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-        notes.append(f'left out {", ".join(shown[:5])}{more}; to use a column: --data.keep_columns "[NAME]"')
+        notes.append(f'left out {abbreviate(shown, 5)}; to use a column: --data.keep_columns "[NAME]"')
     numeric, dates, categorical = [], dict[str, DateFormat](), []
     for name, column in columns.items():
         if name in left_out:
@@ -220,9 +218,8 @@ def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary]
         summary.append(ColumnSummary(name, "", None, None, "ignored"))
     rare = [name for name in categorical if columns[name].num_distinct > 0.5 * max(20, len(columns[name]))]
     if rare:
-        shown = [f"'{name}' ({columns[name].num_distinct})" for name in rare[:5]]
-        more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
-        notes.append(f"most categories are rare: {', '.join(shown)}{more}; consider --data.ignore")
+        shown = [f"'{name}' ({columns[name].num_distinct})" for name in rare]
+        notes.append(f"most categories are rare: {abbreviate(shown, 5)}; consider --data.ignore")
     if not features:
         raise InputError(f"{rows.path}: no column is left to predict from; remove some from --data.ignore")
     parts = [part for name, date_format in dates.items() for part in part_names(name, date_format)]
@@ -346,10 +343,9 @@ class _TargetReader:
         matches = match_labels(column.distinct, names)
         if unknown := set(column.distinct) - matches.keys():
             row, text = next((row, text) for row, text in enumerate(column.texts) if text in unknown)
-            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             raise InputError(
-                f"{self.rows.cell(column.name, row, 'target')}: expected a class of the training ({shown}), got "
-                f"'{text}'{did_you_mean(text, names)}"
+                f"{self.rows.cell(column.name, row, 'target')}: expected a class of the training "
+                f"({abbreviate(names)}), got '{text}'{did_you_mean(text, names)}"
             )
         indices = _category_indices(column.texts, matches, -1)
         return torch.from_numpy(indices).to(smallest_type(len(names))), names, None

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.stray_files import find_copies
 from litnets.data.tables.table import Table
+from litnets.errors import abbreviate
 
 Values = NDArray[np.float32]
 
@@ -47,15 +49,17 @@ def find_spoilers(table: Table, splits: Mapping[str, Tensor], digests: Digests) 
     ]
     if constant:
         lines.append(f"{_columns(constant)} constant in the training split and without information; see --data.ignore")
-    copies = {part: int(np.isin(digests[splits[part]], digests[train]).sum()) for part in ("val", "test")}
-    if any(copies.values()):
-        counts = " and ".join(f"{count} of {len(splits[part])} {part} rows" for part, count in copies.items() if count)
-        lines.append(f"{counts} equal a training row in all columns used; if they are duplicates, remove them")
+    copies, originals = find_copies(digests, splits)
+    equal_to_training = copies[np.isin(originals, train)]
+    counts = {part: np.isin(splits[part], equal_to_training).sum() for part in ("val", "test")}
+    if any(counts.values()):
+        rows = " and ".join(f"{count} of {len(splits[part])} {part} rows" for part, count in counts.items() if count)
+        lines.append(f"{rows} equal a training row in all columns used; if they are duplicates, remove them")
     return lines
 
 
 def _columns(names: list[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    shown = abbreviate([f"'{name}'" for name in names], 5)
     return f"column {shown} is" if len(names) == 1 else f"columns {shown} are"
 
 

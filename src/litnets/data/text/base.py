@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
-from litnets.data.core.class_folders import abbreviate
 from litnets.data.core.csv_files import missing_column, read_utf8
 from litnets.data.core.inputs import as_items, describe, is_table, table_columns
 from litnets.data.core.labels import match_labels
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
-from litnets.errors import InputError, RenamedOptionWarning, did_you_mean
+from litnets.errors import InputError, RenamedOptionWarning, abbreviate, did_you_mean
 
 
 class WidenTokens(nn.Module):

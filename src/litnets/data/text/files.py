@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litnets.data.core.class_folders import abbreviate, check_linked_once, list_classes
+from litnets.data.core.class_folders import check_linked_once, list_classes
 from litnets.data.core.csv_files import read_utf8
 from litnets.data.core.fingerprint import Fingerprint, digest_each
 from litnets.data.core.listing import check_twins, data_files, subfolders
@@ -21,7 +21,7 @@ from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.core.stray_files import report_copies
 from litnets.data.text.base import TextDataModule, duplicate_groups, label_indices
 from litnets.data.text.reading import TABLES, Sample, read_columns, read_samples
-from litnets.errors import InputError, did_you_mean
+from litnets.errors import InputError, abbreviate, did_you_mean
 
 
 class TextFiles(SplitFilesDataModule, TextDataModule):

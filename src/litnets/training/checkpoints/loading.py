@@ -100,8 +100,7 @@ def usable_checkpoint(run: Run, path: Path) -> Path:
             raise InputError(f"{error}; {run.folder} has no other complete checkpoint") from error
         newest = max(steps, key=lambda other: steps[other])
         message = f"litnets: {error}\nlitnets: {newest} is used instead (step {steps[newest][0]})"
-        if getattr(rank_zero_only, "rank", 0) == 0:
-            print(printable(message, lines=True), file=sys.stderr)
+        rank_zero_only(print)(printable(message, lines=True), file=sys.stderr)
         return newest
 
 
