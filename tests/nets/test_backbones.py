@@ -13,20 +13,30 @@ def parameters(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-@pytest.mark.parametrize(
-    ("backbone", "published"),
-    [
-        ("alexnet", 61_100_840),
-        ("vgg11", 132_863_336),
-        ("vgg16", 138_357_544),
-        ("vgg19", 143_667_240),
-        ("resnet18", 11_689_512),
-        ("resnet50", 25_557_032),
-        ("resnet152", 60_192_808),
-        ("efficientnet_b0", 5_288_548),
-        ("efficientnet_b7", 66_347_960),
-    ],
-)
+# Parameters with 3 channels and 1,000 classes, as published by torchvision.
+PUBLISHED = {
+    "alexnet": 61_100_840,
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "efficientnet_b0": 5_288_548,
+    "efficientnet_b1": 7_794_184,
+    "efficientnet_b2": 9_109_994,
+    "efficientnet_b3": 12_233_232,
+    "efficientnet_b4": 19_341_616,
+    "efficientnet_b5": 30_389_784,
+    "efficientnet_b6": 43_040_704,
+    "efficientnet_b7": 66_347_960,
+}
+
+
+@pytest.mark.parametrize(("backbone", "published"), PUBLISHED.items())
 def test_parameter_counts_are_the_published_ones(backbone, published):
     with torch.device("meta"):  # without memory for the weights
         assert parameters(TorchvisionNet(3, 1000, backbone)) == published
@@ -129,18 +139,16 @@ def test_timm(backbone, channels):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "backbone"),
+    "model",
     [
-        ("TimmClassifier", "test_resnet"),
-        *(
-            pytest.param("TorchvisionClassifier", name, marks=pytest.mark.slow)
-            for name in ("alexnet", "vgg16", "resnet50", "efficientnet_b0")
-        ),
-        pytest.param("TimmClassifier", "mobilenetv4_conv_small", marks=pytest.mark.slow),
+        ["LeNetClassifier"],
+        *(["TorchvisionClassifier", "--model.backbone", name] for name in PUBLISHED),
+        *(["TimmClassifier", "--model.backbone", name] for name in ("test_resnet", "mobilenetv4_conv_small")),
     ],
+    ids=lambda model: model[-1],
 )
-def test_fit_test_predict_resume(model, backbone):
-    options = ["--model", model, "--model.backbone", backbone, "--data", "Digits", "--data.batch_size", "8"]
+def test_fit_test_predict_resume(model):
+    options = ["--model", *model, "--data", "Digits", "--data.batch_size", "8"]
     options += ["--model.optimizer", "SGD", "--model.lr", "0.001", "--trainer.limit_train_batches", "2"]
     options += ["--trainer.limit_val_batches", "2", "--trainer.limit_test_batches", "2"]
     assert main(["fit", *options, "--trainer.max_epochs", "1"]) == 0
