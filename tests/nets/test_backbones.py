@@ -108,6 +108,16 @@ def test_a_network_for_three_channels_is_torchvisions():
     assert torch.allclose(net(x), expected(x), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_enlarging_can_be_traced():
+    """TensorBoard's graph is a trace."""
+    with torch.device("meta"):
+        resize = TorchvisionNet(1, 2, "alexnet").resize
+    x = torch.randn(1, 1, 9, 8)
+    assert torch.equal(torch.jit.trace(resize, x)(x), resize(x))
+
+
 @pytest.mark.parametrize(
     ("net", "arguments", "message"),
     [

@@ -140,7 +140,7 @@ class _Resize(nn.Module):
         self.min_side, self.size = min_side, size
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
+        height, width = map(int, x.shape[-2:])  # tensors in torch.jit.trace, which draws TensorBoard's graph
         if self.size is not None:
             size = (self.size, self.size)
         else:
