@@ -22,8 +22,9 @@ def class_imbalance(datamodule: LightningDataModule | None) -> str | None:
     if not counts or names is None or max(counts) < _RARE * min(counts):
         return None
     rarest, largest = counts.index(min(counts)), counts.index(max(counts))
+    counted = "samples" if getattr(datamodule, "ignore_index", None) is None else "pixels"
     return (
-        f"classes: '{names[rarest]}' has {counts[rarest]} of {sum(counts)} training samples, '{names[largest]}' "
+        f"classes: '{names[rarest]}' has {counts[rarest]} of {sum(counts)} training {counted}, '{names[largest]}' "
         f"{counts[largest]}; --model.class_weights balanced weights them equally"
     )
 

@@ -24,6 +24,7 @@ from litnets.data.images.digits import Digits
 from litnets.data.images.folder import ImageFolder
 from litnets.data.images.mnist import MNIST, FashionMNIST
 from litnets.data.images.segmentation import SegmentationDataModule
+from litnets.data.images.segmentation_folder import SegmentationFolder
 from litnets.data.images.shapes import Shapes
 from litnets.data.images.streaming import StreamedImages
 from litnets.data.series.base import SeriesDataModule
@@ -69,6 +70,7 @@ __all__ = [
     "RandomFlip",
     "RandomShift",
     "SegmentationDataModule",
+    "SegmentationFolder",
     "SeriesCSV",
     "SeriesDataModule",
     "SeriesFolder",

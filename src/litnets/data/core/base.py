@@ -287,9 +287,12 @@ class ArrayDataModule(RecordsArguments, NewSamples):
         if self.num_classes is None:
             return None
         self.ensure_setup()
-        train = self.splits["train"]
-        targets = train.targets[train.indices].long()
-        counts = targets.sum(0) if targets.ndim > 1 else targets.bincount(minlength=self.num_classes)
+        return self.count_classes(self.splits["train"], self.num_classes)
+
+    def count_classes(self, split: Split, num_classes: int) -> list[int]:
+        """Return the number of samples of each class in a split."""
+        targets = split.targets[split.indices].long()
+        counts = targets.sum(0) if targets.ndim > 1 else targets.bincount(minlength=num_classes)
         return counts.tolist()
 
     @property
@@ -314,7 +317,9 @@ class ArrayDataModule(RecordsArguments, NewSamples):
             # Lightning calls this in inference mode, but threads that read files cannot write to inference tensors.
             with torch.inference_mode(False):
                 self.splits = {"test": self.load_labeled(self.labeled_path)}
-            rank_zero_only(report_absent_classes)(self.splits["test"].targets, self.trained_classes)
+            if self.trained_classes is not None:
+                counts = self.count_classes(self.splits["test"], len(self.trained_classes))
+                rank_zero_only(report_absent_classes)(counts, self.trained_classes)
         return self._loader("test", shuffle=False)
 
     def predict_dataloader(self) -> Loader:

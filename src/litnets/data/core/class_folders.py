@@ -164,12 +164,9 @@ def folder_targets(path: Path, names: Sequence[str], trained_classes: Sequence[s
     return torch.tensor([indices[name] for name, _, _ in folders])
 
 
-def report_absent_classes(targets: Tensor, trained_classes: Sequence[str] | None) -> None:
+def report_absent_classes(counts: Sequence[int], trained_classes: Sequence[str]) -> None:
     """Print which classes of the training have no sample in new data, so that their metrics mean nothing."""
-    if trained_classes is None or targets.ndim > 1:
-        return
-    counts = targets.long().bincount(minlength=len(trained_classes))
-    absent = [name for name, count in zip(trained_classes, counts.tolist(), strict=True) if not count]
+    absent = [name for name, count in zip(trained_classes, counts, strict=True) if not count]
     if absent:
         print(f"data: no sample of {printable(abbreviate(absent))}", flush=True)
 

@@ -190,8 +190,12 @@ class ImageDataModule(ArrayDataModule):
         if self.trainer is not None and self.trainer.training:
             for augmentation in self.augment:
                 augmentation.epoch = self.trainer.current_epoch
-                images = augmentation(images)
+                images, targets = self.augmented(augmentation, images, targets)
         return self.prepare(images), targets.long()
+
+    def augmented(self, augmentation: Augmentation, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return augmented images and their targets."""
+        return augmentation(images), targets
 
 
 def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], list[float]]:

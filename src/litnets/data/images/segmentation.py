@@ -5,7 +5,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +31,10 @@ from litnets.data.images.crops import (
 )
 from litnets.data.images.decoding import SUFFIXES, decode, to_pixels
 from litnets.data.images.full_size import FullSizeImages
+from litnets.data.images.labeled import ChooseValues, LabeledImages
+from litnets.data.images.mask_files import MaskFiles
+from litnets.data.images.masks import Color, MaskReader, MaskValues
+from litnets.data.images.tiles import Size
 from litnets.errors import InputError
 from litnets.seeding import global_seed
 
@@ -55,7 +61,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
     """
 
     ignore_index: ClassVar[int] = IGNORE_INDEX
-    pairs: MaskedImages | None = None  # all images and masks, once they are read
+    mask_suffix: str = ""  # what the name of a mask has after that of its image
 
     def __init__(
         self,
@@ -76,10 +82,12 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
 
     def make_splits(self, pairs: MaskedImages, splits: dict[str, Tensor]) -> dict[str, Split]:
         """Return the splits, given the indices of their images."""
-        self.pairs = pairs
-        tile = cast(tuple[int, int], tuple(self.input_shape[1:]))
         # The methods of this class that read a split know that it holds crops.
-        return {part: cast(ArrayDataset, MaskedCrops(pairs, indices, tile)) for part, indices in splits.items()}
+        return {part: cast(ArrayDataset, MaskedCrops(pairs, indices, self._tile)) for part, indices in splits.items()}
+
+    @property
+    def _tile(self) -> Size:
+        return cast(Size, tuple(self.input_shape[1:]))
 
     @cached_property
     def _statistics(self) -> tuple[list[float], list[float]]:
@@ -88,11 +96,10 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         sums, squares = pairs.sums[train].sum(0)
         return mean_and_std(sums, squares, int(pairs.sizes[train].prod(1).sum()))
 
-    @property
-    def class_counts(self) -> list[int]:
-        """Number of pixels of each class in the training split."""
-        pairs, train = self._train()
-        counts: list[int] = pairs.counts[train].sum(0).tolist()
+    def count_classes(self, split: Split, num_classes: int) -> list[int]:
+        """Return the number of pixels of each class in a split."""
+        crops = cast(MaskedCrops, split)
+        counts: list[int] = crops.pairs.counts[crops.members].sum(0).tolist()
         return counts
 
     def _train(self) -> tuple[MaskedImages, Tensor]:
@@ -100,6 +107,41 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         self.ensure_setup()
         train = cast(MaskedCrops, self.splits["train"])
         return train.pairs, train.members
+
+    def read_labeled(
+        self,
+        files: MaskFiles,
+        colors: list[Color] | None,
+        choose_values: ChooseValues,
+    ) -> LabeledImages:
+        """Read images and their masks; see `LabeledImages.read`."""
+        memory = self.memory_budget * 1e9 / (self.channels + 1)  # of one channel or the mask
+        return LabeledImages.read(
+            self.open_images(files.images, memory * self.channels),
+            files.masks,
+            MaskReader(self.max_pixels, colors),
+            choose_values,
+            channels=self.channels,
+            memory=memory,
+            skip_broken=self.skip_broken,
+        )
+
+    def load_labeled(self, path: Path) -> ArrayDataset:
+        """Return the images in `path/images` with their masks in `path/masks`. The values are those of the training."""
+
+        def check(counts: NDArray[np.int64], masks: Sequence[Path]) -> MaskValues:
+            self.mask_values.check(counts, masks)
+            return self.mask_values
+
+        labeled = self.read_labeled(MaskFiles.scan(path, self.mask_suffix), self.mask_values.colors, check)
+        members = labeled.usable.nonzero().squeeze(1)
+        return cast(ArrayDataset, MaskedCrops(labeled.pairs, members, self._tile))
+
+    @property
+    def mask_values(self) -> MaskValues:
+        """The values that stand for the classes in the masks of labeled images."""
+        assert self.trained_classes is not None
+        return MaskValues.numbered(list(self.trained_classes))
 
     def _sampler(self, dataset: Any, shuffle: bool) -> EpochSampler:
         rank, processes = self._process()
@@ -110,13 +152,9 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
             return CropSampler(dataset, shuffle, global_seed(), rank, processes)
         return super()._sampler(dataset, shuffle)
 
-    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        images, masks = batch
-        if self.trainer is not None and self.trainer.training:
-            for augmentation in self.augment:
-                augmentation.epoch = self.trainer.current_epoch
-                images, masks = augmentation.with_masks(images, masks, self.ignore_index)
-        return self.prepare(images), masks.long()
+    def augmented(self, augmentation: Augmentation, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return augmented images and masks."""
+        return augmentation.with_masks(images, targets, self.ignore_index)
 
     def test_for_prediction(self) -> ArrayDataset:
         """Return the overlapping tiles of the images of the test split."""
@@ -153,7 +191,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
 
     def _read_new(self, files: list[Path]) -> tuple[FullSizeImages, Tensor, Tensor]:
         """Return the images in files, the indices of those that can be read, and their sizes `(indices, 2)`."""
-        images = self.open_images(files)
+        images = self.open_images(files, self.memory_budget * 1e9)
         sizes = torch.zeros(len(files), 2, dtype=torch.long)
 
         def read(index: int) -> None:
@@ -163,8 +201,13 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         readable = (~broken).nonzero().squeeze(1)
         return images, readable, sizes[readable]
 
-    def open_images(self, files: list[Path]) -> FullSizeImages:
-        """Return images with the channels of the training, in their own sizes. They are not read yet."""
+    def open_images(self, files: list[Path], memory: float) -> FullSizeImages:
+        """Return images with the channels of the training, in their own sizes. They are not read yet.
+
+        Args:
+            files: The files.
+            memory: See `FullSizeImages`.
+        """
         read = partial(
             read_image,
             channels=self.channels,
@@ -172,7 +215,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
             value_range=self.value_range,
             max_pixels=self.max_pixels,
         )
-        return FullSizeImages(files, read, self.memory_budget * 1e9)
+        return FullSizeImages(files, read, memory)
 
     @property
     def channels(self) -> int:
