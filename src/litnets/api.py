@@ -1,58 +1,40 @@
-"""litnets from Python: the same as the commands, with the same run folders and results.
+"""litnets from Python.
 
-run = litnets.fit("configs/digits_mlp.yaml", {"model.lr": 0.01})
-run = litnets.fit(litnets.MLPClassifier, litnets.Digits(batch_size=64), lr=0.003, max_epochs=5)
-net = litnets.load(run)
+    run = litnets.fit("configs/digits_mlp.yaml", {"model.lr": 0.01})
+    run = litnets.fit(litnets.MLPClassifier, litnets.Digits(batch_size=64), lr=0.003, max_epochs=5)
+    net = litnets.load(run)
+
+`fit` does the same as the command, with the same run folder and results.
 """
 
 import copy
 import inspect
 import json
-import logging
 import os
-import random
-import signal
-import sys
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import copy_context
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets import data as data_classes
 from litnets import tasks as task_classes
 from litnets.analysis.predictor import Predictor
-from litnets.cli.app import LitnetsCLI
 from litnets.cli.defaults import experiment_name
 from litnets.cli.error_messages import init_arguments
-from litnets.cli.main import silence_lightning
+from litnets.cli.in_process import run_command
 from litnets.cli.options import OPTIONS
-from litnets.cli.reporting import logged_metrics
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.in_memory import class_path, describe_datamodule, is_in_memory
 from litnets.errors import InputError, alternatives, did_you_mean
 from litnets.runs.find import find_run
 from litnets.runs.folder import Run
-from litnets.runs.lock import release_all_locks
-from litnets.runs.print_results import summarize
 from litnets.runs.storage import read_text
-from litnets.safety.escaping import printable
 from litnets.safety.plain import load_yaml
 from litnets.safety.resolving import import_object
-from litnets.tracking.wandb_logger import finish_wandb_on_exit
-from litnets.training.resume.config_diff import NothingToDo
-from litnets.training.signals import Signals, Stop
 from litnets.training.trainer import AutoTrainer
-
-_LOGGERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")
 
 
 class TrainedRun:
@@ -96,7 +78,7 @@ class TrainedRun:
         Raises:
             InputError: An option is wrong, or a file of the run is missing or damaged.
         """
-        return _run_cli(self._command("test", overrides, arguments), datamodule=self._datamodule).metrics
+        return run_command(self._command("test", overrides, arguments), datamodule=self._datamodule).metrics
 
     def resume(self, overrides: Mapping[str, Any] | None = None, /, **arguments: Any) -> "TrainedRun":
         """Resume the training from the last checkpoint, like `litnets resume`, and return the run.
@@ -108,7 +90,7 @@ class TrainedRun:
         Raises:
             InputError: An option is wrong or cannot be changed, or there is no checkpoint to resume from.
         """
-        _run_cli(self._command("fit", overrides, arguments), resume=self._run, datamodule=self._datamodule)
+        run_command(self._command("fit", overrides, arguments), resume=self._run, datamodule=self._datamodule)
         return self
 
     def _command(self, command: str, overrides: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> list[str]:
@@ -163,6 +145,14 @@ def fit(
     default = {"experiment": experiment_name(type(datamodule).__name__, model.__name__)}
     args = [f"--model={class_path(model)}", f"--data={json.dumps(section)}"]
     return _fit(args, {**default, **(overrides or {}), **named}, datamodule, is_in_memory(section))
+
+
+def _fit(
+    args: list[str], options: Mapping[str, Any], datamodule: LightningDataModule | None, in_memory: bool = False
+) -> TrainedRun:
+    run = run_command(["fit", *args, *_options(options)], datamodule=datamodule).run
+    assert run is not None
+    return TrainedRun(run, datamodule if in_memory else None)
 
 
 def load(
@@ -296,109 +286,3 @@ def _to_plain(name: str, value: Any) -> Any:
         f"{name}: an object of {type(value).__name__} cannot be written into config.yaml; give its class, or "
         '{"class_path": ..., "init_args": {...}}'
     )
-
-
-# Running a command
-
-
-@dataclass
-class _Outcome:
-    """What a command leaves behind.
-
-    Args:
-        run: The run folder that it worked on.
-        metrics: The metrics of its last evaluation.
-    """
-
-    run: Run | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-def _fit(
-    args: list[str], options: Mapping[str, Any], datamodule: LightningDataModule | None, in_memory: bool = False
-) -> TrainedRun:
-    run = _run_cli(["fit", *args, *_options(options)], datamodule=datamodule).run
-    assert run is not None
-    return TrainedRun(run, datamodule if in_memory else None)
-
-
-def _run_cli(args: list[str], resume: Run | None = None, datamodule: LightningDataModule | None = None) -> _Outcome:
-    """Run a command as the command line does.
-
-    Raises:
-        InputError: An error that the user can fix.
-        KeyboardInterrupt: Ctrl-C was pressed.
-    """
-    signals = Signals(exits=False)
-    outcome = _Outcome(resume)
-    stopped_by: list[BaseException] = []
-
-    @finish_wandb_on_exit
-    def run() -> int:
-        try:
-            with signals:
-                cli = LitnetsCLI(args, signals, resume, datamodule)
-                outcome.run, outcome.metrics = cli.run, summarize(logged_metrics(cli.trainer))[0]
-        except NothingToDo as message:
-            print(printable(str(message), lines=True))
-        except MisconfigurationException as error:
-            raise InputError(str(error)) from error
-        except (Stop, SIGTERMException) as error:
-            stopped_by.append(error)
-            return 128 + (signals.received or signal.SIGTERM)
-        except Exception as error:
-            if signals.received is None:
-                raise
-            stopped_by.append(error)  # for example a DataLoader worker that the same Ctrl-C ended
-            return 128 + signals.received
-        return 0
-
-    try:
-        with _isolated():
-            code = copy_context().run(
-                run
-            )  # jsonargparse leaves the parser, with all that it has built, in a ContextVar
-    finally:
-        release_all_locks()
-        if datamodule is not None:
-            datamodule.trainer = None  # which would keep the model in memory
-            if isinstance(datamodule, ArrayDataModule):
-                datamodule.start_at(0, 0)
-    if stopped_by:
-        _raise_signal(code - 128, stopped_by[0])
-    return outcome
-
-
-def _raise_signal(signum: int, error: BaseException) -> NoReturn:
-    """Raise the signal that ended the training, as if the program had received it."""
-    if signum == signal.SIGINT:
-        raise KeyboardInterrupt from error
-    signal.raise_signal(signum)
-    raise SystemExit(128 + signum) from error  # if the program handles the signal
-
-
-@contextmanager
-def _isolated() -> Iterator[None]:
-    """Restore the state of the process: random generators, environment, warnings, levels of loggers, sys.path."""
-    environment, path = dict(os.environ), list(sys.path)
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with warnings.catch_warnings(), torch.random.fork_rng(range(torch.cuda.device_count())):
-        silence_lightning()
-        os.environ.pop("SLURM_RESTART_COUNT", None)  # a requeued job is resumed only by the command line
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)  # as on the command line
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
-            sys.path[:] = path
-            for name in os.environ.keys() - environment.keys():
-                del os.environ[name]
-            os.environ.update(environment)

@@ -1,7 +1,6 @@
 """ArrayData: arrays in memory, from NumPy, torch or pandas."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, Self
@@ -12,17 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.core.base import SplitDataModule
-from litnets.data.core.batching import ArrayDataset, gather, smallest_type
+from litnets.data.core.batching import ArrayDataset, gather
 from litnets.data.core.fingerprint import Fingerprint, digest_rows
-from litnets.data.core.inputs import as_array, as_items
+from litnets.data.core.inputs import as_array, as_items, check_finite
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
+from litnets.data.core.target_encoding import EncodedTargets, Task, encode_targets, read_targets
 from litnets.errors import InputError, alternatives
 
 Array = NDArray[Any]
 Kind = Literal["table", "images", "series"]
-Task = Literal["classification", "regression"]
 
 _SHAPES = {
     "table": ["(samples, features)"],
@@ -238,101 +237,11 @@ class ArrayData(SplitDataModule):
         self._statistics = state_dict["mean"], state_dict["std"]
 
 
-@dataclass(frozen=True)
-class EncodedTargets:
-    """Targets as a model gets them.
-
-    Args:
-        values: Class indices `(N,)`, multi-label targets `(N, classes)`, or float32 numbers `(N, targets)`.
-        class_names: Names of the classes; None if the targets are numbers.
-        target_names: Names of the numbers; None if the targets are classes.
-    """
-
-    values: Tensor
-    class_names: list[str] | None = None
-    target_names: list[str] | None = None
-
-
-def encode_targets(
-    targets: Array, task: Task | None, class_names: list[str] | None = None, target_names: list[str] | None = None
-) -> EncodedTargets:
-    """Return targets as classes or numbers; see `ArrayData`.
-
-    Raises:
-        InputError: The targets have an unsupported shape or dtype, are not finite, or differ in number from the names.
-    """
-    if targets.ndim == 2 and targets.shape[1] == 1 and targets.dtype.kind != "f":
-        targets = targets[:, 0]
-    if targets.ndim not in (1, 2):
-        raise InputError(f"targets: expected shape (samples,) or (samples, targets), got {targets.shape}")
-    is_text = targets.dtype.kind == "U"
-    if task == "classification" or (task is None and targets.dtype.kind != "f"):
-        return _encode_matrix(targets, class_names) if targets.ndim == 2 else _encode_classes(targets, class_names)
-    if is_text:
-        raise InputError(f"targets: expected numbers for regression, got the text '{targets.flat[0]}'")
-    with np.errstate(over="ignore"):  # infinity is refused below
-        values = torch.from_numpy(targets.astype(np.float32).reshape(len(targets), -1))
-    _check_finite("targets", values)
-    count = values.shape[1]
-    names = target_names or (["target"] if count == 1 else [f"target_{number}" for number in range(1, count + 1)])
-    if len(names) != count:
-        raise InputError(f"target_names: expected {count} names, one for each column of the targets, got {len(names)}")
-    return EncodedTargets(values, target_names=names)
-
-
-def _encode_classes(targets: Array, class_names: list[str] | None) -> EncodedTargets:
-    if targets.dtype.kind == "f":
-        if not (targets == np.round(targets)).all():
-            raise InputError("targets: expected whole numbers for classification, got floats; set task='regression'")
-        targets = targets.astype(np.int64)
-    labels, indices = np.unique(targets, return_inverse=True)
-    names = [str(label) for label in labels.tolist()]
-    if class_names is not None:
-        indices, names = _rename(labels, indices, class_names)
-    if len(labels) < 2:
-        raise InputError(f"targets: expected at least two classes, got only {names[0]}")
-    if len(labels) > max(2, len(targets) / 2):
-        raise InputError(
-            f"targets: {len(labels)} classes in {len(targets)} samples are too many; for numbers, set task='regression'"
-        )
-    return EncodedTargets(torch.from_numpy(indices.astype(np.int64)).to(smallest_type(len(names))), names)
-
-
-def _rename(labels: Array, indices: Array, class_names: list[str]) -> tuple[Array, list[str]]:
-    """Return the class indices and names in the order of `class_names`."""
-    if labels.dtype.kind == "U":
-        unknown = [label for label in labels.tolist() if label not in class_names]
-        if unknown:
-            raise InputError(f"class_names: the targets hold '{unknown[0]}', which is not among them")
-        return np.array([class_names.index(label) for label in labels.tolist()])[indices], class_names
-    if labels.min() < 0 or labels.max() >= len(class_names):
-        raise InputError(
-            f"class_names: {len(class_names)} names stand for the classes 0 to {len(class_names) - 1}, but the targets "
-            f"go from {labels.min()} to {labels.max()}"
-        )
-    return labels.astype(np.int64)[indices], class_names
-
-
-def _encode_matrix(targets: Array, class_names: list[str] | None) -> EncodedTargets:
-    """Return one-hot encoded classes, or multi-label targets."""
-    if targets.dtype.kind == "U" or not np.isin(targets, (0, 1)).all():
-        raise InputError(
-            "targets: expected only 0 and 1 in a matrix of classes; for numbers, pass floats, or set task='regression'"
-        )
-    count = targets.shape[1]
-    names = class_names or [str(label) for label in range(count)]
-    if len(names) != count:
-        raise InputError(f"class_names: expected {count} names, one for each column of the targets, got {len(names)}")
-    if (targets.sum(1) == 1).all():
-        return EncodedTargets(torch.from_numpy(targets.argmax(1)).to(smallest_type(count)), names)
-    return EncodedTargets(torch.from_numpy(targets.astype(np.uint8)), names)
-
-
 def _read_part(name: str, inputs: Any, targets: Any, kind: Kind | None) -> tuple[Tensor, Array]:
     """Return the inputs and targets of a split as arrays of the same length."""
     prefix = "" if name == "train" else f"{name} "
     samples = _to_inputs(f"{prefix}inputs", as_array(inputs, "an array of numbers"), kind)
-    labels = _to_targets(f"{prefix}targets", targets)
+    labels = read_targets(f"{prefix}targets", targets)
     if len(samples) != len(labels):
         raise InputError(f"{prefix}inputs and targets: expected equally many, got {len(samples)} and {len(labels)}")
     return samples, labels
@@ -360,33 +269,8 @@ def _to_inputs(name: str, array: Array, kind: Kind | None) -> Tensor:
     with np.errstate(over="ignore"):  # infinity is refused below
         values = torch.from_numpy(np.array(array, np.uint8 if is_bytes else np.float32, order="C"))  # a copy
     if not is_bytes:
-        _check_finite(name, values)
+        check_finite(name, values)
     return values
-
-
-def _to_targets(name: str, targets: Any) -> Array:
-    """Return targets as an array of booleans, integers, floats or texts."""
-    array = np.asarray(targets.detach().cpu() if isinstance(targets, Tensor) else targets)
-    if array.dtype.kind == "O":
-        kinds = {type(value) for value in array.flat}
-        if kinds != {str}:
-            names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise InputError(f"{name}: expected numbers or texts, got {names}")
-        array = array.astype(str)
-    if array.dtype.kind not in "biufU" or not array.ndim:
-        raise InputError(f"{name}: expected an array of numbers or texts, got {array.dtype}")
-    return array
-
-
-def _check_finite(name: str, values: Tensor) -> None:
-    """Raise InputError if a value is missing, infinite, or too large for float32."""
-    finite = values.isfinite().flatten(1).all(1)
-    if not finite.all():
-        count = int((~finite).sum())
-        raise InputError(
-            f"{name}: expected finite numbers, got NaN or infinity in {count} of {len(values)} samples, the first at "
-            f"index {int((~finite).nonzero()[0])}; remove or impute them"
-        )
 
 
 def _concatenate(parts: Sequence[Tensor]) -> Tensor:

@@ -101,5 +101,16 @@ def table_columns(table: Any) -> dict[str, list[Any]]:
     return columns
 
 
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise InputError if a value is missing, infinite, or too large for float32."""
+    finite = values.isfinite().flatten(1).all(1)
+    if not finite.all():
+        count = int((~finite).sum())
+        raise InputError(
+            f"{name}: expected finite numbers, got NaN or infinity in {count} of {len(values)} samples, the first at "
+            f"index {int((~finite).nonzero()[0])}; remove or impute them"
+        )
+
+
 def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
