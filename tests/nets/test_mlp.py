@@ -111,3 +111,23 @@ def test_dropout_drops_this_fraction_of_the_hidden_units():
 def test_a_list_of_the_wrong_length_is_refused(argument):
     with pytest.raises(ValueError, match=rf"{next(iter(argument))}: .* 2 hidden layers, got \d"):
         MLP(4, 2, [3, 3], **argument)
+
+
+def test_a_linear_skip_starts_at_zero_and_adds_a_linear_map():
+    net = MLP(6, 5, hidden_layer_sizes=[8], linear_skip=True)
+    x = torch.randn(4, 2, 3)
+    assert not net(x).any()
+    weight = torch.randn(5, 6)
+    with torch.no_grad():
+        net.skip.weight.copy_(weight)
+    torch.testing.assert_close(net(x), x.flatten(1) @ weight.T)
+
+
+def test_a_linear_skip_learns_a_linear_map_and_more():
+    net = MLP(3, 2, hidden_layer_sizes=[8], linear_skip=True)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    for _ in range(2):  # the hidden layer gets a gradient from the second step on
+        optimizer.zero_grad()
+        (net(torch.randn(16, 3)) - 1).square().mean().backward()
+        optimizer.step()
+    assert all(parameter.grad.any() for parameter in net.parameters())

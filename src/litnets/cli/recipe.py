@@ -89,6 +89,8 @@ def regularization(facts: Facts) -> dict[str, Any]:
     choices: dict[str, Any] = {}
     if facts.inputs != "windows":
         choices["model.dropout"] = {"rows": 0.2, "images": 0.1, "sequences": 0.2, "tokens": 0.5}[facts.inputs]
+    elif facts.network == "mlp":
+        choices |= {"model.linear_skip": True, "model.dropout": 0.2}
     if facts.inputs == "tokens":
         choices |= {"data.token_dropout": 0.1, "model.embedding_scale": 0.1}
     if facts.has_classes and not facts.is_multilabel and facts.inputs in ("images", "sequences"):

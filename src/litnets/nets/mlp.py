@@ -30,6 +30,8 @@ class MLP(nn.Module):
         batch_norm: Whether to apply batch normalization.
         init: Weight initialization, see `litnets.nets.layers.initialization.initialize`; `he` uses the gain of each
             layer's activation.
+        linear_skip: Whether to add a linear map of the input to the output (as TiDE of Das et al. 2023 does). This map
+            and the last layer then start at zero, so that the network adds only what a linear model misses.
 
     Raises:
         ValueError: A list whose length is not the number of hidden layers.
@@ -44,6 +46,7 @@ class MLP(nn.Module):
         dropout: float | Sequence[float] = 0.0,
         batch_norm: bool | Sequence[bool] = False,
         init: Init = "default",
+        linear_skip: bool = False,
     ) -> None:
         super().__init__()
         depth = len(hidden_layer_sizes)
@@ -71,11 +74,16 @@ class MLP(nn.Module):
         last = activations[-1] if activations else "identity"
         for layer, act in zip(linear, [*activations, last], strict=True):
             initialize(layer, init, act)
+        self.skip: nn.Linear | None = None
+        if linear_skip:
+            self.skip = nn.Linear(in_features, out_features, bias=False)
+            initialize(self.skip, "zeros")
+            initialize(linear[-1], "zeros")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(N, ...)` to `(N, out_features)`."""
         out: Tensor = self.layers(x)
-        return out
+        return out if self.skip is None else out + self.skip(x.flatten(1))
 
 
 def _one_per_layer(name: str, value: T | Sequence[T], depth: int) -> list[T]:

@@ -40,6 +40,7 @@ class WithMLP(Task):
         dropout: Dropout probability after each hidden layer, or a list with one per layer.
         batch_norm: Whether to apply batch normalization before the activation, or a list with one per layer.
         init: Weight initialization.
+        linear_skip: Whether to add a linear map of the input to the output.
         **task: Arguments of the task.
     """
 
@@ -54,10 +55,13 @@ class WithMLP(Task):
         dropout: float | list[float] = 0.0,
         batch_norm: bool | list[bool] = False,
         init: Init = "default",
+        linear_skip: bool = False,
         **task: Any,
     ) -> None:
         def build(shape: Shape, out_features: int) -> MLP:
             in_features = flat_size(shape, type(self))
-            return MLP(in_features, out_features, hidden_layer_sizes, activation, dropout, batch_norm, init)
+            return MLP(
+                in_features, out_features, hidden_layer_sizes, activation, dropout, batch_norm, init, linear_skip
+            )
 
         super().__init__(NetFactory(input_shape, build), **task)
