@@ -70,7 +70,8 @@ def test_unset_options_are_chosen_and_set_options_kept() -> None:
     assert options.monitor == options.checkpoint.monitor == options.early_stopping.monitor == "val/loss"
     assert options.checkpoint.mode == options.early_stopping.mode == "min"
     (line,) = lines
-    assert line.startswith(f"recipe: {options.trainer.max_epochs} epochs of {steps} steps; batch_size 8, ")
+    assert line.startswith(f"recipe: {options.trainer.max_epochs} epochs of {steps} steps; ")
+    assert "batch_size 8, " in line
     assert "dropout" not in line
 
 
@@ -167,6 +168,16 @@ def test_a_forecast_keeps_the_monitor_of_its_task() -> None:
     )
     assert options.checkpoint.monitor == "val/mse"
     assert options.model.init_args.init == "zeros"
+
+
+def test_skewed_columns_are_normalized_before_the_table_is_encoded() -> None:
+    Path("skewed.csv").write_text("\n".join(["x,y", *(f"{2 ** (i % 30)},{'ab'[i % 2]}" for i in range(90))]))
+    table = ["--data", "TableCSV", "--data.path", "skewed.csv", "--data.target", "y"]
+    options, datamodule, _ = choose("--model", "MLPClassifier", *table)
+    assert options.data.init_args.normalize_skewed is True
+    assert list(datamodule.statistics["quantiles"]) == [0]
+    _, datamodule, _ = choose("--model", "MLPClassifier", *table, "--data.normalize_skewed", "false")
+    assert "quantiles" not in datamodule.statistics
 
 
 def test_a_run_is_repeated_exactly_by_its_configuration(capsys: pytest.CaptureFixture[str]) -> None:

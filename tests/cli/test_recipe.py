@@ -88,3 +88,8 @@ def test_names_and_scripts_without_spaces_are_read_by_characters(texts: list[str
     choices = recipe.tokenization(texts)
     assert choices["data.tokens"] == unit
     assert ("data.lowercase" in choices) == (unit == "words")
+
+
+def test_skewed_columns_are_normalized_for_classes() -> None:
+    assert recipe.table_encoding(has_classes=True) == {"data.normalize_skewed": True}
+    assert not recipe.table_encoding(has_classes=False)

@@ -16,6 +16,7 @@ from litnets.cli.recipe import Facts, Inputs, Network
 from litnets.cli.resolve_run import ResolvedRun, config_paths
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.images.augment import Augmentation
+from litnets.data.tables.base import TableDataModule
 from litnets.data.text.base import TextDataModule
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
@@ -34,7 +35,7 @@ _NETWORKS: dict[str, Network] = {
     "WithTransformer": "transformer",
 }
 # The options of the data that the recipe chooses. A DataModule that is built in Python keeps its own values.
-DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase")
+DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase", "normalize_skewed")
 # What the user has set -> what the recipe then leaves alone.
 _DEPENDENT = {
     "model.optimizer": ("model.lr", "model.weight_decay"),
@@ -122,6 +123,9 @@ def choose_options(options: Namespace, set_by_user: Collection[str], datamodule:
         choices = recipe.tokenization(datamodule.training_texts())
         if "data.tokens" not in kept or datamodule.tokens == choices["data.tokens"]:
             chosen |= _set_options(options, choices, kept, datamodule)
+    if isinstance(datamodule, TableDataModule):
+        encoding = recipe.table_encoding(datamodule.num_classes is not None)
+        chosen |= _set_options(options, encoding, kept, datamodule)
     datamodule.ensure_setup()
     facts = facts_of(model_class, datamodule)
     batch = datamodule.batch_size if "data.batch_size" in kept else recipe.batch_size(facts)

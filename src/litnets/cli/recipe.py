@@ -125,6 +125,15 @@ def tokenization(texts: list[str]) -> dict[str, Any]:
     return {"data.tokens": "words", "data.lowercase": True}
 
 
+def table_encoding(has_classes: bool) -> dict[str, Any]:
+    """Return how a table is encoded: for classes, the numbers of skewed columns are mapped to a normal distribution.
+
+    Args:
+        has_classes: Whether the targets are classes. Numeric targets often depend on how large the largest values are.
+    """
+    return {"data.normalize_skewed": True} if has_classes else {}
+
+
 def choose(facts: Facts, batch: int, num_epochs: int) -> dict[str, Any]:
     """Return the value of each option that the recipe chooses.
 

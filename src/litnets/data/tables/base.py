@@ -22,6 +22,7 @@ from litnets.data.tables.columns import Rows
 from litnets.data.tables.frames import TableFormat
 from litnets.data.tables.memory import encode_inputs
 from litnets.data.tables.reading import encode_new, read_rows
+from litnets.data.tables.skewness import NormalizeSkewed
 from litnets.data.tables.table import Encoding, Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
 
@@ -30,17 +31,22 @@ class EncodeRows(nn.Module):
     """Impute and scale the numeric columns of raw rows, and encode the categorical ones as one-hot columns.
 
     Args:
-        statistics: Median, mean and standard deviation of each numeric column.
+        statistics: Median, mean and standard deviation of each numeric column, and the quantiles of skewed columns that
+            are not scaled by their mean and standard deviation.
         one_hot_indices: The one-hot column of each code of a categorical column, per column. The last one stands for
             missing and unseen categories and is dropped.
     """
 
     median: Tensor
+    skewed_columns: Tensor
 
     def __init__(self, statistics: dict[str, Any], one_hot_indices: list[Tensor]) -> None:
         super().__init__()
         self.register_buffer("median", torch.tensor(statistics["median"]))
         self.scale = Standardize(statistics["mean"], statistics["std"])
+        quantiles = statistics.get("quantiles", {})  # checkpoints of earlier versions have none
+        self.register_buffer("skewed_columns", torch.tensor(list(quantiles), dtype=torch.long))
+        self.normalize_skewed = NormalizeSkewed(list(quantiles.values())) if quantiles else None
         self.num_categories = [int(indices.max()) for indices in one_hot_indices]
         for number, indices in enumerate(one_hot_indices):
             self.register_buffer(f"one_hot_indices_{number}", indices)
@@ -48,7 +54,12 @@ class EncodeRows(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return rows `(N, columns)` as `(N, features)`."""
         numeric = rows[:, : len(self.median)]
-        parts = [self.scale(torch.where(numeric.isnan(), self.median, numeric))]
+        numeric = torch.where(numeric.isnan(), self.median, numeric)
+        scaled = self.scale(numeric)
+        if self.normalize_skewed is not None:
+            normalized = self.normalize_skewed(numeric[:, self.skewed_columns])
+            scaled = scaled.index_copy(1, self.skewed_columns, normalized)
+        parts = [scaled]
         codes = rows[:, len(self.median) :].long()
         for number, size in enumerate(self.num_categories):
             columns = self.get_buffer(f"one_hot_indices_{number}")[codes[:, number]]
@@ -59,7 +70,8 @@ class EncodeRows(nn.Module):
 class TableDataModule(SplitDataModule):
     """Rows of a table, for classification or regression. A batch is `(inputs, targets)`; inputs are `(N, features)`.
 
-    Missing numbers are filled by the median of their column; numbers are scaled to mean 0 and standard deviation 1.
+    Missing numbers are filled by the median of their column; numbers are scaled to mean 0 and standard deviation 1, or
+    mapped to a normal distribution (`normalize_skewed`).
     Categories are one-hot encoded; a missing or unseen category is encoded as zeros. All statistics are fitted on the
     training split and saved in checkpoints. A subclass implements `read`.
 
@@ -69,6 +81,8 @@ class TableDataModule(SplitDataModule):
         header: Whether the first line of a CSV file names the columns; if not, they are `column_1`, `column_2` ...
         decimal: Decimal separator of numbers in text, a point or a comma; the other one separates thousands. By
             default, a comma if a column is numeric only with a decimal comma, otherwise a point.
+        normalize_skewed: Whether to map the numbers of skewed columns (a skewness above 1 or below -1) to a normal
+            distribution by their quantiles, so that a few large values do not leave the others close together.
         predict_path: New rows for `predict`: a CSV or Parquet file with the columns of training, in any order; the
             target is optional. The training data are not needed. Unseen categories are read as missing.
             Default: the test split.
@@ -83,11 +97,13 @@ class TableDataModule(SplitDataModule):
         separator: str | None = None,
         header: bool = True,
         decimal: Literal[".", ","] | None = None,
+        normalize_skewed: bool = False,
         predict_path: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         self.table_format = TableFormat(separator, header, decimal)
+        self.normalize_skewed = normalize_skewed
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
         self._rows: Rows | None = None  # the new rows, as they are written
@@ -152,7 +168,8 @@ class TableDataModule(SplitDataModule):
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         if self.splits:
-            self._set_statistics(self.statistics or fit_statistics(self.table, self.splits["train"].indices))
+            train = self.splits["train"].indices
+            self._set_statistics(self.statistics or fit_statistics(self.table, train, self.normalize_skewed))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics of the training split, so that a checkpoint encodes rows as in training."""
@@ -172,7 +189,8 @@ class TableDataModule(SplitDataModule):
                     raise InputError(f"the data have the {name} {actual}; the checkpoint was trained on {expected}")
         else:
             self._encoding = trained
-        self._set_statistics({name: state_dict[name] for name in ("median", "mean", "std", "categories")})
+        names = ("median", "mean", "std", "categories", "quantiles")  # quantiles only with `normalize_skewed`
+        self._set_statistics({name: state_dict[name] for name in names if name in state_dict})
 
     def _read_again(self) -> None:
         """Read the table again, in the encoding of the checkpoint."""

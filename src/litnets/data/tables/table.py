@@ -11,6 +11,7 @@ from torch import Tensor
 from litnets.data.core.fingerprint import Digests, digest_each, digest_rows
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.tables.dates import DateFormat, part_names
+from litnets.data.tables.skewness import fit_quantiles
 from litnets.data.tables.summary import ColumnSummary
 from litnets.errors import InputError
 
@@ -108,16 +109,18 @@ class Table:
         return Encoding(self.columns, self.categories, self.dates, self.class_names)
 
 
-def fit_statistics(table: Table, train: Tensor) -> dict[str, Any]:
+def fit_statistics(table: Table, train: Tensor, normalize_skewed: bool = False) -> dict[str, Any]:
     """Return the preprocessing statistics of the training rows.
 
     Args:
         table: The table.
         train: Indices of the training rows.
+        normalize_skewed: Whether to fit the quantiles of skewed columns.
 
     Returns:
         Median, mean and standard deviation of each numeric column, the last two with missing values filled by the
-        median (1 as the deviation of a constant column), and the categories of each categorical column.
+        median (1 as the deviation of a constant column), and the categories of each categorical column; with
+        `normalize_skewed`, also the quantiles of each skewed column, by its index.
 
     Raises:
         InputError: A column has no value in the training rows, or too many categories.
@@ -140,12 +143,13 @@ def fit_statistics(table: Table, train: Tensor) -> dict[str, Any]:
                 "list it in --data.ignore"
             )
         categories.append(present)
-    return {
+    statistics = {
         "median": median.tolist(),
         "mean": filled.mean(0).tolist(),
         "std": replace_zero_std(filled.std(0)),
         "categories": categories,
     }
+    return statistics | ({"quantiles": fit_quantiles(filled)} if normalize_skewed else {})
 
 
 def _no_value(column: str) -> InputError:
