@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "runs": set[str](),
     "tracking": {"runs"},
     "training": {"runs", "tracking"},
-    "cli": {"nets", "data", "tasks", "callbacks", "runs", "tracking", "training"},
+    "cli": {"analysis", "nets", "data", "tasks", "callbacks", "runs", "tracking", "training"},
     "analysis": {"runs", "tasks", "data"},
     "api": {"analysis", "cli", "nets", "data", "tasks", "callbacks", "runs", "tracking", "training"},
     "safety": set[str](),

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from litnets.__main__ import main
+from litnets.cli.commands.predict import split_inputs
 from tests.conftest import CONFIGS, ROOT
 
 DOCS = ROOT / "docs"
@@ -82,7 +83,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def parse(command: str) -> int:
     """Parse the arguments of a command without running it. Commands that only print are run."""
     args = shlex.split(command)[1:]
-    if args[0] in ("fit", "validate", "test", "predict", "resume") and not re.search(r"--(\w+\.)?help", command):
+    predicts_inputs = args[0] == "predict" and split_inputs(args[2:])[0]
+    if predicts_inputs:
+        Path("new_images").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30)).save("new_images/photo.png")
+    elif args[0] in ("fit", "validate", "test", "predict", "resume") and not re.search(r"--(\w+\.)?help", command):
         args.append("--print_config")
     try:
         return main(args)

@@ -31,7 +31,7 @@ examples:
   litnets fit --model CNNClassifier --data FashionMNIST
   litnets test checkpoints/digits_mlp/<run>
   litnets resume checkpoints/digits_mlp/<run>
-  litnets predict my_table --data.predict_path new.csv
+  litnets predict my_table new.csv --output predictions.csv
 
   litnets fit --help                        all options of a command
   litnets fit --model.help MLPClassifier    all options of a model (--data.help Digits: of a data set)

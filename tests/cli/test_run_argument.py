@@ -77,8 +77,7 @@ def test_a_checkpoint_is_used_with_the_newest_configuration_of_its_run() -> None
         ("a.yaml", "a.yaml is not in a run folder; give it with --config"),
         (
             "new.csv",
-            "new.csv is not in a run folder; give the run first, then new data: `predict RUN --data.predict_path NEW`, "
-            "`test RUN --on NEW`",
+            "new.csv is not in a run folder; give the run first, then new data: `predict RUN NEW`, `test RUN --on NEW`",
         ),
     ],
 )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.batching import ArrayDataset, RaggedDataset
 from litnets.data.core.in_memory import InMemoryData, plain_arguments
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
@@ -150,12 +151,22 @@ class Predictor:
         return outputs["probability"].numpy()
 
     def _predict(self, inputs: Any, batch_size: int | None) -> dict[str, Tensor]:
-        """Return what the network's `predict_step` returns, for all inputs, on the CPU."""
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size: expected at least 1, got {batch_size}")
         samples = self.datamodule.read_inputs(inputs)
         if not len(samples):
             raise InputError("expected at least one input, got none")
+        return self.predict_samples(samples, batch_size)
+
+    def predict_samples(
+        self, samples: ArrayDataset | RaggedDataset, batch_size: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return what the network's `predict_step` returns for samples that the DataModule has read, on the CPU.
+
+        Args:
+            samples: The samples, at least one.
+            batch_size: Samples in a batch; None for that of `litnets predict`.
+        """
         parts = []
         with torch.inference_mode():
             for indices in torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size):

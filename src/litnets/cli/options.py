@@ -15,7 +15,8 @@ DESCRIPTIONS = {
     "fit": "Train a network, then test the best checkpoint.",
     "validate": f"Evaluate a run on the validation split: litnets validate RUN [--key value ...]. {_RUN}",
     "test": f"Evaluate a run on the test split, or on new data: litnets test RUN [--on NEW] [--key value ...]. {_RUN}",
-    "predict": f"Write the predictions of a run: litnets predict RUN [--key value ...]. {_RUN}",
+    "predict": f"Write the predictions for the test split: litnets predict RUN [--key value ...]. {_RUN} New inputs: "
+    "litnets predict RUN INPUT...; see litnets predict --help.",
 }
 
 

@@ -84,7 +84,7 @@ def check_predict_path(command: str, args: Sequence[str]) -> None:
     if command in ("test", "validate") and "--data.predict_path" in names:
         raise InputError(
             f"--data.predict_path is not used by {command}; labeled data are tested with `litnets test RUN --on NEW`, "
-            "others predicted with `litnets predict RUN --data.predict_path NEW`"
+            "others predicted with `litnets predict RUN NEW`"
         )
 
 

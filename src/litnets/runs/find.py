@@ -45,6 +45,6 @@ def find_run_of_file(path: Path) -> Run:
         elif path.suffix == ".ckpt":
             hint = "give it with --ckpt_path, and its configuration with --config"
         else:
-            hint = "give the run first, then new data: `predict RUN --data.predict_path NEW`, `test RUN --on NEW`"
+            hint = "give the run first, then new data: `predict RUN NEW`, `test RUN --on NEW`"
         raise InputError(f"{path} is not in a run folder; {hint}")
     return run

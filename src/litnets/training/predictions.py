@@ -69,9 +69,36 @@ def table(
     *,
     samples: Mapping[str, Cells] | None = None,
 ) -> str:
-    """Return the CSV text of all rows, ordered by sample index.
+    """Return the CSV text of all rows, ordered by sample index; see `prediction_columns`."""
+    return to_csv(prediction_columns(parts, class_names, target_names, channel_names, samples=samples))
+
+
+def to_csv(columns: Mapping[str, Cells], header: bool = True) -> str:
+    """Return the CSV text of columns.
 
     Texts that a spreadsheet would run as a formula get an apostrophe in front; see `csv_cell`.
+
+    Args:
+        columns: The cells by name.
+        header: Whether the first line names the columns.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(map(csv_cell, columns))
+    writer.writerows(zip(*([_cell(value) for value in cells] for cells in columns.values()), strict=True))
+    return text.getvalue()
+
+
+def prediction_columns(
+    parts: Sequence[tuple[list[int], dict[str, Tensor]]],
+    class_names: Sequence[str] | None,
+    target_names: Sequence[str] | None = None,
+    channel_names: Sequence[str] | None = None,
+    *,
+    samples: Mapping[str, Cells] | None = None,
+) -> dict[str, Cells]:
+    """Return the columns of all rows, ordered by sample index.
 
     Args:
         parts: For each process, the indices of its samples, and the predictions by name.
@@ -106,11 +133,7 @@ def table(
             columns[name] = values.tolist()
     if horizon is not None:
         columns = {name: _per_step(cells, horizon) for name, cells in columns.items()}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, columns))
-    writer.writerows(zip(*([_cell(value) for value in cells] for cells in columns.values()), strict=True))
-    return text.getvalue()
+    return columns
 
 
 def _columns_of_channels(name: str, values: Tensor, channel_names: Sequence[str] | None) -> dict[str, Cells]:

@@ -26,7 +26,7 @@ COMMANDS = {
     "fit": Command("trainer", "train a network, then test the best checkpoint"),
     "validate": Command("trainer", "evaluate a run on the validation split: validate RUN [--key value ...]"),
     "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
-    "predict": Command("trainer", "write a run's predictions for the test split or for new data: predict RUN"),
+    "predict": Command("predict", "predict files, folders or texts, or the test split: predict RUN [INPUT...]"),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }

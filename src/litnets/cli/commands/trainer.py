@@ -1,8 +1,7 @@
-"""`litnets fit`, `validate`, `test` and `predict`: the four entry points of Lightning's Trainer.
+"""`litnets fit`, `validate` and `test`: entry points of Lightning's Trainer.
 
 litnets fit --config configs/digits_mlp.yaml --model.lr 0.01
 litnets test checkpoints/digits_mlp/<run>
-litnets predict digits_mlp --data.predict_path new_images    the newest run of an experiment
 litnets validate checkpoints/digits_mlp/<run>/last.ckpt
 """
 
@@ -19,20 +18,15 @@ def fit(args: list[str]) -> int:
 
 def validate(args: list[str]) -> int:
     """Evaluate a checkpoint on the validation split."""
-    return run(_use_run, ["validate", *args])
+    return run(use_run, ["validate", *args])
 
 
 def test(args: list[str]) -> int:
     """Evaluate a checkpoint on the test split."""
-    return run(_use_run, ["test", *args])
+    return run(use_run, ["test", *args])
 
 
-def predict(args: list[str]) -> int:
-    """Write a checkpoint's predictions for the test split or for new data."""
-    return run(_use_run, ["predict", *args])
-
-
-def _use_run(args: list[str], signals: Signals) -> None:
+def use_run(args: list[str], signals: Signals) -> None:
     """Evaluate the run that the first argument after the command names, or the one that the options select."""
     argument = parse_run_argument(args[1:])
     LitnetsCLI([args[0], *argument.selection, *argument.options], signals)

@@ -127,6 +127,8 @@ class AudioDataModule(ArrayDataModule):
         if self.splits and not self.mean:
             self.mean, self.std = self._statistics()
 
+    new_suffixes, new_kind = SUFFIXES, "recording"
+
     def load_predict(self, path: Path) -> RaggedDataset:
         if not self.mean:  # no checkpoint
             self.ensure_setup()

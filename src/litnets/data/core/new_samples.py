@@ -1,14 +1,16 @@
 """What a DataModule does with samples that come after the training: predict them, or evaluate on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
 from litnets.data.core.class_folders import folder_targets
+from litnets.data.core.listing import new_files
+from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
 
@@ -24,6 +26,10 @@ class NewSamples(LightningDataModule):
 
     input_shape: tuple[int | None, ...]
 
+    # The suffixes of files with one new sample each, which `iter_new` lists, and what messages call such a file.
+    new_suffixes: ClassVar[Collection[str]] = ()
+    new_kind: ClassVar[str] = "file"
+
     # New samples to predict, and their file names, which are set once the samples are read.
     predict_path: Path | None = None
     sample_names: list[str] | None = None
@@ -35,6 +41,36 @@ class NewSamples(LightningDataModule):
     def load_predict(self, path: Path) -> Split:
         """Return the new samples at `predict_path`, in order, with meaningless targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
+
+    def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
+        """Yield the new samples at a path in order, in chunks that are read later.
+
+        This implementation is for files with one sample each, and folders of them.
+
+        Args:
+            path: The file or folder.
+            batch_size: A chunk has as many samples, or a multiple of it.
+
+        Raises:
+            InputError: There are no such files.
+        """
+        if not self.new_suffixes:
+            raise InputError(f"{type(self).__name__} reads no new files; use litnets.load(RUN).predict in Python")
+        files = new_files(path, self.new_suffixes, self.new_kind)
+        for start in range(0, len(files), batch_size):
+            chunk = files[start : start + batch_size]
+            yield NewChunk(chunk, list(map(str, chunk)), self._read_new_files)
+
+    def _read_new_files(self, files: list[Path]) -> tuple[Split, Columns]:
+        return self.read_inputs(files), {"file": list(map(str, files))}
+
+    def iter_lines(self, lines: Iterable[str], batch_size: int) -> Iterator[NewChunk]:
+        """Yield the texts in the lines of standard input; see `iter_new`.
+
+        Raises:
+            InputError: These data are not texts.
+        """
+        raise InputError(f"standard input (-) holds one text per line, but {type(self).__name__} reads no texts")
 
     def carried_columns(self, part: str = "test") -> Columns:
         """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one.

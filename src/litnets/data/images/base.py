@@ -83,6 +83,8 @@ class ImageDataModule(ArrayDataModule):
         assert isinstance(train, ArrayDataset)
         return channel_statistics(train.inputs, train.indices)
 
+    new_suffixes, new_kind = SUFFIXES, "image"
+
     def load_predict(self, path: Path) -> ArrayDataset:
         if "mean" not in vars(self):  # no checkpoint
             self.ensure_setup()

@@ -164,6 +164,8 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         names = None if samples.is_positional else [samples.describe(index) for index in indices.tolist()]
         return self._tiled(test.pairs.images, test.members, test.pairs.sizes[test.members], names)
 
+    new_suffixes = frozenset[str]()  # their predictions are masks, not rows
+
     def load_predict(self, path: Path) -> ArrayDataset:
         if "mean" not in vars(self):  # no checkpoint
             self.ensure_setup()

@@ -190,6 +190,17 @@ class SeriesDataModule(ArrayDataModule):
         window = torch.from_numpy(values[-self.look_back :]).float().unsqueeze(0)
         return ArrayDataset(window, torch.zeros(1, self.horizon, len(names)))
 
+    new_suffixes, new_kind = (".csv",), "CSV file"
+
+    def _read_new_files(self, files: list[Path]) -> tuple[ArrayDataset, Columns]:
+        windows, times = [], []
+        for file in files:
+            series = read_series(file, self.time_column or 0, self.scale.names, self.header)
+            windows.append(self.read_inputs(series.values).inputs)
+            times.append(continue_times(series.times, self.horizon))
+        samples = ArrayDataset(torch.cat(windows), torch.zeros(len(files), self.horizon, len(self.scale.names)))
+        return samples, {"file": list(map(str, files)), "time": times}
+
     def read_inputs(self, inputs: Any) -> ArrayDataset:
         """Return the windows to forecast from, each the last `look_back` steps of a series.
 

@@ -172,6 +172,8 @@ class SeriesFolder(ClassFolderDataModule):
         names = self.channels or samples[0].names
         return [series.select(names) for series in samples], names, targets, splits
 
+    new_suffixes, new_kind = (".csv",), "CSV file"
+
     def load_predict(self, path: Path) -> RaggedDataset:
         if not self.scale.names:  # no checkpoint was loaded
             self.setup()

@@ -1,8 +1,8 @@
 """The base class of table DataModules: imputation, scaling and one-hot encoding."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,16 +15,21 @@ from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import is_path
 from litnets.data.core.labels import match_labels
+from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.sample_columns import Columns
 from litnets.data.core.scaling import Standardize
 from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.tables.columns import Rows
 from litnets.data.tables.frames import TableFormat
 from litnets.data.tables.memory import encode_inputs
+from litnets.data.tables.new_rows import RowChunk, iter_rows
 from litnets.data.tables.reading import encode_new, read_rows
 from litnets.data.tables.skewness import NormalizeSkewed
 from litnets.data.tables.table import Encoding, Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
+
+_CHUNK_BATCHES = 32  # that are read at once, because reading has a cost of its own
 
 
 class EncodeRows(nn.Module):
@@ -143,6 +148,18 @@ class TableDataModule(SplitDataModule):
         self._rows = read_rows([path], self.table_format)
         rows = encode_new(self._rows, self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
+
+    def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
+        """Yield the rows of a CSV or Parquet file. Differences to the columns of training are reported first."""
+        encoding = self._known_encoding()
+        for rows in iter_rows(path, self.table_format, _CHUNK_BATCHES * batch_size, encoding.required):
+            yield NewChunk(rows.items, rows.names, partial(self._read_rows, rows))
+
+    def _read_rows(self, rows: RowChunk, items: list[Any]) -> tuple[ArrayDataset, Columns]:
+        self._rows = rows.read(items)
+        inputs = encode_new(self._rows, self._known_encoding())
+        columns = {"row": [str(number) for number, _ in items], **self.carried_columns()}
+        return ArrayDataset(inputs, torch.zeros(len(inputs))), columns
 
     def load_labeled(self, path: Path) -> ArrayDataset:
         raise InputError(f"--on: {type(self).__name__} reads no new rows with targets")

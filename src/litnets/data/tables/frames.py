@@ -46,9 +46,13 @@ def read_frame(path: Path, table_format: TableFormat) -> "polars.DataFrame":
     Raises:
         InputError: The file cannot be read, is not valid CSV or Parquet, or has no row.
     """
+    return parse_frame(path, read_bytes(path), table_format)
+
+
+def parse_frame(path: Path, content: bytes, table_format: TableFormat) -> "polars.DataFrame":
+    """Return the columns of the content of a file; see `read_frame`."""
     import polars as pl
 
-    content = read_bytes(path)
     try:
         if path.suffix.lower() == ".parquet":
             frame = _read_parquet(path, content)

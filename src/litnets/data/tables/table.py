@@ -64,6 +64,11 @@ class Encoding:
         return self.columns[: len(self.columns) - len(self.categories) - num_parts]
 
     @property
+    def required(self) -> list[str]:
+        """Names of the columns of a file that are encoded."""
+        return [*self.numeric, *self.dates, *self.categorical]
+
+    @property
     def categorical(self) -> list[str]:
         """Names of the columns of categories."""
         return self.columns[len(self.columns) - len(self.categories) :]

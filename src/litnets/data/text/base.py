@@ -2,8 +2,8 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from litnets.data.core.csv_files import missing_column, read_utf8
 from litnets.data.core.inputs import as_items, describe, is_table, table_columns
 from litnets.data.core.labels import match_labels
 from litnets.data.core.listing import names_in, new_files
+from litnets.data.core.new_chunks import NewChunk
+from litnets.data.core.sample_columns import Columns
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
 from litnets.errors import InputError, RenamedOptionWarning, abbreviate, did_you_mean
@@ -163,6 +165,35 @@ class TextDataModule(ArrayDataModule):
         samples, files = self._read_samples_of(path)
         self.sample_names = None if files is None else names_in(path, files)
         return self._encode_new(samples)
+
+    def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
+        """Yield the texts of a CSV, TSV or JSONL file, of a `.txt` file, or of a folder of them."""
+        samples, files = self._read_samples_of(path)
+        columns = self.new_columns(path) if files is None else {"file": list(map(str, files))}
+        rows = [(row, sample) for row, sample in enumerate(samples)]
+        yield from self._chunks(rows, batch_size, columns)
+
+    def iter_lines(self, lines: Iterable[str], batch_size: int) -> Iterator[NewChunk]:
+        samples = (Sample(line.rstrip("\r\n"), "", f"standard input, line {n}") for n, line in enumerate(lines, 1))
+        rows = enumerate(samples)
+        while chunk := list(islice(rows, batch_size)):
+            yield from self._chunks(chunk, batch_size, {})
+
+    def _chunks(self, rows: list[tuple[int, Sample]], size: int, columns: Columns) -> Iterator[NewChunk]:
+        def read(chosen: list[tuple[int, Sample]]) -> tuple[RaggedDataset, Columns]:
+            indices = [index for index, _ in chosen]
+            identified: dict[str, Any] = {name: [cells[i] for i in indices] for name, cells in columns.items()}
+            if "file" not in columns:
+                identified = {"row": [str(index + 1) for index in indices], **identified}
+            return self._encode_new([sample for _, sample in chosen]), identified
+
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            yield NewChunk(chunk, [sample.where for _, sample in chunk], read)
+
+    def new_columns(self, path: Path) -> Columns:
+        """Return the columns of a file of new texts that the predictions repeat."""
+        return {}
 
     def _read_samples_of(self, path: Path) -> tuple[list[Sample], list[Path] | None]:
         """Return the samples at a path, and the file of each one if it is not a table."""

@@ -88,13 +88,16 @@ class TextFiles(SplitFilesDataModule, TextDataModule):
 
     def carried_columns(self, part: str = "test") -> Columns:
         if self.predict_path is not None:
-            columns = carried(self._read_id_columns([self.predict_path]))
-            if self.predict_path.suffix.lower() not in TABLES:
-                return columns
-            labels = read_columns(self.predict_path, [self.label_column], self.header)
-            return {**columns, "target": labels[self.label_column]} if labels else columns
+            return self.new_columns(self.predict_path)
         assert self._split_samples is not None
         return carried(self._read_id_columns(self._files), self._split_samples[1][part].tolist())
+
+    def new_columns(self, path: Path) -> Columns:
+        columns = carried(self._read_id_columns([path]))
+        if path.suffix.lower() not in TABLES:
+            return columns
+        labels = read_columns(path, [self.label_column], self.header)
+        return {**columns, "target": labels[self.label_column]} if labels else columns
 
     def _read_id_columns(self, paths: Sequence[Path]) -> dict[str, list[str]]:
         """Return the cells of `id_columns` in all files, one after the other."""

@@ -1,0 +1,117 @@
+"""Write predictions chunk by chunk: as CSV, JSON lines or Parquet, into a file or to standard output."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, Protocol
+
+from litnets.cli.preflight import check_output
+from litnets.errors import InputError
+from litnets.safety.files import replacing
+from litnets.training.predictions import Cells, to_csv
+
+STANDARD_OUTPUT = "-"
+_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+class Writer(Protocol):
+    """Writes rows."""
+
+    def write(self, columns: Mapping[str, Cells]) -> None:
+        """Write the next rows, given as columns. The first rows decide which columns there are."""
+
+
+def check_destination(output: str, overwrite: bool) -> None:
+    """Check where predictions are to be written.
+
+    Raises:
+        InputError: The suffix is unknown, the folder does not exist, or the file does.
+    """
+    if output == STANDARD_OUTPUT:
+        return
+    path = Path(output)
+    if path.suffix.lower() not in _SUFFIXES and not path.is_dir():
+        raise InputError(f"--output {output}: expected a file that ends in {', '.join(_SUFFIXES)}, or - for the screen")
+    check_output(path, overwrite)
+
+
+@contextmanager
+def open_output(output: str) -> Iterator[Writer]:
+    """Open a file, or `-` for standard output as CSV. A file is written completely or not at all."""
+    if output == STANDARD_OUTPUT:
+        yield _TextWriter(sys.stdout.write, is_json=False)
+        return
+    path = Path(output)
+    try:
+        with replacing(path) as file:
+            if path.suffix.lower() != ".parquet":
+                yield _TextWriter(lambda text: file.write(text.encode()), is_json=path.suffix.lower() == ".jsonl")
+                return
+            with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+                writer = _ParquetWriter(Path(folder))
+                yield writer
+                writer.concatenate(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+class _TextWriter:
+    """Writes CSV, or an object for each row.
+
+    Args:
+        write_text: Writes a text.
+        is_json: Whether to write JSON lines.
+    """
+
+    def __init__(self, write_text: Callable[[str], object], is_json: bool) -> None:
+        self._write_text, self._is_json = write_text, is_json
+        self._names: list[str] | None = None
+
+    def write(self, columns: Mapping[str, Cells]) -> None:
+        is_first, self._names = self._names is None, self._names or list(columns)
+        columns = _select(columns, self._names)
+        if self._is_json:
+            rows = zip(*columns.values(), strict=True)
+            text = "".join(f"{json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)}\n" for row in rows)
+        else:
+            text = to_csv(columns, header=is_first)
+        self._write_text(text)
+
+
+class _ParquetWriter:
+    """Writes each chunk into a file of its own, because a Parquet file cannot be appended to.
+
+    Args:
+        folder: The folder of these files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._schema: Any = None
+        self._chunks = 0
+
+    def write(self, columns: Mapping[str, Cells]) -> None:
+        import polars as pl
+
+        if self._schema is None:
+            frame = pl.DataFrame(columns)
+            self._schema = frame.schema
+        else:
+            frame = pl.DataFrame(_select(columns, list(self._schema)), schema=self._schema)
+        frame.write_parquet(self._folder / f"{self._chunks:09}.parquet")
+        self._chunks += 1
+
+    def concatenate(self, file: BinaryIO) -> None:
+        """Write all chunks into one file, in order."""
+        import polars as pl
+
+        pl.scan_parquet(self._folder / "*.parquet").sink_parquet(file)
+
+
+def _select(columns: Mapping[str, Cells], names: list[str]) -> dict[str, Cells]:
+    """Return the columns of these names. Those that a later input lacks are empty."""
+    size = len(next(iter(columns.values())))
+    return {name: columns.get(name, [""] * size) for name in names}
