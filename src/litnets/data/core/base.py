@@ -118,9 +118,6 @@ class ArrayDataModule(RecordsArguments, NewSamples):
     data_changes: DataChanges | None = None
     split_record: SplitRecord | None = None
 
-    # State of the checkpoint that is used. It is set before the data are read, so that they are read as in training.
-    trained_state: Mapping[str, Any] | None = None
-
     # The samplers of this class already distribute the samples over the processes, so Lightning must not do it again.
     shards_itself: ClassVar[bool] = True
 

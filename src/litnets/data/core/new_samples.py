@@ -30,6 +30,9 @@ class NewSamples(LightningDataModule):
     new_suffixes: ClassVar[Collection[str]] = ()
     new_kind: ClassVar[str] = "file"
 
+    # State of the checkpoint that is used. It is set before the data are read, so that they are read as in training.
+    trained_state: Mapping[str, Any] | None = None
+
     # New samples to predict, and their file names, which are set once the samples are read.
     predict_path: Path | None = None
     sample_names: list[str] | None = None
@@ -120,6 +123,7 @@ class NewSamples(LightningDataModule):
     def restore_for_inputs(self, state: dict[str, Any]) -> None:
         """Load what was fitted on the training split, to read new inputs without the training data."""
         self.predict_path = Path()
+        self.trained_state = state  # so that nothing is reported that concerns training data
         self.load_state_dict(state)
 
     @classmethod
