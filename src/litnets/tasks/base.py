@@ -328,18 +328,6 @@ class Task(ConversionHook, LightningModule):
         """Return what a reader of `sample_results` needs to know, as plain values: names of the classes, units."""
         return {}
 
-    def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        """Return the loss of each sample, `(N,)`, whose mean is `loss`; None if the loss is no mean over samples."""
-        criterion: Any = getattr(self, "criterion", None)
-        if getattr(criterion, "reduction", None) != "mean":
-            return None
-        criterion.reduction = "none"
-        try:
-            losses = self.loss(outputs, targets)
-        finally:
-            criterion.reduction = "mean"
-        return losses.flatten(1).mean(1) if losses.ndim > 1 else losses if losses.shape == targets.shape[:1] else None
-
     @staticmethod
     def inputs_of(batch: Batch | Inputs) -> Inputs:
         """Return the inputs of a batch for prediction, which may be a tensor of inputs alone."""

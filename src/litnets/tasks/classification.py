@@ -23,6 +23,7 @@ from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_class_weights, build_loss
 from litnets.tasks.metrics import AUROC, FastAccuracy, log_odds, reset_metrics
 from litnets.tasks.mixup import Mixing
+from litnets.tasks.sample_losses import loss_columns
 from litnets.tasks.test_time_augmentation import Views, check_views, forward_tta
 
 # The losses of torch.nn for logits and class indices, and for logits and multi-label targets.
@@ -264,43 +265,19 @@ class Classifier(Task):
         return forward_tta(self, inputs, self.tta)
 
     def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return target, prediction, logits and loss; of a single-label prediction also its probability.
-
-        With class weights, or a class that the loss ignores, `loss_weight` is the weight of the sample in the mean.
-        """
+        """Return target, prediction, logits and loss; of a single-label prediction also its probability."""
         probabilities = self.metric_inputs(outputs)
         predictions = self._decide(probabilities)
         results = {"target": targets.long(), "prediction": predictions}
         if not self.multilabel:
             results["probability"] = probabilities.gather(1, predictions.unsqueeze(1)).squeeze(1)
-        losses = self.sample_losses(outputs, targets)
-        if losses is not None:
-            weights = self._sample_weights(targets)
-            if weights is not None:
-                losses = torch.where(weights > 0, losses / weights, 0.0)
-                results["loss_weight"] = weights
-            results["loss"] = losses
+        results |= loss_columns(self.criterion, self.loss, outputs, targets)
         # The outputs of a subclass with other probabilities need not be logits.
         has_logits = type(self).metric_inputs is Classifier.metric_inputs
-        return {**results, "logit": outputs} if has_logits else {**results, "output": outputs}
+        return {**results, "logit" if has_logits else "output": outputs}
 
     def describe_results(self) -> dict[str, Any]:
         return {"class_names": self.class_names, "multilabel": self.multilabel}
-
-    def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        if self._may_count_nothing and not self.loss_weight(targets):
-            return torch.zeros_like(targets, dtype=outputs.dtype)
-        return super().sample_losses(outputs, targets)
-
-    def _sample_weights(self, targets: Tensor) -> Tensor | None:
-        """Return the weight of each sample in the mean loss, `(N,)`; None if all are 1."""
-        if not isinstance(self.criterion, nn.CrossEntropyLoss):
-            return None
-        weights = self.criterion.weight
-        if weights is None and self._ignored_class is None:
-            return None
-        sample_weights = torch.ones(len(targets), device=targets.device) if weights is None else weights[targets.long()]
-        return sample_weights if self._ignored_class is None else sample_weights * (targets != self._ignored_class)
 
     def _decide(self, probabilities: Tensor) -> Tensor:
         """Return the most probable class, `(N,)`, or 0 or 1 for each label, `(N, labels)`."""

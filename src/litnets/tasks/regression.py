@@ -9,6 +9,7 @@ from torchmetrics import Metric, MetricCollection
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.losses import build_loss
 from litnets.tasks.metrics import reset_metrics
+from litnets.tasks.sample_losses import loss_columns
 
 # The losses of torch.nn for targets of mean 0 and standard deviation 1.
 _LOSSES = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
@@ -115,8 +116,7 @@ class Regressor(Task):
     def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return target and prediction in the units of the data, and the loss, which is of standardized values."""
         results = {"target": targets, "prediction": self.metric_inputs(outputs)}
-        losses = self.sample_losses(outputs, targets)
-        return results if losses is None else {**results, "loss": losses}
+        return results | loss_columns(self.criterion, self.loss, outputs, targets)
 
     def describe_results(self) -> dict[str, Any]:
         mean, std = self.target_mean.tolist(), self.target_std.tolist()
