@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "nets": set[str](),
     "data": set[str](),
     "tasks": {"nets"},
-    "callbacks": set[str](),
+    "callbacks": {"nets", "tasks"},
     "runs": set[str](),
     "tracking": {"runs"},
     "training": {"runs", "tracking"},

@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
@@ -392,6 +393,13 @@ def test_conversion_calls_the_hook() -> None:
         assert convert() is module
         assert module.conversions == number, removed("Module._apply", "torch")
     assert module.layer.weight.dtype == torch.bfloat16
+
+
+def test_ddp_is_told_to_find_unused_parameters() -> None:
+    strategy = DDPStrategy()
+    internals.find_unused_parameters(strategy)
+    assert strategy._ddp_kwargs == {"find_unused_parameters": True}
+    internals.find_unused_parameters(SingleDeviceStrategy())  # no effect
 
 
 def test_restricted_class_method_is_not_called_on_an_instance() -> None:

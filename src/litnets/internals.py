@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins import Precision
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
@@ -133,6 +134,16 @@ class CheckpointConnector(_CheckpointConnector):
 def set_checkpoint_connector(trainer: Trainer, connector: CheckpointConnector) -> None:
     """Replace the connector with which a Trainer restores checkpoints. The Trainer has no argument for it."""
     trainer._checkpoint_connector = connector
+
+
+def find_unused_parameters(strategy: Strategy) -> None:
+    """Let DDP accept parameters without gradients. This has no effect on strategies for one device.
+
+    Must be called before the strategy wraps the model. A Trainer has no other way to change an argument of a strategy
+    that it has built by name.
+    """
+    if isinstance(strategy, DDPStrategy):
+        strategy._ddp_kwargs["find_unused_parameters"] = True
 
 
 def request_stop(trainer: Trainer) -> None:

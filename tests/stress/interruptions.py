@@ -1,6 +1,6 @@
 """Interrupt and resume runs, and compare them with uninterrupted runs.
 
-    python -m tests.stress.interruptions            # 4 ways to stop x 5 batches x all cases
+    python -m tests.stress.interruptions            # 4 ways to stop x 5 or 6 batches x all cases
     python -m tests.stress.interruptions --every 2 --cases mlp,rnn
 
 Each run is a fork of this process, which has imported everything already. It is stopped at a batch by SIGKILL, SIGTERM,
@@ -48,6 +48,10 @@ AUGMENT = [
 ]
 AIRNET = ["--model", "AirNetClassifier", "--model.widths", "[4, 6]"]
 EMA = ["--trainer.callbacks", "EMA", "--trainer.callbacks.decay", "0.9", "--trainer.callbacks+", "Lookahead"]
+FREEZING = ["--model", "CNNClassifier", "--model.widths", "[4, 8]", "--model.dropout", "0.1", *DIGITS]
+FREEZING += ["--trainer.callbacks", "Unfreeze", "--trainer.callbacks.schedule", "{head: 1, stages.1: 2, rest: 3}"]
+FREEZING += ["--trainer.callbacks.lr_factors", "{stages.1: 0.5, stages.0: 0.2}"]
+MOMENTUM = ["--model.optimizer", "SGDW", "--model.optimizer_args", "{momentum: 0.9}", "--model.weight_decay", "0.1"]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 CASES: dict[str, list[str]] = {
@@ -61,10 +65,14 @@ CASES: dict[str, list[str]] = {
     "cnn, augmentation": ["--model", "CNNClassifier", "--model.widths", "[4, 8]", *DIGITS, *AUGMENT, *PLATEAU],
     "airnet, averaged weights": [*AIRNET, *EMA, *DIGITS, *ONE_CYCLE],
     "airnet, averaged weights, 2 processes": [*AIRNET, *EMA, *DIGITS, *PLATEAU, *TWO],
+    "cnn, freezing": [*FREEZING, "--model.layer_decay", "0.9", *ONE_CYCLE],
+    "cnn, freezing, 2 processes": [*FREEZING, *MOMENTUM, *PLATEAU, *TWO],
     "rnn": ["--model", "RNNClassifier", "--model.hidden_size", "8", "--model.dropout", "0.2", *DIGITS, *ONE_CYCLE],
     "rnn on text": ["--model", "RNNClassifier", "--model.hidden_size", "8", *TEXT, *PLATEAU],
 }
 BATCHES = (1, 4, 8, 13, 20)  # counted over epochs; an epoch has 9 batches of text or 17 of digits (9 with 2 processes)
+# The last batch before each epoch in which a stage is unfrozen, and its first two.
+AROUND_UNFREEZING = {"cnn, freezing": (16, 17, 18, 33, 34, 35), "cnn, freezing, 2 processes": (8, 9, 10, 17, 18, 19)}
 
 
 def no_seed() -> None:
@@ -280,7 +288,7 @@ def table(cases: list[str], every: int, broken: str) -> int:
         with tempfile.TemporaryDirectory() as folder:
             previous_dir = Path.cwd()
             os.chdir(folder)
-            differences = check(case, list(WAYS), BATCHES[::-every], broken)
+            differences = check(case, list(WAYS), AROUND_UNFREEZING.get(case, BATCHES)[::-every], broken)
             os.chdir(previous_dir)
         cells = []
         for way in WAYS:

@@ -37,6 +37,12 @@ def optimizer(*groups: dict[str, float]) -> SGD:
          {"lr-SGD/pg1": 0.0, "lr-SGD/pg2": 0.0}),
         ([optimizer({}), optimizer({"lr": 0.1})], {"lr-SGD": 0.5, "lr-SGD-1": 0.1}),
         ([optimizer({}), optimizer({})], {"lr": 0.5}),
+        # Groups of two stages. ConvMuon's filters have a learning rate of their own.
+        ([optimizer({"stage": "head"}, {"stage": "head"}, {"stage": "layer4", "lr": 0.1})],
+         {"lr-SGD/head": 0.5, "lr-SGD/layer4": 0.1}),
+        ([optimizer({"stage": "head"}, {"stage": "head", "initial_lr": 0.2, "lr": 0.1})],
+         {"lr-SGD/head": 0.5, "lr-SGD/pg2": 0.1}),
+        ([optimizer({"stage": "head"}, {"stage": "layer4"})], {"lr": 0.5}),
     ],
 )  # fmt: skip
 def test_one_column_unless_rates_differ(optimizers: list[SGD], expected: dict[str, float]) -> None:

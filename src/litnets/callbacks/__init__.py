@@ -2,5 +2,6 @@
 
 from litnets.callbacks.ema import EMA
 from litnets.callbacks.lookahead import Lookahead
+from litnets.callbacks.unfreeze import Unfreeze
 
-__all__ = ["EMA", "Lookahead"]
+__all__ = ["EMA", "Lookahead", "Unfreeze"]

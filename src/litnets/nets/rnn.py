@@ -108,6 +108,15 @@ class RNN(nn.Module):
         out_features: Tensor = self.head(self.dropout(pooled))
         return out_features
 
+    def parts_in_order(self) -> dict[str, list[nn.Module]]:
+        """Return the parts from the input to the output, see `litnets.nets.stages.PartsInOrder`."""
+        parts: dict[str, list[nn.Module]] = {f"layers.{i}": [layer] for i, layer in enumerate(self.forwards)}
+        for i, layer in enumerate(self.backwards):
+            parts[f"layers.{i}"].append(layer)
+        before_head = [*self.convs] if self.attention is None else [*self.convs, self.attention]
+        parts[f"layers.{len(self.forwards) - 1}"] += before_head
+        return {**parts, "head": [self.head]}
+
     def _patterns(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
         """Return the maximum of each channel of each convolution over the steps, each `(N, channels)`."""
         if not self.convs:

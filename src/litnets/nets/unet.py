@@ -96,3 +96,10 @@ class UNet(nn.Module):
             x = stage(torch.cat([skips.pop(), upsample(x)], 1))
         out: Tensor = self.head(x)[..., :height, :width]
         return out
+
+    def parts_in_order(self) -> dict[str, list[nn.Module]]:
+        """Return the parts from the input to the output, see `litnets.nets.stages.PartsInOrder`."""
+        parts: dict[str, list[nn.Module]] = {f"encoder.{i}": [stage] for i, stage in enumerate(self.encoder)}
+        for i, (upsample, stage) in enumerate(zip(self.upsample, self.decoder, strict=True)):
+            parts[f"decoder.{i}"] = [upsample, stage]
+        return {**parts, "head": [self.head]}

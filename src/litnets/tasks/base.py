@@ -22,6 +22,7 @@ from litnets.safety.plain import load_yaml
 from litnets.tasks.input_shapes import InputKind, Shape, wrong_targets
 from litnets.tasks.metrics import MeanLoss, reset_metrics
 from litnets.tasks.optimization import Optimization
+from litnets.tasks.parameter_groups import stage_rates
 from litnets.tasks.registry import NAMED_TASKS
 
 # A batch holds the inputs of the network (a tensor, or several, such as padded sequences and lengths) and the targets.
@@ -72,6 +73,9 @@ class Task(ConversionHook, LightningModule):
             monitor (default: that of the task, such as `val/loss`).
         lr_scheduler_interval: Update the learning rate every `step` or every `epoch`. Default: every step if the length
             is taken from the trainer, else every epoch.
+        layer_decay: Learning rate of each stage of the network divided by that of the stage after it, in (0, 1]: with
+            0.8, the last stage learns with the full learning rate, the one before with 0.8 of it, then 0.64 and so on.
+            Useful for pretrained weights (Bao et al. 2022). Default: all stages learn with the same learning rate.
         compile: Whether to compile the network with torch.compile. The first step then takes about a minute, and a C++
             compiler is needed; worthwhile for long training on a GPU. The state_dict stays the same.
 
@@ -106,6 +110,7 @@ class Task(ConversionHook, LightningModule):
         lr_scheduler: str | None = None,
         lr_scheduler_args: dict[str, Any] | None = None,
         lr_scheduler_interval: Literal["step", "epoch"] | None = None,
+        layer_decay: float | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -122,8 +127,17 @@ class Task(ConversionHook, LightningModule):
             _check_compiler()
             net.compile()  # in place: `torch.compile(net)` would wrap the module and rename the weights
         self.optimization = Optimization(
-            optimizer, lr, weight_decay, optimizer_args, lr_scheduler, lr_scheduler_args, lr_scheduler_interval
+            optimizer,
+            lr,
+            weight_decay,
+            optimizer_args,
+            lr_scheduler,
+            lr_scheduler_args,
+            lr_scheduler_interval,
+            layer_decay,
         )
+        # Set by a callback before the optimizer is built: factor of the learning rate by name of a stage of the network.
+        self.lr_factors: dict[str, float] = {}
 
     @restricted_classmethod
     def load_from_checkpoint(
@@ -335,7 +349,8 @@ class Task(ConversionHook, LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimization = self.optimization
-        optimizer = optimization.build_optimizer(self.named_parameters())
+        rates = stage_rates(self.net, optimization.layer_decay, self.lr_factors)
+        optimizer = optimization.build_optimizer(self.named_parameters(), rates)
         if optimization.lr_scheduler is None:
             return optimizer
         monitor = optimization.monitor or self.monitor

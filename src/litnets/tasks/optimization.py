@@ -3,170 +3,38 @@
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.optimizer import ParamsT
 
 from litnets.errors import InputError
 from litnets.internals import disable_amp_scaling_in_step
 from litnets.safety.resolving import resolve_class
+from litnets.tasks.optimizers import SGDW, ConvMuon, WarmupCosineLR
+from litnets.tasks.parameter_groups import (
+    StageRate,
+    learning_rate_factors,
+    parameter_groups,
+    scale_learning_rates,
+)
 from litnets.tasks.registry import check_arguments, public_classes
 
 # The arguments that set the length of torch's schedules, in updates of the learning rate.
-_LENGTH_ARGUMENTS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
-
-
-class WarmupCosineLR(LRScheduler):
-    """Linear warm-up from zero, then half a cosine down to zero (Loshchilov and Hutter 2017, without restarts).
-
-    Args:
-        optimizer: The optimizer whose learning rate is set.
-        total_steps: Updates of the learning rate until it reaches zero.
-        warmup: Fraction of `total_steps` spent on the warm-up, in [0, 1).
-
-    Raises:
-        ValueError: A warm-up outside [0, 1).
-    """
-
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1, last_epoch: int = -1) -> None:
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup: expected a fraction of all steps in [0, 1), got {warmup}")
-        self.total_steps = total_steps
-        self.warmup_steps = min(round(warmup * total_steps), total_steps - 1)  # at least the last step decays
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float]:  # type: ignore[override]
-        step = min(self.last_epoch, self.total_steps)
-        if step < self.warmup_steps:
-            # (step + 1), so that the first step has a learning rate above zero.
-            factor = (step + 1) / (self.warmup_steps + 1)
-        else:
-            factor = 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)))
-        return [float(base) * factor for base in self.base_lrs]
-
-
-class SGDW(torch.optim.SGD):
-    """SGD with decoupled weight decay (Loshchilov and Hutter 2019). It takes the arguments of SGD.
-
-    Each step subtracts `lr * weight_decay` times the weights from them. In SGD the decay is part of the gradient, so it
-    also accumulates in the momentum.
-    """
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:  # the gradient belongs to the weights before the decay
-            with torch.enable_grad():
-                loss = closure()
-        decays = [group["weight_decay"] for group in self.param_groups]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.detach().mul_(1 - group["lr"] * group["weight_decay"])
-            group["weight_decay"] = 0
-        super().step()
-        for group, decay in zip(self.param_groups, decays, strict=True):
-            group["weight_decay"] = decay
-        return loss
-
-
-class ConvMuon(Optimizer):
-    """SGD with Nesterov momentum, and Muon for the filters of convolutions.
-
-    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) orthogonalizes an update: with one filter per row, the
-    update becomes approximately the nearest matrix with orthogonal rows or columns. One learning rate then fits all
-    layers. The filters keep a mean square norm of 1.
-
-    Args:
-        params: Parameters, or groups of them. Those with four dimensions are filters.
-        lr: Learning rate of the other parameters.
-        momentum: Momentum of the other parameters.
-        weight_decay: Weight decay of the other parameters, as in SGD.
-        conv_lr: Learning rate of the filters.
-        conv_momentum: Momentum of the filters.
-
-    Raises:
-        ValueError: A learning rate or weight decay below 0, or a momentum outside [0, 1).
-    """
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float = 1e-3,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        conv_lr: float = 0.1,
-        conv_momentum: float = 0.6,
-    ) -> None:
-        for name, rate in (("lr", lr), ("conv_lr", conv_lr), ("weight_decay", weight_decay)):
-            if rate < 0:
-                raise ValueError(f"{name}: expected at least 0, got {rate}")
-        for name, value in (("momentum", momentum), ("conv_momentum", conv_momentum)):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name}: expected a number in [0, 1), got {value}")
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        # Filters get separate groups. A schedule scales the learning rates of all groups in proportion.
-        groups, self.param_groups = self.param_groups, []
-        for group in groups:
-            filters = [p for p in group["params"] if p.ndim == 4]
-            others = [p for p in group["params"] if p.ndim != 4]
-            if others:
-                self.add_param_group({**group, "params": others})
-            if filters:
-                self.add_param_group({**group, "params": filters, "lr": conv_lr, "momentum": conv_momentum})
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with torch.no_grad():
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(parameter, group["lr"], group["momentum"], group["weight_decay"])
-        return loss
-
-    def _update(self, parameter: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
-        gradient, is_filter = parameter.grad, parameter.ndim == 4
-        assert gradient is not None
-        if not is_filter and weight_decay:
-            gradient = gradient.add(parameter, alpha=weight_decay)
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        momentum_buffer = state["momentum_buffer"].mul_(momentum).add_(gradient)
-        update = gradient.add(momentum_buffer, alpha=momentum)
-        if is_filter:
-            update = orthogonalized(update.flatten(1)).view_as(parameter)
-            parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp(min=1e-12))
-        parameter.sub_(update, alpha=lr)
-
-
-def orthogonalized(matrix: Tensor, steps: int = 3) -> Tensor:
-    """Return approximately `U V'` of the matrix `U S V'`, in bfloat16, by a Newton-Schulz iteration.
-
-    With Jordan's polynomial, singular values end between 0.5 and 1.5, except those that are tiny beside the largest.
-    """
-    x: Tensor = matrix.bfloat16()
-    x = x / (x.norm() + 1e-7)  # now no singular value is above 1
-    tall = len(x) > x.shape[1]
-    x = x.T if tall else x
-    for _ in range(steps):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if tall else x
-
+_LENGTH_ARGUMENTS = {
+    "OneCycleLR": "total_steps",
+    "CosineAnnealingLR": "T_max",
+    "PolynomialLR": "total_iters",
+    "WarmupCosineLR": "total_steps",
+}
 
 _LITNETS_OPTIMIZERS: dict[str, type[Optimizer]] = {"SGDW": SGDW, "ConvMuon": ConvMuon}
 _LITNETS_SCHEDULERS: dict[str, type[LRScheduler]] = {"WarmupCosineLR": WarmupCosineLR}
-_LENGTH_ARGUMENTS["WarmupCosineLR"] = "total_steps"
 
 
 @dataclass(frozen=True)
@@ -188,11 +56,16 @@ class Optimization:
     lr_scheduler: str | None
     lr_scheduler_args: dict[str, Any] | None
     lr_scheduler_interval: Literal["step", "epoch"] | None
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay: expected a number in (0, 1], got {self.layer_decay}")
         dummy = nn.Linear(2, 2)
+        weight, _ = dummy.parameters()
+        rates = {} if self.layer_decay is None else {weight: StageRate("head", 1.0)}
         try:
-            optimizer = self.build_optimizer(dummy.named_parameters())
+            optimizer = self.build_optimizer(dummy.named_parameters(), rates)
             scheduler = None
             if self.lr_scheduler is not None:
                 scheduler = self.build_scheduler(optimizer, length=100, mode="min")
@@ -236,11 +109,19 @@ class Optimization:
         cls: Callable[..., LRScheduler] = resolve_class("lr_scheduler", self.lr_scheduler, LRScheduler, known)
         return cls
 
-    def build_optimizer(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
+    def build_optimizer(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        rates: Mapping[nn.Parameter, StageRate] | None = None,
+    ) -> Optimizer:
         """Build the optimizer. Arguments that were not set keep the optimizer's own defaults.
 
         Biases and normalization (every parameter with fewer than two dimensions) get no weight decay. The step is fused
-        (one call for all parameters) where torch supports it.
+        (one call for all parameters of a group) where torch supports it.
+
+        Args:
+            named_parameters: The parameters. Those that need no gradient are left out.
+            rates: How fast the parameters learn, see `stage_rates`. Default: all equally fast.
         """
         cls = self._optimizer_class
         explicit = {"lr": self.lr, "weight_decay": self.weight_decay}
@@ -253,12 +134,8 @@ class Optimization:
         if _can_fuse(cls, kwargs, parameters):
             kwargs["fused"] = True
         takes_decay = "weight_decay" in inspect.signature(cls).parameters
-        if not takes_decay:
-            return cls(parameters, **kwargs)
-        decayed = [parameter for parameter in parameters if parameter.ndim >= 2]
-        rest = [parameter for parameter in parameters if parameter.ndim < 2]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
-        optimizer = cls([group for group in groups if group["params"]], **kwargs)
+        optimizer = cls(parameter_groups(parameters, takes_decay, rates or {}), **kwargs)
+        scale_learning_rates(optimizer)
         if kwargs.get("fused"):
             disable_amp_scaling_in_step(optimizer)
         return optimizer
@@ -282,6 +159,11 @@ class Optimization:
             if not math.isfinite(length):
                 raise InputError(f"lr_scheduler {name} needs to know how long training is; give --trainer.max_epochs")
             kwargs[_LENGTH_ARGUMENTS[name]] = max(1, int(length))
+        factors = learning_rate_factors(optimizer)
+        if set(factors) != {1.0}:
+            # One number would be the learning rate of every group.
+            rates = {key: kwargs[key] for key in ("base_lr", "max_lr") if isinstance(kwargs.get(key), int | float)}
+            kwargs |= {key: [rate * factor for factor in factors] for key, rate in rates.items()}
         if name == "OneCycleLR":
             kwargs.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
         if name in ("OneCycleLR", "CyclicLR"):

@@ -51,7 +51,7 @@ def test_interrupted_runs_equal_uninterrupted_ones() -> None:
 def test_interruption_matrix() -> None:
     done = interruptions()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "240 interruptions, 240 identical" in done.stdout
+    assert "288 interruptions, 288 identical" in done.stdout
 
 
 @pytest.mark.slow

@@ -79,6 +79,11 @@ class CheckedConnector(CheckpointConnector):
         for index, (optimizer, saved) in enumerate(zip(own, states, strict=True)):
             part = f"optimizer_states[{index}]"
             self._check(part, optimizer.state_dict(), saved)
+            if _stages(optimizer.param_groups) != _stages(saved["param_groups"]):
+                raise InputError(
+                    f"checkpoint {path}: its optimizer has other parameter groups, because layer_decay or Unfreeze was "
+                    "added or removed; --init_from RUN/last.ckpt starts a new run with its weights"
+                )
             for key, values in saved["state"].items():
                 if not isinstance(values, dict):
                     raise wrong_type(path, f"{part}['state'][{key}]", "a dict", values)
@@ -118,6 +123,11 @@ def check_like(checkpoint: Any, part: str, own: Any, saved: Any) -> None:
         raise wrong_type(checkpoint, part, "a text", saved)
     elif isinstance(own, (Number, Tensor)) and not isinstance(saved, (Number, Tensor)):
         raise wrong_type(checkpoint, part, "a number or tensor", saved)
+
+
+def _stages(groups: list[dict[str, Any]]) -> list[Any]:
+    """Return the stage of the network that each parameter group belongs to, if they are grouped by stage."""
+    return [group["stage"] for group in groups if "stage" in group]
 
 
 def _is_ours(part: Any) -> bool:

@@ -103,12 +103,22 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
 
 def changes_optimization(changed: Mapping[str, tuple[Any, Any]]) -> bool:
     """Return whether the optimizer or schedule must be rebuilt. Any argument of a user's model may affect them."""
-    return any(
+    if any(
         key.startswith("model.init_args.")
         or key.removeprefix("trainer.") in _TRAINING_LENGTH_KEYS
         or key == "data.init_args.batch_size"
         for key in changed
-    )
+    ):
+        return True
+    old, new = changed.get("trainer.callbacks", (None, None))
+    return _lr_factors(old) != _lr_factors(new)
+
+
+def _lr_factors(callbacks: Any) -> list[Any]:
+    """Return the learning-rate factors that callbacks set, such as those of `Unfreeze`."""
+    entries = callbacks if isinstance(callbacks, list) else [callbacks]
+    arguments = [entry.get("init_args") or {} for entry in entries if isinstance(entry, Mapping)]
+    return [init_args["lr_factors"] for init_args in arguments if init_args.get("lr_factors")]
 
 
 def changes_steps_per_epoch(changed: Mapping[str, tuple[Any, Any]]) -> bool:
