@@ -136,7 +136,7 @@ class Task(ConversionHook, LightningModule):
             lr_scheduler_interval,
             layer_decay,
         )
-        # Set by a callback before the optimizer is built: factor of the learning rate by name of a stage of the network.
+        # Factors of the learning rate by name of a stage. A callback may set them before the optimizer is built.
         self.lr_factors: dict[str, float] = {}
 
     @restricted_classmethod
