@@ -23,7 +23,8 @@ class Unfreeze(Callback):
     """Train the head of a network first, and further stages in later epochs.
 
         litnets fit --config configs/digits_cnn.yaml --trainer.callbacks Unfreeze \\
-            --trainer.callbacks.schedule "{head: 1, stages.1: 3, rest: 5}"
+            --trainer.callbacks.schedule "{head: 1, stages.1: 3, rest: 5}" \\
+            --trainer.callbacks.lr_factors "{head: 1, rest: 0.1}"
 
     A frozen stage gets no gradients and no weight decay, and its batch normalization uses the running statistics
     without updating them. What is frozen depends on the epoch alone, so a resumed run does not differ from an
