@@ -230,6 +230,7 @@ def test_masks_without_a_labeled_pixel_are_left_out(capsys: pytest.CaptureFixtur
 def test_copies_in_several_splits_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_masked_images(Path("train"), SIZES[:4])
     write_masked_images(Path("test"), SIZES[:1])
+    Image.fromarray(2 - image_and_mask(0, *SIZES[0])[1]).save("test/masks/0.png")
     read(val_size=1)
     assert "1 of 5 images are copies of others, 1 in another split" in capsys.readouterr().out
 

@@ -29,12 +29,14 @@ class LabeledImages:
         pairs: The images and masks, with their classes.
         usable: Mask of the images that can be read and have a labeled pixel, `(images,)`.
         contents: Digest of each image and its mask, `(images,)`.
+        image_contents: Digest of each image, `(images,)`.
         values: The values of the classes in the files.
     """
 
     pairs: MaskedImages
     usable: Tensor
     contents: Digests
+    image_contents: Digests
     values: MaskValues
 
     @classmethod
@@ -67,7 +69,7 @@ class LabeledImages:
         size = len(masks)
         mask_images = FullSizeImages(masks, reader, memory)
         sizes, sums = torch.ones(size, 2, dtype=torch.long), torch.zeros(size, 2, channels, dtype=torch.float64)
-        counts, contents = np.zeros((size, 256), np.int64), np.zeros(size, np.uint64)
+        counts, (contents, image_contents) = np.zeros((size, 256), np.int64), np.zeros((2, size), np.uint64)
 
         def read(index: int) -> None:
             image = images.load(index)
@@ -81,7 +83,8 @@ class LabeledImages:
                 )
             sizes[index], sums[index] = torch.tensor(mask.shape), channel_sums(image)
             counts[index] = mask.flatten().bincount(minlength=256).numpy()
-            contents[index] = _digest(mask, seed=_digest(image))
+            image_contents[index] = _digest(image)
+            contents[index] = _digest(mask, seed=int(image_contents[index]))
 
         _, broken = read_all(images.files, read, skip_broken, "image")
         values = choose_values(counts, masks)
@@ -91,7 +94,9 @@ class LabeledImages:
         usable = ~broken & class_counts.any(1)
         unlabeled = (~broken & ~usable).nonzero().flatten().tolist()
         _report_unlabeled([masks[index] for index in unlabeled], size - int(broken.sum()))
-        return cls(MaskedImages(images, mask_images, sizes, sums, class_counts), usable, contents, values)
+        return cls(
+            MaskedImages(images, mask_images, sizes, sums, class_counts), usable, contents, image_contents, values
+        )
 
 
 def format_size(size: Sequence[int]) -> str:

@@ -108,12 +108,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         train = cast(MaskedCrops, self.splits["train"])
         return train.pairs, train.members
 
-    def read_labeled(
-        self,
-        files: MaskFiles,
-        colors: list[Color] | None,
-        choose_values: ChooseValues,
-    ) -> LabeledImages:
+    def read_labeled(self, files: MaskFiles, colors: list[Color] | None, choose_values: ChooseValues) -> LabeledImages:
         """Read images and their masks; see `LabeledImages.read`."""
         memory = self.memory_budget * 1e9 / (self.channels + 1)  # of one channel or the mask
         return LabeledImages.read(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.new_samples import Split
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.splits import SplitSpec, split_indices
-from litnets.data.core.stray_files import report_copies
+from litnets.data.core.stray_files import report_copies, report_small_files
 from litnets.data.images.labeled import format_size
 from litnets.data.images.mask_files import MaskFiles, read_class_names
 from litnets.data.images.masks import MaskValues
@@ -132,8 +133,10 @@ class SegmentationFolder(SegmentationDataModule):
         self._check_classes(labeled.pairs.counts[splits["train"]].sum(0))
         self._choose_crop(labeled.pairs.sizes[labeled.usable])
         if self.trained_state is None:  # a new run
+            used = torch.cat(list(splits.values())).sort().values.tolist()
+            report_small_files([files.images[i] for i in used], "images")
             no_classes = np.zeros(len(files.images))
-            report_copies(labeled.contents, no_classes, splits, "images", lambda index: str(files.images[index]))
+            report_copies(labeled.image_contents, no_classes, splits, "images", lambda i: str(files.images[i]))
         return self.make_splits(labeled.pairs, splits)
 
     def _propose_splits(self) -> list[Tensor]:
