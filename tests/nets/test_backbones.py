@@ -86,13 +86,13 @@ def test_a_regnet_trains():
 def test_only_small_images_are_resized_unless_the_network_reads_one_size(backbone, size, resized):
     with torch.device("meta"):
         net = TorchvisionNet(3, 2, backbone)
-        assert net.resize(torch.empty(1, 3, *size)).shape[2:] == resized
+        assert net.inputs(torch.empty(1, 3, *size)).shape[2:] == resized
 
 
 def test_image_size_makes_squares():
     with torch.device("meta"):
         net = TorchvisionNet(3, 2, "resnet18", image_size=48)
-        assert net.resize(torch.empty(1, 3, 99, 30)).shape[2:] == (48, 48)
+        assert net.inputs(torch.empty(1, 3, 99, 30)).shape[2:] == (48, 48)
         vit = TorchvisionNet(3, 2, "vit_b_32", image_size=64)
         assert vit(torch.empty(1, 3, 20, 20)).shape == (1, 2)
 

@@ -115,6 +115,8 @@ class Predictor:
             datamodule = _build_datamodule(run, config, content, trust)
         if (state := content.get(type(datamodule).__qualname__)) is not None:
             datamodule.restore_for_inputs(state)
+        if isinstance(network, Task):
+            network.check_data(datamodule)
         precision = str((config.get("trainer") or {}).get("precision") or "32-true")
         return cls(network, datamodule, run, precision, device)
 

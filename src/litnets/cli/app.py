@@ -24,7 +24,7 @@ from litnets.cli.apply_recipe import (
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
 from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_build_error, parse_options
-from litnets.cli.links import linked_value, read_as_trained
+from litnets.cli.links import linked_value, pretrained_weights, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
 from litnets.cli.preflight import check_before_start, check_output, check_predict_path, has_test
 from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
@@ -184,6 +184,8 @@ class LitnetsCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer. If a constructor rejects its arguments, that is a user error."""
+        arguments = (self.options.get("data") or {}).get("init_args") or {}
+        data_folder = arguments.get("root") or arguments.get("data_dir")
         try:
             datamodule = self._datamodule
             if uses_recipe(self.command, self.options, self.resolved):
@@ -191,7 +193,8 @@ class LitnetsCLI(LightningCLI):
                 self.resolved = replace(self.resolved, config_yaml=self._config_yaml())
             if datamodule is not None:
                 self.options.data = datamodule  # so that its data are not read twice
-            super().instantiate_classes()
+            with pretrained_weights(data_folder, self.resolved):
+                super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise InputError(format_build_error(first_cause(error))) from error
         resolved = self.resolved
@@ -200,6 +203,8 @@ class LitnetsCLI(LightningCLI):
         if resolved.init_from is not None:
             report = load_weights(resolved.init_from, self.model, self.options.init_partial)
             rank_zero_only(print)(printable(report))
+        elif loaded := getattr(self.model, "loaded_weights", None):
+            rank_zero_only(print)(printable(loaded), flush=True)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the folder of a new run, and build the Trainer with the run's callbacks and loggers."""

@@ -1,5 +1,7 @@
 """The values that link the data to the model: read from the DataModule, or from the checkpoint of its training."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from litnets.cli.resolve_run import ResolvedRun
 from litnets.cli.untrusted import check_linked_value
 from litnets.data.core.base import ArrayDataModule
 from litnets.errors import InputError
+from litnets.nets.pretrained import search_first
+from litnets.safety.checkpoint_file import weights_follow
 
 
 def linked_value(datamodule: LightningDataModule, name: str, command: str, resolved: ResolvedRun) -> Any:
@@ -64,6 +68,20 @@ def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRu
         record.check_spec(datamodule.split_spec)
         datamodule.recorded_split = record
         datamodule.ensure_setup()
+
+
+@contextmanager
+def pretrained_weights(data_folder: str | None, resolved: ResolvedRun) -> Iterator[None]:
+    """Let a network that is built in this block look for pretrained weights in the folder of the data first.
+
+    If a checkpoint replaces the weights, none are loaded, so a run can be used without the file that it started from.
+    """
+    if resolved.checkpoint is not None or resolved.init_from is not None:
+        with weights_follow():
+            yield
+    else:
+        with search_first(None if data_folder is None else Path(data_folder)):
+            yield
 
 
 def _evaluate_on(datamodule: LightningDataModule | None, path: Path, resolved: ResolvedRun) -> None:

@@ -6,7 +6,9 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,6 +30,8 @@ _BROKEN = (
 
 # What a constructor raises for values of wrong types or sizes.
 _REJECTED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
+
+_weights_follow: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
 # What hyperparameters may hold besides numbers and strings.
 _TORCH_VALUES = (Tensor, torch.dtype, torch.device)
@@ -82,6 +86,21 @@ def read_checkpoint(source: Any, map_location: Any = None) -> Any:
     return content
 
 
+@contextmanager
+def weights_follow() -> Iterator[None]:
+    """Build networks in this block that will get the weights of a checkpoint, so they need no pretrained weights."""
+    token = _weights_follow.set(True)
+    try:
+        yield
+    finally:
+        _weights_follow.reset(token)
+
+
+def do_weights_follow() -> bool:
+    """Return whether the network that is being built will get the weights of a checkpoint."""
+    return _weights_follow.get()
+
+
 def build_from_checkpoint(
     cls: type[T], source: Any, hyperparameters: Any, overrides: Mapping[str, Any], trust: Iterable[str] = ()
 ) -> T:
@@ -100,7 +119,7 @@ def build_from_checkpoint(
     check_hyperparameters(source, hyperparameters)
     arguments = {**hyperparameters, **overrides}
     names = [value for value in overrides.values() if isinstance(value, str)]
-    with names_from_checkpoint(str(source), trust, names):
+    with names_from_checkpoint(str(source), trust, names), weights_follow():
         arguments.pop("_instantiator", None)  # a function with which LightningCLI constructs classes; never called here
         if (class_path := arguments.pop("_class_path", None)) is not None:
             cls = resolve_class("_class_path", class_path, cls)

@@ -222,7 +222,14 @@ class Task(ConversionHook, LightningModule):
         # and 2024 and 2027 are the same number in bfloat16. `forward` converts normalized inputs instead.
         self.trainer.precision_plugin.convert_input = Precision().convert_input  # type: ignore[method-assign]
 
+    def check_data(self, datamodule: Any) -> None:
+        """Raise InputError if the data are not prepared as the network was built for. The base class accepts all.
+
+        Called when training, test or prediction starts, after a checkpoint has been restored.
+        """
+
     def on_fit_start(self) -> None:
+        self.check_data(self.trainer.datamodule)  # type: ignore[attr-defined]
         # An earlier fit may have ended in the middle of an epoch.
         self._pending_updates.clear()
         reset_metrics(self.train_loss, self.train_metrics)
@@ -309,6 +316,12 @@ class Task(ConversionHook, LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch, self.val_loss, self.val_metrics)
+
+    def on_test_start(self) -> None:
+        self.check_data(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def on_predict_start(self) -> None:
+        self.check_data(self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val/loss", self.val_loss, self.val_metrics)

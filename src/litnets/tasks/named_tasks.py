@@ -9,13 +9,12 @@ from typing import Any
 from litnets.nets import cnn1d
 from litnets.tasks.classification import Classifier
 from litnets.tasks.forecasting import PatchForecaster, WindowForecaster
+from litnets.tasks.networks.backbones import WithTimm, WithTorchvision
 from litnets.tasks.networks.images import (
     WithAirNet,
     WithCNN,
     WithLeNet,
     WithResNet,
-    WithTimm,
-    WithTorchvision,
     WithUNet,
 )
 from litnets.tasks.networks.rows import WithLinear, WithMLP

@@ -86,6 +86,8 @@ class ArrayDataModule(RecordsArguments, NewSamples):
       target on the training split, in its original unit.
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: for forecasting, where a target is the next steps,
       `(horizon, channels)`, scaled by the mean and standard deviation of each channel on the training split.
+    - `channel_mean`, `channel_std`: for images, what they are normalized by, where black is 0 and white is 1.
+      Networks with pretrained weights need it.
 
     A subclass that can read new samples takes a `predict_path` and implements `load_predict`. `predict` then reads
     these samples instead of the test split and scales and encodes them as in training. It does not need the training

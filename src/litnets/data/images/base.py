@@ -83,6 +83,16 @@ class ImageDataModule(ArrayDataModule):
         assert isinstance(train, ArrayDataset)
         return channel_statistics(train.inputs, train.indices)
 
+    @property
+    def channel_mean(self) -> list[float]:
+        """Mean of each channel by which images are normalized, where black is 0 and white is 1."""
+        return [value / self.white for value in self.mean]
+
+    @property
+    def channel_std(self) -> list[float]:
+        """Standard deviation of each channel by which images are normalized, where black is 0 and white is 1."""
+        return [value / self.white for value in self.std]
+
     new_suffixes, new_kind = SUFFIXES, "image"
 
     def load_predict(self, path: Path) -> ArrayDataset:

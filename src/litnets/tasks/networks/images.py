@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from litnets.errors import InputError
-from litnets.nets import CNN, AirNet, LeNet, ResNet, TimmNet, TorchvisionNet, UNet, cnn
+from litnets.nets import CNN, AirNet, LeNet, ResNet, UNet, cnn
 from litnets.nets.layers.activation import Activation
 from litnets.nets.layers.initialization import Init
 from litnets.tasks.base import Batch, NetFactory, Task
@@ -152,61 +152,6 @@ class WithLeNet(Task):
     ) -> None:
         def build(shape: Shape, out_features: int) -> LeNet:
             return LeNet(image_sizes(shape, type(self)), out_features, activation, init)
-
-        super().__init__(NetFactory(input_shape, build), **task)
-
-
-class WithTorchvision(Task):
-    """Any network of torchvision for images, for any task.
-
-    Args:
-        input_shape: Shape of one input, (channels, height, width); linked from the data.
-        backbone: Name of the network: `alexnet`, `vgg16`, `resnet50`, `efficientnet_b0`, ... (all of
-            `torchvision.models.list_models()` that classify).
-        image_size: Side of the squares that images are resized to; by default only small images are enlarged, to a
-            shorter side of 64 pixels or what the network needs.
-        **task: Arguments of the task.
-    """
-
-    reads: ClassVar[frozenset[InputKind]] = _IMAGES
-
-    def __init__(
-        self,
-        input_shape: Sequence[int | None],
-        *,
-        backbone: str = "resnet18",
-        image_size: int | None = None,
-        **task: Any,
-    ) -> None:
-        def build(shape: Shape, out_features: int) -> TorchvisionNet:
-            return TorchvisionNet(image_channels(shape, type(self)), out_features, backbone, image_size)
-
-        super().__init__(NetFactory(input_shape, build), **task)
-
-
-class WithTimm(Task):
-    """Any network of timm (PyTorch Image Models; the extra `timm`) for images, for any task.
-
-    Args:
-        input_shape: Shape of one input, (channels, height, width); linked from the data.
-        backbone: Name of the network, such as `mobilenetv4_conv_small` (all of `timm.list_models()`).
-        image_size: Side of the squares that images are resized to; by default only small images are enlarged, to a
-            shorter side of 64 pixels or what the network needs.
-        **task: Arguments of the task.
-    """
-
-    reads: ClassVar[frozenset[InputKind]] = _IMAGES
-
-    def __init__(
-        self,
-        input_shape: Sequence[int | None],
-        *,
-        backbone: str = "mobilenetv4_conv_small",
-        image_size: int | None = None,
-        **task: Any,
-    ) -> None:
-        def build(shape: Shape, out_features: int) -> TimmNet:
-            return TimmNet(image_channels(shape, type(self)), out_features, backbone, image_size)
 
         super().__init__(NetFactory(input_shape, build), **task)
 

@@ -26,6 +26,12 @@ _IGNORED_KEYS = {
     "recipe",
     "record_predictions",
 }
+_WITH_OTHER_STATE = {
+    "model.class_path",
+    "data.class_path",
+    "model.init_args.optimizer",
+    "model.init_args.weights",
+}
 _SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker"}
 _BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is split into batches
 _LENGTH_LIMITS = {"trainer.max_epochs", "trainer.max_steps"}
@@ -88,7 +94,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
     for key, (old, new) in changed.items():
         name = key.rpartition(".")[2]
         reason = None
-        if key in ("model.class_path", "data.class_path") or key == "model.init_args.optimizer":
+        if key in _WITH_OTHER_STATE:
             reason = "the saved state does not fit it"
         elif key.startswith("data.") and name in _SPLIT:
             reason = "training samples would leak into validation or test"
