@@ -73,7 +73,8 @@ def load_pretrained(net: nn.Module, weights: str, pretrained: Pretrained) -> str
     """Load pretrained weights into a network, and return one line that says what was loaded.
 
     - Every layer must fit, except the first convolution and the last layer.
-    - The last layer keeps its initial weights if its number of outputs differs.
+    - The last layer starts at zero if its number of outputs differs (as in BiT, Kolesnikov et al. 2020), so that the
+      errors of random weights do not disturb the layers before it in the first steps.
     - The first convolution is adapted to other numbers of channels as in timm: for one channel, the filters of red,
       green and blue are summed; for C channels, channel i gets the filters of color i mod 3, scaled by 3 / C.
 
@@ -246,7 +247,7 @@ def _rename_in_order(path: Path, saved: dict[str, Tensor], net: nn.Module) -> di
 
 
 def _load(path: Path, saved: dict[str, Tensor], net: nn.Module, pretrained: Pretrained) -> list[str]:
-    """Load weights into the network. Return the names of those in the last layer that keep their initial values."""
+    """Load weights into the network. Return the names of those in the last layer that do not fit and start at zero."""
     current = net.state_dict()
     in_head = tuple(f"{head}." for head in pretrained.head)
     new = [name for name in current if name.startswith(in_head) and not _has_shape_of(saved.get(name), current[name])]
@@ -254,11 +255,12 @@ def _load(path: Path, saved: dict[str, Tensor], net: nn.Module, pretrained: Pret
     channels = current[first].shape[1]
     if first in saved and channels != 3 and saved[first].shape[1:2] == (3,):
         saved[first] = _adapt_filters(saved[first], channels)
-    for name in [name for name in saved if name in new or name.startswith(pretrained.unused)]:
+    saved |= {name: torch.zeros_like(current[name]) for name in new}
+    for name in [name for name in saved if name.startswith(pretrained.unused)]:
         del saved[name]
     try:
         missing, unexpected = net.load_state_dict(saved, strict=False)
-        problems = [f"it has no {name}" for name in missing if name not in new]
+        problems = [f"it has no {name}" for name in missing]
         problems += [f"no layer for {name}" for name in unexpected if not name.startswith(in_head)]
     except RuntimeError as error:  # one line for each weight of another shape
         problems = [
