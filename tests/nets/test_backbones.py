@@ -113,7 +113,7 @@ def test_a_network_for_three_channels_is_torchvisions():
 def test_enlarging_can_be_traced():
     """TensorBoard's graph is a trace."""
     with torch.device("meta"):
-        resize = TorchvisionNet(1, 2, "alexnet").resize
+        resize = TorchvisionNet(1, 2, "alexnet").inputs
     x = torch.randn(1, 1, 9, 8)
     assert torch.equal(torch.jit.trace(resize, x)(x), resize(x))
 
