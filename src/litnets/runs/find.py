@@ -1,5 +1,7 @@
 """Find a run: by its folder, by its experiment, by one of its files, or the newest one."""
 
+from collections.abc import Iterable
+from glob import glob
 from pathlib import Path
 
 from litnets.errors import InputError, did_you_mean
@@ -16,6 +18,44 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
     Raises:
         InputError: There is no such folder, or no run in it.
     """
+    root = _find_folder(where, runs_dir)
+    run = Run(root)
+    if _is_run(run):
+        return run
+    return max(_runs_in(root), key=lambda run: run.environment.stat().st_mtime_ns)
+
+
+def find_runs(names: Iterable[str], runs_dir: Path) -> list[Run]:
+    """Return the runs that names stand for, each once: a run folder stands for its run, an experiment for all its runs,
+    and a pattern such as `digits_*` for all that matches.
+
+    Args:
+        names: Run folders, experiments and patterns.
+        runs_dir: The folder of the experiments.
+
+    Raises:
+        InputError: There is no such folder, or no run in it.
+    """
+    runs: dict[Path, Run] = {}
+    for name in names:
+        for folder in _matching_folders(name, runs_dir):
+            found = [Run(folder)] if _is_run(Run(folder)) else _runs_in(folder)
+            runs |= {run.folder.resolve(): run for run in sorted(found, key=lambda run: run.folder)}
+    return list(runs.values())
+
+
+def _matching_folders(name: str, runs_dir: Path) -> list[Path]:
+    """Return the folder that a name stands for, or those that match a pattern."""
+    if not any(sign in name for sign in "*?["):
+        return [_find_folder(name, runs_dir)]
+    matches = glob(name) or glob(str(runs_dir / name))  # noqa: PTH207  (an absolute pattern)
+    folders = [path for path in sorted(map(Path, matches)) if path.is_dir()]
+    if not folders:
+        raise InputError(f"no run matches {name}")
+    return folders
+
+
+def _find_folder(where: str | None, runs_dir: Path) -> Path:
     root = runs_dir if where is None else Path(where)
     if where is not None and not root.is_dir() and (runs_dir / where).is_dir():
         root = runs_dir / where
@@ -23,13 +63,18 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
         experiments = [folder.name for folder in runs_dir.glob("*/")] if where is not None else []
         hint = did_you_mean(root.name, experiments)
         raise InputError(f"there is no folder {root}; expected that of a run or of an experiment{hint}")
-    run = Run(root)
-    if run.config.exists() and (run.environment.exists() or run.last.exists()):
-        return run
+    return root
+
+
+def _is_run(run: Run) -> bool:
+    return run.config.exists() and (run.environment.exists() or run.last.exists())
+
+
+def _runs_in(root: Path) -> list[Run]:
     runs = [found for config in root.rglob("config.yaml") if (found := Run.from_config(config)) is not None]
     if not runs:
         raise InputError(f"there is no run in {root}; `litnets fit --config FILE` starts one")
-    return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)
+    return runs
 
 
 def find_run_of_file(path: Path) -> Run:

@@ -27,6 +27,7 @@ COMMANDS = {
     "validate": Command("trainer", "evaluate a run on the validation split: validate RUN [--key value ...]"),
     "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
     "predict": Command("predict", "predict files, folders or texts, or the test split: predict RUN [INPUT...]"),
+    "compare": Command("compare", "which run is best, and is that noise: compare RUN..."),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }

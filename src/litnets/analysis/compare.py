@@ -1,0 +1,231 @@
+"""Compare runs: what differs between their settings, how good each is, and whether that is more than noise.
+
+Runs that differ only in their seed are runs of one setting. Settings are ordered by their validation score, so that the
+test scores are not used to choose.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litnets.analysis.finished_run import FinishedRun
+from litnets.analysis.significance import SeedComparison, bootstrap_mean, compare_seeds, diebold_mariano, mcnemar
+from litnets.errors import InputError
+from litnets.runs.recorded_predictions import RecordedPredictions
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The runs of one setting.
+
+    Args:
+        label: A letter.
+        runs: The runs, which differ in their seed.
+    """
+
+    label: str
+    runs: Sequence[FinishedRun]
+
+    def scores(self, metric: str) -> list[float]:
+        """Return the test score of each run."""
+        return [run.test[metric] for run in self.runs]
+
+    @property
+    def validation_score(self) -> float:
+        """Mean of the validation scores, of which more is better; -inf if a run has none."""
+        scores = [run.validation_score for run in self.runs]
+        return -math.inf if None in scores else statistics.mean(score for score in scores if score is not None)
+
+    def mean(self, name: str) -> float | None:
+        """Return the mean of a number of results.json over the runs."""
+        values = [run.results.get(name) for run in self.runs]
+        return None if None in values else statistics.mean(value for value in values if value is not None)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A test sample that two networks answer differently, and one of them correctly."""
+
+    sample: str
+    target: str
+    prediction_a: str
+    prediction_b: str
+
+
+@dataclass(frozen=True)
+class NetworkComparison:
+    """Two networks on the same test samples.
+
+    Args:
+        samples: Number of samples.
+        measure: What is averaged over the samples: `accuracy`, or `squared error`, of which less is better.
+        difference: Mean of the second network minus that of the first.
+        interval: 95 % interval of the difference.
+        test: Name of the test; None if the interval, a bootstrap, decides.
+        p_value: p-value of the test.
+        flips: Samples that only one of the two answers correctly.
+    """
+
+    samples: int
+    measure: str
+    difference: float
+    interval: tuple[float, float]
+    test: str | None
+    p_value: float | None
+    flips: Sequence[Flip]
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference is more than noise."""
+        return self.p_value < 0.05 if self.p_value is not None else self.interval[0] > 0 or self.interval[1] < 0
+
+
+def main_metric(runs: Sequence[FinishedRun]) -> str:
+    """Return the test metric to compare by: the monitored one, unless that is the loss, whose unit may differ.
+
+    Raises:
+        InputError: The runs have no metric in common.
+    """
+    common = [name for name in runs[0].test if all(name in run.test for run in runs)]
+    if not common:
+        raise InputError(f"{runs[0].run.folder} and {runs[1].run.folder} have no test metric in common")
+    monitored = ((runs[0].results.get("best") or {}).get("monitor") or "").rpartition("/")[2]
+    others = [name for name in common if name != "loss"]
+    return monitored if monitored in others else (others or common)[0]
+
+
+def group_runs(runs: Iterable[FinishedRun]) -> list[Setting]:
+    """Return the settings of runs, the best validation score first. Runs of one setting differ only in their seed."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault(repr(sorted(run.setting.items())), []).append(run)
+    ordered = sorted(groups.values(), key=lambda group: -Setting("", group).validation_score)
+    return [Setting(_label(index), group) for index, group in enumerate(ordered)]
+
+
+def differences(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
+    """Return the options in which settings differ, by label and name. The options of a class are left out where
+    another setting has another class."""
+    options = {setting.label: setting.runs[0].setting for setting in settings}
+    names = dict.fromkeys(name for values in options.values() for name in values)
+    differing = [name for name in names if len({repr(values.get(name)) for values in options.values()}) > 1]
+    classes = [name.removesuffix("class_path") for name in differing if name.endswith("class_path")]
+    shown = [
+        name
+        for name in differing
+        if not any(name.startswith(f"{prefix}init_args.") and _missing(name, options) for prefix in classes)
+    ]
+    return {label: {name: values[name] for name in shown if name in values} for label, values in options.items()}
+
+
+def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
+    """Compare two networks on the same test samples, by their recorded predictions.
+
+    Single-label classifiers are compared by their right answers; all others by the squared error of each sample, of
+    targets scaled as in the first run's training, or by their loss.
+
+    Raises:
+        InputError: A run has no recorded predictions, or they are of other samples.
+    """
+    for run in (a, b):
+        if run.predictions is None:
+            folder = run.run.folder
+            raise InputError(f"{folder} has no test_predictions.parquet; `litnets test {folder}` writes it")
+    assert a.predictions is not None
+    assert b.predictions is not None
+    first, second = a.predictions.frame, b.predictions.frame
+    _check_same_samples(a, b)
+    if "target" in first.columns and "class_names" in a.predictions.description:
+        correct_a, correct_b = (
+            (frame["target"] == frame["prediction"]).to_numpy().astype(bool) for frame in (first, second)
+        )
+        interval = bootstrap_mean(correct_b.astype(float) - correct_a)
+        flips = [_flip(first, second, int(i)) for i in np.flatnonzero(correct_a != correct_b)]
+        gain = float(correct_b.mean() - correct_a.mean())
+        return NetworkComparison(
+            len(first), "accuracy", gain, interval, "exact McNemar", mcnemar(correct_a, correct_b), flips
+        )
+    scale = a.predictions.description.get("target_std") or a.predictions.description.get("channel_std")
+    steps = int(first["step"].to_numpy().max()) if "step" in first.columns else 1
+    difference = _squared_error(b.predictions, scale, steps) - _squared_error(a.predictions, scale, steps)
+    mean = float(difference.mean())
+    if steps == 1:
+        return NetworkComparison(len(difference), "squared error", mean, bootstrap_mean(difference), None, None, [])
+    p_value, interval = diebold_mariano(difference, steps)
+    return NetworkComparison(len(difference), "squared error", mean, interval, "Diebold-Mariano", p_value, [])
+
+
+def compare_settings(settings: Sequence[Setting], metric: str) -> list[tuple[Setting, SeedComparison]]:
+    """Compare the first setting with each other one over their seeds.
+
+    With several comparisons, p-values are corrected by Holm's method (Holm 1979).
+    """
+    first, *others = settings
+    compared = [(other, compare_seeds(first.scores(metric), other.scores(metric))) for other in others]
+    corrected = holm([comparison.p_value for _, comparison in compared])
+    return [
+        (other, SeedComparison(one.difference, one.interval, p_value, one.seeds_needed))
+        for (other, one), p_value in zip(compared, corrected, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for the number of tests by Holm's method."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def score_interval(run: FinishedRun) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of the test accuracy of a network; None for other metrics."""
+    predictions = run.predictions
+    if predictions is None or "class_names" not in predictions.description or "target" not in predictions.frame.columns:
+        return None
+    return bootstrap_mean((predictions.frame["target"] == predictions.frame["prediction"]).to_numpy().astype(float))
+
+
+def _check_same_samples(a: FinishedRun, b: FinishedRun) -> None:
+    assert a.predictions is not None
+    assert b.predictions is not None
+    first, second = a.predictions.frame, b.predictions.frame
+    same = [name for name in first.columns if name in ("index", "file", "row", "time", "step") or "target" in name]
+    for name in same:
+        if name not in second.columns or not first[name].equals(second[name]):
+            reason = f"{a.run.folder} and {b.run.folder} were tested on different samples"
+            raise InputError(f"{reason} (column {name}); only their settings can be compared, over several seeds")
+
+
+def _squared_error(predictions: RecordedPredictions, scale: Sequence[float] | None, steps: int) -> NDArray[np.float64]:
+    """Return the mean squared error of each sample over its targets, or of each window over its steps and channels."""
+    frame = predictions.frame
+    targets = [name for name in frame.columns if name == "target" or name.startswith("target_")]
+    errors = []
+    for index, target in enumerate(targets):
+        name = target.replace("target", "prediction", 1)
+        error = (frame[name] - frame[target]).to_numpy().astype(float)
+        errors.append((error / scale[index] if scale else error) ** 2)
+    mean: NDArray[np.float64] = np.mean(errors, axis=0).reshape(-1, steps).mean(1)
+    return mean
+
+
+def _flip(first: Any, second: Any, row: int) -> Flip:
+    name = next(name for name in ("file", "row", "time", "index") if name in first.columns)
+    return Flip(str(first[name][row]), first["target"][row], first["prediction"][row], second["prediction"][row])
+
+
+def _missing(name: str, options: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any(name not in values for values in options.values())
+
+
+def _label(index: int) -> str:
+    letter = ascii_uppercase[index % 26]
+    return letter if index < 26 else f"{letter}{index // 26}"

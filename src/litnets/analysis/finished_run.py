@@ -1,0 +1,99 @@
+"""FinishedRun: what a run folder says about a tested run."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from litnets.runs.folder import Run
+from litnets.runs.recorded_predictions import RecordedPredictions
+from litnets.runs.storage import read_text
+from litnets.safety.plain import load_yaml
+
+# What may differ between two runs of one setting: the seed, names, and where and how the runs are logged.
+_NOT_A_SETTING = (
+    "seed_everything",
+    "config",
+    "experiment",
+    "runs_dir",
+    "ckpt_path",
+    "init_from",
+    "wandb",
+    "recipe",
+    "figures",
+    "histograms",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.default_root_dir",
+)
+_LOWER_IS_BETTER = frozenset({"loss", "mse", "mae", "rmse"})
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that was tested.
+
+    Args:
+        run: The run folder.
+        config: The options of its newest configuration, by dotted name.
+        results: results.json.
+    """
+
+    run: Run
+    config: Mapping[str, Any]
+    results: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, run: Run) -> "FinishedRun":
+        """Read a run folder.
+
+        Raises:
+            InputError: A file is damaged.
+        """
+        path = run.configs[-1]
+        return cls(run, dict(_flatten(load_yaml(str(path), read_text(path)))), run.read_results())
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The options without those that may differ between two runs of one setting."""
+        return {
+            name: value
+            for name, value in self.config.items()
+            if not any(name == other or name.startswith(f"{other}.") for other in _NOT_A_SETTING)
+        }
+
+    @property
+    def seed(self) -> Any:
+        return self.config.get("seed_everything")
+
+    @property
+    def test(self) -> dict[str, float]:
+        return {name: value for name, value in self.results["test"].items() if isinstance(value, int | float)}
+
+    @property
+    def validation_score(self) -> float | None:
+        """The best value of the monitored metric, of which more is better; None if nothing was monitored."""
+        best = self.results.get("best")
+        if not best or best.get("score") is None:
+            return None
+        score = float(best["score"])
+        return -score if is_lower_better(best["monitor"]) else score
+
+    @cached_property
+    def predictions(self) -> RecordedPredictions | None:
+        """What it predicted for each test sample; None if that was not recorded."""
+        path = self.run.recorded_predictions("test")
+        return RecordedPredictions.load(path) if path.exists() else None
+
+
+def is_lower_better(metric: str) -> bool:
+    """Return whether lower values of a metric, such as `val/loss`, are better."""
+    return metric.rpartition("/")[2] in _LOWER_IS_BETTER
+
+
+def _flatten(config: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if not isinstance(config, Mapping) or not config:
+        yield prefix, config
+        return
+    for name, value in config.items():
+        yield from _flatten(value, f"{prefix}.{name}" if prefix else str(name))
