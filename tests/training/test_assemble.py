@@ -81,6 +81,8 @@ def test_predictions_are_written_unless_disabled() -> None:
         (None, Path("a.csv"), ["Timer", "PredictionsCSV"]),
     ):
         assert [type(c).__name__ for c in build_prediction_callbacks(folder, [Timer()], output)] == expected
+    *_, writer = build_prediction_callbacks(None, [], Path("new.csv"), masks=True)
+    assert type(writer).__name__ == "MaskWriter"
 
 
 def test_loggers_of_the_run_and_of_the_configuration(tmp_path: Path) -> None:

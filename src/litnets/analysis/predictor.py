@@ -4,7 +4,7 @@ It keeps three parts apart. The DataModule reads files, texts and tables (`read_
 modules that compute with tensors only, so that an exported graph can hold them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,8 @@ class Predictor:
         """Return a prediction for each input.
 
         These are the names of classes `(N,)`; 0 or 1 for each label `(N, labels)`; numbers in the units of the data,
-        `(N,)` or `(N, targets)`; or forecasts `(N, horizon, channels)`.
+        `(N,)` or `(N, targets)`; forecasts `(N, horizon, channels)`; or masks `(N, height, width)`, of indices into
+        `classes`. Masks need images of one size; predict those of other sizes on their own.
 
         Args:
             inputs: One input, or a list, array or table of inputs.
@@ -140,6 +141,8 @@ class Predictor:
     def predict_proba(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.float32]:
         """Return the probability of each class or label for each input, `(N, classes)`, in the order of `classes`.
 
+        For masks, these are the probabilities of each pixel, `(N, classes, height, width)`.
+
         Args:
             inputs: One input, or a list, array or table of inputs.
             batch_size: Inputs in a batch; None for that of `litnets predict`.
@@ -147,40 +150,58 @@ class Predictor:
         Raises:
             InputError: The network predicts no classes, there are no inputs, or they differ from those of the training.
         """
-        outputs = self._predict(inputs, batch_size)
+        outputs = self._predict(inputs, batch_size, keep_probabilities=True)
         if "probability" not in outputs:
             raise InputError(f"predict_proba: {type(self.network).__name__} predicts no classes; use predict")
         return outputs["probability"].numpy()
 
-    def _predict(self, inputs: Any, batch_size: int | None) -> dict[str, Tensor]:
+    def _predict(self, inputs: Any, batch_size: int | None, keep_probabilities: bool = False) -> dict[str, Tensor]:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size: expected at least 1, got {batch_size}")
         samples = self.datamodule.read_inputs(inputs)
         if not len(samples):
             raise InputError("expected at least one input, got none")
-        return self.predict_samples(samples, batch_size)
+        return self.predict_samples(samples, batch_size, keep_probabilities)
 
     def predict_samples(
-        self, samples: ArrayDataset | RaggedDataset, batch_size: int | None = None
+        self,
+        samples: ArrayDataset | RaggedDataset,
+        batch_size: int | None = None,
+        keep_probabilities: bool = False,
     ) -> dict[str, Tensor]:
         """Return what the network's `predict_step` returns for samples that the DataModule has read, on the CPU.
 
         Args:
             samples: The samples, at least one.
             batch_size: Samples in a batch; None for that of `litnets predict`.
+            keep_probabilities: Whether to return the class probabilities of the pixels of masks, which need much memory.
         """
-        parts = []
         with torch.inference_mode():
-            for indices in torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size):
-                raw, targets = samples[indices]
-                batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
-                if not isinstance(self.network, Task):  # a Task converts its inputs itself
-                    batch = self._precision.convert_input(batch)
-                with self._precision.forward_context():
-                    output = self.network.predict_step(batch, 0)
-                columns = output if isinstance(output, Mapping) else {"prediction": output}
-                parts.append({name: column.cpu() for name, column in columns.items()})
+            batch_size = batch_size or self.datamodule.eval_batch_size
+            parts = list(self._predict_batches(samples, batch_size, keep_probabilities))
+        if len({part["prediction"].shape[1:] for part in parts}) > 1:
+            raise InputError("expected images of one size; predict those of different sizes one by one")
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _predict_batches(self, samples: Any, batch_size: int, keep_probabilities: bool) -> Iterator[dict[str, Tensor]]:
+        """Yield the predictions for each batch, on the CPU; for tiles, those for each image."""
+        stitcher = None
+        if hasattr(samples, "stitcher"):
+            stitcher = samples.stitcher(len(self.classes or ()), keep_probabilities)
+        for indices in torch.arange(len(samples)).split(batch_size):
+            raw, targets = samples[indices]
+            batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
+            if not isinstance(self.network, Task):  # a Task converts its inputs itself
+                batch = self._precision.convert_input(batch)
+            with self._precision.forward_context():
+                output = self.network.predict_step(batch, 0)
+            columns = output if isinstance(output, Mapping) else {"prediction": output}
+            if stitcher is None:
+                yield {name: column.cpu() for name, column in columns.items()}
+                continue
+            for image in stitcher.add(columns["probability"], indices):
+                results = {"prediction": image.mask, "probability": image.probabilities}
+                yield {name: result.unsqueeze(0) for name, result in results.items() if result is not None}
 
 
 def _check_preparation(cls: type[ArrayDataModule]) -> None:

@@ -282,7 +282,7 @@ class LitnetsCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write predictions.csv."""
         self._report_data()
-        self.trainer.predict(**kwargs)
+        self.trainer.predict(**kwargs, return_predictions=False)  # they are written, and need not be kept
         if self.trainer.is_global_zero and not self.is_dry_run:
             print(printable(f"predictions: {self.resolved.predictions}"))
 

@@ -14,6 +14,7 @@ from litnets.runs.environment import environment
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
 from litnets.safety.plain import load_yaml
+from litnets.tasks import Segmenter
 from litnets.tracking.wandb_logger import WandbSetup, directions, without_wandb
 from litnets.training.assemble import (
     build_callbacks,
@@ -81,7 +82,7 @@ def trainer_arguments(
         loggers = without_wandb(loggers)  # the W&B run is that of the training; later results are printed
         if parts.command == "predict":
             output = None if parts.is_dry_run else parts.resolved.predictions
-            callbacks = build_prediction_callbacks(parts.run, callbacks, output)
+            callbacks = build_prediction_callbacks(parts.run, callbacks, output, isinstance(model, Segmenter))
         elif parts.run is not None and _repeats_test(parts, datamodule):
             callbacks.append(RecordPredictions(parts.run, locks=True))
     if config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in callbacks):

@@ -20,6 +20,7 @@ from litnets.tracking.wandb_logger import Gradients, WandbSetup, build_wandb_log
 from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.fast_loop import TESTED_LIGHTNING, FastEpochLoop
+from litnets.training.mask_writer import MaskWriter
 from litnets.training.non_finite import StopOnNonFinite
 from litnets.training.predictions import PredictionsCSV
 from litnets.training.record_predictions import RecordPredictions
@@ -85,7 +86,7 @@ def build_callbacks(
 
 
 def build_prediction_callbacks(
-    run: Run | None, user_callbacks: Sequence[Callback], output: Path | None
+    run: Run | None, user_callbacks: Sequence[Callback], output: Path | None, masks: bool = False
 ) -> list[Callback]:
     """Build the callbacks of `predict`.
 
@@ -93,9 +94,12 @@ def build_prediction_callbacks(
         run: The run; None for a checkpoint outside a run folder whose predictions are written elsewhere.
         user_callbacks: The callbacks of the configuration.
         output: The file of the predictions; None writes nothing.
+        masks: Whether the predictions are masks.
     """
     callbacks = [*user_callbacks] if run is None else [WriteResults(run), *user_callbacks]
-    return callbacks if output is None else [*callbacks, PredictionsCSV(output)]
+    if output is not None:
+        callbacks.append(MaskWriter(output) if masks else PredictionsCSV(output))
+    return callbacks
 
 
 def build_loggers(
