@@ -52,6 +52,8 @@ FREEZING = ["--model", "CNNClassifier", "--model.widths", "[4, 8]", "--model.dro
 FREEZING += ["--trainer.callbacks", "Unfreeze", "--trainer.callbacks.schedule", "{head: 1, stages.1: 2, rest: 3}"]
 FREEZING += ["--trainer.callbacks.lr_factors", "{stages.1: 0.5, stages.0: 0.2}"]
 MOMENTUM = ["--model.optimizer", "SGDW", "--model.optimizer_args", "{momentum: 0.9}", "--model.weight_decay", "0.1"]
+UNET = ["--model", "UNetSegmenter", "--model.widths", "[4, 8]", "--model.dropout", "0.2", "--model.lr", "0.01"]
+SHAPES = ["--data", "Shapes", "--data.samples", "180", "--data.size", "16", "--data.batch_size", "12"]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 CASES: dict[str, list[str]] = {
@@ -67,6 +69,7 @@ CASES: dict[str, list[str]] = {
     "airnet, averaged weights, 2 processes": [*AIRNET, *EMA, *DIGITS, *PLATEAU, *TWO],
     "cnn, freezing": [*FREEZING, "--model.layer_decay", "0.9", *ONE_CYCLE],
     "cnn, freezing, 2 processes": [*FREEZING, *MOMENTUM, *PLATEAU, *TWO],
+    "unet": [*UNET, *SHAPES, "--data.augment", "[RandomFlip]", *ONE_CYCLE],
     "rnn": ["--model", "RNNClassifier", "--model.hidden_size", "8", "--model.dropout", "0.2", *DIGITS, *ONE_CYCLE],
     "rnn on text": ["--model", "RNNClassifier", "--model.hidden_size", "8", *TEXT, *PLATEAU],
 }

@@ -174,12 +174,12 @@ class Predictor:
         Args:
             samples: The samples, at least one.
             batch_size: Samples in a batch; None for that of `litnets predict`.
-            keep_probabilities: Whether to return the class probabilities of the pixels of masks, which need much memory.
+            keep_probabilities: Whether to return the class probabilities of each pixel of a mask.
         """
         with torch.inference_mode():
             batch_size = batch_size or self.datamodule.eval_batch_size
             parts = list(self._predict_batches(samples, batch_size, keep_probabilities))
-        if len({part["prediction"].shape[1:] for part in parts}) > 1:
+        if len({next(iter(part.values())).shape[1:] for part in parts}) > 1:
             raise InputError("expected images of one size; predict those of different sizes one by one")
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 

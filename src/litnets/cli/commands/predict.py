@@ -27,6 +27,7 @@ from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.safety.escaping import printable
+from litnets.tasks import Segmenter
 from litnets.training.predictions import prediction_columns
 from litnets.training.signals import Signals
 
@@ -124,6 +125,11 @@ def _predict(inputs: list[str], counts: _Counts, args: list[str], signals: Signa
     assert argument.run is not None
     checkpoint = _checkpoint(argument, argument.run, options.ckpt_path)
     predictor = Predictor.load(argument.run, checkpoint, device=_device(options.device), trust=options.trust)
+    if isinstance(predictor.network, Segmenter):
+        new = "FOLDER" if len(inputs) > 1 else inputs[0]
+        raise InputError(
+            f"predict RUN INPUT prints a table; for masks: litnets predict {args[0]} --data.predict_path {new}"
+        )
     batch_size = options.batch_size or predictor.datamodule.eval_batch_size
     with ExitStack() as stack:
         progress = stack.enter_context(_progress())
