@@ -21,8 +21,10 @@ def test_rows_are_counted_in_each_file() -> None:
     assert sources_of(samples, torch.tensor([4, 0, 2])) == {"row": ["2", "1", "3"]}
 
 
-def test_files_are_named_relative_to_the_data() -> None:
-    samples = Fingerprint.of_files(Path("data"), ["data/cat/1.png", "data/dog/2.png"], np.zeros(2, np.uint64))
+@pytest.mark.parametrize("root", ["data", ".", "/", "/data/sub"])
+def test_files_are_named_relative_to_the_data(root: str) -> None:
+    files = [Path(root) / "cat/1.png", Path(root) / "dog/2.png"]
+    samples = Fingerprint.of_files(Path(root), files, np.zeros(2, np.uint64))
     assert sources_of(samples, torch.tensor([1, 0])) == {"file": ["dog/2.png", "cat/1.png"]}
 
 

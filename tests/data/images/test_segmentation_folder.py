@@ -1,3 +1,4 @@
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +207,16 @@ def test_files_that_do_not_fit_in_memory_give_the_same_batches() -> None:
         for batch, other in zip(*(getattr(data, f"{split}_dataloader")() for data in (kept, read_again)), strict=True):
             assert torch.equal(batch[0], other[0])
             assert torch.equal(batch[1], other[1])
+
+
+@pytest.mark.parametrize("memory_budget", [1, 0])
+def test_data_that_were_read_can_be_pickled(memory_budget: float) -> None:
+    """`ddp_spawn` sends them to its processes."""
+    write_masked_images(Path(), values=(0, 255))
+    data = read(crop_size=16, memory_budget=memory_budget)
+    again = pickle.loads(pickle.dumps(data))
+    for batch, other in zip(data.val_dataloader(), again.val_dataloader(), strict=True):
+        assert all(map(torch.equal, batch, other))
 
 
 def test_broken_files_are_skipped_on_request(capsys: pytest.CaptureFixture[str]) -> None:
