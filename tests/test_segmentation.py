@@ -67,6 +67,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
     assert tests[0] == tests[1]
 
 
+@pytest.mark.slow
+def test_random_crops_of_files_are_resumed_exactly_and_new_files_are_tested(capsys: pytest.CaptureFixture[str]) -> None:
+    write_masked_images(Path("data"), values=(0, 255))
+    augment = '[{"class_path": "RandomAffine"}, {"class_path": "Noise"}]'
+    data = ["SegmentationFolder", "--data.root", "data", "--data.crop_size", "16", "--data.augment", augment]
+    options = ["--model", "UNetSegmenter", "--model.widths", "[4, 8]", "--data", *data, "--data.batch_size", "4"]
+    runs = []
+    for name, epochs in (("straight", "3"), ("resumed", "1")):
+        more = ["--runs_dir", "runs", "--experiment", name, "--recipe", "false", "--trainer.max_epochs", epochs]
+        assert main(["fit", *options, *more]) == 0
+        runs += Path("runs", name).iterdir()
+    assert main(["resume", str(runs[1]), "--trainer.max_epochs", "3"]) == 0
+    states = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in runs]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    Path("data").rename("new")
+    capsys.readouterr()
+    assert main(["test", str(runs[0]), "--on", "new"]) == 0
+    assert "foreground" in capsys.readouterr().out
+
+
 def test_a_classifier_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--data", "Shapes", "--data.samples", "10", "--data.size", "16"]
     assert main(["fit", "--model", "CNNClassifier", *options]) == 2
