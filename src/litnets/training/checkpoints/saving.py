@@ -67,18 +67,18 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         # Whether training logs the monitored metric, not validation. For a custom metric, this is known only after the
         # first validation.
         self._monitor_is_train_metric = (monitor or "").startswith("train")
-        self._best_is_due = False
-        self._pending: dict[str, Any] | None = None  # the checkpoint of the best epoch, not yet on disk
-        self._began = False
-        self._stepping = False  # weights, schedules or gradients are partly updated
+        self._has_new_best = False  # the epoch that has just ended is the best, and its weights are not saved yet
+        self._unsaved_best: dict[str, Any] | None = None  # the checkpoint of the best epoch, until a save is affordable
+        self._is_updating = False  # whether weights, schedules or gradients are partly updated
         self._buffers: list[Tensor] = []  # buffers of the network
-        self._before: list[Tensor] = []  # their values when the current batch started
-        self._start = 0  # the epoch in which this process started or resumed training
-        self._saved: tuple[loop_state.Position, int] | None = None  # position and step of last.ckpt
+        self._buffers_before_batch: list[Tensor] = []  # their values when the current batch started
+        self._first_epoch = 0  # the epoch in which this process started or resumed training
+        self._last_saved: tuple[loop_state.Position, int] | None = None  # position and step of last.ckpt
+        # Times of `time.monotonic`, and durations in seconds.
+        self._started_at: float | None = None
         self._saved_at = 0.0
-        self._began_at = 0.0
-        self._spent = 0.0  # seconds spent on all saves
-        self._cost = _FIRST_COST  # seconds spent on the last save
+        self._save_seconds = 0.0  # of all saves
+        self._last_save_seconds = _FIRST_COST
 
     # State
 
@@ -111,26 +111,25 @@ class Checkpoint(lightning_callbacks.Checkpoint):
             self.run = None  # save nothing
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._saved_at = self._began_at = time.monotonic()
-        self._start = trainer.current_epoch
+        self._saved_at = self._started_at = time.monotonic()
+        self._first_epoch = trainer.current_epoch
         self._monitor_is_train_metric = self._monitor_is_train_metric or not trainer.enable_validation
         self._buffers = list(pl_module.buffers())
-        self._began = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._stepping = False
+        self._is_updating = False
         self._save_if_due(trainer, batch_idx)
-        self._before = [buffer.clone() for buffer in self._buffers]
+        self._buffers_before_batch = [buffer.clone() for buffer in self._buffers]
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         # This backward adds to gradients of earlier batches, which an interruption would corrupt.
-        self._stepping = bool(trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches)
+        self._is_updating = bool(trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        self._stepping = True
+        self._is_updating = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking or self._monitor_is_train_metric:
@@ -147,10 +146,10 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._before = []
+        self._buffers_before_batch = []
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stepping = False
+        self._is_updating = False
         self._save(trainer)
 
     def save_mid_epoch(self, trainer: Trainer) -> bool:
@@ -163,18 +162,18 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         can_save = self.resume_point(trainer) is not None
         if can_save:
             # Within a batch, the running statistics of batch normalization have already seen the unfinished batch.
-            for buffer, before in zip(self._buffers, self._before, strict=False):
+            for buffer, before in zip(self._buffers, self._buffers_before_batch, strict=False):
                 buffer.copy_(before)
             self._save(trainer)
         return can_save
 
     def resume_point(self, trainer: Trainer) -> loop_state.Position | None:
         """Return the (epoch, batch) that `save_mid_epoch` would save, or None if it would not save."""
-        return self._at(trainer) if self._began and trainer.training else None
+        return self._at(trainer) if self._started_at is not None and trainer.training else None
 
     def _at(self, trainer: Trainer) -> loop_state.Position | None:
         """Return the current position, or None if training could not resume from it."""
-        return None if self._stepping and not _between_batches(trainer) else loop_state.position(trainer)
+        return None if self._is_updating and not _between_batches(trainer) else loop_state.position(trainer)
 
     def _compare(self, trainer: Trainer) -> None:
         score = trainer.callback_metrics.get(str(self.monitor))
@@ -185,7 +184,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if self._is_better(score, loss) and bool(torch.isfinite(score)):
             self.best_model_score, self.best_epoch = score.detach().clone(), trainer.current_epoch
             self.best_loss = loss
-            self._best_is_due = True
+            self._has_new_best = True
 
     def _is_better(self, score: Tensor, loss: Tensor) -> bool:
         best = self.best_model_score
@@ -196,20 +195,25 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         return bool(score < best if self.mode == "min" else score > best)
 
     def _save_if_due(self, trainer: Trainer, batch_idx: int) -> None:
-        saved_steps = 0 if self._saved is None else self._saved[1]
+        saved_steps = 0 if self._last_saved is None else self._last_saved[1]
         seconds = time.monotonic() - self._saved_at
-        # Allow for two saves, best.ckpt and last.ckpt.
-        affordable = self._spent + 2 * self._cost <= MAX_SAVE_OVERHEAD * (time.monotonic() - self._began_at)
-        epoch_begins = batch_idx == 0 and trainer.current_epoch != self._start
+        affordable = self._is_affordable()
+        epoch_begins = batch_idx == 0 and trainer.current_epoch != self._first_epoch
         steps_due = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
         minutes_due = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
-        if trainer.world_size > 1 and (epoch_begins or self._best_is_due or self.every_n_minutes is not None):
+        if trainer.world_size > 1 and (epoch_begins or self._has_new_best or self.every_n_minutes is not None):
             # Clocks differ, and all processes have to decide the same.
             affordable, minutes_due = trainer.strategy.broadcast((affordable, minutes_due))
         if steps_due or minutes_due or (epoch_begins and affordable):
             self._save(trainer)
-        elif self._best_is_due:
+        elif self._has_new_best:
             self._save_best(trainer, now=affordable)
+
+    def _is_affordable(self) -> bool:
+        """Return whether best.ckpt and last.ckpt can be saved now without exceeding `MAX_SAVE_OVERHEAD`."""
+        assert self._started_at is not None
+        elapsed = time.monotonic() - self._started_at
+        return self._save_seconds + 2 * self._last_save_seconds <= MAX_SAVE_OVERHEAD * elapsed
 
     # How to save
 
@@ -219,25 +223,25 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         if at is None or self.run is None:
             return
         self._save_best(trainer, now=True)
-        if self._saved != (at, trainer.global_step):
+        if self._last_saved != (at, trainer.global_step):
             self._write(trainer, self.run.last)
-            self._saved = at, trainer.global_step
+            self._last_saved = at, trainer.global_step
 
     def _save_best(self, trainer: Trainer, now: bool) -> None:
         """Write best.ckpt now, or keep its content in memory until a save is affordable."""
         if self.run is None:
             return
-        if self._best_is_due:
-            self._best_is_due = False
-            self._pending = None
+        if self._has_new_best:
+            self._has_new_best = False
+            self._unsaved_best = None
             self.best_model_path = str(self.run.best)
             if now:
                 self._write(trainer, self.run.best)
             else:
-                self._pending = copy.deepcopy(dump_checkpoint(trainer))
-        elif now and self._pending is not None:
-            self._write(trainer, self.run.best, self._pending)
-            self._pending = None
+                self._unsaved_best = copy.deepcopy(dump_checkpoint(trainer))
+        elif now and self._unsaved_best is not None:
+            self._write(trainer, self.run.best, self._unsaved_best)
+            self._unsaved_best = None
 
     def _write(self, trainer: Trainer, path: Path, content: dict[str, Any] | None = None) -> None:
         start = time.monotonic()
@@ -248,8 +252,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         trainer.strategy.save_checkpoint(content or dump_checkpoint(trainer), path)
         trainer.strategy.barrier("Checkpoint")
         self._saved_at = time.monotonic()
-        self._cost = self._saved_at - start
-        self._spent += self._cost
+        self._last_save_seconds = self._saved_at - start
+        self._save_seconds += self._last_save_seconds
 
 
 def checkpoint_of(trainer: Trainer) -> Checkpoint | None:

@@ -5,6 +5,7 @@ data in the epoch, the state of the training metrics, gradients in the middle of
 validation, and the logging step (Lightning 2.6.6; issues #21938, #21857). This module saves them as plain data.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,46 +51,57 @@ def find_loop_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
 def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, content: dict[str, Any]) -> None:
     """Add to a checkpoint the state that is needed to resume at `at`. Every process must call this."""
     epoch, batch = at
-    rank_state = {
-        "metrics": _metric_states(module),
-        # Needed between two micro-batches of an accumulation; otherwise they are cleared before use.
-        "gradients": {
-            name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
-        }
-        if batch % trainer.accumulate_grad_batches
-        else {},
-    }
-    rank_states = [rank_state]
-    if trainer.world_size > 1:
-        rank_states = [{}] * trainer.world_size
-        torch.distributed.all_gather_object(rank_states, rank_state)
     content[KEY] = {
         "epoch": epoch,
         "batch": batch,
-        "ranks": rank_states,
+        "ranks": _gather_rank_states(trainer, module, batch),
         "callback_metrics": {name: value.clone() for name, value in trainer.callback_metrics.items()},
         "logged_step": logging_step(trainer.fit_loop.epoch_loop),
         "csv": next((logger.state_dict() for logger in trainer.loggers if isinstance(logger, MetricsCSV)), {}),
     }
-    # Set the counters to their values between two batches, whatever part of the loop this was called from.
-    loop = content["loops"]["fit_loop"]
+    _move_counters(content["loops"]["fit_loop"], at, trainer.accumulate_grad_batches)
+
+
+def _gather_rank_states(trainer: Trainer, module: LightningModule, batch: int) -> list[dict[str, Any]]:
+    """Return the state of each process: that of its metrics, and its gradients if an accumulation is not complete."""
+    rank_state = {"metrics": _metric_states(module), "gradients": {}}
+    if batch % trainer.accumulate_grad_batches:  # otherwise the gradients are cleared before they are used
+        rank_state["gradients"] = {
+            name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None
+        }
+    if trainer.world_size == 1:
+        return [rank_state]
+    rank_states: list[dict[str, Any]] = [{}] * trainer.world_size
+    torch.distributed.all_gather_object(rank_states, rank_state)
+    return rank_states
+
+
+def _move_counters(loop: dict[str, Any], at: Position, accumulate_grad_batches: int) -> None:
+    """Set the counters of a saved loop to their values just before the batch at `at`, in whatever hook it was saved.
+
+    Args:
+        loop: The state of the fit loop in a checkpoint.
+        at: The epoch and batch.
+        accumulate_grad_batches: Batches per optimizer step.
+    """
+    epoch, batch = at
+    epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
     optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
-    batches = loop["epoch_loop.batch_progress"]["current"]
-    # The unfinished batch may have cleared the gradients already.
-    steps_begun = -(-batch // trainer.accumulate_grad_batches)
-    inside = batches["started"] > batches["completed"]
-    ahead = {"step": 0, "zero_grad": int(inside and optimizer["zero_grad"]["current"]["completed"] > steps_begun)}
+    # An unfinished batch is repeated after the resume. If it has cleared the gradients, that is one time too many.
+    is_within_batch = batches["current"]["started"] > batches["current"]["completed"]
+    steps_begun = math.ceil(batch / accumulate_grad_batches)
+    surplus = int(is_within_batch and optimizer["zero_grad"]["current"]["completed"] > steps_begun)
+    epochs_begun = epoch + (batch > 0)
+    batches["is_last_batch"] = False
     for kind in ("total", "current"):
-        begun = epoch + (batch > 0)
-        epochs = {"ready": begun, "started": begun, "processed": epoch, "completed": epoch}
-        loop["epoch_progress"][kind].update(epochs)
-        progress = loop["epoch_loop.batch_progress"]
-        done = progress[kind]["completed"] if kind == "total" else batch
-        progress[kind].update(dict.fromkeys(("ready", "started", "processed", "completed"), done))
-        progress["is_last_batch"] = False
-        for counter in ahead:
-            steps = optimizer[counter][kind]
-            steps.update(dict.fromkeys(steps, steps["completed"] - ahead[counter]))
+        epochs[kind].update(ready=epochs_begun, started=epochs_begun, processed=epoch, completed=epoch)
+        _set_all(batches[kind], batch if kind == "current" else batches[kind]["completed"])
+        _set_all(optimizer["step"][kind], optimizer["step"][kind]["completed"])
+        _set_all(optimizer["zero_grad"][kind], optimizer["zero_grad"][kind]["completed"] - surplus)
+
+
+def _set_all(counters: dict[str, int], value: int) -> None:
+    counters.update(dict.fromkeys(counters, value))
 
 
 def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from litnets.safety.escaping import printable
 from litnets.training.checkpoints.atomic_io import SaveError
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.non_finite import NotFiniteError
+from litnets.training.resume.loop_state import Position
 from litnets.training.signals import PeerProcessError, Signals, Stop
 
 _CRASH = 1000  # sent to the other processes in place of a signal number; larger than any of them
@@ -25,6 +26,9 @@ _CRASH = 1000  # sent to the other processes in place of a signal number; larger
 # How long a crashed process waits for the others to reach the next synchronization point. They may be a batch behind,
 # or may be waiting for this very process elsewhere.
 _PATIENCE = timedelta(seconds=30)
+
+# What a process tells the others after a crash: the batch that it can save, if any, and its error if it has crashed.
+Report = tuple[Position | None, str | None]
 
 
 class SaveOnInterrupt(Callback):
@@ -54,31 +58,31 @@ class SaveOnInterrupt(Callback):
         self._first_step = 0
         self._group: Any = None  # the group of processes, with gloo, so that synchronizing does not wait for the GPU
         self._stop: int | None = None  # the signal that all processes agree on
-        self._asking = False  # whether synchronizing is the next collective operation of every process
+        self._sync_is_next = False  # whether synchronizing is the next collective operation of every process
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.listen()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.listen()
-        self.signals.deferred = self._training = self._asking = True
+        self.signals.deferred = self._training = self._sync_is_next = True
         self._first_step = trainer.global_step
         if trainer.world_size > 1:
             self._group = distributed.new_group(backend="gloo")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._sync_stop_signal()
-        self._asking = pl_module.automatic_optimization  # otherwise there may be none or several backward passes
+        self._sync_is_next = pl_module.automatic_optimization  # otherwise there may be none or several backward passes
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
-        if self._asking:  # once per batch: an optimizer may call its closure repeatedly
+        if self._sync_is_next:  # once per batch: an optimizer may call its closure repeatedly
             self._sync_stop_signal()
-            self._asking = False
+            self._sync_is_next = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._asking = True
+        self._sync_is_next = True
         if self._group is None:
             self._stop = self.signals.received
         if _stepped(trainer, batch_idx):
@@ -120,9 +124,7 @@ class SaveOnInterrupt(Callback):
             return
         saved = False
         try:
-            if trainer.global_step > self._first_step and (
-                stopped or self._all_ranks_at_same_batch(trainer, exception)
-            ):
+            if trainer.global_step > self._first_step and (stopped or self._can_save_together(trainer, exception)):
                 saved = self.checkpoint.save_mid_epoch(trainer)
         except (InputError, OSError) as error:  # report it, and let the original exception propagate
             _say(f"not saved: {error}")
@@ -151,28 +153,40 @@ class SaveOnInterrupt(Callback):
         if self._stop is not None:  # otherwise keep a signal that has arrived meanwhile for the next call
             self.signals.received = self._stop
 
-    def _all_ranks_at_same_batch(self, trainer: Trainer, exception: BaseException) -> bool:
-        """Return whether all processes are at the same batch and can save, although one of them has crashed."""
+    def _can_save_together(self, trainer: Trainer, exception: BaseException) -> bool:
+        """Return whether all processes are before the same batch and can save, although one of them has crashed."""
         if trainer.world_size == 1:
             return True
-        assert self.checkpoint is not None
-        where = self.checkpoint.resume_point(trainer)
-        every: list[Any] = [None] * trainer.world_size
-        crash = None if isinstance(exception, PeerProcessError) else f"{type(exception).__name__}: {exception}"
-        if crash is not None and (where is None or not self._asking):
+        reports = self._exchange_reports(trainer, exception)
+        if reports is None:
             return False
-        try:
-            if crash is not None:
-                answer = torch.tensor(_CRASH)
-                distributed.all_reduce(answer, distributed.ReduceOp.MAX, self._group, async_op=True).wait(_PATIENCE)
-            distributed.all_gather_object(every, (where, crash), self._group)
-        except RuntimeError:  # raised by gloo: another process does not answer, or is gone
-            return False
-        if crash is None:
-            crashes = [f"process {rank} crashed: {error}" for rank, (_, error) in enumerate(every) if error]
+        if isinstance(exception, PeerProcessError):
+            crashes = [f"process {rank} crashed: {error}" for rank, (_, error) in enumerate(reports) if error]
             exception.args = (crashes[0],)
         # NCCL only queues collective operations, so one process may be ahead of another.
-        return distributed.get_backend() == "gloo" and all(position == where for position, _ in every)
+        return distributed.get_backend() == "gloo" and len({position for position, _ in reports}) == 1
+
+    def _exchange_reports(self, trainer: Trainer, exception: BaseException) -> list[Report] | None:
+        """Return the report of each process, or None if the processes do not reach each other."""
+        assert self.checkpoint is not None
+        position = self.checkpoint.resume_point(trainer)
+        has_crashed = not isinstance(exception, PeerProcessError)
+        if has_crashed and (position is None or not self._sync_is_next):
+            return None
+        error = f"{type(exception).__name__}: {exception}" if has_crashed else None
+        reports: list[Report] = [(None, None)] * trainer.world_size
+        try:
+            if has_crashed:
+                self._announce_crash()
+            distributed.all_gather_object(reports, (position, error), self._group)
+        except RuntimeError:  # raised by gloo: another process does not answer, or is gone
+            return None
+        return reports
+
+    def _announce_crash(self) -> None:
+        """Take part in the next `_sync_stop_signal` of the other processes, which then raise PeerProcessError."""
+        highest = torch.tensor(_CRASH)
+        distributed.all_reduce(highest, distributed.ReduceOp.MAX, self._group, async_op=True).wait(_PATIENCE)
 
 
 def _stepped(trainer: Trainer, batch_idx: int) -> bool:
