@@ -40,35 +40,50 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
             folder next to `train` could be a class as well as a misspelled split.
         OSError: A folder cannot be read.
     """
-    names = subfolders(root) if folders else []
-    split_folders = {name: SPLIT_OF[name.lower()] for name in names if name.lower() in SPLIT_OF}
-    others = [name for name in names if name not in split_folders]
-    trained_on = [name for name, part in split_folders.items() if part == "train"]
-    if not (len(split_folders) > 1 and not others) and not any(subfolders(root / name) for name in trained_on):
-        split_folders = {}  # "train" is a class, such as a kind of vehicle
+    split_folders, other_folders = _split_folders(root) if folders else ({}, [])
     files = [name for name in data_files(root) if Path(name).suffix.lower() in file_suffixes]
-    paths: dict[str, Path] = {}
-    for part, candidates in _rank_candidates(root.name, split_folders, files).items():
-        if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
-            (_, first), (_, second), *_ = candidates
-            raise InputError(f"{root}: {first} and {second} both hold the {part} split; remove one of them")
-        paths[part] = root / candidates[0][1]
+    paths = {
+        part: root / _best_candidate(root, part, candidates)
+        for part, candidates in _rank_candidates(root.name, split_folders, files).items()
+    }
     if not paths:
         return {}
     if "train" not in paths:
         found = ", ".join(path.name for path in paths.values())
         raise InputError(f"{root} has {found}, but nothing to train on; expected a folder or file named train")
+    if split_folders and other_folders and len(paths) == 1:
+        raise InputError(
+            f"{root} has a folder {paths['train'].name} next to {', '.join(other_folders)}; expected only train, val "
+            "and test, or only folders of classes"
+        )
     left_out = [name for name in files if root / name not in paths.values()]
-    if split_folders and others:
-        if len(paths) == 1:
-            raise InputError(
-                f"{root} has a folder {paths['train'].name} next to {', '.join(others)}; expected only train, val and "
-                "test, or only folders of classes"
-            )
-        left_out += others
+    if split_folders:
+        left_out += other_folders
     if left_out:
         print(f"{root}: {printable(', '.join(left_out))} left out; expected train, val and test", flush=True)
     return paths
+
+
+def _split_folders(root: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the split of each folder in `root` that holds one, and the names of the other folders.
+
+    A folder that is named after a split may be a class, such as trains among vehicles. It holds a split only if all
+    folders are named after splits, or if the training folder has subfolders.
+    """
+    names = subfolders(root)
+    splits = {name: SPLIT_OF[name.lower()] for name in names if name.lower() in SPLIT_OF}
+    others = [name for name in names if name not in splits]
+    has_only_splits = len(splits) > 1 and not others
+    trains_on_classes = any(subfolders(root / name) for name, part in splits.items() if part == "train")
+    return (splits if has_only_splits or trains_on_classes else {}), others
+
+
+def _best_candidate(root: Path, part: str, candidates: Sequence[tuple[int, str]]) -> str:
+    """Return the name of the folder or file with the best rank. Raise InputError if two share it."""
+    (rank, name), *others = candidates
+    if others and others[0][0] == rank:
+        raise InputError(f"{root}: {name} and {others[0][1]} both hold the {part} split; remove one of them")
+    return name
 
 
 def _rank_candidates(

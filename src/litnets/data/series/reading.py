@@ -55,24 +55,45 @@ def read_series(
     """
     header, rows, lines, digest = _read_csv(path, has_header)
     hint = "; set --data.header false if the first line is data" if has_header and _names_look_like_data(header) else ""
-    time = _column_index(path, header, time_column, hint) if isinstance(time_column, str) else time_column
     has_row_numbers = _numbers_rows([row[0] for row in rows])
-    if has_row_numbers and isinstance(time_column, int):
+    time: int | None
+    if isinstance(time_column, str):
+        time = _column_index(path, header, time_column, hint)
+    elif time_column is not None and has_row_numbers:
         time = _find_dates(path, header, rows, is_required=channels is None) or time_column
-    skipped = {time, 0} if has_row_numbers and header[0] in INDEX_NAMES else {time}
+    else:
+        time = time_column
     times: list[str] = []
     if time is not None:
         times = [row[time] for row in rows]
         _check_times(path, header[time], times, lines)
-    names = [name for i, name in enumerate(header) if i not in skipped] if channels is None else list(channels)
+    if channels is None:
+        skipped = {time, 0} if has_row_numbers and header[0] in INDEX_NAMES else {time}
+        names = [name for i, name in enumerate(header) if i not in skipped]
+    else:
+        names = list(channels)
+    _check_channels(path, names, header)
+    columns = [_column_index(path, header, name, hint) for name in names]
+    values = _to_numbers(path, names, [[row[i] for i in columns] for row in rows], lines)
+    return Series(values, names, times, digest)
+
+
+def _check_channels(path: Path, names: Sequence[str], header: Sequence[str]) -> None:
+    """Raise InputError if there is no channel, or one twice."""
     if not names:
         raise InputError(
             f"{path}: no channels: expected at least one column besides the time (columns: {', '.join(header)})"
         )
     if duplicate := first_duplicate(names):
         raise InputError(f"channels: '{duplicate}' is listed twice; remove one")
-    columns = [_column_index(path, header, name, hint) for name in names]
-    cells = [[row[i] for i in columns] for row in rows]
+
+
+def _to_numbers(path: Path, names: Sequence[str], cells: list[list[str]], lines: Sequence[int]) -> NDArray[np.float64]:
+    """Return the cells of the channels as numbers, `(steps, channels)`.
+
+    Raises:
+        InputError: A cell is not a finite number of float32.
+    """
     try:
         values = np.array(cells, dtype=np.float64)
     except ValueError:
@@ -87,7 +108,7 @@ def read_series(
             f"{path}, line {lines[row]}, column '{names[column]}': expected a number, got '{cells[row][column]}' "
             f"({len(invalid)} such values in total); {advice}"
         )
-    return Series(values, names, times, digest)
+    return values
 
 
 def _names_look_like_data(names: Sequence[str]) -> bool:
