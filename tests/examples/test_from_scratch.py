@@ -19,6 +19,16 @@ import xor
 sys.path.pop(0)
 
 RNG = np.random.default_rng(0)
+
+
+class SameDropout(nn.Dropout):
+    """Dropout with the same mask in every step."""
+
+    def forward(self, x, training=False):
+        self.rng = np.random.default_rng(3)
+        return super().forward(x, training)
+
+
 LAYERS = {
     "Linear": (lambda: nn.Linear(RNG, 5, 4), (3, 5)),
     "ReLU": (nn.ReLU, (3, 5)),
@@ -29,6 +39,7 @@ LAYERS = {
     "Flatten": (nn.Flatten, (3, 2, 4, 5)),
     "Conv2d": (lambda: nn.Conv2d(RNG, 2, 3), (2, 2, 5, 4)),
     "Conv2d 5x5": (lambda: nn.Conv2d(RNG, 1, 2, size=5), (2, 1, 6, 7)),
+    "Dropout": (lambda: SameDropout(RNG, 0.4), (6, 5)),
     "MaxPool": (nn.MaxPool, (2, 2, 4, 6)),
     "MaxPool of odd sides": (nn.MaxPool, (2, 2, 5, 7)),
     "GlobalAveragePool": (nn.GlobalAveragePool, (2, 3, 4, 5)),
@@ -52,7 +63,7 @@ def numerical(function, array, eps=1e-6):
 
 
 def assert_close(actual, expected):
-    assert np.abs(actual - expected).max() < 1e-6 * max(1, np.abs(expected).max())
+    assert np.abs(actual - expected).max() < 1e-6 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -89,6 +100,23 @@ def parts(*layers):
     return nn.Network(*layers)
 
 
+class TorchDropout(torch_nn.Module):
+    """Dropout in PyTorch with the masks of `nn.Dropout(np.random.default_rng(3), 0.4)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(3)
+
+    def forward(self, x):
+        return x * torch.tensor(self.rng.random(x.shape) >= 0.4) / 0.6 if self.training else x
+
+
+def mlp_with_dropout():
+    mlp = MLP(64, 10, (16, 12), "tanh", dropout=[0.4, 0.0])
+    mlp.layers[3] = TorchDropout()
+    return mlp
+
+
 # A litnets network, and the layers of the same network from scratch.
 NETWORKS = {
     "Linear": (
@@ -101,6 +129,13 @@ NETWORKS = {
     "BatchNorm": (
         lambda: MLP(64, 10, (16,), batch_norm=True),
         lambda: parts(nn.Flatten(), nn.Linear(RNG, 64, 16), nn.BatchNorm(16), nn.ReLU(), nn.Linear(RNG, 16, 10)),
+    ),
+    "Dropout": (
+        mlp_with_dropout,
+        lambda: parts(
+            *(nn.Flatten(), nn.Linear(RNG, 64, 16), nn.Tanh(), nn.Dropout(np.random.default_rng(3), 0.4)),
+            *(nn.Linear(RNG, 16, 12), nn.Tanh(), nn.Linear(RNG, 12, 10)),
+        ),
     ),
     "Conv2d": (
         lambda: CNN(1, 10, (4, 6), blocks_per_stage=1, norm="none"),
