@@ -189,9 +189,10 @@ def test_no_trace_is_left_in_the_model(fails: bool) -> None:
     model = Classifier(Net(), 2, lr=0.1)
     if fails:
         with pytest.raises(RuntimeError, match="on purpose"):
-            fit(Unfreeze({"head": 1}), Fail(), model=model)
+            fit(Unfreeze({"head": 1}, {"head": 0.5}), Fail(), model=model)
     else:
-        fit(Unfreeze({"head": 1}), model=model)
+        fit(Unfreeze({"head": 1}, {"head": 0.5}), model=model)
+    assert len(model.configure_optimizers().param_groups) == 2
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(module.training for module in model.net.modules())
     check_schedule(fit(model=model), {"head": 1, "stage2": 1, "stage1": 1})

@@ -91,20 +91,22 @@ class Unfreeze(Callback):
         self._freeze(trainer.current_epoch)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._release()
+        self._release(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._release()
+        self._release(pl_module)
 
     def _freeze(self, epoch: int) -> None:
         for part in self._parts:
             part.train(part.first_epoch is not None and epoch + 1 >= part.first_epoch)
 
-    def _release(self) -> None:
+    def _release(self, module: LightningModule) -> None:
         """Leave no trace in the model, which may be trained again without this callback."""
         for part in self._parts:
             part.train(True)
         self._parts = []
+        if isinstance(module, Task):
+            module.lr_factors = {}
 
     def _first_epochs(self, names: list[str]) -> dict[str, int]:
         """Return the first epoch of each stage that is trained, by its name."""
