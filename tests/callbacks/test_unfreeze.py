@@ -153,6 +153,14 @@ def test_an_epoch_after_the_last_is_noted(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_a_long_line_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    layers = [nn.Linear(3, 3) for _ in range(8)]
+    fit(
+        Unfreeze({"head": 1}), model=Classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 3), *layers), 3), max_epochs=1
+    )
+    assert capsys.readouterr().out == "trained from epoch 1: head; never: 8, 7, 6, 5, 4, 3 and 2 more\n"
+
+
 def test_the_first_step_is_scaled_by_the_factor_of_the_stage() -> None:
     def first_changes(*callbacks: Callback, **options: Any) -> dict[str, Tensor]:
         torch.manual_seed(0)

@@ -14,7 +14,7 @@ from litnets.safety.escaping import printable
 from litnets.tasks import Task
 
 _REST = "rest"  # in place of a name: all other stages
-_MAX_NAMES = 4  # in a printed line
+_MAX_NAMES = 6  # in a printed line
 
 T = TypeVar("T")
 
