@@ -41,6 +41,7 @@ SHIPPED = [
         "mnist_cnn",
         "mnist_cnn_fast",
         "names_rnn",
+        "shapes_unet",
         "spoken_digits_rnn",
         "wine_mlp",
         "xor_mlp",
@@ -79,7 +80,7 @@ def data_options(config: Path, tiny_data: Path) -> list[str]:
 
 def metric(config: Path) -> str:
     """Return the name of the test metric that a configuration's header states."""
-    return {"etth1": "mse", "diabetes": "r2"}.get(config.stem.split("_")[0], "accuracy")
+    return {"etth1": "mse", "diabetes": "r2", "shapes": "iou"}.get(config.stem.split("_")[0], "accuracy")
 
 
 QUICK = {"digits_mlp", "digits_rnn", "iris_mlp", "diabetes_mlp", "etth1_linear"}

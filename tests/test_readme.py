@@ -67,5 +67,5 @@ def test_results_table_matches_the_config_headers() -> None:
         if "not measured yet" in config.read_text():
             assert f"`{config.stem}`" not in README
             continue
-        ((metric, score),) = re.findall(r"test (accuracy|r2|mse) ([\d.]+ ± [\d.]+)", config.read_text())
+        ((metric, score),) = re.findall(r"test (accuracy|r2|mse|iou) ([\d.]+ ± [\d.]+)", config.read_text())
         assert re.search(rf"`{config.stem}` \|.*{metric} {re.escape(score)}", README), config.stem

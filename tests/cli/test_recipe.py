@@ -93,3 +93,13 @@ def test_names_and_scripts_without_spaces_are_read_by_characters(texts: list[str
 def test_skewed_columns_are_normalized_for_classes() -> None:
     assert recipe.table_encoding(has_classes=True) == {"data.normalize_skewed": True}
     assert not recipe.table_encoding(has_classes=False)
+
+
+@pytest.mark.parametrize(("samples", "side", "size"), [(200, 64, 16), (5000, 64, 128), (5000, 256, 16), (200, 512, 4)])
+def test_a_batch_with_masks_is_limited_in_pixels(samples, side, size):
+    facts = Facts("unet", "images", samples, has_classes=True, image_side=side, is_photo=True, has_masks=True)
+    assert recipe.batch_size(facts) == size
+    choices = recipe.choose(facts, size, 30)
+    assert choices["model.lr"] == 3e-3
+    assert not {"monitor", "model.label_smoothing"} & choices.keys()
+    assert [spec["class_path"] for spec in choices["data.augment"]] == ["RandomShift", "RandomFlip"]

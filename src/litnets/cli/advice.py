@@ -18,6 +18,8 @@ def class_imbalance(datamodule: LightningDataModule | None) -> str | None:
     """Return a line that reports that some classes are much rarer than others, or None."""
     if not isinstance(datamodule, ArrayDataModule) or getattr(datamodule, "multilabel", False):
         return None
+    if getattr(datamodule, "ignore_index", None) is not None:
+        return None  # in masks, most pixels are background
     counts, names = datamodule.class_counts, getattr(datamodule, "class_names", None)
     if not counts or names is None or max(counts) < _RARE * min(counts):
         return None

@@ -33,6 +33,7 @@ _NETWORKS: dict[str, Network] = {
     "WithRNN": "rnn",
     "WithCNN1d": "cnn1d",
     "WithTransformer": "transformer",
+    "WithUNet": "unet",
 }
 # The options of the data that the recipe chooses. A DataModule that is built in Python keeps its own values.
 DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase", "normalize_skewed")
@@ -196,6 +197,7 @@ def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
         is_multilabel=bool(getattr(datamodule, "multilabel", False)),
         image_side=min(sides, default=0) if inputs == "images" else 0,
         is_photo=inputs == "images" and shape[0] == 3,
+        has_masks=getattr(datamodule, "ignore_index", None) is not None,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-Network = Literal["linear", "mlp", "cnn", "resnet", "rnn", "cnn1d", "transformer", "other"]
+Network = Literal["linear", "mlp", "cnn", "resnet", "rnn", "cnn1d", "transformer", "unet", "other"]
 Inputs = Literal["rows", "images", "sequences", "tokens", "windows"]
 
 # Learning rates of AdamW, for the peak of the schedule.
@@ -21,6 +21,7 @@ _LEARNING_RATES: dict[Network, float] = {
     "rnn": 3e-3,
     "cnn1d": 2e-3,
     "transformer": 1e-3,
+    "unet": 3e-3,
 }
 
 
@@ -37,6 +38,7 @@ class Facts:
         is_multilabel: Whether a sample can have several classes.
         image_side: Shorter side of an image, in pixels.
         is_photo: Whether the images have colors.
+        has_masks: Whether the targets are masks, with a class for each pixel.
     """
 
     network: Network
@@ -46,11 +48,18 @@ class Facts:
     is_multilabel: bool = False
     image_side: int = 0
     is_photo: bool = False
+    has_masks: bool = False
 
 
 def batch_size(facts: Facts) -> int:
-    """Return the samples per batch: about 16 batches an epoch, and a power of two from 8 to 128."""
-    return int(min(max(2 ** round(math.log2(max(facts.samples, 1) / 16)), 8), 128))
+    """Return the samples per batch: about 16 batches an epoch, and a power of two from 8 to 128.
+
+    A batch with masks has at most a million pixels, because the memory for training grows with them.
+    """
+    size = min(max(2 ** round(math.log2(max(facts.samples, 1) / 16)), 8), 128)
+    if facts.has_masks:
+        size = max(min(size, 2 ** int(math.log2(2**20 / max(facts.image_side, 1) ** 2))), 1)
+    return int(size)
 
 
 def epochs(facts: Facts, steps_per_epoch: int) -> int:
@@ -93,7 +102,7 @@ def regularization(facts: Facts) -> dict[str, Any]:
         choices |= {"model.linear_skip": True, "model.dropout": 0.2}
     if facts.inputs == "tokens":
         choices |= {"data.token_dropout": 0.1, "model.embedding_scale": 0.1}
-    if facts.has_classes and not facts.is_multilabel and facts.inputs in ("images", "sequences"):
+    if facts.has_classes and not (facts.is_multilabel or facts.has_masks) and facts.inputs in ("images", "sequences"):
         choices["model.label_smoothing"] = 0.1
     if facts.network == "linear" and facts.inputs == "windows":
         choices["model.init"] = "zeros"
@@ -104,7 +113,7 @@ def regularization(facts: Facts) -> dict[str, Any]:
 
 def augmentation(facts: Facts) -> list[dict[str, Any]]:
     """Return the augmentations for convolutional networks: shifts, and mirror images of photos."""
-    if facts.inputs != "images" or facts.network not in ("cnn", "resnet", "other"):
+    if facts.inputs != "images" or facts.network not in ("cnn", "resnet", "unet", "other"):
         return []
     pixels = max(1, facts.image_side // (8 if facts.is_photo else 16))
     shift = {"class_path": "RandomShift", "init_args": {"pixels": pixels, "padding": "reflect"}}
@@ -147,7 +156,7 @@ def choose(facts: Facts, batch: int, num_epochs: int) -> dict[str, Any]:
         "trainer.max_epochs": num_epochs,
         "early_stopping.patience": patience(num_epochs),
     }
-    if facts.has_classes:
+    if facts.has_classes and not facts.has_masks:
         choices["monitor"] = "val/loss"
     if images := augmentation(facts):
         choices["data.augment"] = images
