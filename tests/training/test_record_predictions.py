@@ -11,7 +11,9 @@ from sklearn.metrics import r2_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from litnets.data import Digits, SeriesCSV, TextFiles
+import litnets
+from litnets.__main__ import main
+from litnets.data import Digits, SeriesCSV, TableCSV, TextFiles
 from litnets.errors import InputError
 from litnets.runs import recorded_predictions
 from litnets.runs.folder import Run
@@ -19,6 +21,7 @@ from litnets.runs.recorded_predictions import RecordedPredictions, choose_sample
 from litnets.tasks import Classifier, CNNClassifier, Forecaster, LinearForecaster, Regressor, RNNClassifier
 from litnets.training.record_predictions import RecordPredictions
 from tests.helpers.tiny_series import waves, write_series
+from tests.helpers.tiny_tables import write_csv
 from tests.helpers.tiny_text import rows, write_texts
 
 # The data is in memory, so workers would only slow down loading.
@@ -237,6 +240,19 @@ def test_a_run_in_use_is_not_written_into(capsys: pytest.CaptureFixture[str]) ->
     assert "note: the predictions are not recorded: . is in use" in capsys.readouterr().out
     assert not Path("test_predictions.parquet").exists()
     owner.unlock()
+
+
+def test_new_data_do_not_replace_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_csv(Path("table.csv")))
+    data = TableCSV(path, "bought", ignore=["price"])
+    run = litnets.fit(litnets.MLPClassifier, data, max_epochs=1, logger=False, enable_progress_bar=False).folder
+    files = [run / "test_predictions.parquet", run / "val_predictions.parquet"]
+    before = [file.read_bytes() for file in files]
+    assert main(["test", str(run), "--on", path]) == 0
+    assert [file.read_bytes() for file in files] == before
+    files[1].unlink()
+    assert main(["test", str(run)]) == 0
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_damaged_files_are_named() -> None:

@@ -190,7 +190,7 @@ def _not_allowed(argument: str, name: str, source: _Source, reason: str) -> Inpu
     module = name.rpartition(".")[0]
     return InputError(
         f"{argument}: the checkpoint {source.checkpoint} names the class {name}, which may run any code: {reason}. "
-        f'If you trust it, import {module} first, or load with trust=["{module}"]'
+        f'If you trust it, import {module} first, or load with trust=["{module}"] (litnets predict: --trust {module})'
     )
 
 

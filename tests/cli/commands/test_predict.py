@@ -241,6 +241,8 @@ def test_bad_inputs(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsy
     assert "unrecognized arguments: --model.lr 1" in error(capsys, table, "new.csv", "--model.lr", "1")
     assert "--batch_size: expected at least 1, got 0" in error(capsys, table, "new.csv", "--batch_size", "0")
     assert "--device nonsense" in error(capsys, table, "new.csv", "--device", "nonsense")
+    write_series(Path("gap.csv"), np.where(waves(30, 2) > 0.9, np.nan, waves(30, 2)), ["load", "OT"])
+    assert "gap.csv, line " in error(capsys, series, "gap.csv")
     assert "there is no folder nothing" in error(capsys, "nothing", "new.csv")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     assert "standard input is empty" in error(capsys, texts, "-")
@@ -251,6 +253,21 @@ def test_a_run_without_a_checkpoint(runs: dict[str, str], capsys: pytest.Capture
     shutil.copytree(runs["table"], "run", ignore=shutil.ignore_patterns("*.ckpt"))
     assert "has no best.ckpt; its training has saved no checkpoint yet" in error(capsys, "run", "new.csv")
     assert "has no last.ckpt" in error(capsys, "run", "new.csv", "--ckpt_path", "last")
+
+
+def test_a_class_of_the_user_has_to_be_trusted(
+    runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(Path("new.csv"))
+    Path("own_regressor.py").write_text("from litnets import MLPRegressor as OwnRegressor\n")
+    shutil.copytree(runs["table"], "run")
+    config = Path("run/config.yaml")
+    config.write_text(config.read_text().replace("litnets.MLPRegressor", "own_regressor.OwnRegressor"))
+    assert "litnets predict: --trust own_regressor" in error(capsys, "run", "new.csv")
+    monkeypatch.delitem(sys.modules, "own_regressor", raising=False)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    assert main(["predict", "run", "new.csv", "--trust", "own_regressor", "--output", "a.csv"]) == 0
+    assert len(read("a.csv")) == 60
 
 
 def test_a_failed_command_leaves_no_file(runs: dict[str, str]) -> None:

@@ -58,7 +58,7 @@ class NewSamples(LightningDataModule):
             InputError: There are no such files.
         """
         if not self.new_suffixes:
-            raise InputError(f"{type(self).__name__} reads no new files; use litnets.load(RUN).predict in Python")
+            raise InputError(f"{type(self).__name__} reads no files here; use --data.predict_path NEW")
         files = new_files(path, self.new_suffixes, self.new_kind)
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]
