@@ -28,6 +28,7 @@ from litnets.data.core.new_samples import Split
 from litnets.data.core.splits import split_indices
 from litnets.data.images.crops import IGNORE_INDEX, MaskedCrops, MaskedImages, TiledImages, channel_sums
 from litnets.errors import InputError
+from tests.helpers.tiny_masks import image_and_mask, write_masked_images
 
 SIZES = [(23, 31), (9, 40), (16, 12), (33, 7), (50, 50), (16, 25), (5, 5), (40, 13), (17, 24), (20, 20)]
 
@@ -237,6 +238,19 @@ def test_new_images_of_any_size_are_read_without_the_training_data(tmp_path: Pat
     assert [tuple(size) for size in tiles.sizes.tolist()] == SIZES[:3]
     assert all(torch.equal(tiles.image(i), located(i, *SIZES[i])) for i in range(3))
     assert not data.splits
+
+
+def test_labeled_files_are_evaluated_as_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_masked_images(tmp_path, SIZES[:3], values=(0, 2, 255))
+    data = mixed(predict_path=str(tmp_path), eval_batch_size=100)
+    data.load_state_dict(mixed().state_dict())
+    data.evaluate_on(tmp_path, MixedSizes.class_names)
+    ((images, masks),) = data.test_dataloader()
+    assert images.shape[1:] == (3, 16, 12)
+    assert set(masks.unique().tolist()) == {0, 2, IGNORE_INDEX}
+    counted = sum(int((image_and_mask(i, *size)[1] < 2).sum()) for i, size in enumerate(SIZES[:3]))
+    assert (masks != IGNORE_INDEX).sum() == counted
+    assert capsys.readouterr().out == "data: no sample of b\n"
 
 
 def as_files(images: list[Tensor], folder: Path) -> Any:
