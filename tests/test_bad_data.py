@@ -140,7 +140,7 @@ NOT_CLASSES = "RNNRegressor predicts numbers, but the targets of the data are so
         (
             images,
             IMAGES.replace("MLPClassifier", "RNNForecaster"),
-            "use RNNClassifier for classes or RNNRegressor for numbers",
+            "use RNNClassifier for classes, RNNRegressor for numbers or UNetSegmenter for masks",
         ),
     ],
 )
