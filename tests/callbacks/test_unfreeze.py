@@ -145,6 +145,12 @@ def test_a_stage_without_an_epoch_is_never_trained(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "trained from epoch 1: head; from epoch 3: stage2; never: stage1\n"
 
 
+def test_running_statistics_can_be_kept() -> None:
+    before, *_, after = fit(Unfreeze(SCHEDULE, keep_statistics=True))
+    assert changed(before["stage1"], after["stage1"]) == {"0.weight", "1.weight", "1.bias"}
+    assert changed(before["head"], after["head"]) == {"1.weight", "1.bias"}
+
+
 def test_an_epoch_after_the_last_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     fit(Unfreeze(2), max_epochs=3)
     assert capsys.readouterr().out.splitlines() == [

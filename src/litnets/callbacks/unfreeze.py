@@ -35,6 +35,8 @@ class Unfreeze(Callback):
             without an epoch is never trained. Or a number of epochs, after each of which one more stage is trained,
             from the head down. Default: `{head: 1, rest: 2}`.
         lr_factors: Factor of the learning rate by name of the stage, or `rest`. Default: 1 for all stages.
+        keep_statistics: Whether batch normalization keeps its running statistics also in stages that are trained. Set
+            it for pretrained weights and small batches, whose statistics differ from those of the pretraining.
 
     Raises:
         InputError: An epoch below 1, or a factor that is not above 0. When training starts: a name that is not a stage,
@@ -42,10 +44,14 @@ class Unfreeze(Callback):
     """
 
     def __init__(
-        self, schedule: dict[str, int] | int | None = None, lr_factors: dict[str, float] | None = None
+        self,
+        schedule: dict[str, int] | int | None = None,
+        lr_factors: dict[str, float] | None = None,
+        keep_statistics: bool = False,
     ) -> None:
         self.schedule = {"head": 1, _REST: 2} if schedule is None else schedule
         self.lr_factors = lr_factors or {}
+        self.keep_statistics = keep_statistics
         if isinstance(self.schedule, int) and self.schedule < 1:
             raise InputError(f"Unfreeze: schedule: expected at least 1 epoch, got {self.schedule}")
         for name, epoch in self.schedule.items() if isinstance(self.schedule, dict) else ():
@@ -98,12 +104,13 @@ class Unfreeze(Callback):
 
     def _freeze(self, epoch: int) -> None:
         for part in self._parts:
-            part.train(part.first_epoch is not None and epoch + 1 >= part.first_epoch)
+            is_trained = part.first_epoch is not None and epoch + 1 >= part.first_epoch
+            part.train(is_trained, updates_statistics=is_trained and not self.keep_statistics)
 
     def _release(self, module: LightningModule) -> None:
         """Leave no trace in the model, which may be trained again without this callback."""
         for part in self._parts:
-            part.train(True)
+            part.train(True, updates_statistics=True)
         self._parts = []
         if isinstance(module, Task):
             module.lr_factors = {}
@@ -149,11 +156,11 @@ class _Part:
         self.parameters = [parameter for parameter in stage.parameters if parameter.requires_grad]
         self.norms = [module for module in stage.modules if isinstance(getattr(module, "running_mean", None), Tensor)]
 
-    def train(self, mode: bool) -> None:
+    def train(self, mode: bool, updates_statistics: bool) -> None:
         for parameter in self.parameters:
             parameter.requires_grad_(mode)
         for norm in self.norms:
-            norm.train(mode)
+            norm.train(updates_statistics)
 
 
 def _by_stage(option: str, values: Mapping[str, T], names: list[str]) -> dict[str, T]:
