@@ -46,7 +46,7 @@ SHIPPED = [
         "wine_mlp",
         "xor_mlp",
     )
-]
+] + sorted(CONFIGS.glob("architectures/*.yaml"))
 OTHERS = sorted(set(CONFIGS.glob("*.yaml")) - set(SHIPPED))
 DOWNLOADED = ("CIFAR10", "ETTh1", "ETTh2", "FashionMNIST", "MNIST", "Names", "SpokenDigits")
 
@@ -107,7 +107,7 @@ def test_header_states_command_score_and_time(config: Path) -> None:
     lines = config.read_text().splitlines()
     header = [line for line in lines if line.startswith("#")]
     assert 20 <= len(lines) <= 45
-    assert any(f"litnets fit --config configs/{config.name}" in line for line in header)
+    assert any(f"litnets fit --config {config.relative_to(ROOT)}" in line for line in header)
     text = " ".join(line.removeprefix("# ") for line in header)
     assert re.search(rf"test {metric(config)} \d.*3 seeds", text) or "not measured yet" in text
     init_args = yaml.safe_load(config.read_text())["model"]["init_args"]
