@@ -288,6 +288,7 @@ def test_inputs_are_told_from_options() -> None:
         ["--overwrite", "--output", "-", "--batch_size=3", "--strict"],
     )
     assert split_inputs(["--data.predict_path", "new", "--overwrite"])[0] == []
+    assert split_inputs(["--debug", "a.png"])[0] == ["a.png"]
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:

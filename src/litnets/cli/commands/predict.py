@@ -52,7 +52,7 @@ Without an INPUT, the test split is predicted into predictions.csv of the run, o
 --data.predict_path NEW; `litnets predict RUN --help` lists the options of that.
 """
 
-_FLAGS = ("--overwrite", "--strict", "--help", "-h", "--split_again")
+_FLAGS = ("--overwrite", "--strict", "--debug", "--print_config", "--help", "-h")
 _MAX_BROKEN = 1000  # inputs
 
 
