@@ -37,6 +37,13 @@ def test_too_few_steps_are_reported() -> None:
     assert line.startswith("only 20 optimizer steps")
 
 
+def test_too_few_steps_are_not_reported_beside_a_best_epoch_that_is_the_last() -> None:
+    """`stop_reason` then advises to train longer."""
+    model = MLPClassifier((64,), num_classes=10)
+    assert not advice(model, None, results(steps=20, epochs=2, best={"epoch": 2}))
+    assert advice(model, None, results(steps=20, epochs=2, best={"epoch": 1}))
+
+
 def test_an_accuracy_below_the_most_frequent_class_is_reported() -> None:
     (line,) = advice(MLPClassifier((64,), num_classes=10), Digits(), results(test={"accuracy": 0.05}))
     assert line == "test accuracy 0.0500 is not above 0.1031, that of the most frequent class"

@@ -313,6 +313,7 @@ USER_ERRORS = {
     "fit": "--data and --model not given",
     "fit --config {c} --model.lrr 3": "MLPClassifier has no option 'lrr'; did you mean 'lr'?",
     "fit --config {c} --data.batchsize 3": "Digits has no option 'batchsize'; did you mean 'batch_size'?",
+    "fit --model CNNClassifier --data MNIST --data.root x": "MNIST has no option 'root'; did you mean --data.data_dir?",
     "fit --config {c} --trainer.max_epoch 3": "no option --trainer.max_epoch; did you mean --trainer.max_epochs 3?",
     "fit --config {c} --trainer.max_epochs many": "trainer.max_epochs: expected a whole number, got 'many'",
     "fit --config {c} --trainer.precision bf17": "trainer.precision: no 'bf17'; did you mean 'bf16'?",

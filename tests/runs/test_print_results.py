@@ -90,3 +90,11 @@ def test_the_end_of_a_training_says_why_it_ended(capsys):
 def test_channels_are_not_called_classes(capsys):
     print_results("test", {"test/mse": 0.25, "test/mae_in_units/wind": 0.5}, "channel")
     assert ["channel", "mae_in_units"] in rows(capsys)
+
+
+def test_a_loss_that_equals_the_mean_squared_error_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    print_results("test", {"test/loss": 0.25, "test/mse": 0.25, "test/mae": 0.4})
+    print_results("test", {"test/loss": 0.3, "test/mse": 0.25})
+    first, second = capsys.readouterr().out.split("test\n")[1:]
+    assert "loss" not in first
+    assert "loss" in second

@@ -41,7 +41,9 @@ def advice(model: LightningModule, datamodule: LightningDataModule | None, resul
     """
     lines = []
     steps = results["steps"]
-    if steps < FEW_STEPS:
+    best = results.get("best")
+    improves_to_the_end = best is not None and best["epoch"] == results["epochs"]  # `stop_reason` reports that
+    if steps < FEW_STEPS and not improves_to_the_end:
         lines.append(
             f"only {steps} optimizer steps: too few for most networks; raise --trainer.max_epochs or reduce "
             "--data.batch_size"

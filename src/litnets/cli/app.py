@@ -188,8 +188,10 @@ class LitnetsCLI(LightningCLI):
         data_folder = arguments.get("root") or arguments.get("data_dir")
         try:
             datamodule = self._datamodule
+            recipe_lines: list[str] = []
             if uses_recipe(self.command, self.options, self.resolved):
-                datamodule = apply_recipe(self.options, options_set_by_user(self.parser, self._args), datamodule)
+                set_by_user = options_set_by_user(self.parser, self._args)
+                datamodule, recipe_lines = apply_recipe(self.options, set_by_user, datamodule)
                 self.resolved = replace(self.resolved, config_yaml=self._config_yaml())
             if datamodule is not None:
                 self.options.data = datamodule  # so that its data are not read twice
@@ -197,6 +199,8 @@ class LitnetsCLI(LightningCLI):
                 super().instantiate_classes()
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise InputError(format_build_error(first_cause(error))) from error
+        for line in recipe_lines:
+            rank_zero_only(print)(printable(line), flush=True)
         resolved = self.resolved
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)

@@ -7,7 +7,6 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_only
 
 from litnets.cli import recipe
 from litnets.cli.advice import class_imbalance
@@ -20,7 +19,6 @@ from litnets.data.tables.base import TableDataModule
 from litnets.data.text.base import TextDataModule
 from litnets.runs.folder import Run
 from litnets.runs.storage import read_text
-from litnets.safety.escaping import printable
 from litnets.safety.plain import load_yaml
 from litnets.safety.resolving import import_object
 from litnets.tasks import Forecaster, Task
@@ -85,22 +83,22 @@ def build_datamodule(spec: Namespace) -> LightningDataModule:
 
 def apply_recipe(
     options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule | None
-) -> LightningDataModule:
-    """Set what the recipe chooses, print it, and return the DataModule, whose data are read.
+) -> tuple[LightningDataModule, list[str]]:
+    """Set what the recipe chooses.
 
     Args:
         options: The options of `fit`, which are changed in place.
         set_by_user: Options that keep their value.
         datamodule: The data, if they were built in Python, whose options are then kept; None to build them.
+
+    Returns:
+        The DataModule, whose data are read, and lines that tell the user what was chosen.
     """
     if datamodule is None:
         datamodule = build_datamodule(options.data)
     else:
         set_by_user = {*set_by_user, *(f"data.{name}" for name in DATA_OPTIONS)}
-    lines = choose_options(options, set_by_user, datamodule)
-    for line in lines:
-        rank_zero_only(print)(printable(line), flush=True)
-    return datamodule
+    return datamodule, choose_options(options, set_by_user, datamodule)
 
 
 def choose_options(options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule) -> list[str]:

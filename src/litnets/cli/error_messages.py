@@ -27,6 +27,8 @@ from litnets.safety.plain import Loader
 from litnets.safety.resolving import import_object
 from litnets.tasks import Task
 
+_LOCATIONS = ("root", "path", "data_dir")  # options of the DataModules for where their files are
+
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -175,6 +177,8 @@ def _bad_value(message: str, known: list[str], args: Sequence[str]) -> str | Non
             return _no_class_given(key)
         name = f"{key}.{match[1]}"
         meant = correct_option(name, args, [*known, *class_options()])
+        if meant is None and match[1] in _LOCATIONS:
+            meant = next((f"--{key}.{location}" for location in _LOCATIONS if location in options), None)
         hint = f"; did you mean {meant}?" if meant else did_you_mean(match[1], options)
         return f"{key}: {owner} has no option '{match[1]}'{hint}"
     path = re.search(r"Expected a dot import path string: (.+)|class_path '([^']+)'", message)

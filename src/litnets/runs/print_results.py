@@ -49,8 +49,11 @@ def print_results(title: str, metrics: Mapping[str, float], breakdown: str = "cl
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("metric")
     table.add_column("value", justify="right")
-    for name, value in overall.items():
-        table.add_row(printable(name), f"{value:.4f}")
+    shown = {name: f"{value:.4f}" for name, value in overall.items()}
+    if shown.get("mse") == shown.get("loss"):  # as of forecasts, unless they have another loss
+        shown.pop("loss", None)
+    for name, text in shown.items():
+        table.add_row(printable(name), text)
     console = Console(markup=False, emoji=False)  # a class may be called [unk] or :cat:
     console.print(printable(title), style="bold", soft_wrap=True, highlight=False)
     console.print(table)

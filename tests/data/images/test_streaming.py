@@ -86,6 +86,12 @@ def test_facts(root: str) -> None:
     assert data.shards_itself
 
 
+def test_the_validation_split_of_a_folder_may_have_another_name(written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "renamed"))
+    (folder / "val").rename(folder / "valid")
+    assert len(ready(folder).splits["val"]) == SIZES["val"]
+
+
 def test_only_remote_chunks_are_cached(written: Path) -> None:
     before = sorted(written.rglob("*"))
     for _ in epoch(ready(written).train_dataloader()):

@@ -233,7 +233,7 @@ class SplitRecord:
         if not is_recognized.any() and (split == _NO_SPLIT).any():
             raise InputError(
                 f"none of the {len(now)} {now.kind}s belongs to the run, which had {len(self.order)}; "
-                "use the data of the run, or split these with --split_again"
+                "use the data of the run, split these with --split_again, or test on all of them with --on"
             )
         splits = {}
         for number, part in enumerate(PARTS):

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from litnets.data.core.batching import ArrayDataset, EpochSampler, smallest_type
 from litnets.data.core.class_folders import check_classes
 from litnets.data.core.new_samples import Split, check_new_shape
+from litnets.data.core.predefined_splits import SPLIT_NAMES
 from litnets.data.core.splits import PARTS
 from litnets.data.images.base import ImageDataModule, channel_statistics
 from litnets.errors import InputError
@@ -222,7 +223,8 @@ class StreamedImages(ImageDataModule):
         litnets fit --model CNNClassifier --data StreamedImages --data.root s3://bucket/pets --data.num_classes 37
 
     The splits are `root/train`, `root/val` and `root/test`, each written by litdata (`pip install -e ".[streaming]"`).
-    A sample is an image, uint8 `(channels, height, width)`, and its class. All images have the same shape::
+    In a folder, the validation split may also be named valid, validation or dev. A sample is an image, uint8
+    `(channels, height, width)`, and its class. All images have the same shape::
 
         def sample(path):
             image = np.asarray(Image.open(path).convert("RGB").resize((64, 64))).transpose(2, 0, 1)
@@ -275,10 +277,16 @@ class StreamedImages(ImageDataModule):
         self.cache_dir, self.cache_gigabytes = cache_dir, cache_gigabytes
         self._shape: tuple[int, ...] | None = None
 
+    def _location(self, part: str) -> str:
+        """Return the folder or address of a split. In a local folder, it may have another name, such as `valid`."""
+        names = SPLIT_NAMES[part]
+        name = next((name for name in names if Path(self.root, name).is_dir()), part)
+        return f"{self.root}/{name}"
+
     def download(self) -> None:
         """Fetch the indices of the splits, in one process for all, but no images."""
         for part in PARTS:
-            Chunks(f"{self.root}/{part}", self.cache_dir, self.cache_gigabytes)
+            Chunks(self._location(part), self.cache_dir, self.cache_gigabytes)
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -294,7 +302,7 @@ class StreamedImages(ImageDataModule):
     def load(self) -> dict[str, Split]:
         splits: dict[str, Split] = {}
         for part in PARTS:
-            chunks = Chunks(f"{self.root}/{part}", self.cache_dir, self.cache_gigabytes)
+            chunks = Chunks(self._location(part), self.cache_dir, self.cache_gigabytes)
             dataset = StreamedDataset(chunks, self.num_classes, self._shape)
             self._shape = dataset.shape
             dataset.close()
