@@ -31,22 +31,21 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
         InputError: The checkpoint was trained on another kind of data, so it does not define how to read new samples.
     """
     read_as_trained(datamodule, resolved)
-    checkpoint, content = resolved.checkpoint, resolved.checkpoint_content
-    if content is not None and getattr(datamodule, "data_changes", None) and "hyper_parameters" in content:
-        return content["hyper_parameters"].get(name)
-    reads_new_samples = command == "predict" or resolved.labeled_path is not None
-    if not reads_new_samples or content is None or getattr(datamodule, "predict_path", None) is None:
-        return getattr(datamodule, name, None)
+    content = resolved.checkpoint_content or {}
+    may_read_new_samples = command == "predict" or resolved.labeled_path is not None
+    reads_new_samples = may_read_new_samples and getattr(datamodule, "predict_path", None) is not None
+    have_data_changed = bool(getattr(datamodule, "data_changes", None))
     kind = type(datamodule)
-    if kind.__qualname__ not in content:
+    if content and reads_new_samples and not have_data_changed and kind.__qualname__ not in content:
         raise InputError(
-            f"checkpoint {checkpoint} was not trained on {kind.__name__}, so it does not define how to read new data"
+            f"checkpoint {resolved.checkpoint} was not trained on {kind.__name__}, so it does not define how to read "
+            "new data"
         )
-    if "hyper_parameters" not in content:
-        return getattr(datamodule, name, None)
-    value = content["hyper_parameters"].get(name)  # None if the model has no such argument
-    check_linked_value(checkpoint, name, value)
-    return value
+    if "hyper_parameters" in content and (reads_new_samples or have_data_changed):
+        value = content["hyper_parameters"].get(name)  # None if the model has no such argument
+        check_linked_value(resolved.checkpoint, name, value)
+        return value
+    return getattr(datamodule, name, None)
 
 
 def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRun) -> None:

@@ -97,23 +97,22 @@ def resolve_run(
     config_run = _run_of_config(config)
     is_dry_run = bool(config.trainer.fast_dev_run)
     output = None if config.get("output") is None else Path(config.output)
-    requeued_run = None
+    is_requeued = False
     if command == "fit" and resumed_run is None:
         if ckpt_path == "last":
             resumed_run = config_run
         elif ckpt_path is None:
-            resumed_run = requeued_run = Run.requeued(Path(config.runs_dir), config.experiment)
+            resumed_run = Run.requeued(Path(config.runs_dir), config.experiment)
+            is_requeued = resumed_run is not None
     if resumed_run is not None:
         lock_run(resumed_run, is_dry_run)  # before its checkpoint is read, which another process might replace
         resumed_run.read_results()  # otherwise a damaged file would be reported only after training
-        checkpoint = _last_checkpoint(resumed_run, ckpt_path, may_restart=requeued_run is not None)
+        checkpoint = _last_checkpoint(resumed_run, ckpt_path, may_restart=is_requeued)
     else:
         checkpoint = find_checkpoint(ckpt_path, config_run, command, is_dry_run)
-    run = resumed_run
-    if command != "fit":
-        run = config_run or (None if checkpoint is None else Run.from_checkpoint(checkpoint))
-        if run is not None and command == "predict" and output is None:
-            lock_run(run, is_dry_run)
+    run = resumed_run if command == "fit" else config_run or _run_of_checkpoint(checkpoint)
+    if command == "predict" and run is not None and output is None:
+        lock_run(run, is_dry_run)
     init_from = _resolve_init_from(config.init_from, run, is_new=command == "fit" and checkpoint is None)
     content = None if checkpoint is None else load_checkpoint(checkpoint)
     resume = None if resumed_run is None else plan_resume(resumed_run, checkpoint, content, config, config_yaml)
@@ -122,12 +121,12 @@ def resolve_run(
     split_record = _load_split_record(run, checkpoint) if keeps_split else None
     return ResolvedRun(
         config_yaml,
-        run,
-        checkpoint,
-        content,
-        resume,
-        init_from,
-        split_record,
+        run=run,
+        checkpoint=checkpoint,
+        checkpoint_content=content,
+        resume=resume,
+        init_from=init_from,
+        split_record=split_record,
         output=output,
         labeled_path=labeled_path,
         wandb_mode=wandb_mode,
@@ -153,8 +152,7 @@ def _resolve_wandb_mode(command: str, config: Namespace) -> tuple[Mode | None, s
 
 def _load_split_record(run: Run | None, checkpoint: Path | None) -> SplitRecord | None:
     """Return the split that the run of the checkpoint has recorded; without such a run, that of `run`."""
-    if checkpoint is not None:
-        run = Run.from_checkpoint(checkpoint) or run
+    run = _run_of_checkpoint(checkpoint) or run
     return SplitRecord.load(run.split) if run is not None and run.split.exists() else None
 
 
@@ -207,6 +205,10 @@ def check_runs_dir(config: Namespace, args: list[str]) -> None:
 def _run_of_config(config: Namespace) -> Run | None:
     runs = (Run.from_config(path) for path in config_paths(config))
     return next((run for run in runs if run is not None), None)
+
+
+def _run_of_checkpoint(checkpoint: Path | None) -> Run | None:
+    return None if checkpoint is None else Run.from_checkpoint(checkpoint)
 
 
 def as_list(value: Any) -> list[Any]:
