@@ -116,25 +116,13 @@ def choose_options(options: Namespace, set_by_user: Collection[str], datamodule:
     if not isinstance(datamodule, ArrayDataModule) or not issubclass(model_class, Task):
         return []
     kept = {*set_by_user, *(name for user_option in set_by_user for name in _DEPENDENT.get(user_option, ()))}
-    chosen: dict[str, Any] = {}
-    if isinstance(datamodule, TextDataModule) and not {"data.tokens", "data.lowercase"} <= kept:
-        datamodule.prepare_data()
-        choices = recipe.tokenization(datamodule.training_texts())
-        if "data.tokens" not in kept or datamodule.tokens == choices["data.tokens"]:
-            chosen |= _set_options(options, choices, kept, datamodule)
-    if isinstance(datamodule, TableDataModule):
-        encoding = recipe.table_encoding(datamodule.num_classes is not None)
-        chosen |= _set_options(options, encoding, kept, datamodule)
+    chosen = _choose_encoding(options, kept, datamodule)
     datamodule.ensure_setup()
     facts = facts_of(model_class, datamodule)
     batch = datamodule.batch_size if "data.batch_size" in kept else recipe.batch_size(facts)
     steps = _steps_per_epoch(options.trainer, facts.samples, batch)
-    epochs, max_steps = options.trainer.max_epochs, options.trainer.max_steps
-    if max_steps >= 0 and ("trainer.max_epochs" not in kept or epochs < 0):
-        epochs = math.ceil(max_steps / steps)
-    elif "trainer.max_epochs" not in kept:
-        epochs = recipe.epochs(facts, steps)
-    elif epochs < 0:  # training without an end has no schedule
+    epochs = _num_epochs(options.trainer, "trainer.max_epochs" in kept, facts, steps)
+    if epochs < 0:  # training without an end has no schedule
         kept |= {"model.lr_scheduler", "early_stopping.patience"}
     chosen |= _set_options(options, recipe.choose(facts, batch, epochs), kept, datamodule)
     _link_monitor(options)
@@ -142,6 +130,35 @@ def choose_options(options: Namespace, set_by_user: Collection[str], datamodule:
     if "model.class_weights" not in kept and (imbalance := class_imbalance(datamodule)):
         lines.append(imbalance)
     return lines
+
+
+def _choose_encoding(options: Namespace, kept: Collection[str], datamodule: ArrayDataModule) -> dict[str, Any]:
+    """Set how texts and tables are encoded, which has to be known before they are read. Return what was chosen."""
+    if isinstance(datamodule, TableDataModule):
+        return _set_options(options, recipe.table_encoding(datamodule.num_classes is not None), kept, datamodule)
+    if not isinstance(datamodule, TextDataModule) or {"data.tokens", "data.lowercase"} <= set(kept):
+        return {}
+    datamodule.prepare_data()
+    choices = recipe.tokenization(datamodule.training_texts())
+    if "data.tokens" in kept and datamodule.tokens != choices["data.tokens"]:
+        return {}  # the other choices are for other tokens
+    return _set_options(options, choices, kept, datamodule)
+
+
+def _num_epochs(trainer: Namespace, is_set_by_user: bool, facts: Facts, steps_per_epoch: int) -> int:
+    """Return the number of epochs, a negative one for training without an end.
+
+    Args:
+        trainer: The options of the Trainer.
+        is_set_by_user: Whether the user has set `max_epochs`.
+        facts: What is known about the training.
+        steps_per_epoch: Optimizer steps in an epoch.
+    """
+    max_epochs: int = trainer.max_epochs
+    max_steps: int = trainer.max_steps
+    if max_steps >= 0 and (not is_set_by_user or max_epochs < 0):
+        return math.ceil(max_steps / steps_per_epoch)
+    return max_epochs if is_set_by_user else recipe.epochs(facts, steps_per_epoch)
 
 
 def repeat_choices_of_requeued_run(options: Namespace, parser: ArgumentParser, args: list[str]) -> None:
