@@ -14,11 +14,11 @@ from litnets.nets.layers.initialization import Init, initialize
 class UNet(nn.Module):
     """U-Net for semantic segmentation: logits for each pixel of an image of any size.
 
-    Each stage of the encoder after the first halves the image. Each stage of the decoder doubles it, and reads the
-    features of the encoder at that size as well. Images are padded to a multiple of the total stride by repeating their
-    border, and the logits are cropped back.
+    Each stage of the encoder after the first halves the height and width. Each stage of the decoder doubles them, and
+    also reads the features of the encoder at that size (a skip connection). Images are padded to a multiple of the
+    total stride by repeating their border, and the logits are cropped back.
 
-    Differs from the paper in that convolutions are padded, and followed by a normalization.
+    Unlike in the paper, convolutions are padded and followed by normalization.
 
     Takes `(N, channels, height, width)` and returns `(N, out_features, height, width)`.
 
@@ -28,12 +28,12 @@ class UNet(nn.Module):
     Args:
         in_channels: Channels of the image.
         out_features: Number of outputs for each pixel (classes).
-        widths: Channels of each stage, from the size of the image down.
+        widths: Channels of each stage, from the full resolution down.
         blocks_per_stage: Convolution blocks per stage.
         kernel_size: Side of the square kernels, an odd number.
         activation: Name of the activation.
         norm: `batch`, `group` (up to 8 groups, for tiny batches) or `none`.
-        dropout: Dropout probability of the channels of the smallest features, in [0, 1).
+        dropout: Dropout probability of the channels of the deepest stage, in [0, 1).
         residual: Whether to add the input of a block to its output (through a 1x1 convolution if the shapes differ).
         init: Weight initialization, see `litnets.nets.layers.initialization.initialize`.
 

@@ -1,4 +1,4 @@
-"""Build losses from names and numbers; the Dice loss."""
+"""Build losses by name; the Dice loss."""
 
 import math
 import warnings
@@ -26,7 +26,7 @@ def build_loss(
 
     Args:
         name: One of `builtin`, or the dotted path of an nn.Module class that is called with outputs and targets.
-        builtin: The names of the losses of torch.nn that fit the task, or the losses themselves by name.
+        builtin: Names of the losses of torch.nn that fit the task, or a mapping from names to classes of losses.
         arguments: The loss's arguments; a list, such as class weights, becomes a tensor.
         outputs: Shape of the network's outputs for the small batch.
         targets: The small batch's targets.
@@ -56,7 +56,7 @@ def build_loss(
         raise InputError(f"loss: {name} does not work here: {' '.join(str(error).split())}") from error
     if not isinstance(value, Tensor) or value.ndim:
         raise InputError(f"loss: {name} does not give one number for a batch")
-    # Class weights follow from the hyperparameters. If they were saved, the checkpoint would fit only models with them.
+    # Class weights follow from the hyperparameters. Saving them would restrict the checkpoint to models with weights.
     for key, buffer in list(loss.named_buffers(recurse=False)):
         loss.register_buffer(key, buffer, persistent=False)
     return loss
@@ -94,7 +94,8 @@ def build_class_weights(
 def dice_loss(outputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the soft Dice loss of logits `(N, classes)` and class indices `(N,)`: 1 - 2 |P ∩ T| / (|P| + |T|).
 
-    The sizes of P and T are sums of probabilities and targets over the batch (Milletari et al. 2016, arXiv 1606.04797).
+    The sizes of P and T are sums of probabilities and targets over the batch. Unlike in Milletari et al. 2016 (arXiv
+    1606.04797), the probabilities in the denominator are not squared.
 
     Args:
         outputs: The logits.

@@ -21,13 +21,13 @@ _LOSSES: dict[str, type[nn.Module]] = {
 
 
 class Segmenter(Task):
-    """Assign each pixel of an image one class (semantic segmentation).
+    """Assign one class to each pixel of an image (semantic segmentation).
 
     The network returns one logit per class and pixel. A target is a mask with the index of the class of each pixel.
     Pixels with `ignore_index` count neither in the loss nor in the metrics.
 
-    Metrics: mean intersection over union (`iou`) and mean Dice coefficient (`dice`), averaged over the classes, and the
-    accuracy of the pixels. All of them are computed from the counts over all pixels of a split, not averaged over
+    Metrics: mean intersection over union (`iou`) and mean Dice coefficient (`dice`), averaged over the classes, and
+    pixel accuracy (`accuracy`). All of them are computed from the counts over all pixels of a split, not averaged over
     images or batches. A class that is in neither the targets nor the predictions of the split is left out of the mean.
     A test also reports IoU and Dice of each class.
 
@@ -40,8 +40,8 @@ class Segmenter(Task):
         class_names: Names of the classes, for the results; linked from the data.
         class_counts: Training pixels per class, for balanced weights; linked from the data.
         loss: `cross_entropy`; `dice`, the soft Dice loss of the pixels of a batch, averaged over the classes in the
-            batch (Milletari et al. 2016); `cross_entropy+dice`, their sum; or the dotted path of your own class, which
-            is called with the logits `(pixels, num_classes)` and classes `(pixels,)` of the pixels that count.
+            batch (after Milletari et al. 2016); `cross_entropy+dice`, their sum; or the dotted path of your own class,
+            which is called with the logits `(pixels, num_classes)` and classes `(pixels,)` of the pixels that count.
         loss_args: Arguments of the loss, such as `{dice_weight: 0.5}`. Default: none.
         label_smoothing: Fraction of the target that cross entropy spreads over all classes, in [0, 1).
         class_weights: Weight of each class in the loss, or `balanced`: n / (num_classes * count), computed from the
@@ -88,26 +88,26 @@ class Segmenter(Task):
         """Set `self.criterion`.
 
         Raises:
-            InputError: The loss does not take an argument.
+            InputError: The loss does not fit or does not take an argument, or `label_smoothing` is outside [0, 1).
         """
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: expected a fraction in [0, 1), got {label_smoothing}")
         arguments: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
         if class_weights is not None:
             arguments["weight"] = class_weights
-        size = self.num_classes + 1  # pixels
+        size = self.num_classes + 1  # pixels of the trial batch
         targets = torch.arange(size) % self.num_classes
         self.criterion = build_loss(name, _LOSSES, arguments | loss_args, (size, self.num_classes), targets)
 
     def configure_metrics(self) -> None:
-        """Set the metrics of each split, and those of each class for a test."""
+        """Set the metrics of each split, and the per-class metrics of a test."""
         common: dict[str, Any] = {
             "num_classes": self.num_classes,
             "ignore_index": self.ignore_index,
             "validate_args": False,
         }
         iou = MulticlassJaccardIndex(average="macro", **common)
-        # The Dice coefficient is another name of F1.
+        # The Dice coefficient is another name for the F1 score.
         dice = MulticlassF1Score(average="macro", **common)
         accuracy = MulticlassAccuracy(average="micro", **common)
         self.set_metrics(

@@ -286,7 +286,7 @@ def test_images_that_do_not_fit_in_memory_are_read_again(tmp_path: Path) -> None
     some_kept.memory_budget = (images[0].nbytes + images[1].nbytes) / 1e9
     first, second = all_kept.read_inputs(files), some_kept.read_inputs(files)
     assert isinstance(second, TiledImages)
-    assert len(second.images.kept) < 4  # type: ignore[attr-defined]
+    assert len(second.images.cache) < 4  # type: ignore[attr-defined]
     order = torch.arange(len(first))
     assert torch.equal(first[order][0], second[order][0])  # type: ignore[arg-type]
     Path(files[3]).unlink()
@@ -307,7 +307,7 @@ class Invert(Augmentation):
 
 
 def test_an_augmentation_that_knows_nothing_of_masks_is_refused() -> None:
-    with pytest.raises(InputError, match="Invert does not define what becomes of the masks"):
+    with pytest.raises(InputError, match="Invert does not define how masks change"):
         Shapes(augment=[RandomFlip(), Invert()])
 
 

@@ -129,7 +129,7 @@ def test_names_of_classes_that_no_mask_has_are_printed(capsys: pytest.CaptureFix
     data = read()
     assert data.class_names == ["sky", "road", "car", "bicycle"]
     assert data.class_counts[3] == 0
-    assert "data: no training pixel of bicycle" in capsys.readouterr().out
+    assert "data: the training split has no pixel of bicycle" in capsys.readouterr().out
 
 
 def test_names_of_black_and_white_masks() -> None:
@@ -202,7 +202,7 @@ def test_files_that_do_not_fit_in_memory_give_the_same_batches() -> None:
     write_masked_images(Path(), values=(0, 255))
     kept, read_again = (read(crop_size=16, memory_budget=budget) for budget in (1, 6e-6))
     assert kept.mean == read_again.mean
-    assert len(pairs_of(read_again).pairs.masks.kept) < len(SIZES)  # type: ignore[attr-defined]
+    assert len(pairs_of(read_again).pairs.masks.cache) < len(SIZES)  # type: ignore[attr-defined]
     for split in ("train", "val", "test"):
         for batch, other in zip(*(getattr(data, f"{split}_dataloader")() for data in (kept, read_again)), strict=True):
             assert torch.equal(batch[0], other[0])
@@ -235,7 +235,7 @@ def test_masks_without_a_labeled_pixel_are_left_out(capsys: pytest.CaptureFixtur
     data = read()
     members = torch.cat([pairs_of(data, part).members for part in data.splits]).tolist()
     assert len(members) == 9
-    assert "1 of 10 masks have no labeled pixel, left out (masks/7.png)" in capsys.readouterr().out
+    assert "1 of 10 masks left out: no labeled pixel (masks/7.png)" in capsys.readouterr().out
 
 
 def test_copies_in_several_splits_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,7 +292,7 @@ def test_labeled_images_are_encoded_as_in_training(capsys: pytest.CaptureFixture
     assert [crops.pairs.masks[i].unique().tolist() for i in range(3)] == [[1]] * 3
     assert "data: no sample of background" in capsys.readouterr().out
     write_masked_images(Path("other"), SIZES[:3], values=(0, 1))
-    with pytest.raises(InputError, match=r"other/masks/0\.png has the value 1, and 2 other masks"):
+    with pytest.raises(InputError, match=r"other/masks/0\.png has the value 1 \(one of 3 masks with such"):
         labeled("other", state)
 
 
@@ -301,7 +301,7 @@ def test_options_are_checked() -> None:
         with pytest.raises(InputError, match="crop_size: expected the side length of a square or"):
             SegmentationFolder(".", crop_size=crop_size)
     for value in (-1, 256):
-        with pytest.raises(InputError, match="ignore_value: expected a value of a mask, from 0 to 255"):
+        with pytest.raises(InputError, match="ignore_value: expected a mask value from 0 to 255"):
             SegmentationFolder(".", ignore_value=value)
 
 
@@ -328,8 +328,8 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "value without a class": (
         lambda: (Path("class_names.txt").write_text("a\nb"), save_mask(1, np.full(SIZES[1], 7, np.uint8))),
-        r"^masks/0\.png has the value 2, and 5 other masks have such values\n  expected 0 and 1 for the classes a, b, "
-        r"255 for pixels that are not labeled; a mask that was resized must not be interpolated$",
+        r"^masks/0\.png has the value 2 \(one of 6 masks with such values\)\n  expected 0 and 1 for the classes a, b, "
+        r"255 for pixels that are not labeled; resize masks only with nearest-neighbor interpolation$",
     ),
     "gap in the values": (
         lambda: save_mask(1, np.full(SIZES[1], 7, np.uint8)),
@@ -337,16 +337,16 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "resized by interpolation": (
         lambda: save_mask(4, np.linspace(0, 255, 2500).astype(np.uint8).reshape(50, 50)),
-        r"^masks/4\.png and the other masks have 255 different values\n  is it a photo, or was it resized\? If these",
+        r"^masks/4\.png and the other masks have 255 different values\n  are they photos, or were they resized\? If th",
     ),
     "no image": (lambda: [path.unlink() for path in Path("images").iterdir()], r"^images contains no image \(\.bmp"),
     "no folder of masks": (
         lambda: rename("masks", "labels"),
-        r"^\. has only the folders images, labels; expected images and masks in it",
+        r"^\. has only the folders images, labels; expected the folder masks in it\n  each image",
     ),
     "empty folder": (
         lambda: (rename("images", "../images"), rename("masks", "../masks")),
-        r"^\. has no folder; expected images and masks in it",
+        r"^\. has no subfolder; expected the folder images in it\n  each image",
     ),
     "no mask": (lambda: [path.unlink() for path in Path("masks").iterdir()], "^6 of 6 images have no mask"),
     "colors": (

@@ -18,8 +18,7 @@ class Augmentation(RecordsArguments):
             def __call__(self, images):
                 return 255 - images
 
-    For segmentation, derive from `IntensityAugmentation` or `GeometricAugmentation`, which define what becomes of the
-    masks.
+    For segmentation, derive from `IntensityAugmentation` or `GeometricAugmentation`, which define how masks change.
 
     Attributes:
         epoch: Epoch of the batch, from 0; set before each batch.
@@ -36,27 +35,29 @@ class Augmentation(RecordsArguments):
         Args:
             images: Raw images, `(N, C, H, W)`.
             masks: Class of each pixel, uint8 `(N, H, W)`.
-            ignore_index: Class of pixels outside the image.
+            ignore_index: Class of the pixels that move in from outside the image.
         """
         raise NotImplementedError
 
 
 class IntensityAugmentation(Augmentation):
-    """Base class for augmentations that leave each pixel in its place, so that masks do not change."""
+    """Base class for augmentations that leave each pixel in place, so that masks do not change."""
 
     def with_masks(self, images: Tensor, masks: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
         return self(images), masks
 
 
 class GeometricAugmentation(Augmentation):
-    """Base class for augmentations that move pixels, those of images and masks alike.
+    """Base class for augmentations that move the pixels of images and masks together.
 
-    class RandomTurn(GeometricAugmentation):
-        def sample(self, images):
-            return torch.rand(len(images), device=images.device) < 0.5
+        class RandomTurn(GeometricAugmentation):
+            def sample(self, images):
+                return torch.rand(len(images), device=images.device) < 0.5
 
-        def move(self, values, parameters, ignore_index=None):
-            return torch.where(parameters.view(-1, 1, 1, 1), values.rot90(2, (2, 3)), values)
+            def move(self, values, parameters, ignore_index=None):
+                return torch.where(parameters.view(-1, 1, 1, 1), values.rot90(2, (2, 3)), values)
+
+    This one turns each image by 180 degrees with probability 0.5.
     """
 
     def sample(self, images: Tensor) -> Tensor:
@@ -68,9 +69,9 @@ class GeometricAugmentation(Augmentation):
 
         Args:
             values: Images, or masks with one channel, `(N, C, H, W)`.
-            parameters: What `sample` has returned.
-            ignore_index: For masks, the class of pixels outside the image; None for images. Classes must not be
-                interpolated.
+            parameters: Random parameters that `sample` returned.
+            ignore_index: For masks, the class of the pixels that move in from outside the image; None for images.
+                Classes must not be interpolated.
         """
         raise NotImplementedError
 
@@ -138,7 +139,8 @@ class AlternatingFlip(RandomFlip):
     show each image once in each orientation.
 
     The half is determined by the pixel values, so this has to come before any augmentation that changes them. Images
-    with the same sum of values are in the same half.
+    with the same sum of values are in the same half. Random crops of an image differ between epochs, so each of them is
+    flipped at random instead.
     """
 
     def sample(self, images: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class RandomAffine(GeometricAugmentation):
     """Rotates, scales and shears each image about its center, similar to variations in handwriting.
 
     Each parameter is sampled uniformly from [-x, x]. The interpolation is bilinear and the border is filled with zeros.
-    Of a mask, each pixel is the nearest one, and the border is ignored.
+    Masks use nearest-neighbor interpolation, and their border is ignored.
 
     Args:
         degrees: Largest rotation angle, in degrees.

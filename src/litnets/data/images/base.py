@@ -85,12 +85,12 @@ class ImageDataModule(ArrayDataModule):
 
     @property
     def channel_mean(self) -> list[float]:
-        """Mean of each channel by which images are normalized, where black is 0 and white is 1."""
+        """Mean of each channel, used to normalize images, on a scale where black is 0 and white is 1."""
         return [value / self.white for value in self.mean]
 
     @property
     def channel_std(self) -> list[float]:
-        """Standard deviation of each channel by which images are normalized, where black is 0 and white is 1."""
+        """Standard deviation of each channel, used to normalize images, where black is 0 and white is 1."""
         return [value / self.white for value in self.std]
 
     new_suffixes, new_kind = SUFFIXES, "image"
@@ -153,8 +153,9 @@ class ImageDataModule(ArrayDataModule):
         return torch.from_numpy(array.astype("uint8"))
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
-        """Read images from files, and keep them in memory if they fit in `memory_budget`. A new run reports those of
-        one color.
+        """Read images from files, and keep them in memory if they fit in `memory_budget`.
+
+        In a new run, print the images of a single color.
 
         Returns:
             The images, as a tensor or as `ImageFiles`; the mask of the broken files, `(files,)`; if the images do not

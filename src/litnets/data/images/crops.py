@@ -1,4 +1,4 @@
-"""Batches of crops from images that differ in size: random ones with masks to train on, and tiles of a grid."""
+"""Batches of crops from images of different sizes: random crops for training, and the tiles of a grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class MaskedImages:
 
     @classmethod
     def stacked(cls, images: Tensor, masks: Tensor, num_classes: int) -> "MaskedImages":
-        """Return images of one size that are in memory, `(images, C, H, W)`, and their masks, `(images, H, W)`."""
+        """Combine images of one size in memory, `(images, C, H, W)`, with their masks, `(images, H, W)`."""
         return cls(
             images,
             masks,
@@ -51,7 +51,7 @@ class MaskedImages:
 
 
 def channel_sums(image: Tensor) -> Tensor:
-    """Return the sum and the sum of squares of each channel of a uint8 image `(C, H, W)`, exactly, `(2, C)`."""
+    """Return the exact sum and sum of squares of each channel, `(2, C)`, of a uint8 image `(C, H, W)`."""
     values = image.flatten(1).double()  # float64 represents all integers below 2^53 exactly
     return torch.stack([values.sum(1), values.square_().sum(1)])
 
@@ -76,9 +76,10 @@ def read_windows(images: Images, crops: Tensor, shape: tuple[int, ...], fill: in
 class MaskedCrops(Dataset[tuple[Tensor, Tensor]]):
     """Crops of images with masks, all of one size.
 
-    `dataset[i]` is a tile of a grid in which each pixel counts exactly once: the last tiles of a row and a column lie
-    inside the image, and their pixels that another tile has counted are ignored. `dataset[crops]` are the crops with
-    these positions, which `CropSampler` samples. Images smaller than a crop are padded with zeros, which are ignored.
+    `dataset[i]` is a tile of a grid in which each pixel counts exactly once: the last tile of a row or column is moved
+    back into the image, and the pixels that it shares with the tile before are ignored. `dataset[positions]` are the
+    crops at these positions, which `CropSampler` samples. Images smaller than a crop are padded with zeros, and the
+    padding is ignored.
 
     Args:
         pairs: The images and masks.
@@ -101,7 +102,9 @@ class MaskedCrops(Dataset[tuple[Tensor, Tensor]]):
             return self._read(index)
         tiles = self.tiles[index.view(-1)]
         images, masks = self._read(tiles)
-        counted = -tiles[:, 1:] % torch.tensor(self.tile)  # rows and columns that other tiles have counted, (N, 2)
+        # A tile that was moved back does not start at a multiple of its size. The tile before has counted its first
+        # rows or columns.
+        counted = -tiles[:, 1:] % torch.tensor(self.tile)  # (N, 2)
         for mask, (rows, columns) in zip(masks, counted.tolist(), strict=True):
             mask[:rows] = IGNORE_INDEX
             mask[:, :columns] = IGNORE_INDEX
@@ -117,11 +120,11 @@ class MaskedCrops(Dataset[tuple[Tensor, Tensor]]):
 
 
 class CropSampler(EpochSampler):
-    """Random crops of the images of a split, as many of each image as it has tiles, in an order as of `EpochSampler`.
+    """Random crops of the images of a split, as many of each image as it has tiles, ordered like `EpochSampler`.
 
     Args:
         dataset: The split.
-        shuffle: Whether to shuffle the crops and to sample their positions; otherwise they are the tiles.
+        shuffle: Whether to shuffle the crops and sample their positions. Otherwise, the crops are the tiles, in order.
         seed: Seed of the order and of the positions.
         rank: Rank of this process.
         num_replicas: Number of processes.
@@ -140,14 +143,14 @@ class CropSampler(EpochSampler):
             return crops
         images = crops[:, 0]
         choices = (self.dataset.pairs.sizes[images] - torch.tensor(self.dataset.tile)).clamp(min=0) + 1  # (crops, 2)
-        # Another random stream than that of the order, for each process.
+        # The positions have a random stream for each process, which differs from the stream of the order.
         generator = torch.Generator().manual_seed((self.epoch_seed ^ 0x5DEECE66D) + self.rank)
         corners = torch.randint(2**62, choices.shape, generator=generator) % choices
         return torch.cat([images.unsqueeze(1), corners], 1)
 
 
 class TiledImages(Dataset[tuple[Tensor, Tensor]]):
-    """Overlapping tiles of images to predict, in order; the target of each is a meaningless 0.
+    """Overlapping tiles of images to predict, in order; the target of each is a placeholder 0.
 
     Args:
         images: The images, uint8 `(C, H, W)` each.
@@ -155,7 +158,7 @@ class TiledImages(Dataset[tuple[Tensor, Tensor]]):
         sizes: Height and width of each of these, `(members, 2)`.
         names: Name of each of these.
         shape: Channels, height and width of a tile.
-        overlap: Fraction of a side of a tile that neighboring tiles share at least.
+        overlap: Smallest fraction of a side of a tile that neighboring tiles share.
     """
 
     def __init__(
@@ -176,7 +179,7 @@ class TiledImages(Dataset[tuple[Tensor, Tensor]]):
         return len(self.tiles)
 
     def __getitem__(self, index: int | Tensor) -> tuple[Tensor, Tensor]:
-        """Return a tile for an integer, tiles for indices `(N,)`."""
+        """Return a tile for an integer, or tiles for indices `(N,)`."""
         index = torch.as_tensor(index)
         crops = self.tiles[index.view(-1)]
         crops[:, 0] = self.members[crops[:, 0]]
@@ -191,7 +194,7 @@ class TiledImages(Dataset[tuple[Tensor, Tensor]]):
         return self.images[int(self.members[index])]
 
     def stitcher(self, num_classes: int, keep_probabilities: bool = False) -> Stitcher:
-        """Return what stitches the predictions for the tiles together."""
+        """Return a `Stitcher` for the predictions for these tiles."""
         return Stitcher(self.tiles, self.sizes, self.tile, self.overlap, num_classes, keep_probabilities)
 
 

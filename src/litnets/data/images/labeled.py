@@ -27,7 +27,7 @@ class LabeledImages:
 
     Args:
         pairs: The images and masks, with their classes.
-        usable: Mask of the images that can be read and have a labeled pixel, `(images,)`.
+        usable: Whether each image can be read and has a labeled pixel, `(images,)`.
         contents: Digest of each image and its mask, `(images,)`.
         image_contents: Digest of each image, `(images,)`.
         values: The values of the classes in the files.
@@ -57,11 +57,11 @@ class LabeledImages:
             images: The images.
             masks: The file of the mask of each image.
             reader: Reads a mask.
-            choose_values: Returns the values of the classes, or raises InputError, given the number of pixels of each
-                value in each mask, `(masks, 256)`, and the files of the masks.
+            choose_values: Takes the number of pixels of each value in each mask, `(masks, 256)`, and the files of the
+                masks. Returns the values of the classes, or raises InputError.
             channels: Number of channels of an image.
             memory: Memory for the masks, in bytes.
-            skip_broken: Whether to skip images that cannot be read, or whose masks cannot be.
+            skip_broken: Whether to skip an image if it or its mask cannot be read, or if their sizes differ.
 
         Raises:
             InputError: An image or a mask cannot be read, or their sizes differ; no mask has a labeled pixel.
@@ -88,8 +88,9 @@ class LabeledImages:
 
         _, broken = read_all(images.files, read, skip_broken, "image")
         values = choose_values(counts, masks)
+        # From here on, the reader returns classes. The masks in memory still hold the values in the files.
         reader.lookup = values.lookup
-        mask_images.kept = {index: reader.encode(mask) for index, mask in mask_images.kept.items()}
+        mask_images.cache = {index: reader.encode(mask) for index, mask in mask_images.cache.items()}
         class_counts = torch.from_numpy(counts[:, values.values])
         usable = ~broken & class_counts.any(1)
         unlabeled = (~broken & ~usable).nonzero().flatten().tolist()
@@ -109,15 +110,19 @@ def _digest(pixels: Tensor, seed: int = 0) -> int:
     return xxh3_64_intdigest(np.ascontiguousarray(pixels.numpy()).data, seed)
 
 
-def _report_unlabeled(masks: Sequence[Path], size: int) -> None:
-    """Print which of the masks have no labeled pixel.
+def _report_unlabeled(unlabeled: Sequence[Path], num_masks: int) -> None:
+    """Print the masks without a labeled pixel.
+
+    Args:
+        unlabeled: These masks.
+        num_masks: Number of all masks that can be read.
 
     Raises:
-        InputError: None of them has one.
+        InputError: No mask has a labeled pixel.
     """
-    if not masks:
+    if not unlabeled:
         return
-    shown = printable(abbreviate([str(mask) for mask in masks], 3))
-    if len(masks) == size:
-        raise InputError(f"none of the {size} masks has a labeled pixel ({shown})\n  is --data.ignore_value right?")
-    print(f"{len(masks)} of {size} masks have no labeled pixel, left out ({shown})", flush=True)
+    shown = printable(abbreviate([str(mask) for mask in unlabeled], 3))
+    if len(unlabeled) == num_masks:
+        raise InputError(f"none of the {num_masks} masks has a labeled pixel ({shown})\n  check --data.ignore_value")
+    print(f"{len(unlabeled)} of {num_masks} masks left out: no labeled pixel ({shown})", flush=True)

@@ -45,11 +45,11 @@ class MaskFiles:
 
         Args:
             root: The folder.
-            mask_suffix: What the name of a mask has after that of its image, such as `_mask`.
+            mask_suffix: End of the name of each mask: `_mask` if the mask of `a.jpg` is `a_mask.png`.
 
         Raises:
             InputError: A folder does not exist, cannot be read, or is empty; an image has no mask or several; a mask
-                has no image, or is a JPEG.
+                has no image, or is a JPEG or WebP file.
         """
         if not root.is_dir():
             problem = "is a file, not a folder" if root.exists() else "does not exist"
@@ -77,7 +77,7 @@ class MaskFiles:
 
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Return the folders of images and masks of each split, under "" if there are no splits."""
+    """Return the folders of the images and masks of each split; the only key is "" if there are no splits."""
     if splits := find_splits(root):
         folders = {part: (folder / "images", folder / "masks") for part, folder in splits.items()}
     elif (root / "images").is_dir() and (splits := find_splits(root / "images")):
@@ -87,9 +87,10 @@ def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
     for folder in (folder for pair in folders.values() for folder in pair):
         if not folder.is_dir():
             others = subfolders(folder.parent) if folder.parent.is_dir() else []
-            found = f"has only the folders {abbreviate(others, 5)}" if others else "has no folder"
+            found = f"has only the folders {abbreviate(others, 5)}" if others else "has no subfolder"
             raise InputError(
-                f"{folder.parent} {found}; expected images and masks in it, with a mask of the same name for each image"
+                f"{folder.parent} {found}; expected the folder {folder.name} in it\n"
+                "  each image in the folder images needs a mask of the same name in the folder masks"
             )
     return folders
 
@@ -143,12 +144,13 @@ def _hint(name: str, candidates: Mapping[str, Path]) -> str:
 
 
 def read_class_names(path: Path) -> tuple[list[str], list[Color] | None] | None:
-    """Return the names of the classes and their colors, if it has some, from a file; None if there is no file.
+    """Return the class names in a file, and the colors if it lists them; return None if the file does not exist.
 
     A line is the name of a class, or its name and its color, such as `road 128 64 128`.
 
     Raises:
-        InputError: The file cannot be read, a name or color occurs twice, or only some classes have colors.
+        InputError: The file cannot be read; a name or color occurs twice; only some classes have colors; a color or the
+            number of classes is out of range.
     """
     if not path.exists():
         return None

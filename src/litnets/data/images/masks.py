@@ -19,7 +19,7 @@ from litnets.errors import InputError, abbreviate
 SUFFIXES = frozenset({".png", ".bmp", ".gif", ".tif", ".tiff", ".pgm"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
-_MAX_UNNAMED = 64  # classes; more different values look like a photo
+_MAX_UNNAMED = 64  # classes without names; masks with more values than this are likely photos
 
 Color = tuple[int, int, int]
 
@@ -55,20 +55,21 @@ class MaskValues:
         ignore_value: int | None = None,
         colors: list[Color] | None = None,
     ) -> "MaskValues":
-        """Return the values of a data set, and check that each one in a mask is a class.
+        """Infer the values of the classes of a data set, and check that no mask has any other value.
 
-        Masks of 0 and 255 are black and white, unless `ignore_value` is set. Otherwise a value is the number of its
-        class.
+        Masks that contain only 0 and 255 are black and white, unless `ignore_value` is set. Otherwise, the
+        classes have the values 0, 1, 2 ... without `ignore_value`.
 
         Args:
             counts: Number of pixels of each value in each mask, `(masks, 256)`.
             files: The masks.
-            class_names: Names of the classes; None if only the masks tell how many there are.
+            class_names: Names of the classes; None to take the classes from the values in the masks.
             ignore_value: Value of the pixels that are not labeled; None for 255 or, in black and white masks, none.
             colors: Color of each class, if the masks are colored.
 
         Raises:
-            InputError: A mask has a value that is not a class, a class is missing, or there is only one.
+            InputError: A mask has a value that is not a class; or, without names, there are fewer than two classes, too
+                many, or a gap in their values.
         """
         if class_names is not None and colors is not None:
             return cls(class_names, list(range(len(class_names))), None, colors)
@@ -99,21 +100,31 @@ class MaskValues:
             ignored = "" if self.ignore_value is None else f", {self.ignore_value} for pixels that are not labeled"
             raise InputError(
                 f"{files[wrong[0]]} has the value{'s' * (len(values) > 1)} {abbreviate([str(v) for v in values], 5)}"
-                f"{f', and {len(wrong) - 1} other masks have such values' if len(wrong) > 1 else ''}\n"
+                f"{f' (one of {len(wrong)} masks with such values)' if len(wrong) > 1 else ''}\n"
                 f"  expected {named} for the classes {abbreviate(self.class_names, 5)}{ignored}; "
-                "a mask that was resized must not be interpolated"
+                "resize masks only with nearest-neighbor interpolation"
             )
 
     @property
     def lookup(self) -> NDArray[np.uint8]:
-        """The class of each value, `(256,)`."""
+        """The class of each value, `(256,)`; `IGNORE_INDEX` for the values without one."""
         table = np.full(256, IGNORE_INDEX, np.uint8)
         table[self.values] = np.arange(len(self.values))
         return table
 
 
 def _number_classes(present: list[int], ignored: int, counts: NDArray[np.int64], files: Sequence[Path]) -> list[str]:
-    """Return names for classes that only the values in the masks tell about, without `ignored`."""
+    """Return names for the classes of masks that come without names.
+
+    Args:
+        present: The values in the masks except `ignored`, in ascending order.
+        ignored: Value of the pixels that are not labeled.
+        counts: Number of pixels of each value in each mask, `(masks, 256)`.
+        files: The masks.
+
+    Raises:
+        InputError: There are fewer than two classes, too many, or a gap in their values.
+    """
     if len(present) < 2:
         found = f"only the value {present[0]}" if present else "no labeled pixel"
         raise InputError(
@@ -124,7 +135,7 @@ def _number_classes(present: list[int], ignored: int, counts: NDArray[np.int64],
         first = int((counts > 0).sum(1).argmax())
         raise InputError(
             f"{files[first]} and the other masks have {len(present)} different values\n"
-            "  is it a photo, or was it resized? If these are classes, list them in class_names.txt, one name per line"
+            "  are they photos, or were they resized? If these are classes, list them in class_names.txt, one per line"
         )
     values = [value for value in range(present[-1] + 1) if value != ignored]
     missing = sorted(set(values) - set(present))
@@ -143,8 +154,8 @@ class MaskReader:
 
     Args:
         max_pixels: Number of pixels of the largest mask that may be decoded.
-        colors: Color of each class in colored masks; None if there are none.
-        lookup: What each value becomes, `(256,)`; by default, itself.
+        colors: Color of each class in colored masks; None if the masks are not colored.
+        lookup: The class that replaces each value, `(256,)`. Default: the value itself.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -155,7 +166,7 @@ class MaskReader:
         """Return a mask, uint8 `(H, W)`.
 
         Raises:
-            BrokenFileError: The file cannot be decoded, or does not hold one small number per pixel.
+            BrokenFileError: The file cannot be decoded, or does not hold an 8-bit number or a known color per pixel.
         """
         with decode(read_content(path), self.max_pixels) as opened:
             if opened.format in ("JPEG", "WEBP"):
@@ -164,12 +175,12 @@ class MaskReader:
         return self.encode(torch.from_numpy(values))
 
     def encode(self, mask: Tensor) -> Tensor:
-        """Return what the values of a mask become, uint8 `(H, W)`."""
+        """Return a mask with its values replaced by `lookup`, uint8 `(H, W)`."""
         return torch.from_numpy(self.lookup[mask.numpy()])
 
 
 def _values(image: Image.Image, colors: list[Color] | None) -> NDArray[np.uint8]:
-    """Return the values of a mask: the index of its color if there are `colors`, otherwise what the file holds."""
+    """Return the values of a mask: color indices for an RGB image with `colors`, otherwise the numbers it holds."""
     if image.mode in ("1", "L", "P"):
         return np.array(image, np.uint8)
     if image.mode[0] == "I":
@@ -188,10 +199,10 @@ def _values(image: Image.Image, colors: list[Color] | None) -> NDArray[np.uint8]
 
 def _indices_of(pixels: NDArray[np.uint8], colors: list[Color]) -> NDArray[np.uint8]:
     """Return the index of the color of each pixel, for pixels `(H, W, 3)`."""
-    codes, known = _color_codes(pixels), _color_codes(np.array(colors))
-    order = known.argsort()
-    indices = order[known[order].searchsorted(codes).clip(max=len(known) - 1)]
-    unknown = known[indices] != codes
+    codes, class_codes = _color_codes(pixels), _color_codes(np.array(colors))
+    order = class_codes.argsort()
+    indices = order[class_codes[order].searchsorted(codes).clip(max=len(class_codes) - 1)]
+    unknown = class_codes[indices] != codes
     if unknown.any():
         color = tuple(pixels[unknown][0].tolist())
         raise BrokenFileError(f"the color {color} of {int(unknown.sum())} pixels is not in class_names.txt")

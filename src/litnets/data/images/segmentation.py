@@ -1,4 +1,4 @@
-"""Base class of the DataModules for segmentation: images of any size, with a mask of the class of each pixel."""
+"""Base class of the DataModules for segmentation: images of any size, each with a mask."""
 
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -57,11 +57,11 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
-        InputError: An augmentation does not define what becomes of masks; `overlap` is outside [0, 1).
+        InputError: An augmentation does not define how masks change; `overlap` is outside [0, 1).
     """
 
     ignore_index: ClassVar[int] = IGNORE_INDEX
-    mask_suffix: str = ""  # what the name of a mask has after that of its image
+    mask_suffix: str = ""  # `_mask` if the mask of `a.jpg` is `a_mask.png`
 
     def __init__(
         self,
@@ -73,16 +73,16 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         super().__init__(augment=augment, predict_path=predict_path, **images)
         if not 0 <= overlap < 1:
             raise InputError(f"overlap: expected a fraction in [0, 1), got {overlap}")
-        for name in (type(item).__name__ for item in self.augment if not _moves_masks(item)):
+        for name in (type(item).__name__ for item in self.augment if not _defines_masks(item)):
             raise InputError(
-                f"augment: {name} does not define what becomes of the masks; derive it from IntensityAugmentation if "
-                "it leaves each pixel in its place, otherwise from GeometricAugmentation"
+                f"augment: {name} does not define how masks change; derive it from IntensityAugmentation if "
+                "it leaves each pixel in place, otherwise from GeometricAugmentation"
             )
         self.overlap = overlap
 
     def make_splits(self, pairs: MaskedImages, splits: dict[str, Tensor]) -> dict[str, Split]:
         """Return the splits, given the indices of their images."""
-        # The methods of this class that read a split know that it holds crops.
+        # The base class expects an ArrayDataset. The methods here that read a split cast it back to MaskedCrops.
         return {part: cast(ArrayDataset, MaskedCrops(pairs, indices, self._tile)) for part, indices in splits.items()}
 
     @property
@@ -110,7 +110,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
 
     def read_labeled(self, files: MaskFiles, colors: list[Color] | None, choose_values: ChooseValues) -> LabeledImages:
         """Read images and their masks; see `LabeledImages.read`."""
-        memory = self.memory_budget * 1e9 / (self.channels + 1)  # of one channel or the mask
+        memory = self.memory_budget * 1e9 / (self.channels + 1)  # for each channel, and for the mask
         return LabeledImages.read(
             self.open_images(files.images, memory * self.channels),
             files.masks,
@@ -122,7 +122,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         )
 
     def load_labeled(self, path: Path) -> ArrayDataset:
-        """Return the images in `path/images` with their masks in `path/masks`. The values are those of the training."""
+        """Return the images in `path/images` with their masks in `path/masks`, which use the values of training."""
 
         def check(counts: NDArray[np.int64], masks: Sequence[Path]) -> MaskValues:
             self.mask_values.check(counts, masks)
@@ -159,7 +159,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         names = None if samples.is_positional else [samples.describe(index) for index in indices.tolist()]
         return self._tiled(test.pairs.images, test.members, test.pairs.sizes[test.members], names)
 
-    new_suffixes = frozenset[str]()  # their predictions are masks, not rows
+    new_suffixes = frozenset[str]()  # no `iter_new`, because it is for predictions that are rows of a table
 
     def load_predict(self, path: Path) -> ArrayDataset:
         if "mean" not in vars(self):  # no checkpoint
@@ -199,7 +199,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         return images, readable, sizes[readable]
 
     def open_images(self, files: list[Path], memory: float) -> FullSizeImages:
-        """Return images with the channels of the training, in their own sizes. They are not read yet.
+        """Return images with as many channels as in training, each of its own size. They are not read yet.
 
         Args:
             files: The files.
@@ -252,7 +252,7 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         return cast(ArrayDataset, TiledImages(images, members, sizes, names, shape, self.overlap))
 
 
-def _moves_masks(augmentation: Augmentation) -> bool:
+def _defines_masks(augmentation: Augmentation) -> bool:
     return type(augmentation).with_masks is not Augmentation.with_masks
 
 

@@ -1,4 +1,4 @@
-"""SegmentationFolder: your images, with a mask of the class of each pixel."""
+"""SegmentationFolder: your images, each with a mask."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +28,7 @@ _LARGEST_CROP = 256  # pixels, of the default height and width
 
 
 class SegmentationFolder(SegmentationDataModule):
-    """Your images, each with a mask of the same name that has the class of each pixel.
+    """Your images, each with a mask of the same name that holds the class of each pixel.
 
         litnets fit --model UNetSegmenter --data SegmentationFolder --data.root streets
 
@@ -37,23 +37,24 @@ class SegmentationFolder(SegmentationDataModule):
     val or test does not exist, the split is taken from train. The validation folder may also be named valid, validation
     or dev.
 
-    A mask has one channel of 8 bits, gray or with a palette. Its values are the numbers of the classes, from 0, and 255
-    for pixels that are not labeled; or 0 and 255 for background and foreground. `root/class_names.txt` may name the
-    classes, one per line. If each line also has a color (`road 128 64 128`), masks are RGB images of these colors.
+    A mask has one channel of 8 bits, gray or with a palette. Its values are class indices from 0, and 255 for pixels
+    that are not labeled. Alternatively, they are 0 for background and 255 for foreground. `root/class_names.txt` may
+    name the classes, one per line. If each line also has a color (`road 128 64 128`), masks are RGB images of these
+    colors.
 
-    Images keep their size. They are kept in memory as far as they fit in `memory_budget`; the others are read again
-    for each crop, then set `num_workers` to about the number of CPU cores. All files are decoded once before training,
-    so that a broken one is reported immediately.
+    Images are not resized. Those that fit in `memory_budget` stay in memory; the others are read again for each crop.
+    In that case, set `num_workers` to about the number of CPU cores. All files are decoded once before training, so
+    that a broken one is reported immediately.
 
     Args:
         root: The folder.
-        crop_size: Side length of the square crops that the network is trained on, or [height, width], in pixels. Images
-            are not resized; smaller ones are padded with zeros, which do not count. Default: the size of the largest
-            image, at most 256.
+        crop_size: Side length of the square crops that the network is trained on, or [height, width], in pixels.
+            Smaller images are padded, and the padding does not count. Default: the largest height and width of the
+            images, each at most 256.
         gray: Convert images to grayscale (one channel) instead of RGB.
-        ignore_value: Value of the pixels in the masks that are not labeled. Default: 255, or none if the masks are of
-            0 and 255.
-        mask_suffix: What the name of a mask has after that of its image, such as `_mask` for `a_mask.png`.
+        ignore_value: Value of the pixels in the masks that are not labeled. Default: 255, or none if the masks contain
+            only 0 and 255.
+        mask_suffix: End of the name of each mask: `_mask` if the mask of `a.jpg` is `a_mask.png`.
         memory_budget: Memory for images and masks, in gigabytes (10^9 bytes).
         **images: Arguments of `SegmentationDataModule`, `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
@@ -75,11 +76,11 @@ class SegmentationFolder(SegmentationDataModule):
                 f"crop_size: expected the side length of a square or [height, width], in pixels, got {crop_size}"
             )
         if ignore_value is not None and not 0 <= ignore_value <= 255:
-            raise InputError(f"ignore_value: expected a value of a mask, from 0 to 255, got {ignore_value}")
+            raise InputError(f"ignore_value: expected a mask value from 0 to 255, got {ignore_value}")
         self.root, self.gray, self.ignore_value = Path(root), gray, ignore_value
         self.mask_suffix, self.memory_budget = mask_suffix, memory_budget
         self._crop = None if sides is None else (sides[0], sides[1])
-        self._values: MaskValues | None = None  # once the masks are read, or from a checkpoint
+        self._values: MaskValues | None = None  # set by `load`, or from a checkpoint
 
     @property
     def channels(self) -> int:
@@ -146,7 +147,7 @@ class SegmentationFolder(SegmentationDataModule):
         return split_the_rest(self.files.parts, len(self.files.images), self.split_spec, split)
 
     def _check_classes(self, counts: Tensor) -> None:
-        """Check that the training split has several classes, and print those that it does not have.
+        """Check that the training split has several classes, and print the classes without a training pixel.
 
         Args:
             counts: Number of pixels of each class in the training split.
@@ -159,10 +160,10 @@ class SegmentationFolder(SegmentationDataModule):
                 "expected at least two"
             )
         if absent and self.trained_state is None:
-            print(f"data: no training pixel of {printable(abbreviate(absent))}", flush=True)
+            print(f"data: the training split has no pixel of {printable(abbreviate(absent))}", flush=True)
 
     def _choose_crop(self, sizes: Tensor) -> None:
-        """Set the size of the crops, unless it is an option, and print it if it is not the size of all images.
+        """Set the size of the crops, unless the user has, and print it if any image has another size.
 
         Args:
             sizes: Height and width of each image, `(images, 2)`.

@@ -15,7 +15,7 @@ from litnets.data.images.segmentation import SegmentationDataModule
 # The corners of a color cube: each color is far from every other.
 _COLORS = torch.tensor([[r, g, b] for r in (50, 205) for g in (50, 205) for b in (50, 205)], dtype=torch.float32)
 _NUM_SHAPES = 4  # in an image
-_VISIBLE = 0.5  # a shape of which less is visible is left out, because nobody could tell what it is
+_VISIBLE = 0.5  # smallest visible fraction of a shape; with less, it could not be recognized and is left out
 _CHUNK = 64  # images that are generated together, few enough to stay in the CPU cache
 
 
@@ -24,9 +24,10 @@ class Shapes(SegmentationDataModule):
 
         litnets fit --model UNetSegmenter --data Shapes
 
-    Each image has four shapes or fewer, of any position and rotation, and all of its colors differ. Every class takes
-    every color equally often, and the shapes have equal areas on average. So the color of a pixel tells nothing about
-    its class, only its surroundings do. The images are generated from a fixed seed and are the same every time.
+    Each image has up to four shapes with random positions and rotations, all in different colors on a background of
+    another color. Colors do not depend on the class, and all kinds of shapes have the same mean area. So the color of a
+    pixel does not reveal its class; only its surroundings do. The images are generated from a fixed seed and are the
+    same every time.
 
     Args:
         samples: Number of images.
@@ -53,7 +54,7 @@ class Shapes(SegmentationDataModule):
 def generate_shapes(samples: int, size: int, noise: float) -> tuple[Tensor, Tensor]:
     """Return images, uint8 `(samples, 3, size, size)`, and their masks, uint8 `(samples, size, size)`.
 
-    The first images do not depend on the number of all images.
+    The first images are the same for any number of `samples`.
     """
     chunks = [_generate_chunk(start, size, noise) for start in range(0, samples, _CHUNK)]
     images, masks = (torch.cat(parts)[:samples] for parts in zip(*chunks, strict=True))
@@ -63,7 +64,7 @@ def generate_shapes(samples: int, size: int, noise: float) -> tuple[Tensor, Tens
 def _generate_chunk(seed: int, size: int, noise: float) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.randint(1, 4, (_CHUNK, _NUM_SHAPES), generator=generator)
-    inside = _outlines(kinds, size, generator)  # (N, shapes, H, W)
+    inside = _rasterize(kinds, size, generator)  # (N, shapes, H, W)
     # Later shapes hide earlier ones.
     hidden = torch.stack([inside[:, i + 1 :].any(1) for i in range(_NUM_SHAPES)], 1)
     visible = (inside & ~hidden).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
@@ -81,7 +82,7 @@ def _generate_chunk(seed: int, size: int, noise: float) -> tuple[Tensor, Tensor]
     return images.clamp_(0, 255).round_().to(torch.uint8), masks
 
 
-def _outlines(kinds: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def _rasterize(kinds: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Return which pixels lie inside shapes of random sizes, positions and rotations, `(N, shapes, size, size)`.
 
     Args:
@@ -98,11 +99,11 @@ def _outlines(kinds: Tensor, size: int, generator: torch.Generator) -> Tensor:
     down = grid.view(-1, 1) - uniform(0.15 * size, 0.85 * size)
     right = grid - uniform(0.15 * size, 0.85 * size)
     u, v = right * angle.cos() + down * angle.sin(), down * angle.cos() - right * angle.sin()
-    # The distance to the center, or the largest one in the directions that the sides face.
+    # The distance from the center; for the square and the triangle, the largest one perpendicular to a side.
     circle = torch.hypot(u, v)
     square = torch.maximum(u.abs(), v.abs())
     triangle = torch.maximum(math.sqrt(0.75) * v.abs() + u / 2, -u)
-    # With these factors, all three have the area of the circle.
+    # The factors give the square and the triangle the area of a circle of this radius.
     kind = kinds[:, :, None, None]
     limit = radius * torch.where(kind == 2, math.sqrt(math.pi) / 2, math.sqrt(math.pi / math.sqrt(27)))
     return torch.where(kind == 1, circle <= radius, torch.where(kind == 2, square, triangle) <= limit)

@@ -10,7 +10,7 @@ Size = tuple[int, int]  # height and width
 
 
 def tile_starts(length: int, tile: int, overlap: int = 0) -> list[int]:
-    """Return where tiles along one side of an image start, so that they cover it and the last one ends at its end.
+    """Return the starts of tiles along one side of an image. They cover the side, and the last one ends where it ends.
 
     Neighboring tiles share at least `overlap` pixels. A side that is not longer than a tile has one tile, at 0.
     """
@@ -24,7 +24,7 @@ def tile_positions(sizes: Tensor, tile: Size, overlap: Size = (0, 0)) -> Tensor:
     Args:
         sizes: Height and width of each image, `(images, 2)`.
         tile: Height and width of a tile.
-        overlap: Rows and columns that neighboring tiles share at least.
+        overlap: Smallest number of rows and columns that neighboring tiles share.
     """
     positions = [
         (image, top, left)
@@ -38,7 +38,7 @@ def tile_positions(sizes: Tensor, tile: Size, overlap: Size = (0, 0)) -> Tensor:
 def ramp(length: int, overlap: int) -> Tensor:
     """Return weights along one side of a tile, `(length,)`, that fall linearly over the overlap at both ends.
 
-    Where two tiles overlap by `overlap` pixels, their weights add up to 1.
+    Where two tiles overlap by `overlap` pixels, at most half of `length`, their weights add up to 1.
     """
     distance = torch.arange(1, length + 1, dtype=torch.float32)  # from the outside
     return torch.minimum(distance, distance.flip(0)).clamp(max=overlap + 1) / (overlap + 1)
@@ -64,7 +64,8 @@ class Stitched:
 class Stitcher:
     """Averages the class probabilities of overlapping tiles, image by image.
 
-    A tile has less weight towards its border, so that no seams appear. Memory holds one row of tiles of one image.
+    A tile has less weight towards its border, so that no seams appear. Only the probabilities of one row of tiles are
+    in memory, unless `keep_probabilities` is set.
 
         stitcher = Stitcher(tiles, sizes, (256, 256), (64, 64), num_classes=3)
         for indices, probabilities in batches:
@@ -75,9 +76,9 @@ class Stitcher:
         tiles: Image index, top and left of each tile, `(tiles, 3)`; see `tile_positions`.
         sizes: Height and width of each image, `(images, 2)`.
         tile: Height and width of a tile.
-        overlap: Rows and columns that neighboring tiles share at least.
+        overlap: Smallest number of rows and columns that neighboring tiles share.
         num_classes: Number of classes K.
-        keep_probabilities: Whether to return the probabilities of all classes.
+        keep_probabilities: Whether to return the probabilities of all classes, not only of the predicted one.
     """
 
     def __init__(
@@ -99,7 +100,8 @@ class Stitcher:
 
         Args:
             probabilities: Class probabilities of the tiles, `(N, K, h, w)`.
-            indices: Indices of the tiles, in increasing order over all calls, `(N,)`. An image needs all its tiles.
+            indices: Indices of the tiles, in increasing order over all calls, `(N,)`. No tile of an image may be
+                missing.
         """
         done = []
         weight = self.weight.to(probabilities.device)
@@ -128,8 +130,8 @@ class _PartialImage:
     """The prediction for an image, complete above the row `top`.
 
     Args:
-        total: Weighted sum of the probabilities in the rows from `top` that a tile covers, `(K, h, W)`.
-        weight: Sum of the weights in these rows, `(h, W)`.
+        total: Weighted sum of the probabilities in the row of tiles that starts at `top`, `(K, h, W)`.
+        weight: Sum of the weights in this row of tiles, `(h, W)`.
         mask: See `Stitched`.
         probability: See `Stitched`.
         probabilities: See `Stitched`.
@@ -144,7 +146,7 @@ class _PartialImage:
     top: int = 0
 
     def add(self, values: Tensor, weight: Tensor, left: int) -> None:
-        """Add a tile whose first row is `top`, without its padding."""
+        """Add a tile that starts at the row `top`, without its padding on the right."""
         width = min(values.shape[2], self.weight.shape[1] - left)
         self.total[:, :, left : left + width] += (values * weight)[:, :, :width]
         self.weight[:, left : left + width] += weight[:, :width]

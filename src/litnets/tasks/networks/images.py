@@ -166,7 +166,7 @@ class WithUNet(Task):
         kernel_size: Side of the square kernels, an odd number.
         activation: Activation after each convolution.
         norm: Normalization: `batch`, `group` or `none`.
-        dropout: Dropout probability of the channels of the smallest features.
+        dropout: Dropout probability of the channels of the deepest stage.
         residual: Whether to add the input of each block to its output.
         init: Weight initialization.
         **task: Arguments of the task.
