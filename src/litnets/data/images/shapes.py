@@ -20,7 +20,7 @@ _CHUNK = 64  # images that are generated together, few enough to stay in the CPU
 
 
 class Shapes(SegmentationDataModule):
-    """Overlapping circles, squares and triangles in noise; the class of a pixel is the shape that it belongs to.
+    """Circles, squares and triangles that overlap, in noise; the class of a pixel is that of its shape.
 
         litnets fit --model UNetSegmenter --data Shapes
 
