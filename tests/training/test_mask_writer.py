@@ -104,6 +104,8 @@ def test_the_palette_is_that_of_pascal_voc():
         (["a.png", "a.jpg", "x/a.jpg"], ["a.png", "a.jpg", "x/a"]),
         (["../a.png", "/etc/b.png", "x/../../c.png"], ["a", "b", "c"]),
         (["image_0", "scan.1.png"], ["image_0", "scan.1"]),
+        (["a.jpg", "a.png", "a.png.bmp", "a.png_2.png"], ["a.jpg", "a.png", "a.png_2", "a.png_2_3"]),
+        (["../x/a.png", "../y/a.png"], ["a.png", "a.png_1"]),
     ],
 )
 def test_each_file_has_its_own_name(names, stems):

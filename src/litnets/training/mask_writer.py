@@ -102,12 +102,18 @@ def unique_stems(names: Sequence[str]) -> list[str]:
     """Return a relative path without suffix for each file name.
 
     Names keep their suffix if they differ in nothing else: `a.png` and `a.jpg`. A name that leads out of the folder
-    loses its folders.
+    loses its folders. A path that an earlier file has gets the index of the file.
     """
     paths = [Path(name) for name in names]
     paths = [Path(path.name) if path.is_absolute() or ".." in path.parts else path for path in paths]
     count = Counter(path.with_suffix("") for path in paths)
-    return [(path if count[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix() for path in paths]
+    stems: dict[str, None] = {}
+    for index, path in enumerate(paths):
+        stem = (path if count[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix()
+        while stem in stems:
+            stem = f"{stem}_{index}"
+        stems[stem] = None
+    return list(stems)
 
 
 def voc_palette(num_classes: int) -> Tensor:
