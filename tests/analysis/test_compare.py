@@ -1,12 +1,14 @@
 """The comparison of settings, seeds and networks, from run folders."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from litnets.analysis.compare import compare_networks, differences, group_runs, holm, main_metric
 from litnets.analysis.finished_run import FinishedRun
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.recorded_predictions import RecordedPredictions
 from tests.helpers.tiny_runs import record, record_values, write_run
 
 
@@ -92,6 +94,15 @@ def test_other_samples_are_refused() -> None:
     record(b, [0, 1, 2], [0, 1, 1])
     with pytest.raises(InputError, match="different samples"):
         compare_networks(*load(a, b))
+
+
+def test_names_of_classes_and_carried_columns_may_contain_target() -> None:
+    a, b = write_run("1"), write_run("2")
+    for run, output in ((a, 1.0), (b, 2.0)):
+        columns = {"index": [0, 1], "target_id": ["u", "v"], "target": [0.0, 0.0], "prediction": [output] * 2}
+        frame = pl.DataFrame({**columns, "logit_target": [output] * 2})
+        RecordedPredictions(frame, {}).save(run.recorded_predictions("test"))
+    assert compare_networks(*load(a, b)).difference == 3
 
 
 def test_holm_equals_a_worked_example() -> None:

@@ -197,8 +197,8 @@ def _check_same_samples(a: FinishedRun, b: FinishedRun) -> None:
     assert a.predictions is not None
     assert b.predictions is not None
     first, second = a.predictions.frame, b.predictions.frame
-    same = [name for name in first.columns if name in ("index", "file", "row", "time", "step") or "target" in name]
-    for name in same:
+    identifying = [name for name in ("index", "file", "row", "time", "step") if name in first.columns]
+    for name in [*identifying, *_targets(first.columns)]:
         if name not in second.columns or not first[name].equals(second[name]):
             reason = f"{a.run.folder} and {b.run.folder} were tested on different samples"
             raise InputError(f"{reason} (column {name}); only their settings can be compared, over several seeds")
@@ -207,14 +207,22 @@ def _check_same_samples(a: FinishedRun, b: FinishedRun) -> None:
 def _squared_error(predictions: RecordedPredictions, scale: Sequence[float] | None, steps: int) -> NDArray[np.float64]:
     """Return the mean squared error of each sample over its targets, or of each window over its steps and channels."""
     frame = predictions.frame
-    targets = [name for name in frame.columns if name == "target" or name.startswith("target_")]
     errors = []
-    for index, target in enumerate(targets):
-        name = target.replace("target", "prediction", 1)
-        error = (frame[name] - frame[target]).to_numpy().astype(float)
+    for index, target in enumerate(_targets(frame.columns)):
+        error = (frame[_prediction_of(target)] - frame[target]).to_numpy().astype(float)
         errors.append((error / scale[index] if scale else error) ** 2)
     mean: NDArray[np.float64] = np.mean(errors, axis=0).reshape(-1, steps).mean(1)
     return mean
+
+
+def _targets(columns: Sequence[str]) -> list[str]:
+    """Return the columns of targets. Others may be named like them: those that the data carry, such as `target_id`, and
+    `logit_target` of a class named target."""
+    return [name for name in columns if name.startswith("target") and _prediction_of(name) in columns]
+
+
+def _prediction_of(target: str) -> str:
+    return target.replace("target", "prediction", 1)
 
 
 def _flip(first: Any, second: Any, row: int) -> Flip:
