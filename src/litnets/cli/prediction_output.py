@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 from litnets.cli.preflight import check_output
 from litnets.errors import InputError
+from litnets.safety.escaping import printable
 from litnets.safety.files import replacing
 from litnets.training.predictions import Cells, to_csv
 
@@ -42,7 +43,7 @@ def check_destination(output: str, overwrite: bool) -> None:
 def open_output(output: str) -> Iterator[Writer]:
     """Open a file, or `-` for standard output as CSV. A file is written completely or not at all."""
     if output == STANDARD_OUTPUT:
-        yield _TextWriter(sys.stdout.write, is_json=False)
+        yield _TextWriter(_print if sys.stdout.isatty() else sys.stdout.write, is_json=False)
         return
     path = Path(output)
     try:
@@ -56,6 +57,10 @@ def open_output(output: str) -> Iterator[Writer]:
                 writer.concatenate(file)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _print(text: str) -> None:
+    print(printable(text, lines=True), end="")
 
 
 class _TextWriter:
@@ -108,7 +113,7 @@ class _ParquetWriter:
         """Write all chunks into one file, in order."""
         import polars as pl
 
-        pl.scan_parquet(self._folder / "*.parquet").sink_parquet(file)
+        pl.scan_parquet(sorted(self._folder.iterdir()), glob=False).sink_parquet(file)
 
 
 def _select(columns: Mapping[str, Cells], names: list[str]) -> dict[str, Cells]:

@@ -240,7 +240,10 @@ def test_bad_inputs(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsy
     assert "new.csv exists; --overwrite replaces it" in error(capsys, table, "new.csv", "--output", "new.csv")
     assert "unrecognized arguments: --model.lr 1" in error(capsys, table, "new.csv", "--model.lr", "1")
     assert "--batch_size: expected at least 1, got 0" in error(capsys, table, "new.csv", "--batch_size", "0")
-    assert "--device nonsense" in error(capsys, table, "new.csv", "--device", "nonsense")
+    for device in ("nonsense", "meta"):
+        assert f"--device {device}" in error(capsys, table, "new.csv", "--device", device)
+    assert "an INPUT is empty" in error(capsys, images, "")
+    assert "the name is not UTF-8" in error(capsys, table, "caf\udce9.csv")
     write_series(Path("gap.csv"), np.where(waves(30, 2) > 0.9, np.nan, waves(30, 2)), ["load", "OT"])
     assert "gap.csv, line " in error(capsys, series, "gap.csv")
     assert "there is no folder nothing" in error(capsys, "nothing", "new.csv")
@@ -268,6 +271,22 @@ def test_a_class_of_the_user_has_to_be_trusted(
     monkeypatch.syspath_prepend(str(Path.cwd()))
     assert main(["predict", "run", "new.csv", "--trust", "own_regressor", "--output", "a.csv"]) == 0
     assert len(read("a.csv")) == 60
+
+
+def test_a_file_name_may_look_like_a_pattern() -> None:
+    with open_output("a[1]*.parquet") as writer:
+        writer.write({"index": [1]})
+        writer.write({"index": [2]})
+    assert pl.read_parquet(Path("a[1]*.parquet").read_bytes())["index"].to_list() == [1, 2]
+
+
+def test_a_terminal_gets_no_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with open_output("-") as writer:
+        writer.write({"file": ["a\x1b[31m.png"]})
+    assert capsys.readouterr().out == "file\na\\x1b[31m.png\n"
 
 
 def test_a_failed_command_leaves_no_file(runs: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ from litnets.cli.commands.trainer import use_run
 from litnets.cli.main import run
 from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, open_output
 from litnets.cli.run_argument import RunArgument, parse_run_argument
+from litnets.data.core.listing import check_name
 from litnets.data.core.new_chunks import NamedSamples
 from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
@@ -118,6 +119,7 @@ def _parser() -> _Parser:
 def _predict(inputs: list[str], counts: _Counts, args: list[str], signals: Signals) -> None:
     """Predict inputs with the run that the first argument names."""
     options = _parser().parse_args(args[1:])
+    _check_inputs(inputs)
     check_destination(options.output, options.overwrite)
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch_size: expected at least 1, got {options.batch_size}")
@@ -149,6 +151,13 @@ def _predict(inputs: list[str], counts: _Counts, args: list[str], signals: Signa
         print(printable(f"predictions: {options.output}"))
 
 
+def _check_inputs(inputs: list[str]) -> None:
+    for source in inputs:
+        if not source:
+            raise InputError("predict RUN INPUT: an INPUT is empty; `.` is the current folder")
+        check_name(Path(source))
+
+
 def _checkpoint(argument: RunArgument, run: Run, ckpt_path: str) -> Path | None:
     if argument.checkpoint is not None or ckpt_path == "best":
         return argument.checkpoint
@@ -161,7 +170,9 @@ def _device(name: str | None) -> Any:
     if name is None:
         return None
     try:
-        return torch.zeros(0, device=name).device
+        probe = torch.zeros(1, device=name)
+        probe.cpu()  # fails on the device meta, which holds no numbers
+        return probe.device
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from error
 

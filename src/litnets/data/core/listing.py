@@ -174,8 +174,10 @@ def new_files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
         kind: What a file is called in messages, such as `image`.
 
     Raises:
-        InputError: There is no such file, the folder cannot be read, or the path is neither a file nor a folder.
+        InputError: There is no such file, the folder cannot be read, the path is neither a file nor a folder, or a name
+            is not UTF-8.
     """
+    check_name(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"{path} is neither a regular file nor a folder")
     try:
