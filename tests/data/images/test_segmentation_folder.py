@@ -123,6 +123,20 @@ def test_colored_masks() -> None:
     ]
 
 
+def test_numbers_in_masks_beside_colored_ones() -> None:
+    write_masked_images(Path(), SIZES[:6])
+    Path("class_names.txt").write_text("road 128 64 128\ncar 0 0 70\nsidewalk 244 35 232\n")
+    mask = image_and_mask(2, *SIZES[2])[1]
+    mask[:3] = 9
+    save_mask(2, mask)
+    with pytest.raises(InputError, match=r"^masks/2\.png has the value 9\n  expected 0 to 2 for the classes road, car"):
+        read()
+    masks = pairs_of(read(ignore_value=9)).pairs.masks
+    assert (masks[2][:3] == 255).all()
+    with pytest.raises(InputError, match=r"^ignore_value: 1 is the number of the class car in class_names\.txt"):
+        read(ignore_value=1)
+
+
 def test_names_of_classes_that_no_mask_has_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     write_masked_images(Path(), SIZES[:6])
     Path("class_names.txt").write_text("sky\nroad\ncar\nbicycle\n")

@@ -68,11 +68,18 @@ class MaskValues:
             colors: Color of each class, if the masks are colored.
 
         Raises:
-            InputError: A mask has a value that is not a class; or, without names, there are fewer than two classes, too
-                many, or a gap in their values.
+            InputError: A mask has a value that is not a class; `ignore_value` is one; or, without names,
+                there are fewer than two classes, too many, or a gap in their values.
         """
         if class_names is not None and colors is not None:
-            return cls(class_names, list(range(len(class_names))), None, colors)
+            if ignore_value is not None and ignore_value < len(class_names):
+                raise InputError(
+                    f"ignore_value: {ignore_value} is the number of the class {class_names[ignore_value]} in "
+                    "class_names.txt; choose a value that is not a class"
+                )
+            encoding = cls(class_names, list(range(len(class_names))), ignore_value, colors)
+            encoding.check(counts, files)  # masks without colors hold numbers
+            return encoding
         present = counts.sum(0).nonzero()[0].tolist()
         is_black_and_white = ignore_value is None and 255 in present and set(present) <= {0, 255}
         if is_black_and_white and (class_names is None or len(class_names) == 2):
