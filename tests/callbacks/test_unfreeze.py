@@ -226,7 +226,7 @@ def test_any_lightning_module_is_unfrozen() -> None:
 
     model: Any = Plain()
     check_schedule(fit(Unfreeze(SCHEDULE), model=model))
-    with pytest.raises(InputError, match="Unfreeze: lr_factors: Plain is no task of litnets"):
+    with pytest.raises(InputError, match="Unfreeze: lr_factors: Plain is not a litnets task"):
         fit(Unfreeze(lr_factors={"rest": 0.1}), model=model)
 
 
@@ -274,7 +274,7 @@ def test_options_changed_on_resume(capsys: pytest.CaptureFixture[str]) -> None:
     rates = {group["stage"]: group["lr"] for group in checkpoint["optimizer_states"][0]["param_groups"]}
     assert rates == {"head": 0.03, "stages.1": 0.03, "stages.0": 0.015}
     assert main(["resume", str(config.parent), "--trainer.max_epochs", "4", "--trainer.callbacks", "[]"]) == 2
-    assert "other parameter groups, because layer_decay or Unfreeze was added or removed" in capsys.readouterr().err
+    assert "different parameter groups, because layer_decay or Unfreeze was added or removed" in capsys.readouterr().err
 
 
 # Several processes, and torch.compile

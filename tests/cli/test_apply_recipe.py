@@ -97,7 +97,7 @@ def test_max_steps_determines_the_epochs() -> None:
 def test_training_without_an_end_gets_no_schedule() -> None:
     write_csv(Path("table.csv"))
     options, _, (line,) = choose("--model", "MLPClassifier", "--trainer.max_epochs=-1", *TABLE)
-    assert line.startswith("recipe: epochs without an end; ")
+    assert line.startswith("recipe: unlimited epochs; ")
     assert options.trainer.max_epochs == -1
     assert options.model.init_args.lr_scheduler is None
 

@@ -104,8 +104,8 @@ def test_a_run_without_a_checkpoint_is_not_resumed() -> None:
     run = interrupted_run(Path("checkpoints/digits/first"))
     run.last.unlink()
     run.best.unlink()
-    new_run = f"a new run starts over: litnets fit --config {run.config}"
-    with pytest.raises(InputError, match=f"^{run.folder} has saved no checkpoint to resume from; {new_run}$"):
+    new_run = f"start a new run: litnets fit --config {run.config}"
+    with pytest.raises(InputError, match=f"^{run.folder} has no checkpoint to resume from; {new_run}$"):
         resolve_run("fit", options(run.config), CONFIG, None, run)
 
 
@@ -120,7 +120,7 @@ def test_a_finished_run_without_its_last_checkpoint_is_not_resumed() -> None:
     run.last.unlink()
     run.update_results(epochs=3)
     new_run = f"litnets fit --config {run.config} --init_from {run.best}"
-    with pytest.raises(InputError, match=f"has no last.ckpt to resume from, but a best.ckpt; .*: {new_run}$"):
+    with pytest.raises(InputError, match=f"has no last.ckpt to resume from, only best.ckpt; .*: {new_run}$"):
         resolve_run("fit", options(run.config), CONFIG, None, run)
 
 

@@ -116,7 +116,7 @@ def test_without_a_network_the_error_says_where_to_put_the_file():
 
 
 def test_a_network_without_weights():
-    with torch.device("meta"), pytest.raises(InputError, match="there are no pretrained weights of botnet50ts_256"):
+    with torch.device("meta"), pytest.raises(InputError, match="there are no pretrained weights for botnet50ts_256"):
         TimmNet(3, 2, "botnet50ts_256", weights="auto", **DATA)
 
 
@@ -203,7 +203,7 @@ def write_bad(kind: str, path: Path) -> None:
             "layer4.0.conv1.weight has shape [48, 192, 3, 3], expected [96, 192, 3, 3]; ",
         ),
         ("numbers", "w.pth", "weights: w.pth does not hold the weights of a network, a dict of tensors by name"),
-        ("lightning", "w.pth", "weights: w.pth is a checkpoint of Lightning; start from it with --init_from w.pth"),
+        ("lightning", "w.pth", "weights: w.pth is a Lightning checkpoint; start from it with --init_from w.pth"),
     ],
 )
 def test_a_bad_file_is_answered_in_one_line(kind, name, message):

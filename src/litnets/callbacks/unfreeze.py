@@ -32,10 +32,10 @@ class Unfreeze(Callback):
 
     Args:
         schedule: First epoch of each stage, counted from 1, by its name; `rest` means all other stages, and a stage
-            without an epoch is never trained. Or a number of epochs, after each of which one more stage is trained,
-            from the head down. Default: `{head: 1, rest: 2}`.
+            without an epoch is never trained. Or a number N: one more stage is trained every N epochs, from the head
+            down. Default: `{head: 1, rest: 2}`.
         lr_factors: Factor of the learning rate by name of the stage, or `rest`. Default: 1 for all stages.
-        keep_statistics: Whether batch normalization keeps its running statistics also in stages that are trained. Set
+        keep_statistics: Whether batch normalization keeps its running statistics even in stages that are trained. Set
             it for pretrained weights and small batches, whose statistics differ from those of the pretraining.
 
     Raises:
@@ -71,7 +71,7 @@ class Unfreeze(Callback):
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             kind = type(trainer.strategy).__name__
             raise InputError(f"Unfreeze: expected --trainer.strategy auto or ddp, got {kind}")
-        # Its parameters are registered once, before any of them is frozen.
+        # DDP registers the parameters once, before any of them is frozen.
         find_unused_parameters(trainer.strategy)
         all_stages = stages(pl_module.net if isinstance(pl_module, Task) else pl_module)
         names = [one.name for one in all_stages]
@@ -81,13 +81,13 @@ class Unfreeze(Callback):
             pl_module.lr_factors = dict.fromkeys(names, 1.0) | _by_stage("lr_factors", self.lr_factors, names)
         elif self.lr_factors:
             kind = type(pl_module).__name__
-            raise InputError(f"Unfreeze: lr_factors: {kind} is no task of litnets and builds its own optimizer")
+            raise InputError(f"Unfreeze: lr_factors: {kind} is not a litnets task and builds its own optimizer")
         first_epochs = self._first_epochs(names)
         self._parts = [_Part(one, first_epochs.get(one.name)) for one in all_stages]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Not earlier: by now, the optimizer has been built for all parameters. Not only in on_train_epoch_start: it is
-        # not called for an epoch that is resumed.
+        # Freeze no earlier, because the optimizer has to be built for all parameters. Do not rely on
+        # on_train_epoch_start alone, because it is not called for an epoch that is resumed.
         self._freeze(trainer.current_epoch)
         if trainer.is_global_zero:
             for line in self._describe(trainer.max_epochs):
@@ -127,7 +127,7 @@ class Unfreeze(Callback):
         return first_epochs
 
     def _describe(self, max_epochs: int | None) -> list[str]:
-        """Return a line with what is trained from which epoch on, and a note on stages that are due too late."""
+        """Return a line on the epoch from which each stage is trained, and a note on stages that come too late."""
         from_epoch: dict[int, list[str]] = {}
         for part in self._parts:
             if part.first_epoch is not None:
@@ -144,7 +144,7 @@ class Unfreeze(Callback):
 
 
 class _Part:
-    """What is frozen of a stage: its parameters that need a gradient, and its running statistics.
+    """The parts of a stage that are frozen: parameters that need a gradient, and running statistics.
 
     Args:
         stage: The stage.

@@ -1,4 +1,4 @@
-"""What a user should know about a training: rare classes, too few steps, a result below a simple baseline."""
+"""Notes for the user on a run: rare classes, too few steps, a result below a simple baseline."""
 
 from typing import Any
 
@@ -24,15 +24,14 @@ def class_imbalance(datamodule: LightningDataModule | None) -> str | None:
     if not counts or names is None or max(counts) < _RARE * min(counts):
         return None
     rarest, largest = counts.index(min(counts)), counts.index(max(counts))
-    counted = "samples" if getattr(datamodule, "ignore_index", None) is None else "pixels"
     return (
-        f"classes: '{names[rarest]}' has {counts[rarest]} of {sum(counts)} training {counted}, '{names[largest]}' "
+        f"classes: '{names[rarest]}' has {counts[rarest]} of {sum(counts)} training samples, '{names[largest]}' "
         f"{counts[largest]}; --model.class_weights balanced weights them equally"
     )
 
 
 def advice(model: LightningModule, datamodule: LightningDataModule | None, results: dict[str, Any]) -> list[str]:
-    """Return notes on a finished training: too few steps, or a result that is not better than a simple baseline.
+    """Return notes on a finished run: too few steps, or a result that is not better than a simple baseline.
 
     Args:
         model: The model.
@@ -42,7 +41,7 @@ def advice(model: LightningModule, datamodule: LightningDataModule | None, resul
     lines = []
     steps = results["steps"]
     best = results.get("best")
-    improves_to_the_end = best is not None and best["epoch"] == results["epochs"]  # `stop_reason` reports that
+    improves_to_the_end = best is not None and best["epoch"] == results["epochs"]  # already reported by `stop_reason`
     if steps < FEW_STEPS and not improves_to_the_end:
         lines.append(
             f"only {steps} optimizer steps: too few for most networks; raise --trainer.max_epochs or reduce "
@@ -57,9 +56,11 @@ def _below_baseline(model: LightningModule, datamodule: ArrayDataModule, test: d
     if isinstance(model, Classifier) and not model.multilabel:
         if datamodule.class_counts is None:  # the targets are not in memory
             return []
-        share = majority_accuracy(datamodule)
-        if test.get("accuracy", 1) <= share:
-            return [f"test accuracy {test['accuracy']:.4f} is not above {share:.4f}, that of the most frequent class"]
+        baseline = majority_accuracy(datamodule)
+        if test.get("accuracy", 1) <= baseline:
+            return [
+                f"test accuracy {test['accuracy']:.4f} is not above {baseline:.4f}, that of the most frequent class"
+            ]
     elif isinstance(model, Regressor) and test.get("r2", 1) <= 0:
         return [f"test r2 {test['r2']:.4f} is not above 0, that of the mean of the targets"]
     elif isinstance(model, Forecaster) and isinstance(datamodule, SeriesDataModule):
@@ -79,7 +80,7 @@ def majority_accuracy(datamodule: ArrayDataModule) -> float:
 
 
 def seasonal_naive(datamodule: SeriesDataModule) -> tuple[int, float]:
-    """Return the period and the test MSE of the standardized forecast that repeats the last period.
+    """Return the period and the test MSE of the forecast that repeats the last period, on standardized values.
 
     The period, of at most `look_back` steps, is the one with the smallest error on the training split.
     """

@@ -35,7 +35,7 @@ _NETWORKS: dict[str, Network] = {
 }
 # The options of the data that the recipe chooses. A DataModule that is built in Python keeps its own values.
 DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase", "normalize_skewed")
-# What the user has set -> what the recipe then leaves alone.
+# If the user has set an option, the recipe also leaves these others alone.
 _DEPENDENT = {
     "model.optimizer": ("model.lr", "model.weight_decay"),
     "model.optimizer_args": ("model.lr", "model.weight_decay"),
@@ -54,7 +54,7 @@ def options_set_by_user(parser: ArgumentParser, args: list[str]) -> set[str]:
         args: The arguments of the command line.
     """
     command, *rest = args
-    # The links need a monitor. Null is its default, so null does not count as set.
+    # The links need these two options. Null is their default, so null does not count as set.
     options = parser.parse_args([command, "--monitor=null", "--monitor_mode=null", *rest], defaults=False)[command]
     names = {name.replace(".init_args", "") for name in options.keys()}  # noqa: SIM118  (nested keys)
     return {name for name in names if name not in ("monitor", "monitor_mode") or options[name] is not None}
@@ -63,7 +63,8 @@ def options_set_by_user(parser: ArgumentParser, args: list[str]) -> set[str]:
 def uses_recipe(command: str, options: Namespace, resolved: ResolvedRun) -> bool:
     """Return whether the recipe chooses options: only for a new run from scratch.
 
-    The configuration of an earlier run repeats that run, and a network that should overfit is not regularized.
+    The recipe is not used for the configuration of an earlier run, which repeats that run, or with `overfit_batches`,
+    where regularization would be in the way.
     """
     if command != "fit" or not options.recipe or not options.get("data"):
         return False
@@ -89,10 +90,10 @@ def apply_recipe(
     Args:
         options: The options of `fit`, which are changed in place.
         set_by_user: Options that keep their value.
-        datamodule: The data, if they were built in Python, whose options are then kept; None to build them.
+        datamodule: The DataModule if it was built in Python, whose options are kept; None builds it from `options`.
 
     Returns:
-        The DataModule, whose data are read, and lines that tell the user what was chosen.
+        The DataModule, after reading its data, and lines that tell the user what was chosen.
     """
     if datamodule is None:
         datamodule = build_datamodule(options.data)
@@ -102,7 +103,7 @@ def apply_recipe(
 
 
 def choose_options(options: Namespace, set_by_user: Collection[str], datamodule: LightningDataModule) -> list[str]:
-    """Set what the recipe chooses, in the options and in the DataModule, whose data are read.
+    """Set what the recipe chooses, in the options and in the DataModule. This reads the data.
 
     Args:
         options: The options of `fit`, which are changed in place.
@@ -115,43 +116,43 @@ def choose_options(options: Namespace, set_by_user: Collection[str], datamodule:
     model_class = import_object(options.model.class_path, "model")
     if not isinstance(datamodule, ArrayDataModule) or not issubclass(model_class, Task):
         return []
-    kept = {*set_by_user, *(name for user_option in set_by_user for name in _DEPENDENT.get(user_option, ()))}
-    chosen = _choose_encoding(options, kept, datamodule)
+    fixed = {*set_by_user, *(name for user_option in set_by_user for name in _DEPENDENT.get(user_option, ()))}
+    chosen = _choose_encoding(options, fixed, datamodule)
     datamodule.ensure_setup()
     facts = facts_of(model_class, datamodule)
-    batch = datamodule.batch_size if "data.batch_size" in kept else recipe.batch_size(facts)
+    batch = datamodule.batch_size if "data.batch_size" in fixed else recipe.batch_size(facts)
     steps = _steps_per_epoch(options.trainer, facts.samples, batch)
-    epochs = _num_epochs(options.trainer, "trainer.max_epochs" in kept, facts, steps)
+    epochs = _num_epochs(options.trainer, "trainer.max_epochs" in fixed, facts, steps)
     if epochs < 0:  # training without an end has no schedule
-        kept |= {"model.lr_scheduler", "early_stopping.patience"}
-    chosen |= _set_options(options, recipe.choose(facts, batch, epochs), kept, datamodule)
+        fixed |= {"model.lr_scheduler", "early_stopping.patience"}
+    chosen |= _set_options(options, recipe.choose(facts, batch, epochs), fixed, datamodule)
     _link_monitor(options)
     lines = [_summary(chosen, epochs, steps)]
-    if "model.class_weights" not in kept and (imbalance := class_imbalance(datamodule)):
+    if "model.class_weights" not in fixed and (imbalance := class_imbalance(datamodule)):
         lines.append(imbalance)
     return lines
 
 
-def _choose_encoding(options: Namespace, kept: Collection[str], datamodule: ArrayDataModule) -> dict[str, Any]:
-    """Set how texts and tables are encoded, which has to be known before they are read. Return what was chosen."""
+def _choose_encoding(options: Namespace, fixed: Collection[str], datamodule: ArrayDataModule) -> dict[str, Any]:
+    """Set how texts and tables are encoded, which has to be done before they are read. Return what was chosen."""
     if isinstance(datamodule, TableDataModule):
-        return _set_options(options, recipe.table_encoding(datamodule.num_classes is not None), kept, datamodule)
-    if not isinstance(datamodule, TextDataModule) or {"data.tokens", "data.lowercase"} <= set(kept):
+        return _set_options(options, recipe.table_encoding(datamodule.num_classes is not None), fixed, datamodule)
+    if not isinstance(datamodule, TextDataModule) or {"data.tokens", "data.lowercase"} <= set(fixed):
         return {}
     datamodule.prepare_data()
     choices = recipe.tokenization(datamodule.training_texts())
-    if "data.tokens" in kept and datamodule.tokens != choices["data.tokens"]:
-        return {}  # the other choices are for other tokens
-    return _set_options(options, choices, kept, datamodule)
+    if "data.tokens" in fixed and datamodule.tokens != choices["data.tokens"]:
+        return {}  # the recipe's choices are for its tokens, not for those of the user
+    return _set_options(options, choices, fixed, datamodule)
 
 
 def _num_epochs(trainer: Namespace, is_set_by_user: bool, facts: Facts, steps_per_epoch: int) -> int:
-    """Return the number of epochs, a negative one for training without an end.
+    """Return the number of epochs, or a negative number if training has no end.
 
     Args:
         trainer: The options of the Trainer.
         is_set_by_user: Whether the user has set `max_epochs`.
-        facts: What is known about the training.
+        facts: What is known before training.
         steps_per_epoch: Optimizer steps in an epoch.
     """
     max_epochs: int = trainer.max_epochs
@@ -192,7 +193,7 @@ def repeat_choices(options: Namespace, set_by_user: Collection[str], saved: dict
 
 
 def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
-    """Return what is known about a training from its model and its data, which are read if they have not been."""
+    """Return what is known before training, from the class of the model and the data. Read the data if necessary."""
     datamodule.ensure_setup()
     network = model_class.network()
     shape = datamodule.input_shape
@@ -218,7 +219,7 @@ def facts_of(model_class: type[Task], datamodule: ArrayDataModule) -> Facts:
 
 def _steps_per_epoch(trainer: Namespace, samples: int, batch: int) -> int:
     """Return the number of optimizer steps in an epoch, given the options of the Trainer."""
-    devices = str(trainer.devices)  # or a list, `auto` or -1, whose number is not known yet
+    devices = str(trainer.devices)  # a list, `auto` or -1 is counted as one device, because the number is not known yet
     processes = max(1, trainer.num_nodes * (int(devices) if devices.isdigit() else 1))
     batches: int = math.ceil(samples / batch / processes)
     limit: int | float | None = trainer.limit_train_batches
@@ -236,12 +237,12 @@ def _link_monitor(options: Namespace) -> None:
 
 
 def _set_options(
-    options: Namespace, choices: dict[str, Any], kept: Collection[str], datamodule: ArrayDataModule
+    options: Namespace, choices: dict[str, Any], fixed: Collection[str], datamodule: ArrayDataModule
 ) -> dict[str, Any]:
-    """Set the choices that the user has not made and that the classes have as options. Return them."""
+    """Set the choices that are not in `fixed` and that the classes have as options. Return them."""
     chosen = {}
     for name, value in choices.items():
-        if name in kept or not _has(options, name):
+        if name in fixed or not _has(options, name):
             continue
         group, _, option = name.rpartition(".")
         target = _group(options, group)
@@ -283,5 +284,5 @@ def _summary(chosen: dict[str, Any], epochs: int, steps: int) -> str:
         if name == "data.augment":
             shown = ", ".join(f"{spec['class_path']}" for spec in value)
         parts.append(f"{name.rpartition('.')[2]} {shown}")
-    length = "epochs without an end" if epochs < 0 else f"{epochs} epochs of {steps} steps"
+    length = "unlimited epochs" if epochs < 0 else f"{epochs} epochs of {steps} steps"
     return f"recipe: {length}; {', '.join(parts)} (--recipe false turns it off)"

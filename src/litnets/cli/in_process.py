@@ -37,7 +37,7 @@ _LOGGERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")
 
 @dataclass
 class Outcome:
-    """What a command leaves behind.
+    """The result of a command.
 
     Args:
         run: The run folder that it worked on.
@@ -80,13 +80,14 @@ def run_command(args: list[str], resume: Run | None = None, datamodule: Lightnin
         except Exception as error:
             if signals.received is None:
                 raise
-            stopped_by.append(error)  # for example a DataLoader worker that the same Ctrl-C ended
+            stopped_by.append(error)  # for example because the same Ctrl-C ended a DataLoader worker
             return 128 + signals.received
         return 0
 
     try:
         with restored_process_state():
-            # jsonargparse leaves the parser, with all that it has built, in a ContextVar.
+            # jsonargparse stores the parser and all objects that it has built in a ContextVar. A copy of the context
+            # keeps them out of the program's context.
             code = copy_context().run(run)
     finally:
         release_all_locks()

@@ -1,4 +1,4 @@
-"""The values that link the data to the model: read from the DataModule, or from the checkpoint of its training."""
+"""The values that link the data to the model: read from the DataModule, or from the checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +18,8 @@ from litnets.safety.checkpoint_file import weights_follow
 def linked_value(datamodule: LightningDataModule, name: str, command: str, resolved: ResolvedRun) -> Any:
     """Return the value that the model's argument `name` gets.
 
-    It is the DataModule's attribute of that name. The checkpoint's value takes its place if the data have changed since
-    the training, and for new samples (`predict_path`, `--on`), whose training files may not exist any more.
+    It is the DataModule's attribute of that name. If the data have changed since training, or if new samples are read
+    (`predict_path`, `--on`), it is the checkpoint's value instead, because the training files may no longer exist.
 
     Args:
         datamodule: The data.
@@ -49,10 +49,10 @@ def linked_value(datamodule: LightningDataModule, name: str, command: str, resol
 
 
 def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRun) -> None:
-    """Read the data as the run did: with the encoding of its checkpoint, and each sample in the recorded split. Samples
-    of `--on` are in no split.
+    """Read the data as the run did: with the encoding in its checkpoint, and with the recorded split.
 
-    This is called before each linked attribute, which may be computed from the data; only the first call has an effect.
+    Samples of `--on` do not belong to any split. This is called before each linked attribute is read, because it may be
+    computed from the data; only the first call has an effect.
     """
     if resolved.labeled_path is not None:
         _evaluate_on(datamodule, resolved.labeled_path, resolved)
@@ -73,7 +73,7 @@ def read_as_trained(datamodule: LightningDataModule | None, resolved: ResolvedRu
 def pretrained_weights(data_folder: str | None, resolved: ResolvedRun) -> Iterator[None]:
     """Let a network that is built in this block look for pretrained weights in the folder of the data first.
 
-    If a checkpoint replaces the weights, none are loaded, so a run can be used without the file that it started from.
+    If a checkpoint replaces the weights, no pretrained weights are loaded. A run can thus be used without their file.
     """
     if resolved.checkpoint is not None or resolved.init_from is not None:
         with weights_follow():

@@ -27,7 +27,7 @@ _LEARNING_RATES: dict[Network, float] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a training before it starts.
+    """What is known before training starts.
 
     Args:
         network: The kind of network.
@@ -52,9 +52,9 @@ class Facts:
 
 
 def batch_size(facts: Facts) -> int:
-    """Return the samples per batch: about 16 batches an epoch, and a power of two from 8 to 128.
+    """Return the number of samples per batch: a power of two from 8 to 128, for about 16 batches per epoch.
 
-    A batch with masks has at most a million pixels, because the memory for training grows with them.
+    A batch with masks has at most a million pixels, because the memory for training grows with the number of pixels.
     """
     size = min(max(2 ** round(math.log2(max(facts.samples, 1) / 16)), 8), 128)
     if facts.has_masks:
@@ -79,7 +79,7 @@ def epochs(facts: Facts, steps_per_epoch: int) -> int:
 
 
 def patience(num_epochs: int) -> int:
-    """Return after how many epochs without a better validation loss training stops: a third of all, at least 5."""
+    """Return the patience of early stopping: a third of the number of epochs, at least 5."""
     return max(5, math.ceil(num_epochs / 3))
 
 
@@ -112,7 +112,7 @@ def regularization(facts: Facts) -> dict[str, Any]:
 
 
 def augmentation(facts: Facts) -> list[dict[str, Any]]:
-    """Return the augmentations for convolutional networks: shifts, and mirror images of photos."""
+    """Return the augmentations for convolutional networks: shifts, and flips for photos."""
     if facts.inputs != "images" or facts.network not in ("cnn", "resnet", "unet", "other"):
         return []
     pixels = max(1, facts.image_side // (8 if facts.is_photo else 16))
@@ -147,9 +147,9 @@ def choose(facts: Facts, batch: int, num_epochs: int) -> dict[str, Any]:
     """Return the value of each option that the recipe chooses.
 
     Args:
-        facts: What is known about the training.
-        batch: Samples per batch, the user's or that of the recipe.
-        num_epochs: Number of epochs, likewise.
+        facts: What is known before training.
+        batch: Samples per batch, as set by the user or chosen by `batch_size`.
+        num_epochs: Number of epochs, as set by the user or chosen by `epochs`.
     """
     choices: dict[str, Any] = {
         "data.batch_size": batch,

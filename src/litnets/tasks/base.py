@@ -32,7 +32,7 @@ Batch = tuple[Inputs, Tensor]
 
 @dataclass(frozen=True)
 class NetFactory:
-    """A network that is built once the task has told it the number of outputs.
+    """Build a network once the number of outputs is known from the task.
 
     Args:
         input_shape: Shape of one input.
@@ -48,7 +48,7 @@ class NetFactory:
         return self.build(self.input_shape, out_features)
 
 
-# Training metrics are updated once this many steps are pending, or immediately if the predictions take more bytes.
+# Training metrics are updated once this many steps are pending, or immediately if predictions exceed this size.
 _MAX_PENDING = 16
 _MAX_PENDING_BYTES = 2**20
 
@@ -56,8 +56,9 @@ _MAX_PENDING_BYTES = 2**20
 class Task(ConversionHook, LightningModule):
     """A network and how to train it. A subclass adds the loss, the metrics and the predictions.
 
-    Metrics are updated every few steps, which takes a third of the time of updates in every step, and are logged once
-    per epoch. The loss is logged every `trainer.log_every_n_steps` steps: `self.log` costs as much as a small step.
+    Training metrics are updated every few steps, in a third of the time that updates in every step would take. All
+    metrics are logged once per epoch. The loss is logged every `trainer.log_every_n_steps` steps, because `self.log`
+    costs as much as a small step.
 
     Args:
         net: The network.
@@ -154,7 +155,8 @@ class Task(ConversionHook, LightningModule):
 
             model = MLPClassifier.load_from_checkpoint("best.ckpt", trust=["mine"]).eval()
 
-        The model is in training mode until `eval`, and does not prepare its inputs; `litnets.load` does both.
+        The model is in training mode until `eval`, and does not prepare its inputs. `litnets.load` returns a model in
+        evaluation mode that prepares them.
         A checkpoint may name classes of `torch.nn`, `torch.optim` and litnets, and those in modules that the program
         has imported already. `trust` adds more.
 
@@ -223,7 +225,7 @@ class Task(ConversionHook, LightningModule):
         self.trainer.precision_plugin.convert_input = Precision().convert_input  # type: ignore[method-assign]
 
     def check_data(self, datamodule: Any) -> None:
-        """Raise InputError if the data are not prepared as the network was built for. The base class accepts all.
+        """Raise InputError if the data are not prepared as the network expects. The base class accepts all data.
 
         Called when training, test or prediction starts, after a checkpoint has been restored.
         """
@@ -260,7 +262,7 @@ class Task(ConversionHook, LightningModule):
         """Return the outputs of the network, `(N, ...)`, in float32 even with mixed precision."""
         first, *rest = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
         if first.is_floating_point():
-            first = first.to(self.dtype)  # changes something only with precision 64-true, bf16-true or 16-true
+            first = first.to(self.dtype)  # has an effect only with precision 64-true, bf16-true or 16-true
         out: Tensor = self.net(first, *rest)
         return out.float()
 
@@ -299,7 +301,7 @@ class Task(ConversionHook, LightningModule):
         """
         for loss, predictions, targets in self._pending_updates:
             self.train_loss.update(loss, self.loss_weight(targets))
-            # MetricCollection.update would take twice as long, because it also looks for metrics that share a state.
+            # MetricCollection.update would take twice as long, because it also looks for metrics that share state.
             for metric in self.train_metrics.values(copy_state=False):
                 metric.update(predictions, targets)
         self._pending_updates.clear()
@@ -310,7 +312,7 @@ class Task(ConversionHook, LightningModule):
     def on_train_epoch_end(self) -> None:
         self.update_train_metrics()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
-        # Otherwise max_steps has ended the epoch, which continues when the run is resumed.
+        # Otherwise max_steps ended the epoch early. It continues when the run is resumed, with these metrics.
         if is_last_batch_ready(self.trainer.fit_loop.epoch_loop):
             reset_metrics(self.train_loss, self.train_metrics)
 
@@ -425,6 +427,6 @@ def _check_compiler() -> None:
     compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++", "cl"]
     if not any(map(shutil.which, compilers)):
         raise InputError(
-            f"compile: needs a C++ compiler, but {alternatives(compilers)} is not installed; install one, or turn it "
-            "off"
+            f"compile: needs a C++ compiler, but {alternatives(compilers)} is not installed; install one, or set "
+            "compile to false"
         )

@@ -99,7 +99,7 @@ def wrong_targets(task: Any, input_shape: Shape | None, targets: str | None = No
     Args:
         task: The class of the task.
         input_shape: Shape of one input, or None if it is unknown.
-        targets: What the targets are, such as `masks`; None if they are only known to be something else.
+        targets: What the targets are, such as `masks`; None if it is only known that the task cannot predict them.
     """
     others: dict[str, str] = {}
     # The same network comes first; others may read inputs that it cannot.
@@ -112,7 +112,7 @@ def wrong_targets(task: Any, input_shape: Shape | None, targets: str | None = No
     hint = f"use {alternatives(others.values())}"
     if task.predicts in ("classes", "numbers") and targets is None and (input_shape is None or len(input_shape) == 1):
         kind = "classification" if task.predicts == "classes" else "regression"
-        hint += f", or --data.task {kind} if the targets of a TableCSV are {task.predicts}"  # integers may be either
+        hint += f", or --data.task {kind} if the targets of a TableCSV are {task.predicts}"  # integers can be either
     actual = targets or "something else"
     return InputError(f"{task.__name__} predicts {task.predicts}, but the targets of the data are {actual}: {hint}")
 

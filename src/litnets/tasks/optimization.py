@@ -41,8 +41,8 @@ _LITNETS_SCHEDULERS: dict[str, type[LRScheduler]] = {"WarmupCosineLR": WarmupCos
 class Optimization:
     """How a network is optimized. The fields are the arguments of `litnets.tasks.Task` with the same names.
 
-    Optimizer and schedule are built once for a dummy network and make a step, so that a mistake is reported before any
-    training.
+    To report mistakes before training, the optimizer and the schedule are first built for a dummy network and make one
+    step.
 
     Raises:
         InputError: A name that is not an optimizer or schedule, an argument that the class does not take, or a value
@@ -99,14 +99,14 @@ class Optimization:
 
     @cached_property
     def _optimizer_class(self) -> Callable[..., Optimizer]:
-        known = public_classes(torch.optim, Optimizer) | _LITNETS_OPTIMIZERS
-        cls: Callable[..., Optimizer] = resolve_class("optimizer", self.optimizer, Optimizer, known)
+        classes_by_name = public_classes(torch.optim, Optimizer) | _LITNETS_OPTIMIZERS
+        cls: Callable[..., Optimizer] = resolve_class("optimizer", self.optimizer, Optimizer, classes_by_name)
         return cls
 
     @cached_property
     def _scheduler_class(self) -> Callable[..., LRScheduler]:
-        known = public_classes(lr_scheduler, LRScheduler) | _LITNETS_SCHEDULERS
-        cls: Callable[..., LRScheduler] = resolve_class("lr_scheduler", self.lr_scheduler, LRScheduler, known)
+        classes_by_name = public_classes(lr_scheduler, LRScheduler) | _LITNETS_SCHEDULERS
+        cls: Callable[..., LRScheduler] = resolve_class("lr_scheduler", self.lr_scheduler, LRScheduler, classes_by_name)
         return cls
 
     def build_optimizer(
@@ -157,11 +157,11 @@ class Optimization:
         kwargs = {key: value for key, value in (self.lr_scheduler_args or {}).items() if key != "monitor"}
         if self.fills_length:
             if not math.isfinite(length):
-                raise InputError(f"lr_scheduler {name} needs to know how long training is; give --trainer.max_epochs")
+                raise InputError(f"lr_scheduler {name} needs to know how long training is; set --trainer.max_epochs")
             kwargs[_LENGTH_ARGUMENTS[name]] = max(1, int(length))
         factors = learning_rate_factors(optimizer)
         if set(factors) != {1.0}:
-            # One number would be the learning rate of every group.
+            # A single number would set the same learning rate for every group.
             rates = {key: kwargs[key] for key in ("base_lr", "max_lr") if isinstance(kwargs.get(key), int | float)}
             kwargs |= {key: [rate * factor for factor in factors] for key, rate in rates.items()}
         if name == "OneCycleLR":
@@ -177,15 +177,15 @@ class Optimization:
 
     @property
     def fills_length(self) -> bool:
-        """Whether the schedule's length comes from the trainer."""
+        """Whether the length of the schedule is taken from the trainer."""
         argument = _LENGTH_ARGUMENTS.get(self.lr_scheduler or "")
         arguments = self.lr_scheduler_args or {}
         return argument is not None and argument not in arguments and "epochs" not in arguments
 
     @property
     def interval(self) -> Literal["step", "epoch"]:
-        """How often the schedule is updated: `lr_scheduler_interval` if set, else each step if its length comes from
-        the trainer, else each epoch. ReduceLROnPlateau is always updated once per epoch, as its metric is."""
+        """How often the schedule is updated: `lr_scheduler_interval` if set, else every step if its length is taken
+        from the trainer, else every epoch. ReduceLROnPlateau is always updated once per epoch, as its metric is."""
         if self.lr_scheduler == "ReduceLROnPlateau":
             return "epoch"
         return self.lr_scheduler_interval or ("step" if self.fills_length else "epoch")

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 
 class WarmupCosineLR(LRScheduler):
-    """Linear warm-up from zero, then half a cosine down to zero (Loshchilov and Hutter 2017, without restarts).
+    """Linear warm-up, then cosine decay to zero (Loshchilov and Hutter 2017, without restarts).
 
     Args:
         optimizer: The optimizer whose learning rate is set.
@@ -26,7 +26,7 @@ class WarmupCosineLR(LRScheduler):
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup: expected a fraction of all steps in [0, 1), got {warmup}")
         self.total_steps = total_steps
-        self.warmup_steps = min(round(warmup * total_steps), total_steps - 1)  # at least the last step decays
+        self.warmup_steps = min(round(warmup * total_steps), total_steps - 1)  # so that at least the last step decays
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
@@ -42,13 +42,13 @@ class WarmupCosineLR(LRScheduler):
 class SGDW(torch.optim.SGD):
     """SGD with decoupled weight decay (Loshchilov and Hutter 2019). It takes the arguments of SGD.
 
-    Each step subtracts `lr * weight_decay` times the weights from them. In SGD the decay is part of the gradient, so it
+    Each step first multiplies the weights by `1 - lr * weight_decay`. In SGD the decay is part of the gradient, so it
     also accumulates in the momentum.
     """
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         loss = None
-        if closure is not None:  # the gradient belongs to the weights before the decay
+        if closure is not None:  # compute the gradient before the weights are decayed
             with torch.enable_grad():
                 loss = closure()
         decays = [group["weight_decay"] for group in self.param_groups]
@@ -68,7 +68,7 @@ class ConvMuon(Optimizer):
 
     Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) orthogonalizes an update: with one filter per row, the
     update becomes approximately the nearest matrix with orthogonal rows or columns. One learning rate then fits all
-    layers. The filters keep a mean square norm of 1.
+    layers. Before each update, the filters are rescaled so that the mean of their squared norms is 1.
 
     Args:
         params: Parameters, or groups of them. Those with four dimensions are filters.
@@ -139,7 +139,8 @@ class ConvMuon(Optimizer):
 def orthogonalized(matrix: Tensor, steps: int = 3) -> Tensor:
     """Return approximately `U V'` of the matrix `U S V'`, in bfloat16, by a Newton-Schulz iteration.
 
-    With Jordan's polynomial, singular values end between 0.5 and 1.5, except those that are tiny beside the largest.
+    With Jordan's polynomial, singular values end between 0.5 and 1.5, except those that are far smaller
+    than the largest.
     """
     x: Tensor = matrix.bfloat16()
     x = x / (x.norm() + 1e-7)  # now no singular value is above 1

@@ -1,4 +1,4 @@
-"""The loss of each sample, for the record of a test."""
+"""The loss of each sample, for the recorded results of a test."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 def loss_columns(
     criterion: Any, loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor
 ) -> dict[str, Tensor]:
-    """Return `loss`, the loss of each sample `(N,)`, whose mean is that of the batch.
+    """Return the column `loss`, the loss of each sample, `(N,)`. Its mean is the loss of the batch.
 
     With class weights, or a class that the loss ignores, `loss_weight` is the weight of each sample in the mean. The
-    result is empty if `criterion` has no `reduction`, so that its loss may be no mean over samples.
+    result is empty if the `reduction` of `criterion` is not `mean`, or if it does not return one loss per sample.
 
     Args:
         criterion: The loss module that `loss` calls.

@@ -262,7 +262,11 @@ def test_a_subclass_makes_the_arrays() -> None:
             {"class_names": ["a", "b"]},
             "2 names stand for the classes 0 to 1, but",
         ),
-        ((TABLE, np.array(["a", "b", "c"])[LABELS]), {"class_names": ["a", "b"]}, "the targets hold 'c', which is not"),
+        (
+            (TABLE, np.array(["a", "b", "c"])[LABELS]),
+            {"class_names": ["a", "b"]},
+            "the targets contain 'c', which is not",
+        ),
         ((TABLE, TABLE[:, :2]), {"target_names": ["a"]}, "expected 2 names, one for each column of the targets, got 1"),
         ((TABLE, LABELS), {"test": (TABLE[:, :3], LABELS)}, r"expected samples of one shape and dtype, got \(4,\) of"),
         ((TABLE, LABELS), {"test": (TABLE, TABLE[:, 0])}, "targets: expected the same kind in each split"),

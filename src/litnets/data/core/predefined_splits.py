@@ -24,11 +24,10 @@ _FILE_STEM = re.compile(rf"(?:.*[_.-])?({'|'.join(SPLIT_OF)})", re.IGNORECASE | 
 def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool = True) -> dict[str, Path]:
     """Return the folder or file of each split in `root`, in the order train, val, test; empty if there are no splits.
 
-    `root` has splits if it contains a file of the training split, or a folder of the training split that is not a
-    class: it has subfolders, or all folders in `root` are named after splits. If several files fit one split,
-    a file named after the split (`train.csv`) comes before one named after folder and split (`reviews_train.csv` in
-    `reviews`), and that one before any other (`old_train.csv`). Folders and files that are not read are printed in one
-    line.
+    Files are recognized by their names. Folders named after splits hold splits if the training folder has subfolders,
+    or if there are at least two and no other folders; otherwise they may be classes. If several files fit one split, a
+    file named after the split (`train.csv`) comes first, then one named after folder and split (`reviews_train.csv` in
+    `reviews`), then any other (`old_train.csv`). Folders and files that are not read are printed in one line.
 
     Args:
         root: The folder.
@@ -36,8 +35,8 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
         folders: Whether a split can be a folder.
 
     Raises:
-        InputError: There are several folders or files for one split, there are splits but none to train on, or a
-            folder next to `train` could be a class as well as a misspelled split.
+        InputError: There are several folders or files for one split, there is no split to train on, or a
+            folder next to `train` could be a class or a misspelled split.
         OSError: A folder cannot be read.
     """
     split_folders, other_folders = _split_folders(root) if folders else ({}, [])
@@ -67,8 +66,8 @@ def find_splits(root: Path, file_suffixes: Collection[str] = (), folders: bool =
 def _split_folders(root: Path) -> tuple[dict[str, str], list[str]]:
     """Return the split of each folder in `root` that holds one, and the names of the other folders.
 
-    A folder that is named after a split may be a class, such as trains among vehicles. It holds a split only if all
-    folders are named after splits, or if the training folder has subfolders.
+    A folder that is named after a split may be a class, such as `train` among vehicles. It holds a split only if there
+    are at least two folders, all named after splits, or if the training folder has subfolders.
     """
     names = subfolders(root)
     splits = {name: SPLIT_OF[name.lower()] for name in names if name.lower() in SPLIT_OF}
@@ -109,9 +108,9 @@ def _rank_candidates(
 def find_split_files(
     path: Path, suffixes: Collection[str], split_paths: Mapping[str, Path], folders: bool = False
 ) -> dict[str, Path]:
-    """Return the file of each split, train first. Without predefined splits, it is `path`, which is to be split.
+    """Return the file of each split, train first. If `path` has no predefined splits, it is returned as train.
 
-    Print which files next to the training file look like splits and are not used.
+    Report files next to the training file that look like splits but are not used.
 
     Args:
         path: The file of the training split or of all samples, or a folder with a file of each split.
@@ -120,7 +119,7 @@ def find_split_files(
         folders: Whether a split can be a folder.
 
     Raises:
-        InputError: There are two files for one split, or splits without one to train on.
+        InputError: There are two files for one split, or there is no split to train on.
     """
     paths = find_splits(path, suffixes, folders) if path.is_dir() else {}
     for part, split_path in split_paths.items():
@@ -136,16 +135,17 @@ def find_split_files(
         if unused:
             names = printable(", ".join(other.name for other in unused.values()))
             options = " and ".join(f"--data.{part}_path" for part in unused)
-            print(f"{path.parent}: {names} not used; to use it as a split, set {options}", flush=True)
+            use = "use it as a split" if len(unused) == 1 else "use them as splits"
+            print(f"{path.parent}: {names} not used; to {use}, set {options}", flush=True)
     paths |= split_paths
     return {part: paths[part] for part in PARTS if part in paths}
 
 
 def splits_beside(path: Path) -> dict[str, Path]:
-    """Return the files of val and test that belong to the file of a training split, such as `dev.csv` to `train.csv`.
+    """Return the files of val and test that belong to the file of a training split, such as `dev.csv` for `train.csv`.
 
-    They are in the same folder, and differ only in the name of the split. A file that is not named after the training
-    split has none.
+    They are in the same folder, and differ only in the name of the split. The result is empty if `path` is not named
+    after the training split.
     """
     match = _FILE_STEM.fullmatch(path.stem)
     if match is None or SPLIT_OF[match[1].lower()] != "train" or not path.is_file():
@@ -173,7 +173,7 @@ def fixed_splits(parts: Mapping[str, Tensor], size: int, spec: SplitSpec) -> Ten
     if not fixed:
         return None
     splits = torch.full((size,), -1)
-    # Without predefined val and test, some samples of train go to those splits.
+    # Otherwise, some samples of train go to val or test, so that train does not determine their split.
     determined = (*fixed, "train") if len(fixed) == 2 else fixed
     for part in determined:
         splits[parts[part]] = PARTS.index(part)

@@ -14,13 +14,13 @@ from litnets.data.core.splits import PARTS
 from litnets.errors import abbreviate
 from litnets.safety.escaping import printable
 
-# Files are far smaller than the rest if they have less than this fraction of the median size, and are few.
+# Files are reported as small if they have less than this fraction of the median size, and are few.
 _SMALL = 0.05
-_FEW = 0.1  # as a fraction of the files
+_FEW = 0.1  # at most this fraction of all files
 
 
 def find_copies(contents: Digests, splits: Mapping[str, Tensor]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the samples that equal another one. Of equal samples, one is the original: in train, if any is there.
+    """Return the samples that are copies of others. The original of equal samples is one in train, if there is one.
 
     Args:
         contents: Digest of the content of each sample.
@@ -75,7 +75,7 @@ def report_small_files(files: Sequence[Path], kinds: str) -> None:
     if 0 < len(small) <= max(1, _FEW * len(sizes)):
         shown = printable(abbreviate([str(files[i]) for i in small.tolist()], 3))
         rank_zero_only(print)(
-            f"{len(small)} of {len(files)} {kinds} are far smaller than the rest, at most {sizes[small].max():,} of "
-            f"typically {typical:,.0f} bytes ({shown})",
+            f"{len(small)} of {len(files)} {kinds} are far smaller than the rest, at most {sizes[small].max():,} "
+            f"bytes, compared with a median of {typical:,.0f} bytes ({shown})",
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""Targets from memory, as a model gets them: classes, multi-label targets, or numbers."""
+"""Encode targets in memory for a model: as classes, multi-label targets, or numbers."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +18,7 @@ Task = Literal["classification", "regression"]
 
 @dataclass(frozen=True)
 class EncodedTargets:
-    """Targets as a model gets them.
+    """Targets in the form that a model takes.
 
     Args:
         values: Class indices `(N,)`, multi-label targets `(N, classes)`, or float32 numbers `(N, targets)`.
@@ -62,7 +62,7 @@ def encode_targets(
         return _encode_matrix(targets, class_names) if targets.ndim == 2 else _encode_classes(targets, class_names)
     if is_text:
         raise InputError(f"targets: expected numbers for regression, got the text '{targets.flat[0]}'")
-    with np.errstate(over="ignore"):  # infinity is refused below
+    with np.errstate(over="ignore"):  # infinity is rejected below
         values = torch.from_numpy(targets.astype(np.float32).reshape(len(targets), -1))
     check_finite("targets", values)
     count = values.shape[1]
@@ -95,7 +95,7 @@ def _rename(labels: Array, indices: Array, class_names: list[str]) -> tuple[Arra
     if labels.dtype.kind == "U":
         unknown = [label for label in labels.tolist() if label not in class_names]
         if unknown:
-            raise InputError(f"class_names: the targets hold '{unknown[0]}', which is not among them")
+            raise InputError(f"class_names: the targets contain '{unknown[0]}', which is not one of the names")
         return np.array([class_names.index(label) for label in labels.tolist()])[indices], class_names
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise InputError(

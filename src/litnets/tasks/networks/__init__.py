@@ -1,4 +1,4 @@
-"""The networks as mixins, for any task, by what they read: rows, images or sequences.
+"""Networks as mixins for any task, in one module per kind of input: rows, images or sequences.
 
 A class `WithX` declares and documents the arguments of network X; everything else is inherited from the task:
 

@@ -1,4 +1,4 @@
-"""The networks of torchvision and timm with each task: their arguments, and the check of their normalization."""
+"""The networks of torchvision and timm for any task: their arguments, and a check of the normalization."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -19,12 +19,13 @@ class WithBackbone(Task):
         input_shape: Shape of one input, (channels, height, width); linked from the data.
         backbone: Name of the network in its library.
         image_size: Side of the squares that images are resized to; by default only small images are enlarged, to a
-            shorter side of 64 pixels or what the network needs. With pretrained weights, the default is their size.
+            shorter side of 64 pixels or the minimum of the network. With pretrained weights, the default is the size
+            that they were trained with.
         weights: Pretrained weights. `auto` looks for them in the folder of the data, the caches of torch and of the
             Hugging Face Hub, and installed packages, and downloads them otherwise; a path loads that file (.pth,
             .safetensors); `none` starts from random weights. They are loaded for a new run only.
-        channel_mean: Mean of each channel by which the data are normalized; linked from the data. Pretrained weights
-            replace it by their own.
+        channel_mean: Mean of each channel by which the data are normalized; linked from the data. A
+            network with pretrained weights replaces this normalization by that of its weights.
         channel_std: Standard deviation of each channel by which the data are normalized; linked from the data.
         **task: Arguments of the task.
     """
@@ -50,12 +51,12 @@ class WithBackbone(Task):
 
     @property
     def loaded_weights(self) -> str | None:
-        """A line that says which pretrained weights were loaded; None if there are none, or a checkpoint has them."""
+        """A line that says which pretrained weights were loaded; None if none were loaded."""
         assert isinstance(self.net, BackboneNet)
         return self.net.loaded
 
     def check_data(self, datamodule: Any) -> None:
-        """Check that a DataModule normalizes images as the network was told, if they are normalized for its weights."""
+        """Check that a DataModule normalizes images as a network with pretrained weights was built to expect."""
         inputs = self.net.inputs
         if not isinstance(inputs, PretrainedInputs) or not hasattr(datamodule, "channel_mean"):
             return

@@ -125,7 +125,7 @@ class WithAirNet(Task):
         assert not isinstance(inputs, (tuple, list))
         whitening = self.net.whitening
         whitening.fit(inputs)
-        # Each rank has fitted its own batch.
+        # Each rank has fitted the layer on a different batch. Use the result of rank 0.
         whitening.weight.copy_(self.trainer.strategy.broadcast(whitening.weight))
         self._whitened = True
 

@@ -1,4 +1,4 @@
-"""Restore the content of a checkpoint, and report in one line if it does not fit."""
+"""Restore the content of a checkpoint, and report content that does not fit in one line."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -32,7 +32,7 @@ def report_misfit(checkpoint: Any) -> Iterator[None]:
     except _MISFITS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
-            f"checkpoint {checkpoint} cannot be restored: it is damaged, or is not from this training ({reason[:300]})"
+            f"checkpoint {checkpoint} cannot be restored: it is damaged, or does not fit this training ({reason[:300]})"
         ) from error
 
 
@@ -48,7 +48,7 @@ class CheckedConnector(CheckpointConnector):
     def restore_datamodule(self) -> None:
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         state = self.content.get(type(datamodule).__qualname__)
-        # New samples are read without the training data, to which the state belongs.
+        # The state belongs to the training data, which are not read for new samples.
         reads_training_data = self.trainer.state.fn != "predict" and getattr(datamodule, "labeled_path", None) is None
         if state is not None and reads_training_data and _is_ours(datamodule):
             self._check(type(datamodule).__qualname__, datamodule.state_dict(), state)
@@ -68,21 +68,23 @@ class CheckedConnector(CheckpointConnector):
         self._check("loops", {"fit_loop": self.trainer.fit_loop.state_dict()}, self.content.get("loops"))
         self._check_optimizers(self.content.get("optimizer_states"))
         schedulers = [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
-        for index, (own, saved) in enumerate(zip(schedulers, self.content.get("lr_schedulers", ()), strict=False)):
-            self._check(f"lr_schedulers[{index}]", own, saved)
+        for index, (current, saved) in enumerate(zip(schedulers, self.content.get("lr_schedulers", ()), strict=False)):
+            self._check(f"lr_schedulers[{index}]", current, saved)
 
     def _check_optimizers(self, states: Any) -> None:
-        """Check states by hand, because the state of an optimizer that has made no step is empty."""
-        path, own = self.trainer.ckpt_path, self.trainer.optimizers
-        if not isinstance(states, list) or len(states) != len(own):
-            raise InputError(f"checkpoint {path} is damaged: optimizer_states should be a list of {len(own)} states")
-        for index, (optimizer, saved) in enumerate(zip(own, states, strict=True)):
+        """Check the states value by value. There is nothing to compare them with before an optimizer's first step."""
+        path, optimizers = self.trainer.ckpt_path, self.trainer.optimizers
+        if not isinstance(states, list) or len(states) != len(optimizers):
+            raise InputError(
+                f"checkpoint {path} is damaged: optimizer_states should be a list of {len(optimizers)} states"
+            )
+        for index, (optimizer, saved) in enumerate(zip(optimizers, states, strict=True)):
             part = f"optimizer_states[{index}]"
             self._check(part, optimizer.state_dict(), saved)
             if _stages(optimizer.param_groups) != _stages(saved["param_groups"]):
                 raise InputError(
-                    f"checkpoint {path}: its optimizer has other parameter groups, because layer_decay or Unfreeze was "
-                    "added or removed; --init_from RUN/last.ckpt starts a new run with its weights"
+                    f"checkpoint {path}: its optimizer has different parameter groups, because layer_decay or Unfreeze "
+                    "was added or removed; --init_from RUN/last.ckpt starts a new run with its weights"
                 )
             for key, values in saved["state"].items():
                 if not isinstance(values, dict):
@@ -91,37 +93,37 @@ class CheckedConnector(CheckpointConnector):
                     if not isinstance(value, (Tensor, Number, list, dict, type(None))):
                         raise wrong_type(path, f"{part}['state'][{key}][{name!r}]", "a tensor or number", value)
 
-    def _check(self, part: str, own: Any, saved: Any) -> None:
-        check_like(self.trainer.ckpt_path, part, own, saved)
+    def _check(self, part: str, current: Any, saved: Any) -> None:
+        check_like(self.trainer.ckpt_path, part, current, saved)
 
 
-def check_like(checkpoint: Any, part: str, own: Any, saved: Any) -> None:
+def check_like(checkpoint: Any, part: str, current: Any, saved: Any) -> None:
     """Check that a saved state has the same types as the current state of the object.
 
     Args:
         checkpoint: The checkpoint, for errors.
         part: The part of the checkpoint, for errors.
-        own: The current state. None, a missing key and a missing element allow any type.
+        current: The current state. None, a missing key and a missing element allow any type.
         saved: The state in the checkpoint.
 
     Raises:
         InputError: A type differs.
     """
-    if own is None or (saved is None and not isinstance(own, (dict, list, tuple))):
+    if current is None or (saved is None and not isinstance(current, (dict, list, tuple))):
         return
-    if isinstance(own, Mapping):
+    if isinstance(current, Mapping):
         if not isinstance(saved, Mapping):
             raise wrong_type(checkpoint, part, "a dict", saved)
-        for key in own.keys() & saved.keys():
-            check_like(checkpoint, f"{part}[{key!r}]", own[key], saved[key])
-    elif isinstance(own, (list, tuple)):
+        for key in current.keys() & saved.keys():
+            check_like(checkpoint, f"{part}[{key!r}]", current[key], saved[key])
+    elif isinstance(current, (list, tuple)):
         if not isinstance(saved, (list, tuple)):
             raise wrong_type(checkpoint, part, "a list", saved)
-        for index, value in enumerate(saved if own else ()):
-            check_like(checkpoint, f"{part}[{index}]", own[min(index, len(own) - 1)], value)
-    elif isinstance(own, str) and not isinstance(saved, str):
-        raise wrong_type(checkpoint, part, "a text", saved)
-    elif isinstance(own, (Number, Tensor)) and not isinstance(saved, (Number, Tensor)):
+        for index, value in enumerate(saved if current else ()):
+            check_like(checkpoint, f"{part}[{index}]", current[min(index, len(current) - 1)], value)
+    elif isinstance(current, str) and not isinstance(saved, str):
+        raise wrong_type(checkpoint, part, "a string", saved)
+    elif isinstance(current, (Number, Tensor)) and not isinstance(saved, (Number, Tensor)):
         raise wrong_type(checkpoint, part, "a number or tensor", saved)
 
 
@@ -131,5 +133,5 @@ def _stages(groups: list[dict[str, Any]]) -> list[Any]:
 
 
 def _is_ours(part: Any) -> bool:
-    """Whether a class belongs to this package or to Lightning, whose states keep their types; other states may not."""
+    """Return whether a class belongs to this package or to Lightning. Only their states keep their types."""
     return type(part).__module__.partition(".")[0] in (__name__.partition(".")[0], "lightning")

@@ -29,7 +29,7 @@ _FIRST_COST = 0.01
 class Checkpoint(lightning_callbacks.Checkpoint):
     """Save the best epoch by the monitored metric in best.ckpt, and the newest state in last.ckpt.
 
-    Of epochs with equal values of the metric, the best is the one with the lowest loss.
+    Among epochs with equal values of the metric, the best is the one with the lowest loss.
 
     last.ckpt is saved at the end of each epoch (less often if epochs are short, to stay below 1 % of the time), when
     training ends or is interrupted, and at the intervals below. It is saved just before a batch starts, so that
@@ -57,15 +57,15 @@ class Checkpoint(lightning_callbacks.Checkpoint):
                 raise InputError(f"checkpoint.{name}: expected a number above 0, got {value}")
         self.monitor, self.mode = monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
-        # Set by the command line: where to save, and the configuration, with which a resumed run compares its own.
+        # Set by the command line: where to save, and the configuration to save, for comparison when the run is resumed.
         self.run: Run | None = None
         self.config = ""
         self.best_model_path = ""  # read by `trainer.test(ckpt_path="best")`
         self.best_model_score: Tensor | None = None
         self.best_loss = UNKNOWN_LOSS
         self.best_epoch: int | None = None
-        # Whether training logs the monitored metric, not validation. For a custom metric, this is known only after the
-        # first validation.
+        # Whether the monitored metric is logged in training rather than in validation. For a custom metric, this is
+        # known only after the first validation.
         self._monitor_is_train_metric = (monitor or "").startswith("train")
         self._has_new_best = False  # the epoch that has just ended is the best, and its weights are not saved yet
         self._unsaved_best: dict[str, Any] | None = None  # the checkpoint of the best epoch, until a save is affordable
@@ -123,7 +123,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         seed_batch(trainer.current_epoch, batch_idx, trainer.global_rank, part=1)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        # This backward adds to gradients of earlier batches, which an interruption would corrupt.
+        # This backward pass adds to the gradients of earlier batches. If it is interrupted, only some are updated.
         self._is_updating = bool(trainer.fit_loop.epoch_loop.batch_idx % trainer.accumulate_grad_batches)
 
     def on_before_optimizer_step(
@@ -156,8 +156,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         """Save last.ckpt within an epoch, when training is interrupted.
 
         Returns:
-            Whether it was saved. Within an optimizer step or a validation it cannot be saved; such a run resumes from
-            the previous save.
+            Whether it was saved. Within an optimizer step or a validation it cannot be saved; the run then resumes
+            from the previous save.
         """
         can_save = self.resume_point(trainer) is not None
         if can_save:
@@ -178,8 +178,8 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _compare(self, trainer: Trainer) -> None:
         score = trainer.callback_metrics.get(str(self.monitor))
         if score is None:
-            known = ", ".join(trainer.callback_metrics)
-            raise InputError(f"checkpoint.monitor: no metric '{self.monitor}' was logged (logged: {known})")
+            logged = ", ".join(trainer.callback_metrics)
+            raise InputError(f"checkpoint.monitor: no metric '{self.monitor}' was logged (logged: {logged})")
         loss = loss_beside(trainer, str(self.monitor))
         if self._is_better(score, loss) and bool(torch.isfinite(score)):
             self.best_model_score, self.best_epoch = score.detach().clone(), trainer.current_epoch
@@ -202,7 +202,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         steps_due = self.every_n_steps is not None and trainer.global_step - saved_steps >= self.every_n_steps
         minutes_due = self.every_n_minutes is not None and seconds >= 60 * self.every_n_minutes
         if trainer.world_size > 1 and (epoch_begins or self._has_new_best or self.every_n_minutes is not None):
-            # Clocks differ, and all processes have to decide the same.
+            # Clocks differ, but all processes have to make the same decision.
             affordable, minutes_due = trainer.strategy.broadcast((affordable, minutes_due))
         if steps_due or minutes_due or (epoch_begins and affordable):
             self._save(trainer)
@@ -218,7 +218,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     # How to save
 
     def _save(self, trainer: Trainer) -> None:
-        """Write last.ckpt, after a pending best.ckpt, because last.ckpt stores its score."""
+        """Write last.ckpt. Write a pending best.ckpt first, because last.ckpt stores its score."""
         at = self._at(trainer)
         if at is None or self.run is None:
             return
@@ -246,7 +246,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
     def _write(self, trainer: Trainer, path: Path, content: dict[str, Any] | None = None) -> None:
         start = time.monotonic()
         if trainer.is_global_zero and not path.parent.is_dir():
-            raise SaveError(f"checkpoint {path}: could not be saved: the run folder is gone")
+            raise SaveError(f"checkpoint {path}: could not be saved: the run folder no longer exists")
         for logger in trainer.loggers:
             logger.save()  # so that the rows up to here are on disk too
         trainer.strategy.save_checkpoint(content or dump_checkpoint(trainer), path)

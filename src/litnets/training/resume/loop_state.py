@@ -1,8 +1,9 @@
 """Save and restore the part of the training state that Lightning does not save but an exact resume needs.
 
-Lightning saves weights, optimizers, schedules, callbacks and the counters of its loops. It loses the position of the
-data in the epoch, the state of the training metrics, gradients in the middle of an accumulation, the values of the last
-validation, and the logging step (Lightning 2.6.6; issues #21938, #21857). This module saves them as plain data.
+Lightning saves weights, optimizers, schedules, callbacks and the counters of its loops. It does not save the position
+of the data in the epoch, the state of the training metrics, gradients in the middle of an accumulation, the values of
+the last validation, and the logging step (Lightning 2.6.6; issues #21938, #21857). This module saves them as plain
+data.
 """
 
 import math
@@ -23,7 +24,7 @@ Position = tuple[int, int]
 
 
 def position(trainer: Trainer) -> Position | None:
-    """Return the next (epoch, batch), or None within a batch or at the end of an epoch, where no run can resume."""
+    """Return the next (epoch, batch), or None within a batch or while an epoch ends, where no run could resume."""
     epochs: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     if epochs.completed == epochs.started:
@@ -63,7 +64,7 @@ def save_loop_state(trainer: Trainer, module: LightningModule, at: Position, con
 
 
 def _gather_rank_states(trainer: Trainer, module: LightningModule, batch: int) -> list[dict[str, Any]]:
-    """Return the state of each process: that of its metrics, and its gradients if an accumulation is not complete."""
+    """Return the state of each process: its metrics, and its gradients if an accumulation is not complete."""
     rank_state = {"metrics": _metric_states(module), "gradients": {}}
     if batch % trainer.accumulate_grad_batches:  # otherwise the gradients are cleared before they are used
         rank_state["gradients"] = {
@@ -77,7 +78,7 @@ def _gather_rank_states(trainer: Trainer, module: LightningModule, batch: int) -
 
 
 def _move_counters(loop: dict[str, Any], at: Position, accumulate_grad_batches: int) -> None:
-    """Set the counters of a saved loop to their values just before the batch at `at`, in whatever hook it was saved.
+    """Set the counters of a saved loop to their values just before the batch `at`, whichever hook saved the loop.
 
     Args:
         loop: The state of the fit loop in a checkpoint.
@@ -87,7 +88,8 @@ def _move_counters(loop: dict[str, Any], at: Position, accumulate_grad_batches: 
     epoch, batch = at
     epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
     optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
-    # An unfinished batch is repeated after the resume. If it has cleared the gradients, that is one time too many.
+    # An unfinished batch is repeated after the resume. If it has already cleared the gradients, this was
+    # counted once too often.
     is_within_batch = batches["current"]["started"] > batches["current"]["completed"]
     steps_begun = math.ceil(batch / accumulate_grad_batches)
     surplus = int(is_within_batch and optimizer["zero_grad"]["current"]["completed"] > steps_begun)
@@ -112,10 +114,10 @@ def restore_loop_state(trainer: Trainer, module: LightningModule, state: dict[st
     for name, gradient in rank_state.get("gradients", {}).items():
         parameters[name].grad = gradient.to(parameters[name].device)
     trainer.callback_metrics.update(state["callback_metrics"])
-    # A loop that knows it was restarted skips a ReduceLROnPlateau step or validates twice.
+    # A loop that is marked as restarted skips a ReduceLROnPlateau step or validates twice.
     loop = trainer.fit_loop
     loop.restarting = False
-    loop.epoch_loop.restarting = state["batch"] > 0  # otherwise it counts its batches from 0
+    loop.epoch_loop.restarting = state["batch"] > 0  # otherwise it would count its batches from 0
 
 
 def restore_logged_step(trainer: Trainer, state: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def keep_patience(trainer: Trainer, checkpoint: dict[str, Any], stays_stopped: b
 
 
 def record_initial_lrs(trainer: Trainer) -> None:
-    """Record the initial learning rates in the optimizers, as most schedules do by themselves."""
+    """Record the initial learning rates in the optimizers, as most schedules themselves do."""
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -44,7 +44,7 @@ def pop_scheduler_states(checkpoint: dict[str, Any]) -> list[dict[str, Any]]:
 def rebuild_optimizers(
     trainer: Trainer,
     module: LightningModule,
-    old: list[dict[str, Any]],
+    saved_states: list[dict[str, Any]],
     position: tuple[int, int],
     steps_per_epoch_changed: bool,
 ) -> None:
@@ -54,37 +54,36 @@ def rebuild_optimizers(
 
     Args:
         trainer: The trainer, with restored optimizers and counters.
-        module: The model, as configured now.
-        old: The states that `pop_scheduler_states` returned.
+        module: The model, with the new configuration.
+        saved_states: The states that `pop_scheduler_states` returned.
         position: The next epoch, and the next batch in it, both from 0.
         steps_per_epoch_changed: Whether the number of steps per epoch differs from the checkpoint's.
     """
     epoch, batch = position
     optimizers, schedules = init_optimizers_and_lr_schedulers(module)
-    for new, config, state in zip_longest(schedules, trainer.lr_scheduler_configs, old[: len(schedules)]):
+    for new, config, state in zip_longest(schedules, trainer.lr_scheduler_configs, saved_states[: len(schedules)]):
         scheduler: Any = new.scheduler
         if isinstance(scheduler, ReduceLROnPlateau):
             if state is not None and "num_bad_epochs" in state:
                 for name in ("best", "num_bad_epochs", "cooldown_counter", "last_epoch"):
                     setattr(scheduler, name, state[name])
-                for group, now in zip(
+                for group, restored_group in zip(
                     scheduler.optimizer.param_groups, config.scheduler.optimizer.param_groups, strict=True
                 ):
                     group["initial_lr"] = group["lr"]
-                    group["lr"] *= now["lr"] / now.get("initial_lr", now["lr"])  # keep the reduction reached so far
+                    # Keep the reduction reached so far.
+                    group["lr"] *= restored_group["lr"] / restored_group.get("initial_lr", restored_group["lr"])
         else:
             per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
-            updates, most = epoch, float("inf")
+            updates, max_updates = epoch, float("inf")
             if config.interval == "step":
                 # Only the counter of steps accounts for epochs that ended before their last batch.
                 steps = epoch * per_epoch + batch // trainer.accumulate_grad_batches
-                updates, most = (
-                    steps if steps_per_epoch_changed else trainer.global_step,
-                    float(trainer.estimated_stepping_batches),
-                )
+                updates = steps if steps_per_epoch_changed else trainer.global_step
+                max_updates = float(trainer.estimated_stepping_batches)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "step the optimizer first": this optimizer never steps
-                for _ in range(int(min(updates, most))):
+                for _ in range(int(min(updates, max_updates))):
                     scheduler.step()
         config.scheduler.load_state_dict(copy.deepcopy(scheduler.state_dict()))
     for optimizer, restored in zip(optimizers, trainer.optimizers, strict=True):

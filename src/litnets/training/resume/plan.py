@@ -1,4 +1,4 @@
-"""Plan how to resume a run: from what state, and with what changes to its configuration."""
+"""Plan how to resume a run: from which state, and with which changes to its configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class ResumePlan:
 def plan_resume(
     run: Run, checkpoint: Path | None, content: Mapping[str, Any] | None, config: Any, config_yaml: str
 ) -> ResumePlan:
-    """Compare the configuration with the checkpoint's; check that the run can continue and is not finished.
+    """Compare the configuration with the checkpoint's. Check that the run can continue and is not finished.
 
     Args:
         run: The run to resume.

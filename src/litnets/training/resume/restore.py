@@ -1,4 +1,4 @@
-"""Restore the training state in a checkpoint of litnets, so that training resumes exactly."""
+"""Restore the training state that litnets saved in a checkpoint, so that training resumes exactly."""
 
 from typing import Any
 

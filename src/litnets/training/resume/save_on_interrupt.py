@@ -39,10 +39,10 @@ class SaveOnInterrupt(Callback):
     is saved.
 
     If any process receives a signal, all of them stop after the same batch; if any crashes, all stop before the same
-    batch. For this they synchronize twice per batch, at its start and before its backward pass, and a crashed process
-    takes part once more before it ends. At these two points no collective operation is half done, so all can save as
-    usual. If the others never reach such a point, because they wait for the crashed process in a backward pass or in
-    SyncBatchNorm, nothing is saved.
+    batch. For this, the processes synchronize twice per batch: at its start and before its backward pass. A crashed
+    process takes part in one more synchronization before it ends. At these two points no collective operation is half
+    done, so all can save as usual. If the others never reach such a point, because they wait
+    for the crashed process in a backward pass or in SyncBatchNorm, nothing is saved.
 
     Args:
         run: The run whose last.ckpt is written.
@@ -56,7 +56,7 @@ class SaveOnInterrupt(Callback):
         self.checkpoint = checkpoint
         self._training = False
         self._first_step = 0
-        self._group: Any = None  # the group of processes, with gloo, so that synchronizing does not wait for the GPU
+        self._group: Any = None  # the gloo process group; with it, synchronizing does not wait for the GPU
         self._stop: int | None = None  # the signal that all processes agree on
         self._sync_is_next = False  # whether synchronizing is the next collective operation of every process
 
@@ -103,7 +103,7 @@ class SaveOnInterrupt(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training = False
-        if self.signals.received is not None:  # it came after the last batch: nothing is left to save
+        if self.signals.received is not None:  # after the last batch, so nothing is left to save
             raise Stop(self.signals.received)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -167,7 +167,7 @@ class SaveOnInterrupt(Callback):
         return distributed.get_backend() == "gloo" and len({position for position, _ in reports}) == 1
 
     def _exchange_reports(self, trainer: Trainer, exception: BaseException) -> list[Report] | None:
-        """Return the report of each process, or None if the processes do not reach each other."""
+        """Return the report of each process, or None if the processes cannot exchange them."""
         assert self.checkpoint is not None
         position = self.checkpoint.resume_point(trainer)
         has_crashed = not isinstance(exception, PeerProcessError)
