@@ -71,10 +71,10 @@ def test_a_checkpoint_is_used_with_the_newest_configuration_of_its_run() -> None
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("digit", "there is no folder digit; expected that of a run or of an experiment; did you mean 'digits'?"),
+        ("digit", "there is no folder digit; expected the folder of a run or an experiment; did you mean 'digits'?"),
         ("empty", "there is no run in empty; `litnets fit --config FILE` starts one"),
-        ("a.ckpt", "a.ckpt is not in a run folder; give it with --ckpt_path, and its configuration with --config"),
-        ("a.yaml", "a.yaml is not in a run folder; give it with --config"),
+        ("a.ckpt", "a.ckpt is not in a run folder; pass it with --ckpt_path, and its configuration with --config"),
+        ("a.yaml", "a.yaml is not in a run folder; pass it with --config"),
         (
             "new.csv",
             "new.csv is not in a run folder; give the run first, then new data: `predict RUN NEW`, `test RUN --on NEW`",

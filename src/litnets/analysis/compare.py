@@ -33,24 +33,24 @@ class Setting:
     runs: Sequence[FinishedRun]
 
     def scores(self, metric: str) -> list[float]:
-        """Return the test score of each run."""
+        """Return each run's test score by a metric."""
         return [run.test[metric] for run in self.runs]
 
     @property
     def validation_score(self) -> float:
-        """Mean of the validation scores, of which more is better; -inf if a run has none."""
+        """Mean validation score, where higher is better; -inf if a run has none."""
         scores = [run.validation_score for run in self.runs]
         return -math.inf if None in scores else statistics.mean(score for score in scores if score is not None)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean of a number of results.json over the runs."""
+        """Return the mean over the runs of a number in results.json; None if a run lacks it."""
         values = [run.results.get(name) for run in self.runs]
         return None if None in values else statistics.mean(value for value in values if value is not None)
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A test sample that two networks answer differently, and one of them correctly."""
+    """A test sample that exactly one of two networks answers correctly."""
 
     sample: str
     target: str
@@ -64,11 +64,11 @@ class NetworkComparison:
 
     Args:
         samples: Number of samples.
-        measure: What is averaged over the samples: `accuracy`, or `squared error`, of which less is better.
+        measure: What is averaged over the samples: `accuracy`, or `squared error`, where lower is better.
         difference: Mean of the second network minus that of the first.
         interval: 95 % interval of the difference.
-        test: Name of the test; None if the interval, a bootstrap, decides.
-        p_value: p-value of the test.
+        test: Name of the significance test; None if the bootstrap interval decides instead.
+        p_value: p-value of the test; None without a test.
         flips: Samples that only one of the two answers correctly.
     """
 
@@ -87,21 +87,24 @@ class NetworkComparison:
 
 
 def main_metric(runs: Sequence[FinishedRun]) -> str:
-    """Return the test metric to compare by: the monitored one, unless that is the loss, whose unit may differ.
+    """Return the test metric to compare by.
+
+    This is the first run's monitored metric, if all runs have it. The loss is used only if there is no other metric,
+    because different losses are not comparable.
 
     Raises:
         InputError: The runs have no metric in common.
     """
     common = [name for name in runs[0].test if all(name in run.test for run in runs)]
     if not common:
-        raise InputError(f"{runs[0].run.folder} and {runs[1].run.folder} have no test metric in common")
+        raise InputError("the runs have no test metric in common; compare runs of the same kind of task")
     monitored = ((runs[0].results.get("best") or {}).get("monitor") or "").rpartition("/")[2]
     others = [name for name in common if name != "loss"]
     return monitored if monitored in others else (others or common)[0]
 
 
 def group_runs(runs: Iterable[FinishedRun]) -> list[Setting]:
-    """Return the settings of runs, the best validation score first. Runs of one setting differ only in their seed."""
+    """Group runs that differ only in their seed into settings, ordered from the best validation score to the worst."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.setting.items())), []).append(run)
@@ -110,8 +113,10 @@ def group_runs(runs: Iterable[FinishedRun]) -> list[Setting]:
 
 
 def differences(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
-    """Return the options in which settings differ, by label and name. The options of a class are left out where
-    another setting has another class."""
+    """Return the options in which settings differ, by label and name.
+
+    If a setting uses another class, such as another model, the options that only one of the classes has are left out.
+    """
     options = {setting.label: setting.runs[0].setting for setting in settings}
     names = dict.fromkeys(name for values in options.values() for name in values)
     differing = [name for name in names if len({repr(values.get(name)) for values in options.values()}) > 1]
@@ -119,7 +124,7 @@ def differences(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
     shown = [
         name
         for name in differing
-        if not any(name.startswith(f"{prefix}init_args.") and _missing(name, options) for prefix in classes)
+        if not any(name.startswith(f"{prefix}init_args.") and _is_missing(name, options) for prefix in classes)
     ]
     return {label: {name: values[name] for name in shown if name in values} for label, values in options.items()}
 
@@ -127,11 +132,11 @@ def differences(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
 def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
     """Compare two networks on the same test samples, by their recorded predictions.
 
-    Single-label classifiers are compared by their right answers; all others by the squared error of each sample, of
-    targets scaled as in the first run's training, or by their loss.
+    Single-label classifiers are compared by their accuracy, all others by the squared error of each sample. Errors are
+    divided by the standard deviation of the targets, if the first run's training scaled them.
 
     Raises:
-        InputError: A run has no recorded predictions, or they are of other samples.
+        InputError: A run has no recorded predictions, or they belong to different samples.
     """
     for run in (a, b):
         if run.predictions is None:
@@ -162,9 +167,9 @@ def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
 
 
 def compare_settings(settings: Sequence[Setting], metric: str) -> list[tuple[Setting, SeedComparison]]:
-    """Compare the first setting with each other one over their seeds.
+    """Compare the first setting with every other setting by their test scores over several seeds.
 
-    With several comparisons, p-values are corrected by Holm's method (Holm 1979).
+    The p-values are corrected for the number of comparisons by Holm's method (Holm 1979).
     """
     first, *others = settings
     compared = [(other, compare_seeds(first.scores(metric), other.scores(metric))) for other in others]
@@ -205,7 +210,7 @@ def _check_same_samples(a: FinishedRun, b: FinishedRun) -> None:
 
 
 def _squared_error(predictions: RecordedPredictions, scale: Sequence[float] | None, steps: int) -> NDArray[np.float64]:
-    """Return the mean squared error of each sample over its targets, or of each window over its steps and channels."""
+    """Return the mean squared error of each sample (over its targets) or window (over its steps and channels)."""
     frame = predictions.frame
     errors = []
     for index, target in enumerate(_targets(frame.columns)):
@@ -226,14 +231,17 @@ def _prediction_of(target: str) -> str:
 
 
 def _flip(first: Any, second: Any, row: int) -> Flip:
+    """Return the sample in a row of two frames of recorded predictions."""
     name = next(name for name in ("file", "row", "time", "index") if name in first.columns)
     return Flip(str(first[name][row]), first["target"][row], first["prediction"][row], second["prediction"][row])
 
 
-def _missing(name: str, options: Mapping[str, Mapping[str, Any]]) -> bool:
+def _is_missing(name: str, options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether at least one setting lacks an option."""
     return any(name not in values for values in options.values())
 
 
 def _label(index: int) -> str:
+    """Return A to Z, then A1 to Z1 and so on."""
     letter = ascii_uppercase[index % 26]
     return letter if index < 26 else f"{letter}{index // 26}"

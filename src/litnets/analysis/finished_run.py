@@ -1,4 +1,4 @@
-"""FinishedRun: what a run folder says about a tested run."""
+"""FinishedRun: the configuration, results and recorded predictions of a tested run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.storage import read_text
 from litnets.safety.plain import load_yaml
 
-# What may differ between two runs of one setting: the seed, names, and where and how the runs are logged.
+# Options that may differ between two runs of one setting: the seed, names, and where and how the runs are logged.
 _NOT_A_SETTING = (
     "seed_everything",
     "config",
@@ -36,7 +36,7 @@ class FinishedRun:
     Args:
         run: The run folder.
         config: The options of its newest configuration, by dotted name.
-        results: results.json.
+        results: The content of results.json.
     """
 
     run: Run
@@ -55,7 +55,7 @@ class FinishedRun:
 
     @property
     def setting(self) -> dict[str, Any]:
-        """The options without those that may differ between two runs of one setting."""
+        """The options that runs of one setting have in common."""
         return {
             name: value
             for name, value in self.config.items()
@@ -72,7 +72,7 @@ class FinishedRun:
 
     @property
     def validation_score(self) -> float | None:
-        """The best value of the monitored metric, of which more is better; None if nothing was monitored."""
+        """The best value of the monitored metric, negated if lower is better; None if nothing was monitored."""
         best = self.results.get("best")
         if not best or best.get("score") is None:
             return None
@@ -81,7 +81,7 @@ class FinishedRun:
 
     @cached_property
     def predictions(self) -> RecordedPredictions | None:
-        """What it predicted for each test sample; None if that was not recorded."""
+        """The predictions for each test sample; None if they were not recorded."""
         path = self.run.recorded_predictions("test")
         return RecordedPredictions.load(path) if path.exists() else None
 
@@ -92,6 +92,7 @@ def is_lower_better(metric: str) -> bool:
 
 
 def _flatten(config: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the dotted name and value of each option."""
     if not isinstance(config, Mapping) or not config:
         yield prefix, config
         return

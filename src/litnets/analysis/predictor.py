@@ -1,7 +1,7 @@
 """Predictor: a trained network that takes raw inputs, prepared as in training.
 
-It keeps three parts apart. The DataModule reads files, texts and tables (`read_inputs`); `prepare` and `network` are
-modules that compute with tensors only, so that an exported graph can hold them.
+It has three parts. The DataModule reads files, texts and tables (`read_inputs`); `prepare` and `network` are modules
+that compute with tensors only, so that they can be exported as a graph.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -86,30 +86,30 @@ class Predictor:
         device: str | torch.device | None = None,
         trust: Iterable[str] = (),
     ) -> "Predictor":
-        """Return the network of a run. The training data are not needed.
+        """Load the network of a run. The training data are not needed.
 
         Args:
             run: The run. Its configuration names the classes of the model and the data.
             checkpoint: The checkpoint; None for the best one.
-            datamodule: The data, if the configuration cannot describe them.
+            datamodule: The DataModule, if it cannot be constructed from the configuration.
             device: The device to compute on; None for the GPU if there is one.
-            trust: Modules, with their submodules, that the run may name; they are imported.
+            trust: Modules, with their submodules, that the run's configuration may name and import.
 
         Raises:
             InputError: A file is missing or damaged, or names a class that is not allowed.
         """
         checkpoint = checkpoint or run.best
         if not checkpoint.exists():
-            raise InputError(f"{run.folder} has no {checkpoint.name}; its training has saved no checkpoint yet")
+            raise InputError(f"there is no checkpoint {checkpoint} (a run that has just started has not saved one yet)")
         path = run.configs[-1]
         if not path.exists():
             raise InputError(f"{run.folder} has no config.yaml, which names the classes of the model and the data")
         config = load_yaml(str(path), update_class_paths(read_text(path)))
         content = load_verified(checkpoint, mmap=True)
         model_class = _resolve(run, config, "model", LightningModule, trust)
-        # Compiling takes a minute, and nothing is trained.
+        # Compiling takes a minute, which pays off only in training.
         overrides = {"compile": False} if issubclass(model_class, Task) else {}
-        with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, are random
+        with torch.random.fork_rng(devices=[]):  # initial weights are random, but must not change the global state
             network = load_model(model_class, checkpoint, content, overrides, trust)
         if datamodule is None:
             datamodule = _build_datamodule(run, config, content, trust)
@@ -125,11 +125,11 @@ class Predictor:
 
         These are the names of classes `(N,)`; 0 or 1 for each label `(N, labels)`; numbers in the units of the data,
         `(N,)` or `(N, targets)`; forecasts `(N, horizon, channels)`; or masks `(N, height, width)`, of indices into
-        `classes`. Masks need images of one size; predict those of other sizes on their own.
+        `classes`. Masks need images of one size; predict images of different sizes one by one.
 
         Args:
             inputs: One input, or a list, array or table of inputs.
-            batch_size: Inputs in a batch; None for that of `litnets predict`.
+            batch_size: Inputs per batch; None for the DataModule's `eval_batch_size`.
 
         Raises:
             InputError: There are no inputs, or they differ from those of the training.
@@ -145,7 +145,7 @@ class Predictor:
 
         Args:
             inputs: One input, or a list, array or table of inputs.
-            batch_size: Inputs in a batch; None for that of `litnets predict`.
+            batch_size: Inputs per batch; None for the DataModule's `eval_batch_size`.
 
         Raises:
             InputError: The network predicts no classes, there are no inputs, or they differ from those of the training.
@@ -169,11 +169,11 @@ class Predictor:
         batch_size: int | None = None,
         keep_probabilities: bool = False,
     ) -> dict[str, Tensor]:
-        """Return what the network's `predict_step` returns for samples that the DataModule has read, on the CPU.
+        """Return the outputs of the network's `predict_step`, on the CPU, for samples that the DataModule has read.
 
         Args:
             samples: The samples, at least one.
-            batch_size: Samples in a batch; None for that of `litnets predict`.
+            batch_size: Samples per batch; None for the DataModule's `eval_batch_size`.
             keep_probabilities: Whether to return the class probabilities of each pixel of a mask.
         """
         with torch.inference_mode():
@@ -211,13 +211,13 @@ def _check_preparation(cls: type[ArrayDataModule]) -> None:
     for hook in ("on_before_batch_transfer", "on_after_batch_transfer"):
         if order.index(next(base for base in order if hook in vars(base))) < defined:
             raise InputError(
-                f"{cls.__name__} changes batches in {hook}; define preparation as well, which returns the same as a "
-                "module, so that new inputs are prepared as in training"
+                f"{cls.__name__} changes batches in {hook}; also define `preparation`, which returns a module that "
+                "does the same, so that new inputs are prepared as in training"
             )
 
 
 def _precision_plugin(name: str, device: torch.device) -> Precision:
-    """Return Lightning's precision of this name; on a CPU, bfloat16 stands in for float16, as in Lightning."""
+    """Return Lightning's precision plugin. On a CPU, bfloat16 replaces float16, as in Lightning."""
     if name in ("bf16-mixed", "bf16") or (name in ("16-mixed", "16") and device.type == "cpu"):
         return MixedPrecision("bf16-mixed", device.type)
     if name in ("16-mixed", "16"):
@@ -249,10 +249,10 @@ def _build_datamodule(run: Run, config: Any, content: Mapping[str, Any], trust: 
         arguments = plain_arguments(arguments["arguments"])
     if not issubclass(cls, ArrayDataModule):
         raise InputError(
-            f"{run.folder}: its data are of the class {cls.__name__}, which does not define how to read new inputs; "
+            f"{run.folder}: its DataModule is {cls.__name__}, which does not define how to read new inputs; "
             "derive it from litnets.ArrayDataModule, or use `load_from_checkpoint` of the model"
         )
-    # Augmentation is for training only, and names classes.
+    # Augmentation is for training only, and its value names classes, which are refused below.
     arguments = {name: value for name, value in arguments.items() if name != "augment"}
     if "skip_broken" in arguments:
         arguments["skip_broken"] = False  # so that there is a prediction for each input

@@ -1,9 +1,9 @@
-"""Whether a difference between two networks, or between two recipes, is more than noise.
+"""Test whether a difference between two networks, or between two settings, is more than noise.
 
 Two networks that were tested on the same samples are compared sample by sample: by `mcnemar` for right and wrong
-answers, by `bootstrap_mean` for errors, by `diebold_mariano` for the errors of forecasts. This says nothing about
-another training with the same settings. Two recipes are compared by the scores of several trainings each, which differ
-in their seed: by `compare_seeds`.
+answers, by `bootstrap_mean` for errors, and by `diebold_mariano` for the errors of forecasts. The result holds for
+these two networks only: another seed may give another result. `compare_seeds` compares two settings by the scores of
+several runs each, which differ in their seed.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from scipy import stats
 
 from litnets.errors import InputError
 
-LEVEL = 0.05  # a verdict is wrong this often if there is no difference
-POWER = 0.8  # how often the suggested number of seeds finds the difference that was seen
+LEVEL = 0.05  # significance level: how often a difference is reported if there is none
+POWER = 0.8  # probability that the suggested number of seeds detects a difference of the observed size
 _MAX_SEEDS = 1000
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
-    """Return the p-value of the exact two-sided McNemar test that two classifiers are right equally often.
+    """Return the p-value of the exact two-sided McNemar test of whether two classifiers are equally accurate.
 
-    Only samples that one of them answers correctly and the other does not say anything about the difference. Without a
-    difference, each of these samples is equally likely to favor either classifier (McNemar 1947).
+    The test uses only the samples that exactly one classifier answers correctly. If the classifiers are equally
+    accurate, each of these samples is equally likely to favor either of them (McNemar 1947).
 
     Args:
         correct_a: Whether the first classifier answers each sample correctly, `(N,)`.
@@ -40,9 +40,9 @@ def bootstrap_mean(values: NDArray[np.float64], resamples: int = 2000, seed: int
     """Return the 95 % percentile bootstrap interval of a mean (Efron 1979).
 
     Args:
-        values: One number for each of independent samples, such as the difference of two losses, `(N,)`.
-        resamples: How often the samples are drawn again.
-        seed: Seed of the draws.
+        values: One number per sample, such as the difference of two losses, `(N,)`. The samples are independent.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
     """
     generator = np.random.default_rng(seed)
     means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
@@ -53,13 +53,13 @@ def bootstrap_mean(values: NDArray[np.float64], resamples: int = 2000, seed: int
 def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> tuple[float, tuple[float, float]]:
     """Test whether two forecasts are equally good (Diebold and Mariano 1995).
 
-    The errors of successive windows depend on each other, because the windows share steps: the variance of the mean
-    takes their covariances into account, up to `horizon - 1` windows apart, with the correction for short series of
-    Harvey, Leybourne and Newbold (1997).
+    The errors of successive windows depend on each other, because the windows share steps. The variance of the mean
+    therefore includes the covariances of windows that are up to `horizon - 1` apart. The correction by Harvey,
+    Leybourne and Newbold (1997) accounts for short series.
 
     Args:
         differences: Difference of the two errors of each window, in the order of time, `(N,)`.
-        horizon: Steps of a window.
+        horizon: Number of steps that a window forecasts.
 
     Returns:
         The two-sided p-value, and the 95 % confidence interval of the mean difference.
@@ -70,11 +70,13 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> tuple[flo
     centered = differences - mean
     covariances = np.array([centered[lag:] @ centered[: count - lag] / count for lag in range(horizon)])
     variance = covariances[0] + 2 * covariances[1:].sum()
-    if variance <= 0:  # of a sum with equal weights; Bartlett's weights keep it above zero
+    if variance <= 0:  # Equal weights can make the estimate negative; Bartlett weights cannot.
         variance = covariances[0] + 2 * (1 - np.arange(1, horizon) / horizon) @ covariances[1:]
     correction = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
-    if variance <= 0 or correction <= 0:  # equal forecasts, or fewer windows than steps
-        return 1.0, (-np.inf, np.inf) if variance > 0 else (mean, mean)
+    if variance <= 0:  # the same difference in every window, as between equal forecasts
+        return 1.0, (mean, mean)
+    if correction <= 0:  # no more windows than steps
+        return 1.0, (-np.inf, np.inf)
     error = float(np.sqrt(variance / count / correction))
     width = float(stats.t.isf(LEVEL / 2, count - 1)) * error
     return float(2 * stats.t.sf(abs(mean) / error, count - 1)), (mean - width, mean + width)
@@ -82,14 +84,14 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> tuple[flo
 
 @dataclass(frozen=True)
 class SeedComparison:
-    """The comparison of two recipes by the scores of their seeds.
+    """The comparison of two settings by their scores over several seeds.
 
     Args:
-        difference: Mean score of the second recipe minus that of the first.
+        difference: Mean score of the second setting minus that of the first.
         interval: 95 % confidence interval of the difference.
-        p_value: How likely a difference at least as large is if the recipes are equal.
-        seeds_needed: Seeds of each recipe that would show such a difference with a probability of 80 %; None if more
-            than a thousand.
+        p_value: Probability of a difference at least as large if the settings are equally good.
+        seeds_needed: Number of seeds of each setting that would detect such a difference with a probability of 80 %;
+            None if it is above a thousand, or if the scores of neither setting vary.
     """
 
     difference: float
@@ -104,17 +106,17 @@ class SeedComparison:
 
 
 def compare_seeds(scores_a: Sequence[float], scores_b: Sequence[float]) -> SeedComparison:
-    """Compare two recipes by Welch's t-test, which allows for different variances (Welch 1947).
+    """Compare two settings by Welch's t-test, which allows for different variances (Welch 1947).
 
     Args:
-        scores_a: Test scores of the first recipe, one for each seed.
-        scores_b: Test scores of the second recipe.
+        scores_a: Test scores of the first setting, one for each seed.
+        scores_b: Test scores of the second setting.
 
     Raises:
-        InputError: A recipe has fewer than two seeds, so that its noise is unknown.
+        InputError: A setting has fewer than two seeds, so that its noise is unknown.
     """
     if min(len(scores_a), len(scores_b)) < 2:
-        raise InputError("comparing recipes needs at least two seeds of each: run `fit` again with --seed_everything")
+        raise InputError("comparing settings needs at least two seeds of each: run `fit` again with --seed_everything")
     a, b = np.asarray(scores_a, float), np.asarray(scores_b, float)
     difference, noise = float(b.mean() - a.mean()), float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2))
     if noise == 0:  # Welch's statistic is 0 / 0 or infinite
@@ -127,7 +129,7 @@ def compare_seeds(scores_a: Sequence[float], scores_b: Sequence[float]) -> SeedC
 
 
 def seeds_needed(effect: float) -> int | None:
-    """Return how many seeds of each of two recipes show a difference with a probability of 80 %.
+    """Return how many seeds of each of two settings detect a difference with a probability of 80 %.
 
     The power of a two-sided t-test comes from the noncentral t distribution (Cohen 1988).
 

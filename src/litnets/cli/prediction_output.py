@@ -1,4 +1,4 @@
-"""Write predictions chunk by chunk: as CSV, JSON lines or Parquet, into a file or to standard output."""
+"""Write predictions chunk by chunk, as CSV, JSON Lines or Parquet, to a file or to standard output."""
 
 import json
 import sys
@@ -22,26 +22,28 @@ class Writer(Protocol):
     """Writes rows."""
 
     def write(self, columns: Mapping[str, Cells]) -> None:
-        """Write the next rows, given as columns. The first rows decide which columns there are."""
+        """Write the next rows, passed as columns. The first call determines the columns of all rows."""
 
 
 def check_destination(output: str, overwrite: bool) -> None:
-    """Check where predictions are to be written.
+    """Check that predictions can be written to `output`.
 
     Raises:
-        InputError: The suffix is unknown, the folder does not exist, or the file does.
+        InputError: The suffix is unknown, the folder does not exist, or the file exists already.
     """
     if output == STANDARD_OUTPUT:
         return
     path = Path(output)
     if path.suffix.lower() not in _SUFFIXES and not path.is_dir():
-        raise InputError(f"--output {output}: expected a file that ends in {', '.join(_SUFFIXES)}, or - for the screen")
+        raise InputError(
+            f"--output {output}: expected a file that ends in {', '.join(_SUFFIXES)}, or - for standard output"
+        )
     check_output(path, overwrite)
 
 
 @contextmanager
 def open_output(output: str) -> Iterator[Writer]:
-    """Open a file, or `-` for standard output as CSV. A file is written completely or not at all."""
+    """Open a file, which is written atomically, or `-`, which is standard output as CSV."""
     if output == STANDARD_OUTPUT:
         yield _TextWriter(_print if sys.stdout.isatty() else sys.stdout.write, is_json=False)
         return
@@ -64,11 +66,11 @@ def _print(text: str) -> None:
 
 
 class _TextWriter:
-    """Writes CSV, or an object for each row.
+    """Writes CSV or JSON Lines.
 
     Args:
-        write_text: Writes a text.
-        is_json: Whether to write JSON lines.
+        write_text: The function that writes the text.
+        is_json: Whether to write JSON Lines.
     """
 
     def __init__(self, write_text: Callable[[str], object], is_json: bool) -> None:
@@ -87,10 +89,10 @@ class _TextWriter:
 
 
 class _ParquetWriter:
-    """Writes each chunk into a file of its own, because a Parquet file cannot be appended to.
+    """Writes each chunk to a separate file, because a Parquet file cannot be appended to.
 
     Args:
-        folder: The folder of these files.
+        folder: The folder of the chunk files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,6 +119,6 @@ class _ParquetWriter:
 
 
 def _select(columns: Mapping[str, Cells], names: list[str]) -> dict[str, Cells]:
-    """Return the columns of these names. Those that a later input lacks are empty."""
+    """Return the columns with these names. A column that this chunk lacks is empty."""
     size = len(next(iter(columns.values())))
     return {name: columns.get(name, [""] * size) for name in names}

@@ -26,11 +26,10 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
 
 
 def find_runs(names: Iterable[str], runs_dir: Path) -> list[Run]:
-    """Return the runs that names stand for, each once: a run folder stands for its run, an experiment for all its runs,
-    and a pattern such as `digits_*` for all that matches.
+    """Return the runs that the names match, without duplicates.
 
     Args:
-        names: Run folders, experiments and patterns.
+        names: Run folders; experiments, for all their runs; and patterns such as `digits_*` of either.
         runs_dir: The folder of the experiments.
 
     Raises:
@@ -39,16 +38,16 @@ def find_runs(names: Iterable[str], runs_dir: Path) -> list[Run]:
     runs: dict[Path, Run] = {}
     for name in names:
         for folder in _matching_folders(name, runs_dir):
-            found = [Run(folder)] if _is_run(Run(folder)) else _runs_in(folder)
-            runs |= {run.folder.resolve(): run for run in sorted(found, key=lambda run: run.folder)}
+            matching = [Run(folder)] if _is_run(Run(folder)) else _runs_in(folder)
+            runs |= {run.folder.resolve(): run for run in sorted(matching, key=lambda run: run.folder)}
     return list(runs.values())
 
 
 def _matching_folders(name: str, runs_dir: Path) -> list[Path]:
-    """Return the folder that a name stands for, or those that match a pattern."""
-    if not any(sign in name for sign in "*?["):
+    """Return the folder with a name, or the folders that match a pattern."""
+    if not any(wildcard in name for wildcard in "*?["):
         return [_find_folder(name, runs_dir)]
-    matches = glob(name) or glob(str(runs_dir / name))  # noqa: PTH207  (an absolute pattern)
+    matches = glob(name) or glob(str(runs_dir / name))  # noqa: PTH207  (Path.glob refuses absolute patterns)
     folders = [path for path in sorted(map(Path, matches)) if path.is_dir()]
     if not folders:
         raise InputError(f"no run matches {name}")
@@ -62,7 +61,7 @@ def _find_folder(where: str | None, runs_dir: Path) -> Path:
     if not root.is_dir():
         experiments = [folder.name for folder in runs_dir.glob("*/")] if where is not None else []
         hint = did_you_mean(root.name, experiments)
-        raise InputError(f"there is no folder {root}; expected that of a run or of an experiment{hint}")
+        raise InputError(f"there is no folder {root}; expected the folder of a run or an experiment{hint}")
     return root
 
 
@@ -71,24 +70,24 @@ def _is_run(run: Run) -> bool:
 
 
 def _runs_in(root: Path) -> list[Run]:
-    runs = [found for config in root.rglob("config.yaml") if (found := Run.from_config(config)) is not None]
+    runs = [run for config in root.rglob("config.yaml") if (run := Run.from_config(config)) is not None]
     if not runs:
         raise InputError(f"there is no run in {root}; `litnets fit --config FILE` starts one")
     return runs
 
 
 def find_run_of_file(path: Path) -> Run:
-    """Return the run in whose folder a checkpoint or a config.yaml is.
+    """Return the run whose folder contains a checkpoint or a config.yaml.
 
     Raises:
-        InputError: It is not in a run folder.
+        InputError: The file is not in a run folder.
     """
     run = Run.from_config(path) if path.suffix == ".yaml" else Run.from_checkpoint(path)
     if run is None:
         if path.suffix == ".yaml":
-            hint = "give it with --config"
+            hint = "pass it with --config"
         elif path.suffix == ".ckpt":
-            hint = "give it with --ckpt_path, and its configuration with --config"
+            hint = "pass it with --ckpt_path, and its configuration with --config"
         else:
             hint = "give the run first, then new data: `predict RUN NEW`, `test RUN --on NEW`"
         raise InputError(f"{path} is not in a run folder; {hint}")

@@ -1,11 +1,11 @@
 """The run folder: the single source of truth for file names.
 
 checkpoints/<experiment>/<run>/
-    config.yaml         the complete configuration; `litnets fit --config` on it repeats the run
-    config_2.yaml ...   the configuration of each time the run was resumed
-    split.npz           the split of each sample, and what identifies it
+    config.yaml         the resolved configuration; pass it to `litnets fit --config` to repeat the run
+    config_2.yaml ...   the same, for each time that the run was resumed
+    split.npz           the split of each sample, with a fingerprint of its name and content
     columns.csv         the columns of a table, and how each is encoded
-    environment.json    versions, code, hardware, command line and seed, of each attempt
+    environment.json    versions, code, hardware, command line and seed of each attempt
     best.ckpt           the checkpoint with the best monitored metric
     last.ckpt           the newest checkpoint
     metrics.csv         the logged metrics, one row per step
@@ -33,7 +33,8 @@ from litnets.runs.lock import RunLock
 from litnets.runs.storage import damaged, read_json, write_json, write_text
 from litnets.safety.files import is_regular
 
-# The folders that loggers write into. wandb's own links in them, such as `latest-run`, point into the run folder.
+# The folders that loggers write into. wandb's links in them, such as `latest-run`, are allowed, because they point into
+# the run folder.
 _LOG_FOLDERS = ("tensorboard", "wandb")
 
 
@@ -72,11 +73,11 @@ class Run:
         """
         check_experiment(experiment)
         start = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        for attempt in range(1000):
-            run = cls(root / experiment / (f"{start}_{attempt}" if attempt else start))
+        for suffix in range(1000):
+            run = cls(root / experiment / (f"{start}_{suffix}" if suffix else start))
             if not claim or run._create_folder():
                 return run
-        raise InputError(f"{root / experiment} holds a thousand runs that started in this second")
+        raise InputError(f"{root / experiment} has a thousand runs that started in this second")
 
     def _create_folder(self) -> bool:
         """Create the folder; return False if it already exists."""
@@ -185,7 +186,7 @@ class Run:
         """Make this process the only one that writes into the folder, until `unlock` or the end of the command.
 
         Raises:
-            InputError: Another process holds the lock, or a link in the folder leads out of it.
+            InputError: Another process holds the lock, or a link in the folder would redirect what is written.
         """
         if self._lock is None or not self._lock.is_held:
             for link in self._refused_links():
@@ -204,8 +205,10 @@ class Run:
             self._lock = None
 
     def _refused_links(self) -> Iterator[Path]:
-        """Yield the links through which a logger would write. Every other file is written by replacing it, which does
-        not follow a link."""
+        """Yield the links through which a logger would write.
+
+        Every other file is replaced when it is written, which does not follow a link.
+        """
         if self.metrics.is_symlink():
             yield self.metrics
         inside = self.folder.resolve()
@@ -214,8 +217,8 @@ class Run:
             if top.is_symlink():
                 yield top
             for folder, folders, names in os.walk(top):
-                # wandb does not write again into the folder of an earlier attempt, `run-<time>-<id>`, where links to
-                # the user's files may be.
+                # The folder of an earlier attempt, `run-<time>-<id>`, may contain links to the user's files. wandb does
+                # not write into it again.
                 folders[:] = [name for name in folders if not re.match(r"(offline-)?run-", name)]
                 paths = (Path(folder, name) for name in (*folders, *names))
                 yield from (path for path in paths if path.is_symlink() and not _resolves_into(path, inside))
@@ -224,8 +227,8 @@ class Run:
         """Record that the run is started or resumed.
 
         Args:
-            config: The complete configuration as YAML. It is written to config.yaml, or to config_2.yaml, config_3.yaml
-                ... if the run is resumed.
+            config: The resolved configuration as YAML. It is written to config.yaml, or to config_2.yaml, config_3.yaml
+                and so on if the run is resumed.
             environment: What else the attempt depends on. environment.json describes the first attempt, and lists every
                 attempt under `attempts`.
         """
@@ -278,13 +281,13 @@ class Run:
     # Removal
 
     def discard(self) -> None:
-        """Remove the folder and everything in it, if `new` has created it."""
+        """Remove the folder and everything in it, if `new` created it."""
         if self.folder in self._created_folders:
             shutil.rmtree(self.folder, ignore_errors=True)  # does not follow links
             self.discard_if_empty()
 
     def discard_if_empty(self) -> None:
-        """Release the lock. Remove the folders that `new` has created, the innermost first, if they are empty."""
+        """Release the lock, and remove the folders that `new` created if they are empty, the innermost first."""
         self.unlock()
         for folder in self._created_folders:
             if not folder.is_dir():
@@ -298,7 +301,9 @@ def check_experiment(name: str) -> None:
     """Raise InputError unless the name of an experiment is a relative path that stays inside the folder of the runs."""
     path = Path(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
-        raise InputError(f"experiment: expected a folder name, got {name!r}; use --runs_dir to put it elsewhere")
+        raise InputError(
+            f"experiment: expected a folder name, got {name!r}; --runs_dir sets the folder of all experiments"
+        )
 
 
 def _resolves_into(link: Path, folder: Path) -> bool:

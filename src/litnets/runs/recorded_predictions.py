@@ -7,14 +7,14 @@ A report on a run reads these files and needs neither its network nor its data. 
 Columns:
 
     index           position of the sample in the split
-    file, row, time what identifies it, and the columns that the data carry (`id_columns`)
-    step            of a forecast, which has a row for each step, from 1
+    file, row, time what identifies the sample; then the data's `id_columns`
+    step            the step of a forecast, from 1; a forecast has a row for each step
     target          the name of the class, or a value in the units of the data
-    prediction      likewise
-    probability     of the predicted class
-    logit_CLASS     outputs of the network; softmax or, for labels and a single logit, sigmoid gives the probabilities
-    loss            mean of the sample
-    loss_weight     weight of the sample in the mean loss, if weights differ
+    prediction      the predicted class or value
+    probability     the probability of the predicted class
+    logit_CLASS     the network's output; its softmax (its sigmoid for labels or a single logit) is the probability
+    loss            the loss of the sample
+    loss_weight     the weight of the sample in the mean loss, if weights differ
 
 With several labels, targets or channels, there is a column for each, such as `target_NAME`.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 1_000_000
 MAX_BYTES = 200_000_000
 
-_KEY = "litnets"  # of the description in the metadata of the file
+_KEY = "litnets"  # key of the description in the file's metadata
 
 
 @dataclass
@@ -46,8 +46,8 @@ class RecordedPredictions:
 
     Args:
         frame: A row for each sample, or for each step of a forecast.
-        description: `split`; `samples`, how many were evaluated, and `recorded`, how many of them are in the frame;
-            names of the classes, and what else the task describes.
+        description: The `split`, the number of evaluated `samples`, the number of them that are `recorded` in the
+            frame, and the task's description, such as `class_names`.
     """
 
     frame: "polars.DataFrame"
@@ -85,9 +85,9 @@ class RecordedPredictions:
 
 
 def choose_samples(size: int, rows_per_sample: int, bytes_per_sample: float) -> NDArray[np.bool_]:
-    """Return a mask of the samples to record, `(size,)`: all, or at most MAX_ROWS rows and MAX_BYTES bytes of them.
+    """Return a mask of the samples to record, `(size,)`: all, or as many as MAX_ROWS and MAX_BYTES allow.
 
-    The choice is random, with a fixed seed, so that every process makes the same one.
+    They are chosen at random with a fixed seed, so that every process chooses the same samples.
     """
     limit = min(MAX_ROWS // rows_per_sample, int(MAX_BYTES / bytes_per_sample))
     if size <= limit:
@@ -104,12 +104,13 @@ def build_frame(
     names: Sequence[str],
     class_names: Sequence[str] | None,
 ) -> "polars.DataFrame":
-    """Return the rows of samples.
+    """Return a frame with one row per sample, or per step of a forecast.
 
     Args:
         indices: Position of each sample in its split, `(N,)`.
-        identification: By the name of the column, a text for each sample, or a list of texts with one for each step.
-        results: Numbers by name: `(N,)`, `(N, k)` with a column for each name, or `(N, steps, channels)`.
+        identification: The columns that identify the samples, by name. A cell is a text, or a list of texts with one
+            for each step.
+        results: The results by name: `(N,)`, `(N, k)` with a column for each of `names`, or `(N, steps, channels)`.
         names: Names of the classes, targets or channels.
         class_names: Names that replace the class indices in `target` and `prediction`; None for values.
     """
@@ -140,7 +141,7 @@ def build_frame(
 
 
 def _repeat(cells: Sequence[Any] | NDArray[Any], steps: int) -> NDArray[Any] | list[Any]:
-    """Return the cell of each sample once for each of its steps."""
+    """Repeat the cell of each sample for each of its steps."""
     if isinstance(cells, np.ndarray):
         return np.repeat(cells, steps)
     return [cell for cell in cells for _ in range(steps)]

@@ -20,19 +20,19 @@ from litnets.training.predictions import to_csv
 class MaskWriter(BasePredictionWriter):
     """Stitch the predictions for tiles together, and write the results of an image as soon as it is complete.
 
-    Next to `predictions.csv`, in the folder `predictions`:
+    The folder `predictions`, next to `predictions.csv`, contains
 
-    - `masks/NAME.png`: the index of the class of each pixel, with a palette, in the size of the image;
+    - `masks/NAME.png`: the class index of each pixel, as a palette image of the same size as the input image;
     - `overlays/NAME.jpg`: the image, blended with the colors of the classes;
     - `classes.csv`: the index, name and color of each class.
 
     The columns of predictions.csv are the `index` of the image, its `file`, its `mask` and `overlay`, the mean
-    `probability` of the predicted classes, and the `fraction` of the pixels in each class.
+    `probability` of the predicted classes, and, as `fraction_NAME`, the fraction of the pixels in each class.
 
-    The DataModule's `predicted` are the tiles, with what `litnets.data.images.crops.TiledImages` defines.
+    The DataModule's `predicted` holds the tiles, such as `litnets.data.images.crops.TiledImages`.
 
     Args:
-        path: predictions.csv, which the first process writes. The folder is named after it.
+        path: The path of predictions.csv, which the first process writes. The folder has the same name, without suffix.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,8 +101,8 @@ class MaskWriter(BasePredictionWriter):
 def unique_stems(names: Sequence[str]) -> list[str]:
     """Return a relative path without suffix for each file name.
 
-    Names keep their suffix if they differ in nothing else: `a.png` and `a.jpg`. A name that leads out of the folder
-    loses its folders. A path that an earlier file has gets the index of the file.
+    Names that differ only in their suffix keep it, such as `a.png` and `a.jpg`. Only the last part of a path is used if
+    the path is absolute or contains `..`. If an earlier file already has the same path, the index of the file is added.
     """
     paths = [Path(name) for name in names]
     paths = [Path(path.name) if path.is_absolute() or ".." in path.parts else path for path in paths]
@@ -117,21 +117,21 @@ def unique_stems(names: Sequence[str]) -> list[str]:
 
 
 def voc_palette(num_classes: int) -> Tensor:
-    """Return the colors of PASCAL VOC, uint8 `(num_classes, 3)`: the bits of an index, spread over red, green, blue."""
+    """Return the palette of PASCAL VOC, uint8 `(num_classes, 3)`. It spreads the bits of an index over the colors."""
     index = torch.arange(num_classes).unsqueeze(1)
     bits = (index >> torch.arange(9)) & 1  # (classes, 9): the lowest three are the highest bits of the three colors
     return (bits.view(-1, 3, 3) << torch.tensor([7, 6, 5]).view(1, 3, 1)).sum(1).to(torch.uint8)
 
 
 def mask_image(mask: Tensor, palette: Tensor) -> Image.Image:
-    """Return a mask `(H, W)` as an image whose pixels are the indices of classes, with their colors as palette."""
+    """Return a mask `(H, W)` as a palette image, whose pixels are class indices."""
     image = Image.fromarray(mask.numpy())
     image.putpalette(bytes(palette.flatten().tolist()))
     return image
 
 
 def overlay_image(image: Tensor, mask: Tensor, palette: Tensor) -> Image.Image:
-    """Return the mean of an image, uint8 `(channels, H, W)`, and the colors of its mask `(H, W)`."""
+    """Blend an image, uint8 `(channels, H, W)`, with the colors of its mask `(H, W)`, in equal parts."""
     pixels = image if image.shape[0] == 3 else image[:1].expand(3, -1, -1)  # the first channel as gray
     colors = palette[mask.long()]  # (H, W, 3)
     return Image.fromarray((pixels.movedim(0, 2) // 2 + colors // 2).numpy())
@@ -142,7 +142,7 @@ def _class_names(module: Any) -> list[str]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    """Write an image completely or not at all, in the format of its suffix."""
+    """Write an image atomically, in the format that its suffix names."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

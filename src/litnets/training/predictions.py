@@ -1,4 +1,4 @@
-"""Write predictions.csv: one row per sample, or per step of a forecast, when prediction is done."""
+"""Write predictions.csv after prediction: one row per sample, or per step of a forecast."""
 
 import csv
 import io
@@ -15,18 +15,18 @@ from litnets.errors import InputError
 from litnets.runs.storage import write_text
 from litnets.safety.escaping import csv_cell
 
-Cells = Sequence[Any]  # a cell for each sample, or a list of cells with one for each step of a forecast
+Cells = Sequence[Any]  # one cell per sample; for a forecast, a cell may be a list with one entry per step
 
 
 class PredictionsCSV(BasePredictionWriter):
     """Gather the predictions of all processes and write them in the order of the samples.
 
-    The columns are the `index` of the sample, what identifies it (`predicted_columns` of the DataModule: its file or
-    row, its target), and what the `predict_step` of the task returns by name:
+    The columns are the `index` of the sample, the DataModule's `predicted_columns` (such as its file or row, and its
+    target), and the outputs of the task's `predict_step` by name:
 
-    - `prediction` is a class if the model has `class_names`.
-    - `(N, k)` becomes a column for each class, or for each target if the model has `target_names`. Probabilities of
-      classes come after `probability`, that of the predicted class.
+    - `prediction` is the name of a class if the model has `class_names`.
+    - `(N, k)` becomes a column for each class, or for each target if the model has `target_names`. The column
+      `probability`, of the predicted class, comes before the probabilities of all classes.
     - A forecast `(N, horizon, channels)` becomes a column for each channel (`channel_names` of the model), with one row
       for each step, which `step` counts from 1.
 
@@ -57,8 +57,9 @@ class PredictionsCSV(BasePredictionWriter):
         if trainer.is_global_zero:
             names = [getattr(pl_module, name, None) for name in ("class_names", "target_names", "channel_names")]
             samples = getattr(trainer.datamodule, "predicted_columns", None)  # type: ignore[attr-defined]
-            each = {tuple(part[0]): part for part in parts if part[0]}  # one, if every process has read all samples
-            write_text(self.path, table(list(each.values()), *names, samples=samples))
+            # If every process has read all samples, their parts are equal, and one of them is used.
+            distinct_parts = {tuple(part[0]): part for part in parts if part[0]}
+            write_text(self.path, table(list(distinct_parts.values()), *names, samples=samples))
 
 
 def table(
@@ -76,7 +77,7 @@ def table(
 def to_csv(columns: Mapping[str, Cells], header: bool = True) -> str:
     """Return the CSV text of columns.
 
-    Texts that a spreadsheet would run as a formula get an apostrophe in front; see `csv_cell`.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; see `csv_cell`.
 
     Args:
         columns: The cells by name.
@@ -105,8 +106,8 @@ def prediction_columns(
         class_names: Names of the classes.
         target_names: Names of the targets of a regression.
         channel_names: Names of the channels of a forecast.
-        samples: What identifies the samples: by the name of the column, a text for each sample, or a list of texts with
-            one for each step of the forecast.
+        samples: The columns that identify the samples, by name. A cell is a text, or a list of texts with one for each
+            step of the forecast.
     """
     indices = torch.tensor([i for part, _ in parts for i in part])
     order = indices.argsort()
@@ -143,21 +144,21 @@ def _columns_of_channels(name: str, values: Tensor, channel_names: Sequence[str]
 
 
 def _columns_of_outputs(name: str, values: Tensor, *names: Sequence[str] | None) -> dict[str, Cells]:
-    """Return a column for each class or target of `(N, k)`, numbered if no names fit what a user's model returns."""
+    """Return a column for each class or target of `(N, k)`, numbered if no `names` have the length k."""
     fitting = (labels for labels in names if labels and len(labels) == values.shape[1])
     labels = next(fitting, range(values.shape[1]))
     return {f"{name}_{label}": column.tolist() for label, column in zip(labels, values.T, strict=True)}
 
 
 def _probability_of_prediction(probabilities: Tensor, predicted: Tensor) -> dict[str, Cells]:
-    """Return the column of the probability of the predicted class; none for multi-label targets."""
+    """Return the column `probability`, of the predicted class, or no column for multi-label targets."""
     if predicted.ndim > 1 or predicted.is_floating_point() or int(predicted.max()) >= probabilities.shape[1]:
         return {}
     return {"probability": probabilities.gather(1, predicted.unsqueeze(1)).squeeze(1).tolist()}
 
 
 def _per_step(cells: Cells, horizon: int) -> Cells:
-    """Return a cell for each sample and step. A sample's single cell is repeated for each step."""
+    """Return a cell for each step of each sample. A cell that is not a list is repeated for each step."""
     return [step for cell in cells for step in (cell if isinstance(cell, list) else [cell] * horizon)]
 
 

@@ -20,10 +20,10 @@ from litnets.tracking.sample_order import fixed_order
 
 
 class RecordPredictions(Callback):
-    """Write test_predictions.parquet with the outputs of a test, and val_predictions.parquet after it.
+    """Write test_predictions.parquet from the outputs of a test, and then val_predictions.parquet.
 
-    The validation split is read once more, with the tested weights and the forward pass of a test (`test_forward`). A
-    module whose `sample_results` is empty, and a loader whose order is random, leave no record.
+    For the latter, the validation split is evaluated again, with the tested weights and the forward pass of a test
+    (`test_forward`). Nothing is recorded if the module's `sample_results` is empty, or if the loader's order is random.
 
     Args:
         run: The run.
@@ -56,7 +56,7 @@ class RecordPredictions(Callback):
             for part, results in gathered.items():
                 path = self.run.recorded_predictions(part)
                 if results is None:
-                    path.unlink(missing_ok=True)  # of an earlier test
+                    path.unlink(missing_ok=True)  # It belongs to an earlier test.
                 else:
                     self._write(path, part, results, trainer, task)
         except (InputError, OSError) as error:
@@ -66,7 +66,7 @@ class RecordPredictions(Callback):
                 self.run.unlock()
 
     def _validate(self, trainer: Trainer, module: Any) -> "_SampleResults | None":
-        """Return the results on the validation split, or None if it is not used."""
+        """Return the results on the validation split, or None if there is nothing to record."""
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         split = getattr(datamodule, "splits", {}).get("val", ())
         limit: Any = trainer.limit_val_batches
@@ -105,9 +105,9 @@ class _Gathered(NamedTuple):
     """The results of all processes, in the order of the samples.
 
     Args:
-        samples: How many samples were evaluated.
+        samples: The number of evaluated samples.
         indices: The position of each recorded sample in the split.
-        columns: Their results by name.
+        columns: The results of the recorded samples, by name.
     """
 
     samples: int
@@ -154,7 +154,7 @@ class _SampleResults:
         self._parts.append((indices[chosen], columns))
 
     def gather(self, trainer: Trainer) -> _Gathered | None:
-        """Return the results of all processes; None if there are none. Every process has to call this."""
+        """Return the results of all processes, or None if there are no results. Every process must call this."""
         parts = [(self.samples, self._parts)]
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
@@ -163,14 +163,14 @@ class _SampleResults:
         batches = [batch for _, process in parts for batch in process]
         if not batches:
             return None
-        # A sample that a DistributedSampler repeats to even out the processes is recorded once.
+        # A DistributedSampler repeats samples so that all processes get equally many. Each is recorded once.
         indices, first = np.unique(np.concatenate([batch[0] for batch in batches]), return_index=True)
         columns = {name: np.concatenate([batch[1][name] for batch in batches])[first] for name in batches[0][1]}
         return _Gathered(sum(samples for samples, _ in parts), indices, columns)
 
 
 def _transfer(trainer: Trainer, batch: Any) -> Any:
-    """Move a batch to the device and prepare it, as before a step."""
+    """Move a batch to the device and prepare it, as Lightning does before a step."""
     batch = trainer.precision_plugin.convert_input(batch)
     batch = transfer_hook(trainer, "on_before_batch_transfer")(batch, 0)
     batch = transfer_hook(trainer, "transfer_batch_to_device")(batch, trainer.strategy.root_device, 0)

@@ -58,7 +58,7 @@ def test_runs_that_were_not_tested_are_named(capsys: pytest.CaptureFixture[str])
     write_run("2", lr=0.1)
     write_run("3").results.unlink()
     assert main(["compare", "pets"]) == 0
-    assert "left out, because not tested: checkpoints/pets/3" in capsys.readouterr().out.splitlines()[0]
+    assert "left out, because they were not tested: checkpoints/pets/3" in capsys.readouterr().out.splitlines()[0]
 
 
 @pytest.mark.parametrize(

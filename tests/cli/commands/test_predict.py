@@ -254,8 +254,8 @@ def test_bad_inputs(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_a_run_without_a_checkpoint(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(runs["table"], "run", ignore=shutil.ignore_patterns("*.ckpt"))
-    assert "has no best.ckpt; its training has saved no checkpoint yet" in error(capsys, "run", "new.csv")
-    assert "has no last.ckpt" in error(capsys, "run", "new.csv", "--ckpt_path", "last")
+    assert "best.ckpt (a run that has just started has not saved one yet)" in error(capsys, "run", "new.csv")
+    assert "there is no checkpoint run/last.ckpt" in error(capsys, "run", "new.csv", "--ckpt_path", "last")
 
 
 def test_a_class_of_the_user_has_to_be_trusted(

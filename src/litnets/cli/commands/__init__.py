@@ -27,17 +27,17 @@ COMMANDS = {
     "validate": Command("trainer", "evaluate a run on the validation split: validate RUN [--key value ...]"),
     "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
     "predict": Command("predict", "predict files, folders or texts, or the test split: predict RUN [INPUT...]"),
-    "compare": Command("compare", "which run is best, and is that noise: compare RUN..."),
+    "compare": Command("compare", "show which run is best, and whether that is noise: compare RUN..."),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }
 
 
 def check_command(args: list[str]) -> None:
-    """Check that the arguments of the command line begin with a command.
+    """Check that the command line begins with a command.
 
     Raises:
-        InputError: They do not.
+        InputError: It does not.
     """
     name = args[0]
     if name in COMMANDS:

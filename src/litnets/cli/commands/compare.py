@@ -1,4 +1,4 @@
-"""`litnets compare`: which run is best, and is that noise? Imports no torch.
+"""`litnets compare`: show which run is best, and whether that is more than noise. Imports no torch.
 
 litnets compare checkpoints/digits_mlp                     all runs of an experiment
 litnets compare RUN_1 RUN_2 --output comparison.csv
@@ -42,8 +42,8 @@ Compare runs: what differs between their settings, how good each is, and whether
 RUN is a run folder, an experiment, or a pattern such as 'checkpoints/digits_*'. Runs that differ only in their seed are
 runs of one setting. The settings are ordered by their validation score; A is the best.
 
-Two runs of different settings are compared as two networks, on the same test samples. Several seeds of each setting say
-more: whether another training would end the same way."""
+Single runs of two settings are compared as two networks, on the same test samples. With several seeds of each setting,
+their scores are compared, which shows whether training with another seed would give the same result."""
 _MAX_OPTIONS = 12  # of a setting, in the list of differences
 _MAX_FLIPS = 10
 
@@ -60,7 +60,7 @@ def compare(args: list[str]) -> int:
         args: Runs and options.
 
     Raises:
-        InputError: There is no such run, a run was not tested, or fewer than two were given.
+        InputError: There is no such run, a run was not tested, or fewer than two were passed.
     """
     parser = _Parser("litnets compare", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, experiments or patterns")
@@ -79,23 +79,23 @@ def compare(args: list[str]) -> int:
     options_of = differences(settings)
     _print_differences(options_of)
     _print_table(settings, metric)
-    verdict = _judge(settings, metric)
+    verdicts = _judge(settings, metric)
     if options.output is not None:
-        _write(options.output, settings, options_of, metric, verdict)
+        _write(options.output, settings, options_of, metric, verdicts)
         print(f"written to {printable(str(options.output))}")
     return 0
 
 
-def _load(found: Sequence[Run]) -> list[FinishedRun]:
-    """Return the runs that were tested, and name the others."""
-    untested = [run for run in found if not run.read_results().get("test")]
-    if len(found) - len(untested) < 2:
+def _load(runs: Sequence[Run]) -> list[FinishedRun]:
+    """Return the runs that were tested, and print the names of the others."""
+    untested = [run for run in runs if not run.read_results().get("test")]
+    if len(runs) - len(untested) < 2:
         example = f"; `litnets test {untested[0].folder}` tests a run" if untested else ""
-        raise InputError(f"compare: expected at least two tested runs, got {len(found) - len(untested)}{example}")
+        raise InputError(f"compare: expected at least two tested runs, got {len(runs) - len(untested)}{example}")
     if untested:
         names = ", ".join(str(run.folder) for run in untested)
-        print(printable(f"left out, because not tested: {names}"))
-    return [FinishedRun.load(run) for run in found if run not in untested]
+        print(printable(f"left out, because they were not tested: {names}"))
+    return [FinishedRun.load(run) for run in runs if run not in untested]
 
 
 def _check_output(path: Path | None, overwrite: bool) -> None:
@@ -108,6 +108,7 @@ def _check_output(path: Path | None, overwrite: bool) -> None:
 
 
 def _print_differences(options_of: dict[str, dict[str, Any]]) -> None:
+    """Print the label of each setting, and the options in which the settings differ."""
     for label, options in options_of.items():
         shown = [f"{_short(name)}={_class_name(value)}" for name, value in list(options.items())[:_MAX_OPTIONS]]
         if len(options) > _MAX_OPTIONS:
@@ -159,15 +160,15 @@ Verdict = dict[str, Any]
 def _judge(settings: Sequence[Setting], metric: str) -> list[Verdict]:
     """Print whether A is better than each other setting, and return the comparisons."""
     if len(settings) == 1:
-        print("The runs differ only in their seed: their spread is the noise of the training.")
+        print("The runs differ only in their seed: their spread shows the noise of training.")
         return []
     if all(len(setting.runs) > 1 for setting in settings):
-        print(f"Settings, by their seeds (Welch's t-test of test {metric}; is another training likely to differ?)")
+        print(f"Settings, compared over their seeds (Welch's t-test of test {metric}; would other seeds agree?)")
         compared = compare_settings(settings, metric)
         for other, result in compared:
-            print(_about_settings(other, result, metric))
+            print(_describe_settings(other, result, metric))
         return [{"a": "A", "b": other.label, "of": "settings", **asdict(result)} for other, result in compared]
-    print("Networks, by their test samples (this says nothing about another training with another seed)")
+    print("Networks, compared on their test samples (training with another seed may give another result)")
     verdicts = []
     first = settings[0].runs[0]
     for other in settings[1:]:
@@ -181,7 +182,7 @@ def _judge(settings: Sequence[Setting], metric: str) -> list[Verdict]:
     return verdicts
 
 
-def _about_settings(other: Setting, result: SeedComparison, metric: str) -> str:
+def _describe_settings(other: Setting, result: SeedComparison, metric: str) -> str:
     low, high = result.interval
     numbers = f"{metric} {result.difference:+.4f} [{low:+.4f}, {high:+.4f}], p = {result.p_value:.2g}"
     if result.is_significant:
@@ -214,7 +215,7 @@ def _print_networks(label: str, result: NetworkComparison) -> None:
 def _write(
     path: Path, settings: Sequence[Setting], options_of: dict[str, dict[str, Any]], metric: str, verdicts: list[Verdict]
 ) -> None:
-    """Write a row, or an object, for each run."""
+    """Write a CSV row, or a JSON object, for each run."""
     runs = [
         {
             "setting": setting.label,

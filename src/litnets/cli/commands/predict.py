@@ -2,8 +2,8 @@
 
 litnets predict digits_cnn photo.png folder --output predictions.csv
 cat texts.txt | litnets predict reviews -
-litnets predict checkpoints/digits_mlp/<run>                 the test split, into predictions.csv of the run
-litnets predict digits_mlp --data.predict_path new_images    the same file for new data
+litnets predict checkpoints/digits_mlp/<run>                 the test split, into predictions.csv in the run folder
+litnets predict digits_mlp --data.predict_path new_images    new data, into the same file
 """
 
 import argparse
@@ -42,15 +42,15 @@ per line of standard input.
 
   --output FILE      .csv, .jsonl or .parquet; - (the default) prints CSV
   --overwrite        replace FILE if it exists
-  --strict           stop at the first broken input; otherwise it is named, and the exit code is 1 at the end
-  --batch_size N     inputs that are computed at once (default: data.eval_batch_size of the run)
+  --strict           stop at the first broken input; by default it is reported and skipped, and the exit code is 1
+  --batch_size N     inputs per batch (default: data.eval_batch_size of the run)
   --device DEVICE    such as cpu or cuda:0 (default: the GPU if there is one)
-  --ckpt_path FILE   best (the default), last or a file
+  --ckpt_path FILE   best (the default), last, or a checkpoint file
   --runs_dir DIR     folder of the experiments
   --trust MODULE     a module that the run may import; may be repeated
 
-Without an INPUT, the test split is predicted into predictions.csv of the run, or new data with
---data.predict_path NEW; `litnets predict RUN --help` lists the options of that.
+Without an INPUT, `litnets predict RUN` predicts the test split, or new data with --data.predict_path NEW, and writes
+predictions.csv in the run folder. `litnets predict RUN --help` lists the options for this.
 """
 
 _FLAGS = ("--overwrite", "--strict", "--debug", "--print_config", "--help", "-h")
@@ -86,7 +86,7 @@ def split_inputs(args: list[str]) -> tuple[list[str], list[str]]:
 
 
 class _Counts:
-    """How many inputs were predicted, and how many were broken."""
+    """The number of predicted and of broken inputs."""
 
     def __init__(self) -> None:
         self.predicted = 0
@@ -94,7 +94,10 @@ class _Counts:
 
     @property
     def exit_code(self) -> int:
-        return 0 if not self.broken else 1 if self.predicted else 2
+        """0 without broken inputs, 1 if some were predicted, 2 if none was."""
+        if not self.broken:
+            return 0
+        return 1 if self.predicted else 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,7 +189,7 @@ def _progress() -> Progress:
 def _samples(
     source: str, predictor: Predictor, batch_size: int, strict: bool, counts: _Counts
 ) -> Iterator[NamedSamples]:
-    """Yield the readable samples of a source in chunks. Report the others."""
+    """Yield the readable samples of a source in chunks, and report its broken inputs."""
     datamodule = predictor.datamodule
     if source == "-":
         chunks = datamodule.iter_lines(_standard_input(), batch_size)
@@ -198,7 +201,7 @@ def _samples(
             try:
                 chunk = next(chunks, None)
                 samples, errors = (None, []) if chunk is None else chunk.load()
-            except InputError as error:  # of the source, not of one of its inputs
+            except InputError as error:  # the source itself cannot be read
                 chunk, errors = None, [error]
         for broken in errors:
             counts.broken += 1
@@ -206,7 +209,7 @@ def _samples(
                 raise broken
             print(f"litnets: {printable(str(broken), lines=True)}", file=sys.stderr)
             if counts.broken == _MAX_BROKEN:
-                raise InputError(f"{counts.broken} inputs are broken; stopped")
+                raise InputError(f"stopped after {counts.broken} broken inputs")
         if samples is not None:
             yield samples
         if chunk is None:
@@ -227,7 +230,7 @@ def _standard_input() -> Iterator[str]:
 
 
 def _rows(predictor: Predictor, outputs: Any, columns: Columns, start: int) -> Any:
-    """Return the columns of the predictions of a chunk, whose first sample has the index `start`."""
+    """Return the columns to write for a chunk whose first sample has the index `start`."""
     size = len(next(iter(outputs.values())))
     names = [getattr(predictor.network, name, None) for name in ("class_names", "target_names", "channel_names")]
     rows = prediction_columns([(list(range(size)), outputs)], *names, samples=columns)

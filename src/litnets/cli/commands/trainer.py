@@ -27,6 +27,6 @@ def test(args: list[str]) -> int:
 
 
 def use_run(args: list[str], signals: Signals) -> None:
-    """Evaluate the run that the first argument after the command names, or the one that the options select."""
+    """Run `validate`, `test` or `predict` with the run that the first argument names or the options select."""
     argument = parse_run_argument(args[1:])
     LitnetsCLI([args[0], *argument.selection, *argument.options], signals)

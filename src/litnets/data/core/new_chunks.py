@@ -1,4 +1,4 @@
-"""New samples chunk by chunk, so that any number of them is predicted in constant memory."""
+"""Read new samples in chunks, so that any number of them can be predicted in constant memory."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +15,11 @@ NamedSamples = tuple[ArrayDataset | RaggedDataset, Columns]
 
 
 class NewChunk(NamedTuple):
-    """Consecutive new samples that are not read yet.
+    """Consecutive new samples that have not been read yet.
 
     Args:
         items: The files or rows to read.
-        names: What messages call each item: its file, and its line if the file holds several.
+        names: The name of each item in messages: its file, with its line if the file holds several items.
         read: Returns the samples of items, and the columns that identify them. Raises InputError for a broken item.
     """
 
@@ -28,7 +28,7 @@ class NewChunk(NamedTuple):
     read: Callable[[list[Any]], NamedSamples]
 
     def load(self) -> tuple[NamedSamples | None, list[InputError]]:
-        """Return the samples that can be read, or None without any, and an error for each of the other items."""
+        """Return the readable samples (None if there are none), and an error for each broken item."""
         try:
             return self.read(self.items), []
         except InputError:
@@ -38,7 +38,7 @@ class NewChunk(NamedTuple):
         return self.read(readable) if readable else None, named
 
     def _broken(self, indices: Sequence[int]) -> Iterator[tuple[int, InputError]]:
-        """Yield the broken items among `indices`. Halves without one are read at once."""
+        """Yield the index and the error of each broken item, by reading halves, quarters and so on of `indices`."""
         try:
             self.read([self.items[i] for i in indices])
         except InputError as error:
@@ -51,7 +51,10 @@ class NewChunk(NamedTuple):
 
 
 def _with_name(name: str, error: InputError) -> InputError:
-    """Return an error that begins with the name of its item, which was read alone: as row 1, or line 2."""
+    """Return the error with the name of its item in front, and without the row or line that it names.
+
+    The item was read alone, so that its error always names row 1, or line 2 after a header.
+    """
     text = str(error)
     if name in text:
         return error
@@ -64,7 +67,7 @@ class Record(NamedTuple):
 
     Args:
         line: The line in which it begins, from 1.
-        content: Its bytes; several lines if a cell contains line breaks.
+        content: Its bytes, which are several lines if a cell contains line breaks.
     """
 
     line: int

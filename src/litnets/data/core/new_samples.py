@@ -1,4 +1,4 @@
-"""What a DataModule does with samples that come after the training: predict them, or evaluate on them."""
+"""Read samples that are new after training, to predict them or to evaluate on them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,23 +26,23 @@ class NewSamples(LightningDataModule):
 
     input_shape: tuple[int | None, ...]
 
-    # The suffixes of files with one new sample each, which `iter_new` lists, and what messages call such a file.
+    # The suffixes of the files with one new sample each that `iter_new` lists, and the name of such a file in messages.
     new_suffixes: ClassVar[Collection[str]] = ()
     new_kind: ClassVar[str] = "file"
 
-    # State of the checkpoint that is used. It is set before the data are read, so that they are read as in training.
+    # The state in the checkpoint. It is set before the data are read, so that they are read as in training.
     trained_state: Mapping[str, Any] | None = None
 
-    # New samples to predict, and their file names, which are set once the samples are read.
+    # The path of new samples to predict, and their file names, which are set when the samples are read.
     predict_path: Path | None = None
     sample_names: list[str] | None = None
 
-    # Labeled samples that `test` evaluates on instead of the test split, and the trained classes; see `evaluate_on`.
+    # The path of labeled samples that replace the test split, and the classes of the training; see `evaluate_on`.
     labeled_path: Path | None = None
     trained_classes: Sequence[str] | None = None
 
     def load_predict(self, path: Path) -> Split:
-        """Return the new samples at `predict_path`, in order, with meaningless targets."""
+        """Return the new samples at `predict_path`, in order, with placeholder targets."""
         raise NotImplementedError(f"{type(self).__name__} has no predict_path")
 
     def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
@@ -52,13 +52,15 @@ class NewSamples(LightningDataModule):
 
         Args:
             path: The file or folder.
-            batch_size: A chunk has as many samples, or a multiple of it.
+            batch_size: Each chunk but the last has this many samples, or a multiple of it.
 
         Raises:
             InputError: There are no such files.
         """
         if not self.new_suffixes:
-            raise InputError(f"{type(self).__name__} reads no files here; use --data.predict_path NEW")
+            raise InputError(
+                f"predict RUN INPUT cannot read files with {type(self).__name__}; use --data.predict_path NEW"
+            )
         files = new_files(path, self.new_suffixes, self.new_kind)
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]
@@ -76,10 +78,10 @@ class NewSamples(LightningDataModule):
         raise InputError(f"standard input (-) holds one text per line, but {type(self).__name__} reads no texts")
 
     def carried_columns(self, part: str = "test") -> Columns:
-        """Return the columns of the data that predictions.csv repeats, and the target of new samples that have one.
+        """Return the columns of the data to repeat in predictions.csv, with the target if new samples have one.
 
         Args:
-            part: The split, unless new samples are predicted.
+            part: The split. It is ignored if new samples are predicted.
         """
         return {}
 
@@ -88,7 +90,7 @@ class NewSamples(LightningDataModule):
 
         Args:
             path: The samples, which are encoded as in training. All of them are evaluated.
-            trained_classes: Names of the classes of the training, in the order of their indices; None without classes.
+            trained_classes: Class names of the training, in the order of their indices; None if there are no classes.
         """
         self.predict_path = self.labeled_path = path
         self.trained_classes = trained_classes
@@ -96,10 +98,10 @@ class NewSamples(LightningDataModule):
     def load_labeled(self, path: Path) -> Split:
         """Return the new samples at `path`, in order, with their targets.
 
-        This implementation is for classes that are folders in `path`, each with the files of its samples.
+        This implementation expects `path` to have one folder per class, with one file per sample.
 
         Raises:
-            InputError: A class is missing or was not trained on.
+            InputError: A file is outside the class folders, or a class was not trained on.
         """
         samples = self.load_predict(path)
         if self.sample_names is None or self.trained_classes is None:
@@ -110,7 +112,7 @@ class NewSamples(LightningDataModule):
         return samples
 
     def read_inputs(self, inputs: Any) -> Split:
-        """Return new samples, in order, with meaningless targets. The training data are not needed.
+        """Return new samples, in order, with placeholder targets. The training data are not needed.
 
         Args:
             inputs: Files, arrays, tables or texts in the units of the data, or a list of them.
@@ -123,19 +125,19 @@ class NewSamples(LightningDataModule):
     def restore_for_inputs(self, state: dict[str, Any]) -> None:
         """Load what was fitted on the training split, to read new inputs without the training data."""
         self.predict_path = Path()
-        self.trained_state = state  # so that nothing is reported that concerns training data
+        self.trained_state = state  # suppresses reports about the training data
         self.load_state_dict(state)
 
     @classmethod
     def build_for_inputs(cls, arguments: dict[str, Any], state: Mapping[str, Any]) -> Self:
-        """Construct a DataModule whose data were in memory and are gone, to read new inputs.
+        """Construct a DataModule to read new inputs, without the arrays in memory that it was trained on.
 
         Args:
-            arguments: The plain ones of its arguments.
-            state: What its `state_dict` had saved.
+            arguments: Those of its arguments that are not arrays or other data in memory.
+            state: Its `state_dict`, from the checkpoint.
 
         Raises:
-            TypeError: It needs the others.
+            TypeError: It cannot be constructed without the missing arguments.
         """
         return cls(**arguments)
 
