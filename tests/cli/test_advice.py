@@ -37,6 +37,12 @@ def test_too_few_steps_are_reported() -> None:
     assert line.startswith("only 20 optimizer steps")
 
 
+def test_few_steps_are_enough_for_pretrained_weights() -> None:
+    model = MLPClassifier((64,), num_classes=10)
+    model.hparams["weights"] = "auto"
+    assert advice(model, None, results(steps=20)) == []
+
+
 def test_too_few_steps_are_not_reported_beside_a_best_epoch_that_is_the_last() -> None:
     """`stop_reason` then advises to train longer."""
     model = MLPClassifier((64,), num_classes=10)

@@ -42,7 +42,8 @@ def advice(model: LightningModule, datamodule: LightningDataModule | None, resul
     steps = results["steps"]
     best = results.get("best")
     improves_to_the_end = best is not None and best["epoch"] == results["epochs"]  # already reported by `stop_reason`
-    if steps < FEW_STEPS and not improves_to_the_end:
+    is_pretrained = model.hparams.get("weights", "none") != "none"
+    if steps < FEW_STEPS and not improves_to_the_end and not is_pretrained:
         lines.append(
             f"only {steps} optimizer steps: too few for most networks; raise --trainer.max_epochs or reduce "
             "--data.batch_size"
