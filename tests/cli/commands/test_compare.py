@@ -18,7 +18,8 @@ def test_the_command_compares_two_networks(capsys: pytest.CaptureFixture[str]) -
     output = capsys.readouterr().out
     assert "A  model.lr=0.1\nB  model.lr=0.01\n" in output
     assert "A is better: B - A on 60 samples: accuracy -0.3333" in output
-    assert "and 10 more samples that only one of them answers correctly" in output
+    assert "samples that only one of them answers correctly:\n" in output
+    assert "and 10 more\n" in output
 
 
 def test_the_command_compares_settings_over_their_seeds(capsys: pytest.CaptureFixture[str]) -> None:

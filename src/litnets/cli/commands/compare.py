@@ -168,7 +168,7 @@ def _judge(settings: Sequence[Setting], metric: str) -> list[Verdict]:
         for other, result in compared:
             print(_describe_settings(other, result, metric))
         return [{"a": "A", "b": other.label, "of": "settings", **asdict(result)} for other, result in compared]
-    print("Networks, compared on their test samples (training with another seed may give another result)")
+    print("Networks, compared on their test samples (for the noise of training, add runs with other --seed_everything)")
     verdicts = []
     first = settings[0].runs[0]
     for other in settings[1:]:
@@ -203,13 +203,14 @@ def _print_networks(label: str, result: NetworkComparison) -> None:
     )
     if not result.flips:
         return
+    print("  samples that only one of them answers correctly:")
     table = Table("sample", "target", "A", label, box=box.SIMPLE_HEAD)
     for flip in result.flips[:_MAX_FLIPS]:
         table.add_row(*map(printable, (flip.sample, flip.target, flip.prediction_a, flip.prediction_b)))
     console = Console(markup=False, emoji=False, highlight=False)
     console.print(table)
     if len(result.flips) > _MAX_FLIPS:
-        print(f"  and {len(result.flips) - _MAX_FLIPS:,} more samples that only one of them answers correctly")
+        print(f"  and {len(result.flips) - _MAX_FLIPS:,} more")
 
 
 def _write(
