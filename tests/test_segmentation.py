@@ -38,7 +38,9 @@ def test_fit_test_predict_and_load(capsys: pytest.CaptureFixture[str]) -> None:
 
     write_masked_images(Path("new"), sizes=[(23, 31), (9, 40)])
     assert main(["predict", str(run), "--data.predict_path", "new/images"]) == 0
-    assert capsys.readouterr().err == ""
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.endswith(f"masks and overlays: {run}/predictions\n")
     assert main(["predict", str(run), "new/images"]) == 2
     assert f"for masks: litnets predict {run} --data.predict_path new/images" in capsys.readouterr().err
     net = litnets.load(run)

@@ -289,6 +289,8 @@ class LitnetsCLI(LightningCLI):
         self.trainer.predict(**kwargs, return_predictions=False)  # they are written, and need not be kept
         if self.trainer.is_global_zero and not self.is_dry_run:
             print(printable(f"predictions: {self.resolved.predictions}"))
+            if isinstance(self.model, tasks.Segmenter) and self.resolved.predictions is not None:
+                print(printable(f"masks and overlays: {self.resolved.predictions.with_suffix('')}"))
 
     def _report_data(self) -> None:
         if self.trainer.is_global_zero:
