@@ -179,6 +179,8 @@ def write_bad(kind: str, path: Path) -> None:
         torch.save(timm.create_model("test_resnet", channels=(32, 48, 48, 48)).state_dict(), path)
     elif kind == "numbers":
         torch.save({"accuracy": 0.9}, path)
+    elif kind == "numbered":
+        torch.save({1: torch.zeros(2)}, path)
     elif kind == "lightning":
         torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, path)
     elif kind == "checksum":
@@ -203,6 +205,7 @@ def write_bad(kind: str, path: Path) -> None:
             "layer4.0.conv1.weight has shape [48, 192, 3, 3], expected [96, 192, 3, 3]; ",
         ),
         ("numbers", "w.pth", "weights: w.pth does not hold the weights of a network, a dict of tensors by name"),
+        ("numbered", "w.pth", "weights: w.pth does not hold the weights of a network, a dict of tensors by name"),
         ("lightning", "w.pth", "weights: w.pth is a Lightning checkpoint; start from it with --init_from w.pth"),
     ],
 )

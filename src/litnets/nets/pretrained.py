@@ -135,7 +135,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):  # where the training scripts of torchvision and timm save the weights
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise InputError(f"weights: {path} does not hold the weights of a network, a dict of tensors by name")
     return content  # with its `_metadata`, the versions of the layers
 
