@@ -1,9 +1,11 @@
 """test_predictions.parquet and val_predictions.parquet: the recorded numbers give the metrics of the test again."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -231,6 +233,20 @@ def test_a_second_test_replaces_the_first() -> None:
     evaluate(Classifier(nn.Identity(), 3), loader(torch.tensor([2, 1]), 3))
     assert recorded().frame["target"].to_list() == ["2", "1"]
     assert [path.name for path in Path().iterdir()] == ["test_predictions.parquet"]
+
+
+def test_no_record_of_an_earlier_test_remains_if_the_disk_is_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(frame: pl.DataFrame, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for part in ("test", "val"):
+        Path(f"{part}_predictions.parquet").write_text("of an earlier test")
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
+    evaluate(Classifier(nn.Identity(), 3), loader(torch.tensor([0, 1, 2]), 3))
+    assert "note: the predictions are not recorded" in capsys.readouterr().out
+    assert not list(Path().iterdir())
 
 
 def test_a_run_in_use_is_not_written_into(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,12 +53,11 @@ class RecordPredictions(Callback):
         try:
             if self.locks:
                 self.run.lock()
+            for part in gathered:
+                self.run.recorded_predictions(part).unlink(missing_ok=True)  # They belong to an earlier test.
             for part, results in gathered.items():
-                path = self.run.recorded_predictions(part)
-                if results is None:
-                    path.unlink(missing_ok=True)  # It belongs to an earlier test.
-                else:
-                    self._write(path, part, results, trainer, task)
+                if results is not None:
+                    self._write(self.run.recorded_predictions(part), part, results, trainer, task)
         except (InputError, OSError) as error:
             print(printable(f"note: the predictions are not recorded: {error}"))
         finally:
