@@ -53,6 +53,11 @@ def test_equal_forecasts_do_not_differ() -> None:
     assert diebold_mariano(np.zeros(10), horizon=3) == (1.0, (0.0, 0.0))
 
 
+def test_a_difference_that_never_varies_is_no_noise() -> None:
+    assert diebold_mariano(np.full(10, 0.5), horizon=3) == (0.0, (0.5, 0.5))
+    assert diebold_mariano(np.full(1, 0.5), horizon=1)[0] == 1  # one window tells nothing
+
+
 def test_too_few_windows_tell_nothing() -> None:
     assert diebold_mariano(np.array([1.0, 2.0]), horizon=5) == (1.0, (-np.inf, np.inf))
 

@@ -73,10 +73,10 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> tuple[flo
     if variance <= 0:  # Equal weights can make the estimate negative; Bartlett weights cannot.
         variance = covariances[0] + 2 * (1 - np.arange(1, horizon) / horizon) @ covariances[1:]
     correction = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
-    if variance <= 0:  # the same difference in every window, as between equal forecasts
-        return 1.0, (mean, mean)
     if correction <= 0:  # no more windows than steps
         return 1.0, (-np.inf, np.inf)
+    if variance <= 0:  # the same difference in every window, such as 0 between equal forecasts
+        return (0.0 if mean else 1.0), (mean, mean)
     error = float(np.sqrt(variance / count / correction))
     width = float(stats.t.isf(LEVEL / 2, count - 1)) * error
     return float(2 * stats.t.sf(abs(mean) / error, count - 1)), (mean - width, mean + width)
