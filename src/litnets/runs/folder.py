@@ -12,6 +12,7 @@ checkpoints/<experiment>/<run>/
     tensorboard/        the same as TensorBoard events
     results.json        the final results
     predictions.csv     after `litnets predict`
+    predictions/        the masks and overlays of the predicted images, for segmentation
     test_predictions.parquet, val_predictions.parquet
                         what the best checkpoint predicted for each sample; see `litnets.runs.recorded_predictions`
 
