@@ -10,10 +10,10 @@ from benchmarks import defaults
 
 
 def test_random_settings_are_the_same_for_each_network() -> None:
-    first, again = (list(defaults.random_settings([], 5)) for _ in range(2))
+    first, again = (list(defaults.random_settings([], 5, 100)) for _ in range(2))
     assert first == again
     assert len({tuple(setting) for setting in first}) == 5
-    linear = list(defaults.random_settings(["LinearForecaster"], 5))
+    linear = list(defaults.random_settings(["LinearForecaster"], 5, 100))
     assert not any(option.startswith("--model.dropout") for setting in linear for option in setting)
 
 
@@ -33,7 +33,7 @@ def test_the_setting_with_the_best_validation_score_is_tested(
     monkeypatch.setattr(defaults, "train", train)
     data: Any = SimpleNamespace(ensure_setup=lambda: None)
     case = defaults.Case("--model M", "accuracy", lambda folder: data, lambda datamodule: 0.7)
-    row = defaults.compare(case, Path("data"), trials=3, seeds=2)
+    row = defaults.compare(case, Path("data"), trials=3, seeds=2, longest=100)
     assert row["search"] == [chosen, 0.0]
     assert row["baseline"] == 0.7
     assert trainings[-1] == (["--model", "M", "--recipe=false", *row["setting"]], 43)

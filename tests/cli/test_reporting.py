@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lightning.pytorch import LightningModule
 from torch import nn
 
 from litnets.cli.reporting import print_start, report_fit
@@ -33,7 +34,7 @@ def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, 
         (Classifier(nn.Linear(1, 2), 2), "test_per_class"),
         (Regressor(nn.Linear(1, 2), 2), "test_per_target"),
         (Forecaster(nn.Linear(1, 2), 1, channel_names=["a", "b"]), "test_per_channel"),
-        (nn.Identity(), "test_per_class"),  # another project's module
+        (LightningModule(), "test_per_class"),  # another project's module
     ],
 )
 def test_single_classes_targets_and_channels_are_stored_as_such(model: Any, key: str) -> None:

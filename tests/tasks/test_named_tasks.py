@@ -313,7 +313,7 @@ def test_a_network_without_a_task_is_refused(mixin):
     ("task", "shape", "message"),
     [
         (CNNClassifier, (64,), r"reads images \(.* is a table row \(64\): use MLPClassifier"),
-        (CNNClassifier, (20, 7), r"reads images \(.* is a sequence \(20, 7\): use MLPClassifier or RNNClassifier"),
+        (CNNClassifier, (20, 7), r"reads images \(.* is a sequence \(20, 7\): use MLPClassifier, RNNClassifier"),
         (CNNClassifier, (None,), r"reads images \(.* is a text \(any\): use RNNClassifier"),
         (ResNetClassifier, (64,), r"reads images \(.* is a table row \(64\): use MLPClassifier"),
         (AirNetClassifier, (20, 7), r"reads images \(.* is a sequence \(20, 7\): use MLPClassifier"),

@@ -50,6 +50,7 @@ def test_views_are_averaged_in_test_and_prediction_but_not_in_validation(monkeyp
     monkeypatch.setattr(CNNClassifier, "forward", counted)
     options = ["--model", "CNNClassifier", "--model.widths", "[4]", "--data", "Digits", "--trainer.max_epochs", "1"]
     options += ["--trainer.num_sanity_val_steps", "0", "--model.tta", "mirror_shift"]
+    options += ["--record_predictions", "false"]  # they need another pass over the validation split
     assert main(["fit", *options, "--trainer.logger", "false", "--data.eval_batch_size", "2000"]) == 0
     (config,) = Path("checkpoints").glob("*/*/config.yaml")
     assert main(["predict", "--config", str(config)]) == 0

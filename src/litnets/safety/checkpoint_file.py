@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from litnets.errors import InputError
@@ -77,6 +76,9 @@ def read_checkpoint(source: Any, map_location: Any = None) -> Any:
         return load_verified(Path(source), mmap=False, map_location=map_location)
     try:
         if isinstance(source, (str, os.PathLike)):
+            # Here, because networks, which import this module for pretrained weights, need no Lightning.
+            from lightning.pytorch.plugins.io import TorchCheckpointIO
+
             content: Any = TorchCheckpointIO().load_checkpoint(str(source), map_location, weights_only=True)
         else:
             content = torch.load(source, weights_only=True, map_location=map_location)

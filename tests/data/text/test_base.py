@@ -60,7 +60,7 @@ def test_an_unsuitable_network_is_refused_with_alternatives(
     assert main(["fit", "--model", model, "--data", "TextFiles", "--data.path", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"litnets: {model} reads ")
-    assert "one input of the data is a text (any): use RNNClassifier or CNN1dClassifier or" in error
+    assert "one input of the data is a text (any): use RNNClassifier, CNN1dClassifier or" in error
 
 
 def test_invalid_input_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
