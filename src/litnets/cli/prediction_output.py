@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 from litnets.cli.preflight import check_output
 from litnets.errors import InputError
+from litnets.runs.storage import replace_non_finite
 from litnets.safety.escaping import printable
 from litnets.safety.files import replacing
 from litnets.training.predictions import Cells, to_csv
@@ -82,7 +83,8 @@ class _TextWriter:
         columns = _select(columns, self._names)
         if self._is_json:
             rows = zip(*columns.values(), strict=True)
-            text = "".join(f"{json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)}\n" for row in rows)
+            objects = (replace_non_finite(dict(zip(columns, row, strict=True))) for row in rows)  # JSON has no NaN
+            text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in objects)
         else:
             text = to_csv(columns, header=is_first)
         self._write_text(text)

@@ -75,12 +75,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_text(path, json.dumps(_replace_non_finite(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(replace_non_finite(content), indent=2, allow_nan=False) + "\n")
 
 
-def _replace_non_finite(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
+    """Return a value with None in place of NaN and infinity, also inside lists and dicts."""
     if isinstance(value, Mapping):
-        return {key: _replace_non_finite(item) for key, item in value.items()}
+        return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_replace_non_finite(item) for item in value]
+        return [replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

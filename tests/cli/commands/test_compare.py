@@ -71,6 +71,7 @@ def test_runs_that_were_not_tested_are_named(capsys: pytest.CaptureFixture[str])
         (["pets", "--metric", "speed"], "has no test metric 'speed'; it has loss, accuracy, f1"),
         (["pets", "--output", "c.txt"], "expected a name that ends in .csv or .json"),
         (["pets", "--output", "old.csv"], "old.csv exists; --overwrite replaces it"),
+        (["pets", "--output", "none/c.csv"], "--output none/c.csv: there is no folder none"),
         (["pets", "--sort"], "unrecognized arguments: --sort"),
         (["checkpoints/pets/9*"], "no run matches"),
     ],

@@ -103,6 +103,8 @@ def _check_output(path: Path | None, overwrite: bool) -> None:
         return
     if path.suffix not in (".csv", ".json"):
         raise InputError(f"--output {path}: expected a name that ends in .csv or .json")
+    if not path.parent.is_dir():
+        raise InputError(f"--output {path}: there is no folder {path.parent}")
     if path.exists() and not overwrite:
         raise InputError(f"--output {path} exists; --overwrite replaces it")
 
