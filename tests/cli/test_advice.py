@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from litnets import LinearForecaster, MLPClassifier, MLPRegressor
+from litnets import LinearForecaster, MLPClassifier, MLPRegressor, UNetSegmenter
 from litnets.cli.advice import advice, class_imbalance, seasonal_naive
-from litnets.data import Digits, SeriesCSV
+from litnets.data import Digits, SeriesCSV, Shapes
 from tests.helpers.tiny_series import write_series
 
 
@@ -53,6 +53,19 @@ def test_too_few_steps_are_not_reported_beside_a_best_epoch_that_is_the_last() -
 def test_an_accuracy_below_the_most_frequent_class_is_reported() -> None:
     (line,) = advice(MLPClassifier((64,), num_classes=10), Digits(), results(test={"accuracy": 0.05}))
     assert line == "test accuracy 0.0500 is not above 0.1031, that of the most frequent class"
+
+
+def test_masks_worse_than_the_most_frequent_class_are_reported() -> None:
+    data = Shapes(samples=64, size=32)
+    data.ensure_setup()
+    targets = data.splits["test"][torch.arange(len(data.splits["test"]))][1]
+    background = float((targets == 0).float().mean())
+    assert background > 0.5
+    model = UNetSegmenter((3, 32, 32), num_classes=4, ignore_index=255, widths=[4])
+    results = {"steps": 1000, "test": {"accuracy": background - 1e-4}}
+    (line,) = advice(model, data, results)
+    assert line.startswith(f"test accuracy {background - 1e-4:.4f} of the pixels is not above {background:.4f}")
+    assert advice(model, data, {"steps": 1000, "test": {"accuracy": background + 1e-4}}) == []
 
 
 def test_predictions_worse_than_the_mean_are_reported() -> None:

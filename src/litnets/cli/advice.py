@@ -7,8 +7,9 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from litnets.data.core.base import ArrayDataModule
+from litnets.data.images.segmentation import SegmentationDataModule
 from litnets.data.series.base import SeriesDataModule, SeriesWindows
-from litnets.tasks import Classifier, Forecaster, Regressor
+from litnets.tasks import Classifier, Forecaster, Regressor, Segmenter
 
 FEW_STEPS = 200
 _RARE = 5  # a class is rare if another one is at least this many times as frequent
@@ -62,6 +63,13 @@ def _below_baseline(model: LightningModule, datamodule: ArrayDataModule, test: d
             return [
                 f"test accuracy {test['accuracy']:.4f} is not above {baseline:.4f}, that of the most frequent class"
             ]
+    elif isinstance(model, Segmenter) and isinstance(datamodule, SegmentationDataModule):
+        baseline = majority_pixels(datamodule)
+        if test["accuracy"] <= baseline:
+            return [
+                f"test accuracy {test['accuracy']:.4f} of the pixels is not above {baseline:.4f}, that of the most "
+                "frequent class"
+            ]
     elif isinstance(model, Regressor) and test.get("r2", 1) <= 0:
         return [f"test r2 {test['r2']:.4f} is not above 0, that of the mean of the targets"]
     elif isinstance(model, Forecaster) and isinstance(datamodule, SeriesDataModule):
@@ -78,6 +86,14 @@ def majority_accuracy(datamodule: ArrayDataModule) -> float:
     assert counts is not None
     test = datamodule.splits["test"]
     return (test.targets[test.indices] == counts.index(max(counts))).float().mean().item()
+
+
+def majority_pixels(datamodule: SegmentationDataModule) -> float:
+    """Return the fraction of the labeled test pixels whose class is the most frequent one in the training split."""
+    trained = datamodule.class_counts
+    assert trained is not None
+    counts = datamodule.count_classes(datamodule.splits["test"], len(trained))
+    return counts[trained.index(max(trained))] / sum(counts)
 
 
 def seasonal_naive(datamodule: SeriesDataModule) -> tuple[int, float]:
