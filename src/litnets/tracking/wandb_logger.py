@@ -36,8 +36,8 @@ _INIT_TIMEOUT = 30
 _FINISH_TIMEOUT = 60
 _FINISH_TIMEOUT_WITH_MODEL = 600
 
-# Environment variables that name where wandb writes copies of artifacts, its logs and the files of spawned processes,
-# and the folder inside the run folder that they are set to.
+# The folder inside the run folder that each environment variable is set to. wandb writes copies of artifacts, its logs
+# and the files of spawned processes there.
 _PLACES = {"WANDB_DATA_DIR": "wandb/files", "WANDB_CACHE_DIR": "wandb/files", "WANDB_DIR": "."}
 _env_vars_set: list[str] = []  # the variables that were set here, to be removed at the end
 
@@ -201,7 +201,7 @@ def resolve_wandb_mode(mode: str, logger_specs: Sequence[Any]) -> tuple[Mode | N
         logger_specs: The loggers in the configuration; a WandbLogger among them asks for W&B.
 
     Returns:
-        The mode, None if W&B is off, and a line that reports why W&B is not online, for `auto` without a login.
+        The mode, or None if W&B is off; and, for `auto` without a login, a line that reports why W&B is not online.
 
     Raises:
         InputError: Online, but not logged in.

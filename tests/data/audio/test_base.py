@@ -226,7 +226,7 @@ def test_float_samples_beyond_full_scale_are_scaled_and_reported(
     peak = np.abs(samples).max()
     assert waveforms[1] is not None
     assert np.abs(waveforms[1].numpy() - samples * (32768 / peak)).max() <= 1
-    message = rf"2 of 3 recordings exceed full scale, scaled down to it \(.*a.wav: 1.5, .*b.wav: {peak:.0f}\)"
+    message = rf"2 of 3 recordings exceed full scale and are scaled down to it \(.*a.wav: 1.5, .*b.wav: {peak:.0f}\)"
     assert re.search(message, capsys.readouterr().out)
 
 

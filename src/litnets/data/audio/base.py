@@ -139,7 +139,7 @@ class AudioDataModule(ArrayDataModule):
         return ragged_splits(waveforms, torch.zeros(len(files), dtype=torch.long), {"new": readable})["new"]
 
     def read_inputs(self, inputs: Any) -> RaggedDataset:
-        """Return new recordings: files, folders, or mono arrays at the sample rate of training.
+        """Return new recordings from files, folders, or mono arrays at the sample rate of training.
 
         An array holds int16 samples or floats in [-1, 1], `(samples,)`, or `(N, samples)` for several recordings.
         """
@@ -185,7 +185,7 @@ class AudioDataModule(ArrayDataModule):
             return waveform
 
         waveforms, broken = read_all(files, read, self.skip_broken, "recording")
-        for problem, which in (("exceed full scale, scaled down to it", peaks > 1), ("are silent", peaks == 0)):
+        for problem, which in (("exceed full scale and are scaled down to it", peaks > 1), ("are silent", peaks == 0)):
             if count := int(which.sum()):
                 shown = [f"{files[i]}: {peaks[i]:.5g}" for i in which.nonzero()[0].tolist()]
                 print(f"{count} of {len(files)} recordings {problem} ({printable(abbreviate(shown, 3))})", flush=True)
@@ -216,7 +216,7 @@ class AudioDataModule(ArrayDataModule):
         return (features, frames), targets.long()
 
     def _spec_augment_mask(self, frames: Tensor, num_frames: int, num_bands: int) -> Tensor:
-        """Return the mask of the values that this training batch hides, `(N, num_frames, num_bands)`."""
+        """Return the mask of the values to hide in this training batch, `(N, num_frames, num_bands)`."""
         time = random_blocks(frames, (self.time_mask * frames).long(), num_frames)
         bands = torch.full_like(frames, num_bands)
         frequency = random_blocks(bands, torch.full_like(frames, self.frequency_mask), num_bands)
@@ -246,7 +246,7 @@ def ragged_splits(
     """Return the splits of some recordings.
 
     Args:
-        waveforms: Samples of each recording, None for a broken recording, which must be in no split.
+        waveforms: Samples of each recording, None for a broken recording, which must not be in any split.
         targets: Class of each recording, `(recordings,)`.
         splits: Indices of the recordings in each split.
     """

@@ -44,8 +44,8 @@ def read_series(
 
     Args:
         path: The file, UTF-8 and comma-separated.
-        time_column: Name or index of the time column, which must increase; None if there is none. With an index, a
-            column of dates behind row numbers comes first.
+        time_column: Name or index of the time column, whose values must increase; None if there is none. If the first
+            column holds row numbers without a name, a column of dates takes precedence over an index.
         channels: Columns to read; None for all except the time column and row numbers without a name.
         has_header: Whether the first line names the columns; otherwise they are `column_1`, `column_2` ...
 
@@ -55,7 +55,7 @@ def read_series(
     """
     header, rows, lines, digest = _read_csv(path, has_header)
     hint = "; set --data.header false if the first line is data" if has_header and _names_look_like_data(header) else ""
-    has_row_numbers = _numbers_rows([row[0] for row in rows])
+    has_row_numbers = _are_row_numbers([row[0] for row in rows])
     time: int | None
     if isinstance(time_column, str):
         time = _column_index(path, header, time_column, hint)
@@ -79,7 +79,7 @@ def read_series(
 
 
 def _check_channels(path: Path, names: Sequence[str], header: Sequence[str]) -> None:
-    """Raise InputError if there is no channel, or one twice."""
+    """Raise InputError if there is no channel, or if one is listed twice."""
     if not names:
         raise InputError(
             f"{path}: no channels: expected at least one column besides the time (columns: {', '.join(header)})"
@@ -92,7 +92,7 @@ def _to_numbers(path: Path, names: Sequence[str], cells: list[list[str]], lines:
     """Return the cells of the channels as numbers, `(steps, channels)`.
 
     Raises:
-        InputError: A cell is not a finite number of float32.
+        InputError: A cell is not a finite float32 number.
     """
     try:
         values = np.array(cells, dtype=np.float64)
@@ -112,7 +112,7 @@ def _to_numbers(path: Path, names: Sequence[str], cells: list[list[str]], lines:
 
 
 def _names_look_like_data(names: Sequence[str]) -> bool:
-    """Return whether all column names are numbers, but do not count the columns."""
+    """Return whether all column names are numbers, except when they count the columns from 0 or 1."""
     numbers = [_to_float(name) for name in names]
     return bool(np.isfinite(numbers).all()) and numbers not in [list(range(s, s + len(numbers))) for s in (0, 1)]
 
@@ -124,7 +124,7 @@ def report_names_like_data(path: Path, names: Sequence[str]) -> None:
         rank_zero_only(print)(printable(line), flush=True)
 
 
-def _numbers_rows(cells: Sequence[str]) -> bool:
+def _are_row_numbers(cells: Sequence[str]) -> bool:
     """Return whether a column numbers the rows, from 0 or 1."""
     return cells[0] in ("0", "1") and all(cell == str(i) for i, cell in enumerate(cells, int(cells[0])))
 
@@ -212,7 +212,7 @@ def check_later(path: Path, earlier: Series, later: Series) -> None:
 
 
 def _parse_times(cells: Sequence[str]) -> list[Any] | None:
-    """Return the times in a column, which can be compared; None if a cell is not a time or the formats are mixed."""
+    """Return the times in a column as comparable values; None if a cell is not a time or the formats are mixed."""
     for parse in _TIME_PARSERS:
         try:
             return [parse(cell.strip()) for cell in cells]

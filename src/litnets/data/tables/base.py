@@ -29,17 +29,17 @@ from litnets.data.tables.skewness import NormalizeSkewed
 from litnets.data.tables.table import Encoding, Table, check_targets, digest_table, fit_statistics
 from litnets.errors import InputError
 
-_CHUNK_BATCHES = 32  # that are read at once, because reading has a cost of its own
+_CHUNK_BATCHES = 32  # number of batches that are read at once, because each read has a fixed cost
 
 
 class EncodeRows(nn.Module):
     """Impute and scale the numeric columns of raw rows, and encode the categorical ones as one-hot columns.
 
     Args:
-        statistics: Median, mean and standard deviation of each numeric column, and the quantiles of skewed columns that
-            are not scaled by their mean and standard deviation.
-        one_hot_indices: The one-hot column of each code of a categorical column, per column. The last one stands for
-            missing and unseen categories and is dropped.
+        statistics: Median, mean and standard deviation of each numeric column, and, with `normalize_skewed`, the
+            quantiles of each skewed column.
+        one_hot_indices: For each categorical column, the one-hot column of each code. The last one-hot column stands
+            for missing and unseen categories and is dropped.
     """
 
     median: Tensor
@@ -81,8 +81,8 @@ class TableDataModule(SplitDataModule):
     training split and saved in checkpoints. A subclass implements `read`.
 
     Args:
-        separator: Character between two cells of a CSV file. By default, a tab in a `.tsv` file; otherwise a semicolon,
-            tab or vertical bar if only that divides the lines evenly, or else a comma.
+        separator: Character between two cells of a CSV file. By default, a tab in a `.tsv` file; otherwise a comma,
+            unless only a semicolon, tab or vertical bar divides the lines evenly.
         header: Whether the first line of a CSV file names the columns; if not, they are `column_1`, `column_2` ...
         decimal: Decimal separator of numbers in text, a point or a comma; the other one separates thousands. By
             default, a comma if a column is numeric only with a decimal comma, otherwise a point.
@@ -111,7 +111,7 @@ class TableDataModule(SplitDataModule):
         self.normalize_skewed = normalize_skewed
         self.predict_path = None if predict_path is None else Path(predict_path)
         self.statistics: dict[str, Any] = {}
-        self._rows: Rows | None = None  # the new rows, as they are written
+        self._rows: Rows | None = None  # the new rows, before encoding
         self._encoding: Encoding | None = None  # of the table in memory, otherwise of the checkpoint
         self._one_hot_indices: list[Tensor] = []
 
@@ -150,7 +150,7 @@ class TableDataModule(SplitDataModule):
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
     def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
-        """Yield the rows of a CSV or Parquet file. Differences to the columns of training are reported first."""
+        """Yield the rows of a CSV or Parquet file, after a check that no column of training is missing."""
         encoding = self._known_encoding()
         for rows in iter_rows(path, self.table_format, _CHUNK_BATCHES * batch_size, encoding.required):
             yield NewChunk(rows.items, rows.names, partial(self._read_rows, rows))
@@ -165,10 +165,10 @@ class TableDataModule(SplitDataModule):
         raise InputError(f"--on: {type(self).__name__} reads no new rows with targets")
 
     def read_inputs(self, inputs: Any) -> ArrayDataset:
-        """Return new rows: a DataFrame, a row as a dict or a list of them, a CSV or Parquet file, or an array.
+        """Return new rows from a DataFrame, a dict or list of dicts (one per row), a CSV or Parquet file, or an array.
 
         Columns are found by name, in any order; the target is optional. An array `(N, columns)` has the columns of
-        training without the target, which must all be numeric.
+        training except the target; all of them must be numeric.
         """
         if is_path(inputs):
             return self.load_predict(Path(inputs))

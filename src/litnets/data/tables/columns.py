@@ -38,7 +38,7 @@ class Rows:
     Args:
         frame: The cells.
         files: The files, with the number of rows of each.
-        decimal: Decimal separator of the numbers; None for a point in columns without commas.
+        decimal: Decimal separator of the numbers; None for a point (see `parse_numbers`).
     """
 
     frame: "polars.DataFrame"
@@ -78,8 +78,8 @@ class Column:
         series: The column.
 
     Attributes:
-        texts: The cells as texts as they are written, null for missing values. Integers of a float column are written
-            as integers.
+        texts: The cells as strings, null for missing values. A float column that holds only integers is written
+            without decimal points.
         values: The cells as Float64, null for missing values and for texts that are not numbers.
     """
 
@@ -121,12 +121,12 @@ class Column:
 
     @cached_property
     def num_distinct(self) -> int:
-        """Number of distinct values that are not missing, as they are written."""
+        """Number of distinct texts, without missing values."""
         return self.texts.drop_nulls().n_unique()
 
     @cached_property
     def distinct(self) -> list[str]:
-        """The distinct values that are not missing, as they are written, in the order of texts."""
+        """The distinct texts, without missing values, sorted as strings."""
         return sorted(self.texts.drop_nulls().unique().to_list())
 
     @cached_property
@@ -134,7 +134,7 @@ class Column:
         """Whether all values are numbers or truth values.
 
         Raises:
-            InputError: Only most values are numbers, or it is unknown what the commas in them separate.
+            InputError: Most but not all values are numbers, or their commas may separate decimals or thousands.
         """
         import polars as pl
 
@@ -164,7 +164,7 @@ class Column:
 
     @property
     def kind(self) -> str:
-        """`integer`, `number`, `boolean`, `date` or `text`, as the values appear."""
+        """What the values appear to be: `integer`, `number`, `boolean`, `date` or `text`."""
         import polars as pl
 
         if self.series.dtype == pl.Boolean:
@@ -197,14 +197,14 @@ class Column:
         if self.name in INDEX_NAMES:
             return "the index of the rows"
         if self.is_numeric:
-            return "numbers the rows" if self.is_integer and self._numbers_rows() else None
+            return "numbers the rows" if self.is_integer and self._has_row_numbers() else None
         num_present = len(self) - self.num_missing
         if self.date_format is None and self.num_distinct > max(1, MAX_UNIQUE_FRACTION * num_present):
             return f"{self.num_distinct} different texts in {num_present} rows"
         return None
 
-    def _numbers_rows(self) -> bool:
-        """Return whether the integers are consecutive in each file, or in the table if it is sorted by them."""
+    def _has_row_numbers(self) -> bool:
+        """Return whether the integers are consecutive in each file, or in the complete table after sorting."""
         if self.num_missing or len(self) < 2:
             return False
         values = self.values.to_numpy()
@@ -212,14 +212,14 @@ class Column:
         return all((np.diff(part) == 1).all() for part in files) or bool((np.diff(np.sort(values)) == 1).all())
 
     def _check_dates(self) -> None:
-        """Raise InputError for a date of a Parquet file that has no text."""
+        """Raise InputError for a date outside the years 1 to 9999."""
         is_date = stored_days(self.series).is_between(FIRST_DAY, LAST_DAY + 1, closed="left")
         if not is_date.fill_null(True).all():
             row = int((~is_date).arg_true()[0])
             raise InputError(f"{self.rows.cell(self.name, row)}: expected a date in the years 1 to 9999; fix it")
 
     def _check_commas(self) -> None:
-        """Raise InputError if the texts appear to be numbers, but it is unknown what their commas separate."""
+        """Raise InputError if the texts appear to be numbers whose commas may separate decimals or thousands."""
         commas = self.texts.str.contains(",", literal=True)
         if commas.any() and self.texts.str.contains(r"^[-+]?[0-9.,]*[0-9]$").all():
             row = int(commas.arg_true()[0])
@@ -250,8 +250,8 @@ def parse_numbers(texts: "polars.Series", decimal: Decimal) -> "polars.Series":
 
     Args:
         texts: The texts, null for missing values.
-        decimal: Decimal separator. The other one of point and comma separates thousands if it stands in front of three
-            digits. None stands for a point, with commas for thousands only if a number has both.
+        decimal: Decimal separator, a point or a comma; the other one separates thousands. None stands for a point;
+            commas then separate thousands only if at least one number has both.
     """
     import polars as pl
 

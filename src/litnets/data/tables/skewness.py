@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 _PROBABILITIES = np.linspace(0, 1, 101)
 _SKEWNESS = 1.0
-_MOST_DEVIATIONS = 3.0
+_MAX_SCORE = 3.0
 
 
 def fit_quantiles(columns: NDArray[np.float64]) -> dict[int, list[float]]:
-    """Return 101 quantiles of each skewed column of `(rows, columns)`, by its index. None of the values is missing.
+    """Return 101 quantiles of each skewed column, by column index.
+
+    Args:
+        columns: The values, `(rows, columns)`, without missing ones.
 
     A column is skewed if the absolute value of its skewness, the mean cube of its standardized values, is above 1.
     """
@@ -25,10 +28,10 @@ def fit_quantiles(columns: NDArray[np.float64]) -> dict[int, list[float]]:
 
 
 class NormalizeSkewed(nn.Module):
-    """Replace numbers by the quantiles of the standard normal distribution at the same probability, within +-3.
+    """Map each number to the standard normal quantile of the same probability, clipped to [-3, 3].
 
-    Values between two quantiles are interpolated. A value that is several quantiles, because many rows have it, gets
-    their mean.
+    Values between two quantiles are interpolated. A value that equals several quantiles, because many rows have it,
+    is mapped to the mean of their normal quantiles.
 
     Args:
         quantiles: 101 quantiles of each column, `(columns, 101)`, in ascending order.
@@ -40,7 +43,7 @@ class NormalizeSkewed(nn.Module):
     def __init__(self, quantiles: Any) -> None:
         super().__init__()
         knots = torch.tensor(quantiles)
-        normal = torch.special.ndtri(torch.from_numpy(_PROBABILITIES)).clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+        normal = torch.special.ndtri(torch.from_numpy(_PROBABILITIES)).clamp(-_MAX_SCORE, _MAX_SCORE)
         is_equal = (knots.unsqueeze(2) == knots.unsqueeze(1)).double()  # (columns, 101, 101)
         self.register_buffer("quantiles", knots)
         self.register_buffer("scores", (is_equal @ normal / is_equal.sum(2)).float())

@@ -107,7 +107,7 @@ class TextDataModule(ArrayDataModule):
         """Return all samples, and the indices of those in train, val and test; see `assign_splits`."""
 
     def read_new(self, file: Path) -> list[Sample]:
-        """Return the samples of a `.txt` file to predict: here, its content is one text."""
+        """Return the samples of a `.txt` file to predict: by default, one sample with all of its content."""
         return [Sample(read_utf8(file), "", str(file))]
 
     @property
@@ -167,7 +167,7 @@ class TextDataModule(ArrayDataModule):
         return self._encode_new(samples)
 
     def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
-        """Yield the texts of a CSV, TSV or JSONL file, of a `.txt` file, or of a folder of them."""
+        """Yield the texts of a CSV, TSV or JSONL file, of a `.txt` file, or of a folder of `.txt` files."""
         samples, files = self._read_samples_of(path)
         columns = self.new_columns(path) if files is None else {"file": list(map(str, files))}
         rows = [(row, sample) for row, sample in enumerate(samples)]
@@ -192,7 +192,7 @@ class TextDataModule(ArrayDataModule):
             yield NewChunk(chunk, [sample.where for _, sample in chunk], read)
 
     def new_columns(self, path: Path) -> Columns:
-        """Return the columns of a file of new texts that the predictions repeat."""
+        """Return the columns to copy from a file of new texts into its predictions."""
         return {}
 
     def _read_samples_of(self, path: Path) -> tuple[list[Sample], list[Path] | None]:
@@ -213,7 +213,7 @@ class TextDataModule(ArrayDataModule):
         return RaggedDataset(values, lengths, torch.zeros(len(samples), dtype=torch.uint8))
 
     def read_inputs(self, inputs: Any) -> RaggedDataset:
-        """Return new texts: strings, a DataFrame with the text column, or files as `pathlib.Path`.
+        """Return new texts from strings, a DataFrame with the text column, or files as `pathlib.Path`.
 
         A string is a text, never a file name.
         """
