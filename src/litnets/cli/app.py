@@ -85,7 +85,7 @@ class LitnetsCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_class=AutoTrainer,
-            save_config_callback=None,  # it writes to the logger's folder, not to the run folder (#7679)
+            save_config_callback=None,  # it writes to the logger's folder, not the run folder (Lightning issue #7679)
             seed_everything_default=42,
             trainer_defaults={
                 "max_epochs": 20,
@@ -128,7 +128,7 @@ class LitnetsCLI(LightningCLI):
         tidy_help(parser, LINKED_ATTRIBUTES)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the arguments. Keep `--ckpt_path` from Lightning, which would silently override the command line with
+        """Parse the arguments. Hide `--ckpt_path` from Lightning, which would silently override the command line with
         the checkpoint's hyperparameters."""
         check_config_files(self._args)
         self.config = parse_options(parser, subcommand_parser(self, min(self.subcommands())), self._args)
@@ -242,7 +242,7 @@ class LitnetsCLI(LightningCLI):
     # Commands
 
     def fit(self, **kwargs: Any) -> None:
-        """Train. A failure before the first step leaves no trace in the run folder."""
+        """Train. After a user error before the first step, undo the attempt."""
         assert self.run is not None
         with undo_failed_attempt(self.run, self.resolved, self.trainer):
             if self.trainer.is_global_zero:
@@ -252,7 +252,8 @@ class LitnetsCLI(LightningCLI):
             try:
                 self.trainer.fit(**kwargs)
             except RuntimeError as error:
-                if str(error).startswith("Early stopping conditioned on metric"):  # which a user's module does not log
+                # A custom LightningModule may not log the metric.
+                if str(error).startswith("Early stopping conditioned on metric"):
                     raise InputError(f"monitor: {error}") from error
                 raise
 

@@ -33,7 +33,7 @@ class Facts:
         network: The kind of network.
         inputs: What a sample is: a row of a table, an image, a sequence of numbers, a text, or a window of a series to
             forecast.
-        samples: Training samples.
+        samples: Number of training samples.
         has_classes: Whether the targets are classes.
         is_multilabel: Whether a sample can have several classes.
         image_side: Shorter side of an image, in pixels.
@@ -65,8 +65,8 @@ def batch_size(facts: Facts) -> int:
 def epochs(facts: Facts, steps_per_epoch: int) -> int:
     """Return the number of epochs.
 
-    A small data set is trained for a minimum of optimizer steps, a large one for a minimum of epochs. Texts need the
-    fewest, because a network that reads words memorizes them quickly.
+    A small data set is trained for a minimum of optimizer steps, a large one for a minimum of epochs. Both are lowest
+    for texts, because networks memorize texts quickly.
     """
     steps, passes = {
         "rows": (600, 60),
@@ -84,7 +84,10 @@ def patience(num_epochs: int) -> int:
 
 
 def optimization(facts: Facts) -> dict[str, Any]:
-    """Return the arguments of the optimizer, and its schedule: a linear warm-up and a cosine decay to zero."""
+    """Return the arguments of the optimizer, its schedule, and the gradient clipping of RNNs and Transformers.
+
+    The schedule is a linear warm-up and a cosine decay to zero.
+    """
     choices: dict[str, Any] = {"model.lr_scheduler": "WarmupCosineLR"}
     if facts.network in _LEARNING_RATES:
         choices |= {"model.lr": _LEARNING_RATES[facts.network], "model.weight_decay": 0.05}
@@ -94,7 +97,7 @@ def optimization(facts: Facts) -> dict[str, Any]:
 
 
 def regularization(facts: Facts) -> dict[str, Any]:
-    """Return dropout, label smoothing and the initial scale of embeddings."""
+    """Return dropout, label smoothing, and the choices of initialization, pooling and linear skip connection."""
     choices: dict[str, Any] = {}
     if facts.inputs != "windows":
         choices["model.dropout"] = {"rows": 0.2, "images": 0.1, "sequences": 0.2, "tokens": 0.5}[facts.inputs]
@@ -138,7 +141,8 @@ def table_encoding(has_classes: bool) -> dict[str, Any]:
     """Return how a table is encoded: for classes, the numbers of skewed columns are mapped to a normal distribution.
 
     Args:
-        has_classes: Whether the targets are classes. Numeric targets often depend on how large the largest values are.
+        has_classes: Whether the targets are classes. For numeric targets, skewed columns are not mapped, because the
+            targets often depend on how large the largest values are.
     """
     return {"data.normalize_skewed": True} if has_classes else {}
 

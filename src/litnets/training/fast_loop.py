@@ -2,9 +2,9 @@
 
 In every step, Lightning's loop looks up which callbacks override a hook, whether the module does, who moves the batch
 to the device, how precision and gradient clipping work, and whether a validation, a logging step or a learning-rate
-schedule is due. None of the answers changes within an epoch, so `FastEpochLoop` looks them up once per epoch and then
-does the same in the same order. Epochs without plain steps (several optimizers, gradient accumulation, several
-processes, a profiler, manual optimization ...) are left to Lightning's loop.
+schedule is due. None of the answers changes within an epoch, so `FastEpochLoop` looks them up once per epoch. Otherwise
+it does what Lightning's loop does, in the same order. Epochs whose steps need more (several optimizers, gradient
+accumulation, several processes, a profiler, manual optimization ...) are left to Lightning's loop.
 
 The shorter a step, the more this saves. The table gives the time of a step divided by that of a plain PyTorch loop, for
 the cases of `benchmarks/training.py` (two CPU threads, range of three interleaved measurements):
@@ -125,7 +125,7 @@ class FastEpochLoop(TrainingEpochLoop):
         return not self._continues_with_next_batch() and super().done
 
     def _continues_with_next_batch(self) -> bool:
-        """Whether the next batch certainly follows, without a validation or the end of training before it."""
+        """Return whether the next step is certainly another batch, neither a validation nor the end of training."""
         step = self._step
         return (
             step is not None
@@ -166,7 +166,7 @@ class _Step:
 
     @staticmethod
     def supports(trainer: Any) -> bool:
-        """Whether this class can do everything that a step of this training needs."""
+        """Return whether this class can do everything that a step of this training needs."""
         module: Any = trainer.lightning_module
         precision = trainer.precision_plugin
         return (
@@ -191,7 +191,7 @@ class _Step:
         return [*hooks, getattr(self.module, name)] if is_overridden(name, self.module) else hooks
 
     def call(self, name: str, *args: Any) -> None:
-        """Call a hook of the callbacks and of the module that override it."""
+        """Call a hook of the callbacks that override it, then that of the module if it does."""
         if hooks := self.hooks[name]:
             with CurrentHook(self.module, name):
                 for hook in hooks:
@@ -245,9 +245,10 @@ class _Step:
 
 
 def disable_nvml_check() -> None:
-    """Without a GPU, speed up the check for one that torch's optimizers make in every step.
+    """Without a GPU, speed up the check for CUDA that torch's optimizers make in every step.
 
-    Lightning selects a slow check (NVML, 40 us), which does not initialize a GPU before processes are forked.
+    Lightning selects the NVML check, which takes 40 us, because it does not initialize a GPU before processes are
+    forked.
     """
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -80,14 +80,14 @@ class ArrayDataModule(RecordsArguments, NewSamples):
     - `vocab_size`: number of tokens. Token 0 is the padding.
     - `num_classes`, `class_names`: for classification. With `multilabel`, a sample can belong to several classes.
     - `class_counts`, `class_shares`: number of training samples of each class, and its frequency.
-    - `ignore_index`: for segmentation, where a target is a mask with the class of each pixel, the class of the pixels
-      that do not count. `class_counts` are then numbers of pixels.
+    - `ignore_index`: for segmentation, the class of the pixels that do not count. A target is then a mask with the
+      class of each pixel, and `class_counts` are numbers of pixels.
     - `num_targets`, `target_names`, `target_mean`, `target_std`: for regression. Mean and standard deviation of each
       target on the training split, in its original unit.
     - `horizon`, `channel_names`, `channel_mean`, `channel_std`: for forecasting, where a target is the next steps,
       `(horizon, channels)`, scaled by the mean and standard deviation of each channel on the training split.
-    - `channel_mean`, `channel_std`: for images, what they are normalized by, where black is 0 and white is 1.
-      Networks with pretrained weights need it.
+    - `channel_mean`, `channel_std`: for images, the mean and standard deviation that normalize each channel, on a scale
+      where black is 0 and white is 1. Networks with pretrained weights need them.
 
     A subclass that can read new samples takes a `predict_path` and implements `load_predict`. `predict` then reads
     these samples instead of the test split and scales and encodes them as in training. It does not need the training
@@ -115,7 +115,7 @@ class ArrayDataModule(RecordsArguments, NewSamples):
     split_spec: SplitSpec | None = None
 
     # `recorded_split` is the split of the run whose checkpoint is used, and is set before the data are read. Reading
-    # them sets `data_changes`, what differs from that run, and `split_record`, the split of the current data.
+    # the data sets `data_changes` (their differences from the data of that run) and `split_record` (their split).
     recorded_split: SplitRecord | None = None
     data_changes: DataChanges | None = None
     split_record: SplitRecord | None = None
@@ -141,9 +141,8 @@ class ArrayDataModule(RecordsArguments, NewSamples):
         self.splits: dict[str, Split] = {}
         self.predicted: Split | None = None  # the samples of the last prediction
         self.predicted_columns: Columns = {}  # what identifies them; see `sample_columns`
-        self._split_samples: tuple[Fingerprint, dict[str, Tensor]] | None = (
-            None  # all samples, and the indices of each split
-        )
+        # All samples, and the indices of each split.
+        self._split_samples: tuple[Fingerprint, dict[str, Tensor]] | None = None
         self._start = (0, 0)
         self._preparation: tuple[torch.device, nn.Module] | None = None  # see `prepare`
 
@@ -159,7 +158,7 @@ class ArrayDataModule(RecordsArguments, NewSamples):
     ) -> Self:
         """Return the data of a checkpoint, with what was fitted on its training split.
 
-        Nothing that the checkpoint holds or names is run. See `litnets.tasks.Task.load_from_checkpoint` for the
+        No code that the checkpoint holds or names is run. See `litnets.tasks.Task.load_from_checkpoint` for the
         arguments; `kwargs` are those of this class.
 
         Raises:
@@ -331,8 +330,8 @@ class ArrayDataModule(RecordsArguments, NewSamples):
                 dataset = self.load_predict(self.predict_path)
         self.predicted = dataset
         self.predicted_columns = self.sample_columns()
-        # With fewer samples than processes, each process reads all samples. Otherwise one without a batch would block
-        # the others.
+        # With fewer samples than processes, each process reads all samples, because a process without a batch would
+        # block the others.
         read_all = len(dataset) < self._process()[1]
         return DataLoader(
             dataset,
@@ -401,8 +400,8 @@ class ValSplitDataModule(ArrayDataModule):
     Args:
         val_size: Size of the validation split: a fraction in [0, 1), or a number of samples.
         split_seed: Seed of the split, independent of the seed of the run.
-        num_folds: Number of folds for cross-validation. The test split is then the fold; if the test split is fixed,
-            the validation split is. Default: no cross-validation.
+        num_folds: Number of folds for cross-validation. The held-out fold is the test split or, if the data come with a
+            test split, the validation split. Default: no cross-validation.
         fold: Index of the held-out fold, from 0.
         **loading: Arguments of `ArrayDataModule`.
     """

@@ -4,7 +4,8 @@
     splits, changes = record.match(fingerprint)
 
 A sample is recognized by its name and content, then by its content alone (it was renamed or moved), then by its name
-alone (it was edited). An unrecognized sample was added. It is in no split, so that the other splits do not change.
+alone (it was edited). An unrecognized sample was added. It is in no split, so that the recorded splits do not change.
+If folders or files determine the splits, samples are in the split of their folder or file instead.
 """
 
 import json
@@ -219,7 +220,8 @@ class SplitRecord:
         """
         before, renamed, changed = self._align(now) if now.is_sequence else self._recognize(now)
         is_recognized = before >= 0
-        place = np.argsort(self.order)  # position of each sample of the run in its order
+        place = np.argsort(self.order)  # position of each sample of the run in `order`
+        # What the samples of a split are sorted by: first those of the run in its order, then the added ones.
         rank = np.where(is_recognized, place[before], len(self.order) + np.arange(len(now)))
         recorded = np.where(is_recognized, self.split_of[before], _NO_SPLIT)
         split = recorded

@@ -161,7 +161,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
         """
         can_save = self.resume_point(trainer) is not None
         if can_save:
-            # Within a batch, the running statistics of batch normalization have already seen the unfinished batch.
+            # Within a batch, the running statistics of batch normalization already include the unfinished batch.
             for buffer, before in zip(self._buffers, self._buffers_before_batch, strict=False):
                 buffer.copy_(before)
             self._save(trainer)
@@ -258,7 +258,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
 def checkpoint_of(trainer: Trainer) -> Checkpoint | None:
     """Return the Checkpoint callback of litnets. The trainer may have other checkpoint callbacks before it."""
-    return next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoint)), None)
+    return next((callback for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpoint)), None)
 
 
 def _between_batches(trainer: Trainer) -> bool:

@@ -21,7 +21,7 @@ from litnets.training.non_finite import NotFiniteError
 from litnets.training.resume.loop_state import Position
 from litnets.training.signals import PeerProcessError, Signals, Stop
 
-_CRASH = 1000  # sent to the other processes in place of a signal number; larger than any of them
+_CRASH = 1000  # sent to the other processes in place of a signal number; larger than any signal number
 
 # How long a crashed process waits for the others to reach the next synchronization point. They may be a batch behind,
 # or may be waiting for this very process elsewhere.
@@ -39,10 +39,10 @@ class SaveOnInterrupt(Callback):
     is saved.
 
     If any process receives a signal, all of them stop after the same batch; if any crashes, all stop before the same
-    batch. For this, the processes synchronize twice per batch: at its start and before its backward pass. A crashed
-    process takes part in one more synchronization before it ends. At these two points no collective operation is half
-    done, so all can save as usual. If the others never reach such a point, because they wait
-    for the crashed process in a backward pass or in SyncBatchNorm, nothing is saved.
+    batch. For this, the processes synchronize twice per batch: at its start and before its backward pass. At these two
+    points no collective operation is in progress, so all can save as usual. A crashed process takes part in one more
+    synchronization before it ends. If the others never reach it, because they wait for the crashed process in a
+    backward pass or in SyncBatchNorm, nothing is saved. After a crash with NCCL, nothing is saved either.
 
     Args:
         run: The run whose last.ckpt is written.
@@ -119,7 +119,7 @@ class SaveOnInterrupt(Callback):
         training, self._training = self._training, False
         stopped = isinstance(exception, Stop | SIGTERMException)
         if stopped and not training and trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGTERM)
+            trainer.strategy.launcher.kill(signal.SIGTERM)  # without training, processes do not synchronize
         if not training or self.checkpoint is None or isinstance(exception, NotFiniteError | SaveError):
             return
         saved = False
