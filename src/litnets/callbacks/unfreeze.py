@@ -31,9 +31,9 @@ class Unfreeze(Callback):
     uninterrupted one. `litnets.nets.stages.stages` defines the stages of a network.
 
     Args:
-        schedule: First epoch of each stage, counted from 1, by its name; `rest` means all other stages, and a stage
-            without an epoch is never trained. Or a number N: one more stage is trained every N epochs, from the head
-            down. Default: `{head: 1, rest: 2}`.
+        schedule: Maps the name of a stage to the first epoch, counted from 1, in which it is trained; `rest` means all
+            other stages, and a stage without an epoch is never trained. Or a number N: one more
+            stage is trained every N epochs, from the head down. Default: `{head: 1, rest: 2}`.
         lr_factors: Factor of the learning rate by name of the stage, or `rest`. Default: 1 for all stages.
         keep_statistics: Whether batch normalization keeps its running statistics even in stages that are trained. Set
             it for pretrained weights and small batches, whose statistics differ from those of the pretraining.
@@ -71,7 +71,7 @@ class Unfreeze(Callback):
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             kind = type(trainer.strategy).__name__
             raise InputError(f"Unfreeze: expected --trainer.strategy auto or ddp, got {kind}")
-        # DDP registers the parameters once, before any of them is frozen.
+        # DDP registers all parameters before any is frozen, and would wait for the gradients of the frozen ones.
         find_unused_parameters(trainer.strategy)
         all_stages = stages(pl_module.net if isinstance(pl_module, Task) else pl_module)
         names = [one.name for one in all_stages]
@@ -144,7 +144,7 @@ class Unfreeze(Callback):
 
 
 class _Part:
-    """The parts of a stage that are frozen: parameters that need a gradient, and running statistics.
+    """The parts of a stage that can be frozen: parameters that need a gradient, and running statistics.
 
     Args:
         stage: The stage.

@@ -48,7 +48,7 @@ class NetFactory:
         return self.build(self.input_shape, out_features)
 
 
-# Training metrics are updated once this many steps are pending, or immediately if predictions exceed this size.
+# Training metrics are updated once this many steps are pending, or immediately if predictions exceed this many bytes.
 _MAX_PENDING = 16
 _MAX_PENDING_BYTES = 2**20
 
@@ -57,8 +57,8 @@ class Task(ConversionHook, LightningModule):
     """A network and how to train it. A subclass adds the loss, the metrics and the predictions.
 
     Training metrics are updated every few steps, in a third of the time that updates in every step would take. All
-    metrics are logged once per epoch. The loss is logged every `trainer.log_every_n_steps` steps, because `self.log`
-    costs as much as a small step.
+    metrics are logged once per epoch. The loss of a single training step is also logged, but only every
+    `trainer.log_every_n_steps` steps, because `self.log` costs as much as a small step.
 
     Args:
         net: The network.
@@ -241,7 +241,7 @@ class Task(ConversionHook, LightningModule):
         raise NotImplementedError
 
     def loss_weight(self, targets: Tensor) -> Tensor | int:
-        """Return the weight of a batch in the mean loss of an epoch: its samples, or whatever the loss divides by."""
+        """Return the weight of a batch in an epoch's mean loss: its number of samples, or what the loss divides by."""
         return len(targets)
 
     def metric_inputs(self, outputs: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ class Task(ConversionHook, LightningModule):
     def on_train_epoch_end(self) -> None:
         self.update_train_metrics()
         self._log_epoch("train/loss", self.train_loss, self.train_metrics)
-        # Otherwise max_steps ended the epoch early. It continues when the run is resumed, with these metrics.
+        # Keep the metrics if max_steps ended the epoch early, because the epoch continues when the run is resumed.
         if is_last_batch_ready(self.trainer.fit_loop.epoch_loop):
             reset_metrics(self.train_loss, self.train_metrics)
 
@@ -390,7 +390,7 @@ class Task(ConversionHook, LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def check_monitor(self, monitor: str) -> None:
-        """Check that this task logs `monitor` and the metric of ReduceLROnPlateau, before Lightning does.
+        """Check, before Lightning does, that this task logs `monitor` and the metric of ReduceLROnPlateau.
 
         Raises:
             InputError: The task does not log one of them.
@@ -417,7 +417,7 @@ class Task(ConversionHook, LightningModule):
         return self.update_metrics(metrics, outputs, targets)
 
     def _log_epoch(self, loss_name: str, loss: MeanLoss, metrics: MetricCollection) -> None:
-        # torchmetrics has gathered the states of all ranks. sync_dist would average the means of the ranks instead.
+        # `compute` gathers the states of all ranks. sync_dist would average the means of the ranks instead.
         values = {loss_name: loss.compute(), **metrics.compute()}
         self.log_dict(values, prog_bar=False)
 

@@ -60,7 +60,7 @@ def compare(args: list[str]) -> int:
         args: Runs and options.
 
     Raises:
-        InputError: There is no such run, a run was not tested, or fewer than two were passed.
+        InputError: There is no such run, fewer than two runs were tested, or a tested run lacks the metric.
     """
     parser = _Parser("litnets compare", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, experiments or patterns")
@@ -111,11 +111,12 @@ def _check_output(path: Path | None, overwrite: bool) -> None:
 
 def _print_differences(options_of: dict[str, dict[str, Any]]) -> None:
     """Print the label of each setting, and the options in which the settings differ."""
+    no_options = "all runs differ only in their seed" if len(options_of) == 1 else "without the options of the others"
     for label, options in options_of.items():
         shown = [f"{_short(name)}={_class_name(value)}" for name, value in list(options.items())[:_MAX_OPTIONS]]
         if len(options) > _MAX_OPTIONS:
             shown.append(f"and {len(options) - _MAX_OPTIONS} more")
-        print(printable(f"{label}  {', '.join(shown) or 'all runs differ only in their seed'}"))
+        print(printable(f"{label}  {', '.join(shown) or no_options}"))
 
 
 def _short(name: str) -> str:
@@ -170,7 +171,7 @@ def _judge(settings: Sequence[Setting], metric: str) -> list[Verdict]:
         for other, result in compared:
             print(_describe_settings(other, result, metric))
         return [{"a": "A", "b": other.label, "of": "settings", **asdict(result)} for other, result in compared]
-    print("Networks, compared on their test samples (for the noise of training, add runs with other --seed_everything)")
+    print("Networks, compared on their test samples (for the noise of training, add runs with other seeds)")
     verdicts = []
     first = settings[0].runs[0]
     for other in settings[1:]:
@@ -218,7 +219,7 @@ def _print_networks(label: str, result: NetworkComparison) -> None:
 def _write(
     path: Path, settings: Sequence[Setting], options_of: dict[str, dict[str, Any]], metric: str, verdicts: list[Verdict]
 ) -> None:
-    """Write a CSV row, or a JSON object, for each run."""
+    """Write one CSV row per run, or a JSON file that also holds the comparisons."""
     runs = [
         {
             "setting": setting.label,

@@ -116,7 +116,7 @@ class SegmentationFolder(SegmentationDataModule):
     def load(self) -> dict[str, Split]:
         files = self.files
         if self.recorded_split is None:
-            self._propose_splits()  # raises an error for invalid sizes before any file is read
+            self._propose_splits()  # raises an error for invalid split sizes before any file is read
         named = read_class_names(self.root / "class_names.txt")
         names, colors = (None, None) if named is None else named
 
@@ -155,10 +155,8 @@ class SegmentationFolder(SegmentationDataModule):
         absent = [name for name, count in zip(self.class_names, counts.tolist(), strict=True) if not count]
         if len(absent) >= len(self.class_names) - 1:
             present = [name for name in self.class_names if name not in absent]
-            raise InputError(
-                f"{self.root}: the masks of the training split have only the class {', '.join(present) or 'none'}; "
-                "expected at least two"
-            )
+            classes = f"only the class {present[0]}" if present else "no class"
+            raise InputError(f"{self.root}: the masks of the training split have {classes}; expected at least two")
         if absent and self.trained_state is None:
             print(f"data: the training split has no pixel of {printable(abbreviate(absent))}", flush=True)
 
