@@ -32,8 +32,8 @@ class Unfreeze(Callback):
 
     Args:
         schedule: Maps the name of a stage to the first epoch, counted from 1, in which it is trained; `rest` means all
-            other stages, and a stage without an epoch is never trained. Or a number N: one more
-            stage is trained every N epochs, from the head down. Default: `{head: 1, rest: 2}`.
+            other stages, and a stage without an epoch is never trained. Or a number N: one more stage is trained every
+            N epochs, from the head down. Default: `{head: 1, rest: 2}`.
         lr_factors: Factor of the learning rate by name of the stage, or `rest`. Default: 1 for all stages.
         keep_statistics: Whether batch normalization keeps its running statistics even in stages that are trained. Set
             it for pretrained weights and small batches, whose statistics differ from those of the pretraining.
