@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import shufflenet_v2_x0_5
 
 import litnets
 from litnets.__main__ import main
@@ -96,3 +97,23 @@ def test_a_classifier_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert message in " ".join(capsys.readouterr().err.split())
     assert main(["fit", "--model", "UNetSegmenter", "--data", "Digits"]) == 2
     assert "UNetSegmenter predicts masks, but the targets of the data are something else" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_pretrained_encoder_is_loaded_for_a_new_run_only(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(shufflenet_v2_x0_5().state_dict(), "encoder.pth")
+    options = ["--model", "TorchvisionUNetSegmenter", "--model.backbone", "shufflenet_v2_x0_5", "--model.width", "2"]
+    options += ["--model.weights", "encoder.pth", "--data", "Shapes", "--data.samples", "40", "--data.size", "32"]
+    options += ["--trainer.callbacks", "Unfreeze", "--trainer.callbacks.schedule", "{head: 1, rest: 2}"]
+    assert main(["fit", *options, "--trainer.max_epochs", "2", "--runs_dir", "runs", "--wandb.mode", "off"]) == 0
+    printed = capsys.readouterr().out
+    assert "weights from encoder.pth\n" in printed
+    assert "trained from epoch 1: head; from epoch 2: decoder.4, " in printed
+    (run,) = Path("runs").glob("*/*")
+    Path("encoder.pth").unlink()
+    assert main(["test", str(run)]) == 0
+    assert main(["resume", str(run), "--trainer.max_epochs", "3"]) == 0
+    write_masked_images(Path("new"), sizes=[(23, 31)])
+    assert main(["predict", str(run), "--data.predict_path", "new/images"]) == 0
+    mask = litnets.load(run).predict("new/images/0.png")
+    assert mask.shape == (1, 23, 31)

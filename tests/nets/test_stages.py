@@ -5,7 +5,20 @@ import torch
 from torch import nn
 from torchvision import models
 
-from litnets.nets import CNN, MLP, RNN, AirNet, CNN1d, Embedded, LeNet, ResNet, TorchvisionNet, Transformer, UNet
+from litnets.nets import (
+    CNN,
+    MLP,
+    RNN,
+    AirNet,
+    CNN1d,
+    Embedded,
+    LeNet,
+    ResNet,
+    TorchvisionNet,
+    TorchvisionUNet,
+    Transformer,
+    UNet,
+)
 from litnets.nets.layers.windowing import Window
 from litnets.nets.stages import stages
 
@@ -26,6 +39,10 @@ NETWORKS = {
     "LeNet": (lambda: LeNet((1, 28, 28), 3), "head head.3 head.1 features.3 features.0"),
     "UNet": (lambda: UNet(1, 3, (2, 2, 2)), "head decoder.1 decoder.0 encoder.2 encoder.1 encoder.0"),
     "TorchvisionNet": (lambda: TorchvisionNet(1, 3), "head layer4 layer3 layer2 layer1 conv1"),
+    "TorchvisionUNet": (
+        lambda: TorchvisionUNet(1, 3),
+        "head decoder.4 decoder.3 decoder.2 decoder.1 decoder.0 encoder.4 encoder.3 encoder.2 encoder.1 encoder.0",
+    ),
     "one layer": (lambda: nn.Linear(3, 2), "head"),
     "normalized inputs": (
         lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 2)),

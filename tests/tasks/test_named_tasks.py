@@ -21,6 +21,7 @@ from litnets.nets import (
     ResNet,
     TimmNet,
     TorchvisionNet,
+    TorchvisionUNet,
     Transformer,
     UNet,
 )
@@ -105,6 +106,12 @@ NETWORKS = {
         {"in_channels": 3},
         {},
         {"backbone": "shufflenet_v2_x0_5", "image_size": 32},
+    ),
+    named_tasks.WithTorchvisionUNet: (
+        TorchvisionUNet,
+        {"in_channels": 3},
+        {},
+        {"backbone": "shufflenet_v2_x0_5", "width": 2, "dropout": 0.1},
     ),
     named_tasks.WithTimm: (TimmNet, {"in_channels": 3}, {}, {"backbone": "test_resnet", "image_size": 32}),
     named_tasks.WithAirNet: (AirNet, {"in_channels": 3}, {}, {"widths": [4, 6]}),

@@ -9,6 +9,7 @@ from litnets.nets.lenet import LeNet
 from litnets.nets.mlp import MLP
 from litnets.nets.resnet import ResNet
 from litnets.nets.rnn import RNN
+from litnets.nets.torchvision_unet import TorchvisionUNet
 from litnets.nets.transformer import Transformer
 from litnets.nets.unet import UNet
 
@@ -23,6 +24,7 @@ __all__ = [
     "ResNet",
     "TimmNet",
     "TorchvisionNet",
+    "TorchvisionUNet",
     "Transformer",
     "UNet",
 ]

@@ -22,7 +22,7 @@ class BackboneNet(nn.Module):
 
     Args:
         backbone: The network, with its initial weights.
-        inputs: Prepares the images: `Resize`, or `PretrainedInputs` if there are pretrained weights.
+        inputs: Prepares the images: `Resize` or `nn.Identity`; `PretrainedInputs` if there are pretrained weights.
         weights: `auto`, `none` or a file.
         pretrained: Describes the pretrained weights; None for `none`.
     """
@@ -86,7 +86,7 @@ class TorchvisionNet(BackboneNet):
     ) -> None:
         from torchvision import models
 
-        _check_name("torchvision", backbone, models.list_models(module=models))
+        check_name("torchvision", backbone, models.list_models(module=models))
         default = models.get_model_weights(backbone)["DEFAULT"]
         minimum = default.meta["min_size"][0]
         is_pretrained = weights != "none"
@@ -107,8 +107,8 @@ class TorchvisionNet(BackboneNet):
         except (AssertionError, ValueError) as error:  # the size is not a multiple of a Transformer's patches
             raise InputError(f"image_size: {backbone} cannot read {image_size}x{image_size} pixels: {error}") from error
         if in_channels != 3:
-            _replace_first_convolution(net, in_channels)
-        pretrained = _torchvision_weights(backbone, default, net) if is_pretrained else None
+            replace_first_convolution(net, in_channels)
+        pretrained = torchvision_weights(backbone, default, net) if is_pretrained else None
         if pretrained is not None:
             inputs = PretrainedInputs(pretrained, in_channels, image_size, channel_mean, channel_std)
         super().__init__(net, inputs, weights, pretrained)
@@ -156,7 +156,7 @@ class TimmNet(BackboneNet):
         except ImportError as error:
             raise InputError('timm is not installed: pip install "litnets[timm]"') from error
         # A name that is not in this list may be an address (`hf-hub:...`) that timm would download from.
-        _check_name("timm", backbone, timm.list_models())
+        check_name("timm", backbone, timm.list_models())
         config = timm.get_pretrained_cfg(backbone)
         options: dict[str, Any] = {}
         if config is not None and config.fixed_input_size:
@@ -268,13 +268,20 @@ class PretrainedInputs(Resize):
         return super().forward(x * self.scale + self.shift)
 
 
+class PretrainedNormalization(PretrainedInputs):
+    """Replace the normalization as `PretrainedInputs` does, but keep the size of the images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
 def _statistic(name: str, values: Sequence[float], channels: int) -> list[float]:
     if len(values) != channels:
         raise InputError(f"{name}: expected one number for each of the {channels} channels, got {list(values)}")
     return [float(value) for value in values]
 
 
-def _torchvision_weights(backbone: str, default: Any, net: nn.Module) -> Pretrained:
+def torchvision_weights(backbone: str, default: Any, net: nn.Module) -> Pretrained:
     """Describe torchvision's best weights of a network."""
     preparation = default.transforms()
     mean, std = preparation.mean, preparation.std
@@ -318,13 +325,13 @@ def _timm_weights(backbone: str, config: Any) -> Pretrained:
     )
 
 
-def _check_name(library: str, name: str, networks: Iterable[str]) -> None:
+def check_name(library: str, name: str, networks: Iterable[str]) -> None:
     networks = list(networks)
     if name not in networks:
         raise InputError(f"backbone: {library} has no network '{name}'{did_you_mean(name, networks)}")
 
 
-def _replace_first_convolution(net: nn.Module, in_channels: int) -> None:
+def replace_first_convolution(net: nn.Module, in_channels: int) -> None:
     name, first = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
     assert first.groups == 1
     convolution = nn.Conv2d(

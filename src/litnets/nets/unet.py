@@ -63,8 +63,7 @@ class UNet(nn.Module):
             raise ValueError(f"blocks_per_stage: expected at least 1, got {blocks_per_stage}")
 
         def stage(fan_in: int, width: int) -> nn.Sequential:
-            fan_ins = [fan_in] + [width] * (blocks_per_stage - 1)
-            return nn.Sequential(*(ConvBlock(n, width, kernel_size, 1, activation, norm, residual) for n in fan_ins))
+            return conv_stage(fan_in, width, blocks_per_stage, kernel_size, activation, norm, residual)
 
         first, *deeper = widths
         self.stride = 2 ** len(deeper)
@@ -85,16 +84,13 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(N, channels, height, width)` to `(N, out_features, height, width)`."""
         height, width = x.shape[-2:]
-        x = pad(x, (0, -width % self.stride, 0, -height % self.stride), "replicate")
-        x = x.contiguous(memory_format=torch.channels_last)
-        skips = []
+        x = pad_to_multiple(x, self.stride).contiguous(memory_format=torch.channels_last)
+        features = []
         for stage in self.encoder:
             x = stage(x)
-            skips.append(x)
-        x = self.dropout(skips.pop())
-        for upsample, stage in zip(self.upsample, self.decoder, strict=True):
-            x = stage(torch.cat([skips.pop(), upsample(x)], 1))
-        out: Tensor = self.head(x)[..., :height, :width]
+            features.append(x)
+        features[-1] = self.dropout(features[-1])
+        out: Tensor = self.head(decode(features, self.upsample, self.decoder))[..., :height, :width]
         return out
 
     def parts_in_order(self) -> dict[str, list[nn.Module]]:
@@ -103,3 +99,37 @@ class UNet(nn.Module):
         for i, (upsample, stage) in enumerate(zip(self.upsample, self.decoder, strict=True)):
             parts[f"decoder.{i}"] = [upsample, stage]
         return {**parts, "head": [self.head]}
+
+
+def conv_stage(
+    fan_in: int,
+    width: int,
+    blocks: int = 2,
+    kernel_size: int = 3,
+    activation: Activation = "relu",
+    norm: Norm = "batch",
+    residual: bool = False,
+) -> nn.Sequential:
+    """Return convolution blocks that keep the size of the image; see `UNet` for the arguments."""
+    fan_ins = [fan_in] + [width] * (blocks - 1)
+    return nn.Sequential(*(ConvBlock(n, width, kernel_size, 1, activation, norm, residual) for n in fan_ins))
+
+
+def pad_to_multiple(x: Tensor, stride: int) -> Tensor:
+    """Pad images to a multiple of `stride` at the bottom and on the right, by repeating their border."""
+    height, width = x.shape[-2:]
+    return pad(x, (0, -width % stride, 0, -height % stride), "replicate")
+
+
+def decode(features: Sequence[Tensor], upsample: nn.ModuleList, decoder: nn.ModuleList) -> Tensor:
+    """Run the decoder.
+
+    Args:
+        features: Output of each stage of the encoder, from the full resolution down.
+        upsample: Enlarges the features to the size of the next skip connection, from the deepest stage up.
+        decoder: Reads each skip connection and the enlarged features.
+    """
+    *skips, x = features
+    for skip, enlarge, stage in zip(reversed(skips), upsample, decoder, strict=True):
+        x = stage(torch.cat([skip, enlarge(x)], 1))
+    return x

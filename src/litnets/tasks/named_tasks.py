@@ -9,7 +9,7 @@ from typing import Any
 from litnets.nets import cnn1d
 from litnets.tasks.classification import Classifier
 from litnets.tasks.forecasting import PatchForecaster, WindowForecaster
-from litnets.tasks.networks.backbones import WithTimm, WithTorchvision
+from litnets.tasks.networks.backbones import WithTimm, WithTorchvision, WithTorchvisionUNet
 from litnets.tasks.networks.images import (
     WithAirNet,
     WithCNN,
@@ -100,6 +100,10 @@ class TimmRegressor(WithTimm, Regressor):
 
 class UNetSegmenter(WithUNet, Segmenter):
     """Assign each pixel of an image a class with a U-Net (Ronneberger et al. 2015)."""
+
+
+class TorchvisionUNetSegmenter(WithTorchvisionUNet, Segmenter):
+    """Assign each pixel of an image a class with a U-Net whose encoder is a network of torchvision."""
 
 
 class RNNClassifier(WithRNN, WithEmbedding, Classifier):

@@ -8,11 +8,36 @@ from torch import nn
 
 from litnets.errors import InputError
 from litnets.nets.backbones import BackboneNet, PretrainedInputs, TimmNet, TorchvisionNet
+from litnets.nets.torchvision_unet import TorchvisionUNet
 from litnets.tasks.base import NetFactory, Task
 from litnets.tasks.input_shapes import InputKind, Shape, image_channels
 
 
-class WithBackbone(Task):
+class WithPretrained(Task):
+    """A network that can have pretrained weights."""
+
+    @property
+    def loaded_weights(self) -> str | None:
+        """A line that says which pretrained weights were loaded; None if none were loaded."""
+        assert isinstance(self.net, BackboneNet)
+        return self.net.loaded
+
+    def check_data(self, datamodule: Any) -> None:
+        """Check that a DataModule normalizes images as a network with pretrained weights was built to expect."""
+        inputs = self.net.inputs
+        if not isinstance(inputs, PretrainedInputs) or not hasattr(datamodule, "channel_mean"):
+            return
+        for name, expected in (("channel_mean", inputs.data_mean), ("channel_std", inputs.data_std)):
+            values = getattr(datamodule, name)
+            if not np.allclose(values, expected, rtol=1e-4, atol=1e-6):
+                raise InputError(
+                    f"{name}: the images are normalized by {_rounded(values)}, but the network with pretrained weights "
+                    f"was built for {_rounded(expected)}, so it would get wrong inputs; build it with the {name} of "
+                    "this DataModule (if both come from a checkpoint, it is damaged)"
+                )
+
+
+class WithBackbone(WithPretrained):
     """A network for images from another library, for any task.
 
     Args:
@@ -49,26 +74,6 @@ class WithBackbone(Task):
 
         super().__init__(NetFactory(input_shape, build), **task)
 
-    @property
-    def loaded_weights(self) -> str | None:
-        """A line that says which pretrained weights were loaded; None if none were loaded."""
-        assert isinstance(self.net, BackboneNet)
-        return self.net.loaded
-
-    def check_data(self, datamodule: Any) -> None:
-        """Check that a DataModule normalizes images as a network with pretrained weights was built to expect."""
-        inputs = self.net.inputs
-        if not isinstance(inputs, PretrainedInputs) or not hasattr(datamodule, "channel_mean"):
-            return
-        for name, expected in (("channel_mean", inputs.data_mean), ("channel_std", inputs.data_std)):
-            values = getattr(datamodule, name)
-            if not np.allclose(values, expected, rtol=1e-4, atol=1e-6):
-                raise InputError(
-                    f"{name}: the images are normalized by {_rounded(values)}, but the network with pretrained weights "
-                    f"was built for {_rounded(expected)}, so it would get wrong inputs; build it with the {name} of "
-                    "this DataModule (if both come from a checkpoint, it is damaged)"
-                )
-
 
 class WithTorchvision(WithBackbone):
     """Any network of torchvision for images, for any task.
@@ -103,6 +108,45 @@ class WithTimm(WithBackbone):
         self, input_shape: Sequence[int | None], *, backbone: str = "mobilenetv4_conv_small", **network: Any
     ) -> None:
         super().__init__(input_shape, backbone=backbone, **network)
+
+
+class WithTorchvisionUNet(WithPretrained):
+    """A U-Net whose encoder is a network of torchvision, for images of any size.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        backbone: Name of the encoder: `resnet18`, `efficientnet_b0`, `vgg16`, `convnext_tiny`, ... (the convolutional
+            networks of `torchvision.models.list_models()`, except AlexNet, GoogLeNet, Inception and SqueezeNet).
+        width: Channels of the decoder at full resolution; twice as many each time the image is halved.
+        dropout: Dropout probability of the channels of the deepest features.
+        weights: Pretrained weights of the encoder. `auto` looks for them in the folder of the data and the cache of
+            torch, and downloads them otherwise; a path loads that file (.pth, .safetensors); `none` starts from random
+            weights. They are loaded for a new run only.
+        channel_mean: Mean of each channel by which the data are normalized; linked from the data. An encoder with
+            pretrained weights replaces this normalization by that of its weights.
+        channel_std: Standard deviation of each channel by which the data are normalized; linked from the data.
+        **task: Arguments of the task.
+    """
+
+    reads: ClassVar[frozenset[InputKind]] = frozenset({"image", "image of any size"})
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        *,
+        backbone: str = "resnet18",
+        width: int = 16,
+        dropout: float = 0.0,
+        weights: str = "none",
+        channel_mean: list[float] | None = None,
+        channel_std: list[float] | None = None,
+        **task: Any,
+    ) -> None:
+        def build(shape: Shape, out_features: int) -> nn.Module:
+            channels = image_channels(shape, type(self))
+            return TorchvisionUNet(channels, out_features, backbone, width, dropout, weights, channel_mean, channel_std)
+
+        super().__init__(NetFactory(input_shape, build), **task)
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
