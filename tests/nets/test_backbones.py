@@ -158,7 +158,7 @@ def test_timm(backbone, channels):
     ids=lambda model: model[-1],
 )
 def test_fit_test_predict_resume(model):
-    options = ["--model", *model, "--data", "Digits", "--data.batch_size", "8"]
+    options = ["--model", *model, "--data", "Digits", "--data.batch_size", "8", "--data.eval_batch_size", "8"]
     options += ["--model.optimizer", "SGD", "--model.lr", "0.001", "--trainer.limit_train_batches", "2"]
     options += ["--trainer.limit_val_batches", "2", "--trainer.limit_test_batches", "2"]
     assert main(["fit", *options, "--trainer.max_epochs", "1"]) == 0
