@@ -41,8 +41,8 @@ def print_start(
         lines.append(f"fold {fold} of {num_folds}: {every}")
     if isinstance(datamodule, TableDataModule) and resolved.resume is None:
         lines += summary_lines(datamodule.table.summary)
-    # At once, because a reader may close the pipe after the first line: a training that has begun by then is kept.
-    print("\n".join(lines), flush=True)
+    # In one write, because a reader may close the pipe after the first line: a training that has begun by then is kept.
+    print("\n".join(lines) + "\n", end="", flush=True)
 
 
 def _describe_data(datamodule: ArrayDataModule) -> str:
