@@ -7,7 +7,7 @@ test scores are not used to choose.
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litnets.analysis.finished_run import FinishedRun
-from litnets.analysis.significance import SeedComparison, bootstrap_mean, compare_seeds, diebold_mariano, mcnemar
+from litnets.analysis.significance import (
+    LEVEL,
+    SeedComparison,
+    bootstrap_mean,
+    compare_seeds,
+    diebold_mariano,
+    mcnemar,
+)
 from litnets.errors import InputError
 from litnets.runs.recorded_predictions import RecordedPredictions
 
@@ -83,7 +90,7 @@ class NetworkComparison:
     @property
     def is_significant(self) -> bool:
         """Whether the difference is more than noise."""
-        return self.p_value < 0.05 if self.p_value is not None else self.interval[0] > 0 or self.interval[1] < 0
+        return self.p_value < LEVEL if self.p_value is not None else self.interval[0] > 0 or self.interval[1] < 0
 
 
 def main_metric(runs: Sequence[FinishedRun]) -> str:
@@ -146,10 +153,8 @@ def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
     assert b.predictions is not None
     first, second = a.predictions.frame, b.predictions.frame
     _check_same_samples(a, b)
-    if "target" in first.columns and "class_names" in a.predictions.description:
-        correct_a, correct_b = (
-            (frame["target"] == frame["prediction"]).to_numpy().astype(bool) for frame in (first, second)
-        )
+    correct_a, correct_b = _correct(a.predictions), _correct(b.predictions)
+    if correct_a is not None and correct_b is not None:
         interval = bootstrap_mean(correct_b.astype(float) - correct_a)
         flips = [_flip(first, second, int(i)) for i in np.flatnonzero(correct_a != correct_b)]
         gain = float(correct_b.mean() - correct_a.mean())
@@ -174,10 +179,7 @@ def compare_settings(settings: Sequence[Setting], metric: str) -> list[tuple[Set
     first, *others = settings
     compared = [(other, compare_seeds(first.scores(metric), other.scores(metric))) for other in others]
     corrected = holm([comparison.p_value for _, comparison in compared])
-    return [
-        (other, SeedComparison(one.difference, one.interval, p_value, one.seeds_needed))
-        for (other, one), p_value in zip(compared, corrected, strict=True)
-    ]
+    return [(other, replace(one, p_value=p_value)) for (other, one), p_value in zip(compared, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -192,10 +194,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def score_interval(run: FinishedRun) -> tuple[float, float] | None:
     """Return the 95 % bootstrap interval of the test accuracy of a network; None for other metrics."""
-    predictions = run.predictions
-    if predictions is None or "class_names" not in predictions.description or "target" not in predictions.frame.columns:
+    correct = None if run.predictions is None else _correct(run.predictions)
+    return None if correct is None else bootstrap_mean(correct.astype(float))
+
+
+def _correct(predictions: RecordedPredictions) -> NDArray[np.bool_] | None:
+    """Return whether each prediction of a single-label classifier is correct, `(N,)`; None for other tasks."""
+    frame = predictions.frame
+    if "class_names" not in predictions.description or "target" not in frame.columns:
         return None
-    return bootstrap_mean((predictions.frame["target"] == predictions.frame["prediction"]).to_numpy().astype(float))
+    return (frame["target"] == frame["prediction"]).to_numpy().astype(bool)
 
 
 def _check_same_samples(a: FinishedRun, b: FinishedRun) -> None:
