@@ -23,6 +23,12 @@ def test_runs_that_differ_in_their_seed_are_one_setting() -> None:
     assert differences(settings) == {"A": {"model.init_args.lr": 0.1}, "B": {"model.init_args.lr": 0.01}}
 
 
+def test_runs_that_start_from_other_weights_are_two_settings() -> None:
+    scratch, pretrained = load(write_run("1", score=0.8), write_run("2", seed=2))
+    pretrained.config["init_from"] = "best.ckpt"  # type: ignore[index]
+    assert differences(group_runs([scratch, pretrained])) == {"A": {"init_from": "best.ckpt"}, "B": {}}
+
+
 def test_the_best_validation_score_comes_first_whatever_the_test_says() -> None:
     worse, better = write_run("1", accuracy=0.99, score=0.8), write_run("2", accuracy=0.9, score=0.9, lr=0.1)
     assert [setting.runs[0].run.folder for setting in group_runs(load(worse, better))] == [better.folder, worse.folder]

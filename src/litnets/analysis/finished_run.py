@@ -17,7 +17,6 @@ _NOT_A_SETTING = (
     "experiment",
     "runs_dir",
     "ckpt_path",
-    "init_from",
     "wandb",
     "recipe",
     "figures",
