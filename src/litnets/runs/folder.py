@@ -15,6 +15,9 @@ checkpoints/<experiment>/<run>/
     predictions/        the masks and overlays of the predicted images, for segmentation
     test_predictions.parquet, val_predictions.parquet
                         what the best checkpoint predicted for each sample; see `litnets.runs.recorded_predictions`
+    data.json           statistics of the data; see `litnets.data.core.data_card`
+    inputs.parquet      a few inputs, and those that were predicted worst; see `litnets.runs.stored_inputs`
+    baselines.json      test metrics of simple methods on the same data; see `litnets.analysis.baselines`
 
 A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
@@ -180,6 +183,18 @@ class Run:
     def recorded_predictions(self, part: str) -> Path:
         """Return the file with the tested checkpoint's predictions for the split `test` or `val`."""
         return self.folder / f"{part}_predictions.parquet"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data.json"
+
+    @property
+    def inputs(self) -> Path:
+        return self.folder / "inputs.parquet"
+
+    @property
+    def baselines(self) -> Path:
+        return self.folder / "baselines.json"
 
     # Writing
 

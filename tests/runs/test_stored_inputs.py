@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+from litnets.errors import InputError
+from litnets.runs.stored_inputs import StoredInput, load_inputs, save_inputs, take
+
+
+def text(index: int, size: int) -> StoredInput:
+    return StoredInput("test", index, "example", "text", b"x" * size)
+
+
+def test_inputs_are_read_as_they_were_written() -> None:
+    inputs = [text(3, 5), StoredInput("train", 0, "mistake", "image", b"\x89PNG\x00\xff")]
+    save_inputs(Path("inputs.parquet"), inputs)
+    assert load_inputs(Path("inputs.parquet")) == inputs
+
+
+def test_a_damaged_file_is_an_error() -> None:
+    Path("inputs.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"inputs\.parquet is damaged"):
+        load_inputs(Path("inputs.parquet"))
+
+
+def test_samples_are_taken_until_the_limits_are_reached() -> None:
+    samples = [[text(0, 40)], [text(1, 70)], [text(2, 20), text(2, 30)], [text(3, 10)]]
+    assert [stored.index for stored in take(samples, max_inputs=9, max_bytes=100)] == [0, 2, 2, 3]
+    assert [stored.index for stored in take(samples, max_inputs=2, max_bytes=100)] == [0, 3]
