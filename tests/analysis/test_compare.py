@@ -4,12 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from litnets.analysis.compare import compare_networks, differences, group_runs, holm, main_metric
+from litnets.analysis.compare import compare_networks, differences, group_runs, holm, main_metric, score_interval
 from litnets.analysis.finished_run import FinishedRun
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
-from tests.helpers.tiny_runs import record, record_values, write_run
+from tests.helpers.tiny_runs import record, record_masks, record_values, write_run
 
 
 def load(*runs: Run) -> list[FinishedRun]:
@@ -92,6 +92,22 @@ def test_windows_of_a_forecast_count_once() -> None:
     record_values(a, np.zeros(200).tolist(), steps=4)
     record_values(b, np.random.default_rng(0).normal(size=200).tolist(), steps=4)
     assert compare_networks(*load(a, b)).samples == 50
+
+
+def test_masks_are_compared_by_their_iou() -> None:
+    a, b = write_run("1"), write_run("2")
+    record_masks(a, [10, 20] * 20)  # 15 of 50 pixels of `cat` are predicted as `dog`
+    record_masks(b, [0] * 40)
+    (first, second) = load(a, b)
+    result = compare_networks(first, second)
+    assert (result.samples, result.measure) == (40, "iou")
+    assert result.difference == pytest.approx(1 - (35 / 50 + 50 / 65) / 2)
+    assert 0 < result.interval[0] < result.difference < result.interval[1] < 0.4
+    assert score_interval(second, "iou") == (1, 1)
+    interval = score_interval(first, "iou")
+    assert interval is not None
+    assert interval[0] < 1 - result.difference < interval[1]
+    assert score_interval(first, "dice") is None
 
 
 def test_other_samples_are_refused() -> None:

@@ -55,3 +55,15 @@ def record_values(run: Run, errors: Sequence[float], steps: int = 1) -> None:
         columns["step"] = np.tile(range(1, steps + 1), count)
     columns |= {"target": np.zeros(len(errors)), "prediction": np.array(errors, float)}
     RecordedPredictions(pl.DataFrame(columns), {"target_std": [2.0]}).save(run.recorded_predictions("test"))
+
+
+def record_masks(run: Run, wrong: Sequence[int]) -> None:
+    """Record images of 100 pixels, half `cat` and half `dog`. `wrong` of the cat pixels are predicted as dog."""
+    share = np.array(wrong) / 100
+    columns: dict[str, Any] = {"index": range(len(share)), "pixels": np.full(len(share), 100), "accuracy": 1 - share}
+    iou = {"cat": (0.5 - share) / 0.5, "dog": 0.5 / (0.5 + share), "owl": np.full(len(share), np.nan)}
+    columns["mean_iou"] = (iou["cat"] + iou["dog"]) / 2
+    columns |= {f"iou_{name}": values for name, values in iou.items()}
+    for name, target, prediction in (("cat", 0.5, 0.5 - share), ("dog", 0.5, 0.5 + share), ("owl", 0.0, 0 * share)):
+        columns |= {f"target_fraction_{name}": np.full(len(share), target), f"prediction_fraction_{name}": prediction}
+    RecordedPredictions(pl.DataFrame(columns), {"class_names": CLASSES}).save(run.recorded_predictions("test"))

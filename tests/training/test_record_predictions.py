@@ -2,6 +2,7 @@
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,22 @@ import polars as pl
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
 from sklearn.metrics import r2_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import litnets
 from litnets.__main__ import main
-from litnets.data import Digits, SeriesCSV, TableCSV, TextFiles
+from litnets.analysis.pixel_counts import PixelCounts
+from litnets.data import Digits, SegmentationFolder, SeriesCSV, TableCSV, TextFiles
 from litnets.errors import InputError
 from litnets.runs import recorded_predictions
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions, choose_samples
-from litnets.tasks import Classifier, CNNClassifier, Forecaster, LinearForecaster, Regressor, RNNClassifier
-from litnets.training.record_predictions import RecordPredictions
+from litnets.tasks import Classifier, CNNClassifier, Forecaster, LinearForecaster, Regressor, RNNClassifier, Segmenter
+from litnets.training.record_predictions import RecordPredictions, _SampleResults
+from tests.helpers.tiny_masks import write_masked_images
 from tests.helpers.tiny_series import waves, write_series
 from tests.helpers.tiny_tables import write_csv
 from tests.helpers.tiny_text import rows, write_texts
@@ -142,6 +146,71 @@ def test_a_forecast_has_a_row_for_each_step(loss: Any) -> None:
     scaled = [error / std for error, std in zip(errors, predictions.description["channel_std"], strict=True)]
     assert np.square(scaled).mean() == pytest.approx(metrics["mse"], rel=1e-6)
     assert frame["loss"].mean() == pytest.approx(metrics["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"class_weights": [1.0, 0.25, 3.0]}])
+def test_masks_have_a_row_for_each_image(options: dict[str, Any]) -> None:
+    data = masked_images()
+    metrics = evaluate(segmenter(**options), data)
+    predictions = recorded()
+    frame, names = predictions.frame, data.class_names
+    counts = PixelCounts.of(predictions)
+    assert counts is not None
+    assert counts.iou() == pytest.approx(metrics["iou"], abs=1e-6)
+    for i, name in enumerate(names):
+        assert counts.both[:, i].sum() / counts.either[:, i].sum() == pytest.approx(metrics[f"iou/{name}"], abs=1e-6)
+    pixels = frame["pixels"].to_numpy()
+    assert np.average(frame["accuracy"].to_numpy(), weights=pixels) == pytest.approx(metrics["accuracy"], abs=1e-6)
+    loss = np.average(frame["loss"].to_numpy(), weights=frame["loss_weight"].to_numpy())
+    assert loss == pytest.approx(metrics["loss"], rel=1e-5)
+    assert frame["file"].to_list() == data.split_columns("test", frame["index"].to_torch())["file"]
+    for file, row in zip(frame["file"], frame.iter_rows(named=True), strict=True):
+        with Image.open(Path("data", "masks", Path(file).name)) as opened:
+            mask = np.array(opened)
+        assert row["pixels"] == mask.size
+        assert [row[f"target_fraction_{name}"] for name in names] == [(mask == i).mean() for i in range(3)]
+        assert sum(row[f"prediction_fraction_{name}"] for name in names) == pytest.approx(1)
+        assert row["mean_iou"] == pytest.approx(np.mean([row[f"iou_{name}"] for name in names]))
+    assert len(recorded("val").frame) == predictions.description["samples"] == 4
+
+
+def test_tiles_of_an_image_are_joined_across_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = masked_images()
+    evaluate(segmenter(), data)
+    processes = []
+    for rank in range(2):
+        monkeypatch.setattr(data, "_process", lambda rank=rank: (rank, 2))
+        results = _SampleResults.of(data.test_dataloader(), segmenter())
+        assert results is not None
+        for batch in data.test_dataloader():
+            images, masks = data.on_after_batch_transfer(batch, 0)
+            with torch.inference_mode():
+                results.add(results.module(images), masks)
+        processes.append(results)
+
+    def all_gather_object(gathered: list[Any], own: Any) -> None:
+        gathered[:] = [(results._evaluated, results._parts) for results in processes]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", all_gather_object)
+    joined = processes[0].gather(SimpleNamespace(world_size=2))  # type: ignore[arg-type]
+    assert joined is not None
+    assert joined.samples == 4
+    frame = recorded().frame
+    for name in ("pixels", "accuracy", "mean_iou", "loss"):
+        np.testing.assert_array_equal(joined.columns[name], frame[name])
+
+
+def masked_images() -> SegmentationFolder:
+    """Return images of several sizes with their masks, each evaluated in several tiles, one at a time."""
+    write_masked_images(Path("data"), [(23, 31), (9, 40), (33, 27), (40, 33)] * 3)
+    data = SegmentationFolder("data", crop_size=16, val_size=4, test_size=4, eval_batch_size=1)
+    data.setup()
+    return data
+
+
+def segmenter(**options: Any) -> Segmenter:
+    torch.manual_seed(0)
+    return Segmenter(nn.Conv2d(3, 3, 1), 3, 255, ["0", "1", "2"], **options).eval()
 
 
 def test_both_splits_are_recorded_as_they_are_tested() -> None:

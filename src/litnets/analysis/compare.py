@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litnets.analysis.finished_run import FinishedRun
+from litnets.analysis.pixel_counts import PixelCounts, iou_difference, iou_interval
 from litnets.analysis.significance import (
     LEVEL,
     SeedComparison,
@@ -71,8 +72,8 @@ class NetworkComparison:
 
     Args:
         samples: Number of samples.
-        measure: What is averaged over the samples: `accuracy`, or `squared error`, where lower is better.
-        difference: Mean of the second network minus that of the first.
+        measure: `accuracy` or `squared error`, averaged over the samples, or `iou`, of all pixels.
+        difference: The measure of the second network minus that of the first.
         interval: 95 % interval of the difference.
         test: Name of the significance test; None if the bootstrap interval decides instead.
         p_value: p-value of the test; None without a test.
@@ -139,8 +140,9 @@ def differences(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
 def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
     """Compare two networks on the same test samples, by their recorded predictions.
 
-    Single-label classifiers are compared by their accuracy, all others by the squared error of each sample. Errors are
-    divided by the standard deviation of the targets, if the first run's training scaled them.
+    Single-label classifiers are compared by their accuracy, segmentations by their mean IoU, all others by the squared
+    error of each sample. Errors are divided by the standard deviation of the targets, if the first run's training
+    scaled them.
 
     Raises:
         InputError: A run has no recorded predictions, or they belong to different samples.
@@ -161,6 +163,10 @@ def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
         return NetworkComparison(
             len(first), "accuracy", gain, interval, "exact McNemar", mcnemar(correct_a, correct_b), flips
         )
+    pixels_a, pixels_b = PixelCounts.of(a.predictions), PixelCounts.of(b.predictions)
+    if pixels_a is not None and pixels_b is not None:
+        gain, interval = iou_difference(pixels_a, pixels_b)
+        return NetworkComparison(len(first), "iou", gain, interval, None, None, [])
     scale = a.predictions.description.get("target_std") or a.predictions.description.get("channel_std")
     steps = int(first["step"].to_numpy().max()) if "step" in first.columns else 1
     difference = _squared_error(b.predictions, scale, steps) - _squared_error(a.predictions, scale, steps)
@@ -192,9 +198,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def score_interval(run: FinishedRun) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of the test accuracy of a network; None for other metrics."""
-    correct = None if run.predictions is None else _correct(run.predictions)
+def score_interval(run: FinishedRun, metric: str) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of the test accuracy or IoU of a network; None for other metrics."""
+    if run.predictions is None:
+        return None
+    if metric == "iou":
+        pixels = PixelCounts.of(run.predictions)
+        return None if pixels is None else iou_interval(pixels)
+    correct = _correct(run.predictions) if metric == "accuracy" else None
     return None if correct is None else bootstrap_mean(correct.astype(float))
 
 

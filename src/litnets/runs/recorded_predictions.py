@@ -17,6 +17,15 @@ Columns:
     loss_weight     the weight of the sample in the mean loss, if weights differ
 
 With several labels, targets or channels, there is a column for each, such as `target_NAME`.
+
+A segmentation has a row for each image, with `index`, `file`, `loss`, `loss_weight` and
+
+    pixels          the number of pixels that count
+    accuracy        the fraction of them whose predicted class is the target
+    mean_iou        the mean of the intersection over union of the classes
+    iou_CLASS       intersection over union of the class; NaN if the image has no such pixel and none was predicted
+    target_fraction_CLASS, prediction_fraction_CLASS
+                    the fraction of the pixels that belong to the class, and that are predicted as the class
 """
 
 import json

@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins import Precision
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
@@ -352,6 +353,14 @@ class Task(ConversionHook, LightningModule):
         `(N, horizon, channels)`. This implementation records nothing.
         """
         return {}
+
+    def finish_results(self, results: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the columns to record, given the `sample_results`.
+
+        If a sample is evaluated in parts, such as the tiles of an image, the results are sums over its parts. This
+        implementation returns them unchanged.
+        """
+        return dict(results)
 
     def describe_results(self) -> dict[str, Any]:
         """Return what a reader of `sample_results` needs to know, as plain values: names of the classes, units."""

@@ -1,9 +1,12 @@
 """Segmenter: predict the class of each pixel of an image."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
@@ -148,6 +151,49 @@ class Segmenter(Task):
         for name, values in self.per_class.compute().items():
             self.log_dict({f"{name}/{c}": value for c, value in zip(self.class_names, values, strict=True)})
         reset_metrics(self.per_class)
+
+    def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return the pixels of each class in each tile, and the loss, as numbers to add up over the tiles of an image.
+
+        The pixels that count are those in the `target`, in the `prediction`, and in `both`, `(N, num_classes)`.
+        """
+        counted = targets != self.ignore_index  # (N, height, width)
+        predictions = self.metric_inputs(outputs)
+        first = torch.arange(len(targets), device=targets.device).view(-1, 1, 1) * self.num_classes
+        shape = len(targets), self.num_classes
+
+        def count(classes: Tensor, where: Tensor) -> Tensor:
+            return (first + classes)[where].bincount(minlength=shape[0] * shape[1]).view(shape)
+
+        tiles = list(zip(outputs.split(1), targets.split(1), strict=True))
+        weights = torch.tensor([float(self.loss_weight(target)) for _, target in tiles], dtype=torch.float64)
+        return {
+            "target": count(targets, counted),
+            "prediction": count(predictions, counted),
+            "both": count(targets, counted & (predictions == targets)),
+            "loss": torch.stack([self.loss(*tile) for tile in tiles]).cpu() * weights,
+            "loss_weight": weights,
+        }
+
+    def finish_results(self, results: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the scores of each image; NaN for a class that is in neither the target nor the prediction."""
+        target, prediction, both = (results[name].astype(float) for name in ("target", "prediction", "both"))
+        pixels = target.sum(1)
+        with np.errstate(invalid="ignore"):  # 0 / 0
+            iou = both / (target + prediction - both)
+            return {
+                "loss": results["loss"] / results["loss_weight"],
+                "loss_weight": results["loss_weight"],
+                "pixels": pixels.astype(int),
+                "accuracy": both.sum(1) / pixels,
+                "mean_iou": np.nansum(iou, 1) / (~np.isnan(iou)).sum(1),
+                "iou": iou,
+                "target_fraction": target / pixels[:, None],
+                "prediction_fraction": prediction / pixels[:, None],
+            }
+
+    def describe_results(self) -> dict[str, Any]:
+        return {"class_names": self.class_names}
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
         """Return `prediction` `(N, height, width)`, and `probability` `(N, num_classes, height, width)`."""

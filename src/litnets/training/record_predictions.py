@@ -119,15 +119,19 @@ class _SampleResults:
 
     Args:
         size: Number of samples in the split.
-        order: Indices of the samples in each batch.
+        order: Indices of the items in each batch.
         module: The task, whose `sample_results` are collected.
+        positions: The sample that each item is a part of, such as the image of a tile; None if an item is a sample.
     """
 
-    def __init__(self, size: int, order: Sequence[Any], module: Any) -> None:
+    def __init__(
+        self, size: int, order: Sequence[Any], module: Any, positions: NDArray[np.int64] | None = None
+    ) -> None:
         self.size = size
         self.order = iter(order)
         self.module = module
-        self.samples = 0
+        self.positions = positions
+        self._evaluated = np.zeros(size, bool)
         self._mask: NDArray[np.bool_] | None = None
         self._parts: list[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]] = []
 
@@ -135,26 +139,33 @@ class _SampleResults:
     def of(cls, loader: Any, module: Any) -> "_SampleResults | None":
         """Return a collector for the batches of a loader, or None if the order of its samples is unknown."""
         order = fixed_order(loader)
-        return None if order is None else cls(len(loader.dataset), order, module)
+        if order is None:
+            return None
+        positions = getattr(loader.dataset, "sample_positions", None)
+        if positions is None:
+            return cls(len(loader.dataset), order, module)
+        return cls(int(positions.max()) + 1, order, module, positions.numpy())
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add the next batch."""
         results: dict[str, Tensor] = self.module.sample_results(outputs, targets)
         indices = np.asarray(next(self.order), np.int64)
-        self.samples += len(indices)
+        samples = indices if self.positions is None else self.positions[indices]
+        self._evaluated[samples] = True
         if not results:
             return
         if self._mask is None:
             rows = max(values.shape[1] if values.ndim == 3 else 1 for values in results.values())
             size = sum(values.nbytes for values in results.values()) / len(indices)
-            self._mask = choose_samples(self.size, rows, size)
-        chosen = self._mask[indices]
+            items_per_sample = 1 if self.positions is None else len(self.positions) / self.size
+            self._mask = choose_samples(self.size, rows, size * items_per_sample)
+        chosen = self._mask[samples]
         columns = {name: values.cpu().numpy()[chosen] for name, values in results.items()}
         self._parts.append((indices[chosen], columns))
 
     def gather(self, trainer: Trainer) -> _Gathered | None:
         """Return the results of all processes, or None if there are no results. Every process must call this."""
-        parts = [(self.samples, self._parts)]
+        parts = [(self._evaluated, self._parts)]
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, parts[0])
@@ -165,7 +176,11 @@ class _SampleResults:
         # A DistributedSampler repeats samples so that all processes get equally many. Each is recorded once.
         indices, first = np.unique(np.concatenate([batch[0] for batch in batches]), return_index=True)
         columns = {name: np.concatenate([batch[1][name] for batch in batches])[first] for name in batches[0][1]}
-        return _Gathered(sum(samples for samples, _ in parts), indices, columns)
+        if self.positions is not None:
+            indices, starts = np.unique(self.positions[indices], return_index=True)
+            columns = {name: np.add.reduceat(values, starts) for name, values in columns.items()}
+        samples = np.any([evaluated for evaluated, _ in parts], 0).sum()
+        return _Gathered(int(samples), indices, self.module.finish_results(columns))
 
 
 def _transfer(trainer: Trainer, batch: Any) -> Any:

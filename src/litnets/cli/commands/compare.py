@@ -153,7 +153,7 @@ def _mean_and_deviation(scores: Sequence[float]) -> str:
 
 
 def _interval(setting: Setting, metric: str) -> str:
-    interval = score_interval(setting.runs[0]) if metric == "accuracy" and len(setting.runs) == 1 else None
+    interval = score_interval(setting.runs[0], metric) if len(setting.runs) == 1 else None
     return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
@@ -197,7 +197,7 @@ def _describe_settings(other: Setting, result: SeedComparison, metric: str) -> s
 
 def _print_networks(label: str, result: NetworkComparison) -> None:
     low, high = result.interval
-    b_is_better = (result.difference < 0) == (result.measure != "accuracy")
+    b_is_better = (result.difference < 0) == (result.measure == "squared error")
     verdict = f"{label if b_is_better else 'A'} is better" if result.is_significant else f"A and {label}: cannot tell"
     test = "" if result.p_value is None else f", {result.test} p = {result.p_value:.2g}"
     print(

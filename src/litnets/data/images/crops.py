@@ -85,12 +85,16 @@ class MaskedCrops(Dataset[tuple[Tensor, Tensor]]):
         pairs: The images and masks.
         members: Indices of the images of the split.
         tile: Height and width of a crop.
+
+    Attributes:
+        sample_positions: Position in the split of the image of each tile, `(tiles,)`.
     """
 
     def __init__(self, pairs: MaskedImages, members: Tensor, tile: Size) -> None:
         self.pairs, self.members, self.tile = pairs, members, tile
         self.tiles = tile_positions(pairs.sizes[members], tile)  # (tiles, 3)
-        self.tiles[:, 0] = members[self.tiles[:, 0]]
+        self.sample_positions = self.tiles[:, 0].clone()
+        self.tiles[:, 0] = members[self.sample_positions]
 
     def __len__(self) -> int:
         return len(self.tiles)

@@ -17,7 +17,7 @@ from litnets.data.core.class_folders import BrokenFileError, read_all, read_cont
 from litnets.data.core.inputs import as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_samples import Split
-from litnets.data.core.sample_columns import Columns
+from litnets.data.core.sample_columns import Columns, sources_of
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.base import ImageDataModule, mean_and_std
 from litnets.data.images.crops import (
@@ -150,6 +150,13 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
     def augmented(self, augmentation: Augmentation, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return augmented images and masks."""
         return augmentation.with_masks(images, targets, self.ignore_index)
+
+    def split_columns(self, part: str, positions: Tensor) -> Columns:
+        """Return the column with the file of images of a split, given their positions in the split."""
+        if self._split_samples is None:  # new labeled images
+            return {}
+        samples, splits = self._split_samples
+        return sources_of(samples, splits[part][positions])
 
     def test_for_prediction(self) -> ArrayDataset:
         """Return the overlapping tiles of the images of the test split."""
