@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, NamedTuple
 
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from litnets.cli.defaults import default_monitor, default_monitor_mode
@@ -47,6 +48,13 @@ OPTIONS = (
         "unless an option or a configuration sets them; see docs/recipe.md. config.yaml holds the choices.",
     ),
     Option("test_after_fit", bool, True, "Test the best checkpoint after training."),
+    Option(
+        "stop_after_epoch",
+        PositiveInt | None,
+        None,
+        "Stop after this epoch; `litnets resume` continues as if training had not stopped. The learning-rate schedule "
+        "keeps the length that --trainer.max_epochs gives it.",
+    ),
     Option("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
     Option("init_partial", bool, False, "Skip the parts of --init_from that do not fit the model."),
     Option(

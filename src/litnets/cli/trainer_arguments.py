@@ -153,6 +153,7 @@ def _training_callbacks(
         checkpoint=checkpoint if saves else None,
         early_stopping=built.early_stopping,
         lr_monitor=built.lr_monitor,
+        stop_after_epoch=options.stop_after_epoch,
         user_callbacks=user_callbacks,
         loggers=loggers,
         histograms=options.histograms,

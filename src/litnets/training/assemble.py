@@ -31,6 +31,7 @@ from litnets.training.resume.restore import RestoreTrainingState
 from litnets.training.resume.save_on_interrupt import SaveOnInterrupt
 from litnets.training.resume.seeded_data import SeededEpochLoop
 from litnets.training.signals import Signals
+from litnets.training.stop_after_epoch import StopAfterEpoch
 
 
 def build_callbacks(
@@ -41,6 +42,7 @@ def build_callbacks(
     checkpoint: Checkpoint | None,
     early_stopping: EarlyStopping,
     lr_monitor: LearningRateMonitor,
+    stop_after_epoch: int | None,
     user_callbacks: Sequence[Callback],
     loggers: Sequence[Logger],
     histograms: bool,
@@ -57,6 +59,7 @@ def build_callbacks(
         checkpoint: Saves best.ckpt and last.ckpt; None: save nothing.
         early_stopping: Ends the training when the monitored metric stops improving.
         lr_monitor: Logs the learning rate.
+        stop_after_epoch: The epoch after which to stop, to resume later; None: train to the end.
         user_callbacks: The callbacks of the configuration.
         loggers: The loggers of the run; without any, no callback that logs is added.
         histograms: Log histograms of weights and gradients to TensorBoard.
@@ -69,6 +72,8 @@ def build_callbacks(
         changes_optimization(plan.changes), changes_steps_per_epoch(plan.changes), plan.stopped_early is not None
     )
     callbacks: list[Callback] = [restore, WriteResults(run), *user_callbacks, early_stopping, StopOnNonFinite(run)]
+    if stop_after_epoch is not None:
+        callbacks.append(StopAfterEpoch(stop_after_epoch))
     callbacks.append(SaveOnInterrupt(run, signals, checkpoint))
     if checkpoint is not None:
         callbacks.append(checkpoint)

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from litnets.training.checkpoints.saving import checkpoint_of
 from litnets.training.resume.loop_state import epochs_started
+from litnets.training.stop_after_epoch import StopAfterEpoch
 
 
 def stop_reason(trainer: Trainer) -> str:
@@ -19,7 +20,7 @@ def stop_reason(trainer: Trainer) -> str:
     """
     limit, value = _reached_limit(trainer)
     if limit is None:
-        return _early_stopping_reason(trainer) or "stopped by a callback"
+        return _early_stopping_reason(trainer) or _stop_after_epoch(trainer) or "stopped by a callback"
     checkpoint = checkpoint_of(trainer)
     best_epoch = None if checkpoint is None else checkpoint.best_epoch
     is_last = best_epoch is not None and best_epoch + 1 >= epochs_started(trainer)
@@ -48,6 +49,14 @@ def _early_stopping_reason(trainer: Trainer) -> str | None:
             return f"stopped early: no better {callback.monitor} for {_count_checks(trainer, callback.wait_count)}"
         return f"stopped early: {strip_signaling(callback.stopping_reason_message)}"
     return None
+
+
+def _stop_after_epoch(trainer: Trainer) -> str | None:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    callback = next((one for one in callbacks if isinstance(one, StopAfterEpoch)), None)
+    if callback is None or not callback.is_reached(trainer):
+        return None
+    return f"stop_after_epoch of {callback.epoch} reached; `litnets resume RUN --stop_after_epoch null` continues"
 
 
 def strip_signaling(message: object) -> str:

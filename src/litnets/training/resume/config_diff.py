@@ -25,6 +25,7 @@ _IGNORED_KEYS = {
     "init_partial",
     "recipe",
     "record_predictions",
+    "stop_after_epoch",
 }
 _WITH_OTHER_STATE = {
     "model.class_path",
@@ -166,9 +167,12 @@ def check_unfinished(
     changes: Mapping[str, tuple[Any, Any]],
 ) -> None:
     """Raise NothingToDo if the run has reached its configured length or was stopped early, and has been tested."""
-    if config.test_after_fit and "test" not in run.read_results():
+    results = run.read_results()
+    if config.test_after_fit and "test" not in results:
         return
-    end = _end_of_training(content, state, config.trainer, stopped)
+    if results.get("steps") != content["global_step"]:
+        return  # killed between the last save and the results, which are missing or those of a shorter training
+    end = _end_of_training(content, state, config, stopped)
     if end is not None:
         unused = [f"{key}: {old} -> {new}" for key, (old, new) in changes.items() if key not in _LENGTH_LIMITS]
         note = "" if not unused else f"\nnot applied, because nothing is left to train: {', '.join(unused)}"
@@ -176,16 +180,18 @@ def check_unfinished(
 
 
 def _end_of_training(
-    content: Mapping[str, Any], state: Mapping[str, Any], trainer: Any, stopped: str | None
+    content: Mapping[str, Any], state: Mapping[str, Any], config: Any, stopped: str | None
 ) -> str | None:
     """Return why nothing is left to train, and how to train longer; None if training can continue."""
-    epochs, steps = trainer.max_epochs, trainer.max_steps
+    epochs, steps, last_epoch = config.trainer.max_epochs, config.trainer.max_steps, config.stop_after_epoch
     if epochs is not None and 0 <= epochs <= state["epoch"]:
         return f"is finished: {state['epoch']} of {count(epochs, 'epoch')}; train longer with --trainer.max_epochs N"
     if steps is not None and 0 <= steps <= content["global_step"]:
         return (
             f"is finished: {content['global_step']} of {count(steps, 'step')}; train longer with --trainer.max_steps N"
         )
+    if last_epoch is not None and last_epoch <= state["epoch"]:
+        return f"has stopped after epoch {state['epoch']}; to continue, give --stop_after_epoch null or a later epoch"
     if stopped is not None:
         return f"stopped early {stopped}; to continue, change a setting, such as --early_stopping.patience N"
     return None
