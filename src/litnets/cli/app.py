@@ -60,6 +60,7 @@ class LitnetsCLI(LightningCLI):
         signals: The signal handlers of the process.
         resume: The run to resume, for `litnets resume`.
         datamodule: A DataModule to use instead of the one that the options describe.
+        new_run: The run that `fit` starts; None for one that is named after the current time.
 
     Example:
         >>> with Signals() as signals:  # doctest: +SKIP
@@ -72,12 +73,14 @@ class LitnetsCLI(LightningCLI):
         signals: Signals,
         resume: Run | None = None,
         datamodule: LightningDataModule | None = None,
+        new_run: Run | None = None,
     ) -> None:
         self.command = args[0] if args else ""
         self._args = args
         self.signals = signals
         self._resumed_run = resume
         self._datamodule = datamodule
+        self._named_run = new_run
         self.resolved: ResolvedRun  # set before anything is instantiated
         super().__init__(
             LightningModule,
@@ -234,7 +237,12 @@ class LitnetsCLI(LightningCLI):
     def _new_run(self) -> Run:
         """Return a new run. The first process creates its folder and sends the name to the others; see WriteResults."""
         creates_folder = is_rank_zero() and not self.is_dry_run
-        run = Run.new(Path(self.options.runs_dir), self.options.experiment, creates_folder)
+        if self._named_run is None:
+            run = Run.new(Path(self.options.runs_dir), self.options.experiment, creates_folder)
+        else:
+            run = self._named_run
+            if creates_folder and not run.create_folder():
+                raise InputError(f"{run.folder} already exists")
         if creates_folder:
             run.lock()
         return run

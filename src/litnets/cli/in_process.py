@@ -25,7 +25,7 @@ from litnets.cli.reporting import logged_metrics
 from litnets.data.core.base import ArrayDataModule
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from litnets.runs.lock import release_all_locks
+from litnets.runs.lock import released_locks
 from litnets.runs.print_results import summarize
 from litnets.safety.escaping import printable
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
@@ -48,13 +48,27 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def run_command(args: list[str], resume: Run | None = None, datamodule: LightningDataModule | None = None) -> Outcome:
+def train_in_folder(options: list[str], run: Run, resumes: bool) -> None:
+    """Train a run in its folder, like `litnets fit` or `litnets resume`; see `litnets.tuning.jobs.Train`."""
+    if resumes:
+        run_command(["fit", "--config", str(run.configs[-1]), *options], resume=run)
+    else:
+        run_command(["fit", *options], new_run=run)
+
+
+def run_command(
+    args: list[str],
+    resume: Run | None = None,
+    datamodule: LightningDataModule | None = None,
+    new_run: Run | None = None,
+) -> Outcome:
     """Run a command as the command line does.
 
     Args:
         args: The command and its options.
         resume: The run to resume, or None.
         datamodule: The data, if they are in memory.
+        new_run: The new run, if its folder is not to be named after the current time.
 
     Raises:
         InputError: An error that the user can fix.
@@ -68,7 +82,7 @@ def run_command(args: list[str], resume: Run | None = None, datamodule: Lightnin
     def run() -> int:
         try:
             with signals:
-                cli = LitnetsCLI(args, signals, resume, datamodule)
+                cli = LitnetsCLI(args, signals, resume, datamodule, new_run)
                 outcome.run, outcome.metrics = cli.run, summarize(logged_metrics(cli.trainer))[0]
         except NothingToDo as message:
             print(printable(str(message), lines=True))
@@ -85,12 +99,11 @@ def run_command(args: list[str], resume: Run | None = None, datamodule: Lightnin
         return 0
 
     try:
-        with restored_process_state():
+        with released_locks(), restored_process_state():
             # jsonargparse stores the parser and all objects that it has built in a ContextVar. A copy of the context
             # keeps them out of the program's context.
             code = copy_context().run(run)
     finally:
-        release_all_locks()
         if datamodule is not None:
             datamodule.trainer = None  # which would keep the model in memory
             if isinstance(datamodule, ArrayDataModule):

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from litnets.errors import InputError, RenamedOptionWarning
 from litnets.internals import is_rank_zero
-from litnets.runs.lock import release_all_locks
+from litnets.runs.lock import released_locks
 from litnets.safety.escaping import printable
 from litnets.tracking.wandb_logger import finish_wandb_on_exit
 from litnets.training.resume.config_diff import NothingToDo
@@ -63,10 +63,10 @@ def run(command: Callable[[list[str], Signals], object], args: list[str]) -> int
     threading.excepthook = partial(_report_thread_error, excepthook)
     warnings.showwarning = partial(_show_warning, showwarning)
     try:
-        return _run(command, args)
+        with released_locks():  # after W&B has written its last files
+            return _run(command, args)
     finally:
         threading.excepthook, warnings.showwarning = excepthook, showwarning
-        release_all_locks()  # after W&B has written its last files
 
 
 def _report_thread_error(

@@ -79,11 +79,11 @@ class Run:
         start = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         for suffix in range(1000):
             run = cls(root / experiment / (f"{start}_{suffix}" if suffix else start))
-            if not claim or run._create_folder():
+            if not claim or run.create_folder():
                 return run
         raise InputError(f"{root / experiment} has a thousand runs that started in this second")
 
-    def _create_folder(self) -> bool:
+    def create_folder(self) -> bool:
         """Create the folder; return False if it already exists."""
         folder = self.folder
         try:

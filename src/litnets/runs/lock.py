@@ -10,6 +10,8 @@ import shlex
 import socket
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -98,10 +100,15 @@ class RunLock:
         return f" by {who} since {owner.get('since')}"
 
 
-def release_all_locks() -> None:
-    """Release the locks that this process holds, at the end of a command."""
-    while _held:
-        _held[-1].release()
+@contextmanager
+def released_locks() -> Iterator[None]:
+    """Run a command, and release the locks that it has acquired."""
+    before = list(_held)
+    try:
+        yield
+    finally:
+        for lock in [lock for lock in reversed(_held) if lock not in before]:
+            lock.release()
 
 
 def _this_process() -> dict[str, Any]:

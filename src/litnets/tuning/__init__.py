@@ -1,0 +1,1 @@
+"""Train many runs for one answer: cross-validation, several seeds, a search."""
