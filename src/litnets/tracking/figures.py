@@ -67,8 +67,8 @@ class Figures(Callback):
         if names is None or not isinstance(outputs, Tensor) or outputs.shape[1:] != (len(names),):
             return
         inputs, targets = batch
-        self._probabilities.append(outputs)
-        self._targets.append(targets)
+        _append(self._probabilities, outputs)
+        _append(self._targets, targets)
         order = self._order[batch_idx] if batch_idx < len(self._order) else None
         worst_of_batch = top_losses(_mistakes(outputs, targets, inputs, order, names))
         # Copy each input, because a view would keep its entire batch in memory until the test ends.
@@ -100,6 +100,13 @@ class Figures(Callback):
                 _to_wandb(logger, matrix, roc, pr, mistakes, names)
             elif isinstance(logger, TensorBoardLogger):
                 _to_tensorboard(logger, matrix, roc, pr, names, trainer.global_step)
+
+
+def _append(pieces: list[Tensor], batch: Tensor) -> None:
+    """Append a batch, and merge pieces so that few remain, for the reason that `litnets.tasks.metrics.AUROC` gives."""
+    pieces.append(batch)
+    while len(pieces) > 1 and len(pieces[-2]) < 2 * len(pieces[-1]):
+        pieces[-2:] = [torch.cat(pieces[-2:])]
 
 
 def confusion(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:

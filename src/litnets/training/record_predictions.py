@@ -1,6 +1,6 @@
 """Record what the tested checkpoint predicts for each sample of the test and validation splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +114,10 @@ class _Gathered(NamedTuple):
     columns: dict[str, NDArray[Any]]
 
 
+# Indices of items, and their columns by name.
+_Recorded = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]
+
+
 class _SampleResults:
     """The results of the samples that this process evaluates.
 
@@ -132,8 +136,7 @@ class _SampleResults:
         self.module = module
         self.positions = positions
         self._evaluated = np.zeros(size, bool)
-        self._mask: NDArray[np.bool_] | None = None
-        self._parts: list[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]] = []
+        self._results: _Columns | None = None
 
     @classmethod
     def of(cls, loader: Any, module: Any) -> "_SampleResults | None":
@@ -148,39 +151,87 @@ class _SampleResults:
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add the next batch."""
-        results: dict[str, Tensor] = self.module.sample_results(outputs, targets)
+        results = {name: values.cpu().numpy() for name, values in self.module.sample_results(outputs, targets).items()}
         indices = np.asarray(next(self.order), np.int64)
         samples = indices if self.positions is None else self.positions[indices]
         self._evaluated[samples] = True
         if not results:
             return
-        if self._mask is None:
-            rows = max(values.shape[1] if values.ndim == 3 else 1 for values in results.values())
-            size = sum(values.nbytes for values in results.values()) / len(indices)
-            items_per_sample = 1 if self.positions is None else len(self.positions) / self.size
-            self._mask = choose_samples(self.size, rows, size * items_per_sample)
-        chosen = self._mask[samples]
-        columns = {name: values.cpu().numpy()[chosen] for name, values in results.items()}
-        self._parts.append((indices[chosen], columns))
+        if self._results is None:
+            self._results = _Columns.like(results, self.size, self.positions)
+        self._results.set(indices, results)
+
+    def part(self) -> tuple[NDArray[np.bool_], _Recorded | None]:
+        """Return whether this process evaluated each sample, and the results of its items."""
+        return self._evaluated, None if self._results is None else self._results.recorded()
 
     def gather(self, trainer: Trainer) -> _Gathered | None:
         """Return the results of all processes, or None if there are no results. Every process must call this."""
-        parts = [(self._evaluated, self._parts)]
+        parts = [self.part()]
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, parts[0])
             parts = gathered
-        batches = [batch for _, process in parts for batch in process]
-        if not batches:
+        recorded = [results for _, results in parts if results is not None]
+        if not recorded:
             return None
         # A DistributedSampler repeats samples so that all processes get equally many. Each is recorded once.
-        indices, first = np.unique(np.concatenate([batch[0] for batch in batches]), return_index=True)
-        columns = {name: np.concatenate([batch[1][name] for batch in batches])[first] for name in batches[0][1]}
+        indices, first = np.unique(np.concatenate([rows for rows, _ in recorded]), return_index=True)
+        columns = {name: np.concatenate([one[name] for _, one in recorded])[first] for name in recorded[0][1]}
         if self.positions is not None:
             indices, starts = np.unique(self.positions[indices], return_index=True)
             columns = {name: np.add.reduceat(values, starts) for name, values in columns.items()}
         samples = np.any([evaluated for evaluated, _ in parts], 0).sum()
         return _Gathered(int(samples), indices, self.module.finish_results(columns))
+
+
+class _Columns:
+    """Arrays with a row for each item of a split that is to be recorded.
+
+    The arrays are allocated once. Small arrays that stay for each batch would split the memory that the batches leave
+    free, so that the memory would grow by about a batch of inputs for each batch.
+
+    Args:
+        is_chosen: Whether each item of the split is to be recorded, `(N,)`.
+        arrays: The columns by name, with a row for each chosen item.
+    """
+
+    def __init__(self, is_chosen: NDArray[np.bool_], arrays: dict[str, NDArray[Any]]) -> None:
+        self.is_chosen = is_chosen
+        self.arrays = arrays
+        self._rows = np.cumsum(is_chosen) - 1
+        self._is_set = np.zeros(int(is_chosen.sum()), bool)
+
+    @classmethod
+    def like(cls, results: Mapping[str, NDArray[Any]], size: int, positions: NDArray[np.int64] | None) -> "_Columns":
+        """Return columns of the types and shapes of the results of a first batch.
+
+        Args:
+            results: The results of the batch.
+            size: Number of samples in the split.
+            positions: The sample of each item, if a sample is evaluated in several items.
+        """
+        rows_per_sample = max(values.shape[1] if values.ndim == 3 else 1 for values in results.values())
+        bytes_per_item = sum(values.nbytes / len(values) for values in results.values())
+        items_per_sample = 1 if positions is None else len(positions) / size
+        is_chosen = choose_samples(size, rows_per_sample, bytes_per_item * items_per_sample)
+        if positions is not None:
+            is_chosen = is_chosen[positions]
+        number = int(is_chosen.sum())
+        return cls(is_chosen, {n: np.empty((number, *v.shape[1:]), v.dtype) for n, v in results.items()})
+
+    def set(self, indices: NDArray[np.int64], results: Mapping[str, NDArray[Any]]) -> None:
+        """Store the results of the items with the given indices."""
+        chosen = self.is_chosen[indices]
+        rows = self._rows[indices[chosen]]
+        for name, values in results.items():
+            self.arrays[name][rows] = values[chosen]
+        self._is_set[rows] = True
+
+    def recorded(self) -> _Recorded:
+        """Return the indices of the items that were stored, and their columns."""
+        indices = np.flatnonzero(self.is_chosen)[self._is_set]
+        return indices, {name: values[self._is_set] for name, values in self.arrays.items()}
 
 
 def _transfer(trainer: Trainer, batch: Any) -> Any:
