@@ -40,7 +40,7 @@ docs: $(VENV)/installed-docs ## Build the documentation site in docs/_build/html
 bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (10 minutes); BENCH="--only step" selects one.
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-interruptions: $(VENV)/installed-dev ## Interrupt and resume training 288 times and compare the results bit by bit.
+interruptions: $(VENV)/installed-dev ## Interrupt and resume training at many batches and compare the results bit by bit.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.stress.interruptions
 
 constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints.txt; commit it when the tests pass.
