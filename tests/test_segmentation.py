@@ -1,7 +1,9 @@
 """Segmentation from the command line and from Python: fit, resume, test, predict."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torchvision.models import shufflenet_v2_x0_5
 
 import litnets
 from litnets.__main__ import main
+from litnets.data.images import segmentation
 from litnets.errors import InputError
 from tests.helpers.tiny_masks import write_masked_images
 
@@ -42,8 +45,6 @@ def test_fit_test_predict_and_load(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.endswith(f"masks and overlays: {run}/predictions\n")
-    assert main(["predict", str(run), "new/images"]) == 2
-    assert f"for masks: litnets predict {run} --data.predict_path new/images" in capsys.readouterr().err
     net = litnets.load(run)
     for name, size in (("0", (23, 31)), ("1", (9, 40))):
         image = f"new/images/{name}.png"
@@ -57,6 +58,73 @@ def test_fit_test_predict_and_load(capsys: pytest.CaptureFixture[str]) -> None:
         np.testing.assert_allclose(probability.sum(1), 1, rtol=1e-5)
     with pytest.raises(InputError, match="expected images of one size"):
         net.predict("new/images")
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a trained run, whose batches have five tiles."""
+    folder = tmp_path_factory.mktemp("fitted")
+    data = litnets.Shapes(samples=40, size=16, eval_batch_size=5)
+    off: dict[str, Any] = {"max_epochs": 1, "logger": False, "enable_progress_bar": False, "test_after_fit": False}
+    return str(litnets.fit(litnets.UNetSegmenter, data, runs_dir=str(folder), **off).folder)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_streamed_masks_equal_those_of_predict_path_and_of_python(
+    fitted: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(segmentation, "_CHUNK_IMAGES", 2)  # batches span several chunks
+    write_masked_images(Path("new"), sizes=[(23, 31)] * 5)
+    new = "new/images"
+    assert main(["predict", fitted, new, "--output", "streamed/masks"]) == 2
+    assert "--output streamed/masks.csv is in no existing folder" in capsys.readouterr().err
+    for name in ("streamed", "whole"):
+        Path(name).mkdir()
+    assert main(["predict", fitted, new, "--output", "streamed/masks"]) == 0
+    assert capsys.readouterr().out == "predictions: streamed/masks.csv\nmasks and overlays: streamed/masks\n"
+    assert main(["predict", fitted, "--data.predict_path", new, "--output", "whole/masks.csv"]) == 0
+    assert files_in(Path("streamed")) == files_in(Path("whole"))
+    for number, mask in enumerate(litnets.load(fitted).predict(new)):
+        with Image.open(f"streamed/masks/masks/{number}.png") as opened:
+            np.testing.assert_array_equal(mask, np.array(opened))
+
+
+def test_masks_in_the_run_folder(fitted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_masked_images(Path("new"), sizes=[(23, 31), (9, 40)])
+    Path("new/images/1.png").write_bytes(b"broken")
+    write_masked_images(Path("more"), sizes=[(16, 12)])
+    run = Path(shutil.copytree(fitted, "run"))
+    assert main(["predict", "run", "new/images", "more/images/0.png", "none.png"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "predictions: run/predictions.csv\nmasks and overlays: run/predictions\n"
+    missing, _, broken = printed.err.splitlines()
+    assert missing.startswith("litnets: none.png cannot be read")
+    assert broken.startswith("  new/images/1.png: ")
+    masks = run / "predictions" / "masks"
+    assert sorted(str(path.relative_to(masks)) for path in masks.rglob("*.png")) == [
+        "more/images/0.png",
+        "new/images/0.png",
+    ]
+    rows = (run / "predictions.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [["0", "new/images/0.png"], ["1", "more/images/0.png"]]
+
+
+def test_masks_of_the_user_are_not_replaced(fitted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_masked_images(Path("new"), sizes=[(23, 31)])
+    before = files_in(Path("new"))
+    for options in (["new/images", "--output", "new"], ["--data.predict_path", "new/images", "--output", "new.csv"]):
+        assert main(["predict", fitted, *options]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("litnets: new is not empty; --overwrite replaces")
+    assert files_in(Path("new")) == before
+    for output in ("-", "a.jsonl", "."):
+        assert main(["predict", fitted, "new/images", "--output", output]) == 2
+        assert f"--output {output}: masks are written into a folder" in capsys.readouterr().err
+    Path("taken").touch()
+    assert main(["predict", fitted, "new/images", "--output", "taken"]) == 2
+    assert "taken, the folder of the masks, is a file" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -81,13 +81,13 @@ def test_the_test_split_is_predicted_without_new_images(tmp_path):
     assert len(list((tmp_path / "predictions" / "masks").iterdir())) == 4
 
 
-def test_an_overlay_is_the_mean_of_the_image_and_the_colors():
+def test_an_overlay_is_the_mean_of_the_image_and_the_colors_except_for_class_0():
     palette = torch.tensor([[0, 0, 0], [200, 100, 0]], dtype=torch.uint8)
     mask = torch.tensor([[0, 1]], dtype=torch.uint8)
     colored = overlay_image(torch.tensor([[[10, 20]], [[30, 40]], [[50, 60]]], dtype=torch.uint8), mask, palette)
-    assert np.array(colored).tolist() == [[[5, 15, 25], [110, 70, 30]]]
+    assert np.array(colored).tolist() == [[[10, 30, 50], [110, 70, 30]]]
     gray = overlay_image(torch.tensor([[[10, 20]]], dtype=torch.uint8), mask, palette)
-    assert np.array(gray).tolist() == [[[5, 5, 5], [110, 60, 10]]]
+    assert np.array(gray).tolist() == [[[10, 10, 10], [110, 60, 10]]]
 
 
 def test_the_palette_is_that_of_pascal_voc():

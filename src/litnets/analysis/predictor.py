@@ -6,7 +6,7 @@ that compute with tensors only, so that they can be exported as a graph.
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonargparse
 import numpy as np
@@ -176,32 +176,83 @@ class Predictor:
             batch_size: Samples per batch; None for the DataModule's `eval_batch_size`.
             keep_probabilities: Whether to return the class probabilities of each pixel of a mask.
         """
-        with torch.inference_mode():
-            batch_size = batch_size or self.datamodule.eval_batch_size
-            parts = list(self._predict_batches(samples, batch_size, keep_probabilities))
-        if len({next(iter(part.values())).shape[1:] for part in parts}) > 1:
-            raise InputError("expected images of one size; predict those of different sizes one by one")
+        if hasattr(samples, "stitcher"):
+            return self._predict_images(samples, batch_size, keep_probabilities)
+        batches = torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size)
+        parts = [
+            {name: column.cpu() for name, column in self._forward(*samples[indices]).items()} for indices in batches
+        ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _predict_batches(self, samples: Any, batch_size: int, keep_probabilities: bool) -> Iterator[dict[str, Tensor]]:
-        """Yield the predictions for each batch, on the CPU; for tiles, those for each image."""
-        stitcher = None
-        if hasattr(samples, "stitcher"):
-            stitcher = samples.stitcher(len(self.classes or ()), keep_probabilities)
-        for indices in torch.arange(len(samples)).split(batch_size):
-            raw, targets = samples[indices]
-            batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
-            if not isinstance(self.network, Task):  # a Task converts its inputs itself
-                batch = self._precision.convert_input(batch)
-            with self._precision.forward_context():
-                output = self.network.predict_step(batch, 0)
-            columns = output if isinstance(output, Mapping) else {"prediction": output}
-            if stitcher is None:
-                yield {name: column.cpu() for name, column in columns.items()}
-                continue
-            for image in stitcher.add(columns["probability"], indices):
-                results = {"prediction": image.mask, "probability": image.probabilities}
-                yield {name: result.unsqueeze(0) for name, result in results.items() if result is not None}
+    def _predict_images(self, samples: Any, batch_size: int | None, keep_probabilities: bool) -> dict[str, Tensor]:
+        """Return the masks of images of one size, and the probabilities of their pixels."""
+        images = [image for _, image in self.predict_masks([samples], batch_size, keep_probabilities)]
+        if len({image.mask.shape for image in images}) > 1:
+            raise InputError("expected images of one size; predict those of different sizes one by one")
+        outputs = {"prediction": torch.stack([image.mask for image in images])}
+        if keep_probabilities:
+            outputs["probability"] = torch.stack([image.probabilities for image in images])
+        return outputs
+
+    def predict_masks(
+        self, chunks: Iterable[Any], batch_size: int | None = None, keep_probabilities: bool = False
+    ) -> Iterator[tuple[Any, Any]]:
+        """Yield the mask of each image, as soon as all its tiles are predicted.
+
+        The batches do not depend on how the images are split into chunks, so neither do the masks.
+
+        Args:
+            chunks: Tiles of images that the DataModule has read, such as `litnets.data.images.crops.TiledImages`.
+            batch_size: Tiles per batch; None for the DataModule's `eval_batch_size`.
+            keep_probabilities: Whether to keep the probabilities of all classes.
+
+        Yields:
+            The chunk of the image, and the `Stitched` prediction, whose `index` is that of the image in its chunk.
+        """
+        num_classes = len(self.classes or ())
+        with_stitchers = ((chunk, chunk.stitcher(num_classes, keep_probabilities)) for chunk in chunks)
+        for parts in _batch_tiles(with_stitchers, batch_size or self.datamodule.eval_batch_size):
+            tiles = [part.chunk[part.indices] for part in parts]
+            inputs, targets = (torch.cat(tensors) for tensors in zip(*tiles, strict=True))
+            probabilities = self._forward(inputs, targets)["probability"].split([len(part.indices) for part in parts])
+            for part, values in zip(parts, probabilities, strict=True):
+                for image in part.stitcher.add(values, part.indices):
+                    yield part.chunk, image
+
+    @torch.inference_mode()
+    def _forward(self, raw: Any, targets: Tensor) -> Mapping[str, Tensor]:
+        """Return the outputs of `predict_step` for a batch that is not prepared yet."""
+        batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
+        if not isinstance(self.network, Task):  # a Task converts its inputs itself
+            batch = self._precision.convert_input(batch)
+        with self._precision.forward_context():
+            output = self.network.predict_step(batch, 0)
+        return output if isinstance(output, Mapping) else {"prediction": output}
+
+
+class _Tiles(NamedTuple):
+    """Tiles of a batch that belong to the same chunk of images."""
+
+    chunk: Any
+    stitcher: Any
+    indices: Tensor
+
+
+def _batch_tiles(chunks: Iterable[tuple[Any, Any]], batch_size: int) -> Iterator[list[_Tiles]]:
+    """Yield batches of the tiles of all chunks, which come with their stitchers. Only the last one is not full."""
+    batch: list[_Tiles] = []
+    missing = batch_size
+    for chunk, stitcher in chunks:
+        rest = torch.arange(len(chunk))
+        while len(rest):
+            indices, rest = rest[:missing], rest[missing:]
+            batch.append(_Tiles(chunk, stitcher, indices))
+            missing -= len(indices)
+            if not missing:
+                yield batch
+                batch, missing = [], batch_size
+    if batch:
+        yield batch
 
 
 def _check_preparation(cls: type[ArrayDataModule]) -> None:

@@ -26,7 +26,7 @@ from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_build_error, parse_options
 from litnets.cli.links import linked_value, pretrained_weights, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
-from litnets.cli.preflight import check_before_start, check_output, check_predict_path, has_test
+from litnets.cli.preflight import check_before_start, check_mask_folder, check_output, check_predict_path, has_test
 from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
 from litnets.cli.resolve_run import (
     ResolvedRun,
@@ -295,6 +295,8 @@ class LitnetsCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write predictions.csv."""
         self._report_data()
+        if isinstance(self.model, tasks.Segmenter) and self.resolved.output is not None and not self.is_dry_run:
+            check_mask_folder(self.resolved.output, self.options.overwrite)
         self.trainer.predict(**kwargs, return_predictions=False)  # they are written, and need not be kept
         if self.trainer.is_global_zero and not self.is_dry_run:
             print(printable(f"predictions: {self.resolved.predictions}"))

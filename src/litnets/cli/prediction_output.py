@@ -42,6 +42,18 @@ def check_destination(output: str, overwrite: bool) -> None:
     check_output(path, overwrite)
 
 
+def mask_table(output: str) -> Path:
+    """Return the table of the masks for `--output FOLDER`, which is FOLDER.csv, or `--output FOLDER.csv`.
+
+    Raises:
+        InputError: `output` names no folder.
+    """
+    path = Path(output)
+    if output == STANDARD_OUTPUT or not path.name or path.suffix.lower() in (".jsonl", ".parquet"):
+        raise InputError(f"--output {output}: masks are written into a folder; expected a name such as masks")
+    return path if path.suffix.lower() == ".csv" else path.with_name(f"{path.name}.csv")
+
+
 @contextmanager
 def open_output(output: str) -> Iterator[Writer]:
     """Open a file, which is written atomically, or `-`, which is standard output as CSV."""

@@ -74,6 +74,21 @@ def check_output(path: Path | None, overwrite: bool) -> None:
         raise InputError(f"{path} exists; --overwrite replaces it, --output FILE writes another file")
 
 
+def check_mask_folder(table: Path, overwrite: bool) -> None:
+    """Check that masks can be written next to `table`, and replace no masks that the user wants to keep.
+
+    Raises:
+        InputError: The folder of the masks is a file, or it is not empty.
+    """
+    folder = table.with_suffix("")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}, the folder of the masks, is a file; --output sets another folder")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise InputError(
+            f"{folder} is not empty; --overwrite replaces masks in it, --output FOLDER writes another folder"
+        )
+
+
 def check_predict_path(command: str, args: Sequence[str]) -> None:
     """Check that `test` and `validate` do not get `--data.predict_path`, which they would ignore.
 

@@ -1,7 +1,7 @@
 """Write the predicted mask of each image as a PNG, image by image, and predictions.csv at the end."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +17,72 @@ from litnets.safety.files import replacing
 from litnets.training.predictions import to_csv
 
 
-class MaskWriter(BasePredictionWriter):
-    """Stitch the predictions for tiles together, and write the results of an image as soon as it is complete.
+class MaskFolder:
+    """The files of predicted masks: a table, such as predictions.csv, and a folder of the same name next to it.
 
-    The folder `predictions`, next to `predictions.csv`, contains
+    The folder contains
 
     - `masks/NAME.png`: the class index of each pixel, as a palette image of the same size as the input image;
     - `overlays/NAME.jpg`: the image, blended with the colors of the classes;
     - `classes.csv`: the index, name and color of each class.
 
-    The columns of predictions.csv are the `index` of the image, its `file`, its `mask` and `overlay`, the mean
+    The columns of the table are the `index` of the image, its `file`, its `mask` and `overlay`, the mean
     `probability` of the predicted classes, and, as `fraction_NAME`, the fraction of the pixels in each class.
+
+    Args:
+        path: The table. The folder has the same name, without suffix.
+        class_names: Names of the classes.
+    """
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        self.path, self.class_names = path, list(class_names)
+        self.folder = path.with_suffix("")
+        self.palette = voc_palette(len(self.class_names))
+
+    def write(self, name: str, stem: str, image: Tensor, stitched: Any) -> list[Any]:
+        """Write mask and overlay of an image, and return the cells of its row without the index.
+
+        Args:
+            name: Name of the image in the table.
+            stem: Name of the mask and the overlay; see `unique_stems`.
+            image: The image, uint8 `(channels, H, W)`.
+            stitched: The prediction, such as `litnets.data.images.tiles.Stitched`.
+        """
+        mask, overlay = self.folder / "masks" / f"{stem}.png", self.folder / "overlays" / f"{stem}.jpg"
+        _save(mask_image(stitched.mask, self.palette), mask)
+        _save(overlay_image(image, stitched.mask, self.palette), overlay)
+        counts = stitched.mask.flatten().bincount(minlength=len(self.palette))
+        files = [path.relative_to(self.path.parent).as_posix() for path in (mask, overlay)]
+        return [name, *files, stitched.probability.mean().item(), *(counts / counts.sum()).tolist()]
+
+    def write_tables(self, rows: Mapping[int, list[Any]]) -> None:
+        """Write the table of the images, whose rows have their indices as keys, and the table of the classes."""
+        fractions = [f"fraction_{name}" for name in self.class_names]
+        header = ["index", "file", "mask", "overlay", "probability", *fractions]
+        table = [[index, *rows[index]] for index in sorted(rows)]
+        write_text(self.path, to_csv(dict(zip(header, zip(*table, strict=True), strict=True))))
+        colors = ["#" + bytes(color).hex() for color in self.palette.tolist()]
+        self.folder.mkdir(exist_ok=True)
+        classes = to_csv({"index": range(len(colors)), "class": self.class_names, "color": colors})
+        write_text(self.folder / "classes.csv", classes)
+
+
+class MaskWriter(BasePredictionWriter):
+    """Stitch the predictions for tiles together, and write the results of an image as soon as it is complete.
 
     The DataModule's `predicted` holds the tiles, such as `litnets.data.images.crops.TiledImages`.
 
     Args:
-        path: The path of predictions.csv, which the first process writes. The folder has the same name, without suffix.
+        path: The table of the `MaskFolder`, which the first process writes.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(write_interval="batch")
         self.path = path
-        self.folder = path.with_suffix("")
+        self._files: MaskFolder | None = None
         self._tiles: Any = None
         self._stitcher: Any = None
         self._stems: list[str] = []
-        self._palette = torch.empty(0)
         self._rows: dict[int, list[Any]] = {}  # by the index of the image
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,9 +92,10 @@ class MaskWriter(BasePredictionWriter):
             raise InputError(
                 f"predict: {type(datamodule).__name__} yields no tiles of images; derive it from SegmentationDataModule"
             )
-        self._stitcher = self._tiles.stitcher(len(_class_names(pl_module)))
+        module: Any = pl_module
+        self._files = MaskFolder(self.path, module.class_names)
+        self._stitcher = self._tiles.stitcher(len(module.class_names))
         self._stems = unique_stems(self._tiles.names)
-        self._palette = voc_palette(len(_class_names(pl_module)))
         self._rows = {}
 
     def write_on_batch_end(
@@ -68,16 +109,11 @@ class MaskWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         assert batch_indices is not None
+        assert self._files is not None
         for stitched in self._stitcher.add(prediction["probability"], batch_indices):
             index: int = stitched.index
-            stem = self._stems[index]
-            mask, overlay = self.folder / "masks" / f"{stem}.png", self.folder / "overlays" / f"{stem}.jpg"
-            _save(mask_image(stitched.mask, self._palette), mask)
-            _save(overlay_image(self._tiles.image(index), stitched.mask, self._palette), overlay)
-            counts = stitched.mask.flatten().bincount(minlength=len(self._palette))
-            files = [path.relative_to(self.path.parent).as_posix() for path in (mask, overlay)]
-            numbers = [stitched.probability.mean().item(), *(counts / counts.sum()).tolist()]
-            self._rows[index] = [self._tiles.names[index], *files, *numbers]
+            name, image = self._tiles.names[index], self._tiles.image(index)
+            self._rows[index] = self._files.write(name, self._stems[index], image, stitched)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         parts: list[Any] = [self._rows]
@@ -85,17 +121,8 @@ class MaskWriter(BasePredictionWriter):
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, self._rows)
         self._rows = {}
-        if not trainer.is_global_zero:
-            return
-        rows = {index: row for part in parts for index, row in part.items()}
-        names = _class_names(pl_module)
-        header = ["index", "file", "mask", "overlay", "probability", *(f"fraction_{name}" for name in names)]
-        table = [[index, *rows[index]] for index in sorted(rows)]
-        write_text(self.path, to_csv(dict(zip(header, zip(*table, strict=True), strict=True))))
-        colors = ["#" + bytes(color).hex() for color in self._palette.tolist()]
-        self.folder.mkdir(exist_ok=True)
-        classes = to_csv({"index": range(len(names)), "class": names, "color": colors})
-        write_text(self.folder / "classes.csv", classes)
+        if trainer.is_global_zero and self._files is not None:
+            self._files.write_tables({index: row for part in parts for index, row in part.items()})
 
 
 def unique_stems(names: Sequence[str]) -> list[str]:
@@ -131,14 +158,14 @@ def mask_image(mask: Tensor, palette: Tensor) -> Image.Image:
 
 
 def overlay_image(image: Tensor, mask: Tensor, palette: Tensor) -> Image.Image:
-    """Blend an image, uint8 `(channels, H, W)`, with the colors of its mask `(H, W)`, in equal parts."""
+    """Blend an image, uint8 `(channels, H, W)`, with the colors of its mask `(H, W)`, in equal parts.
+
+    Class 0, which is the background or has no meaning of its own, leaves the image as it is.
+    """
     pixels = image if image.shape[0] == 3 else image[:1].expand(3, -1, -1)  # the first channel as gray
-    colors = palette[mask.long()]  # (H, W, 3)
-    return Image.fromarray((pixels.movedim(0, 2) // 2 + colors // 2).numpy())
-
-
-def _class_names(module: Any) -> list[str]:
-    return list(module.class_names)
+    pixels = pixels.movedim(0, 2)  # (H, W, 3)
+    blended = pixels // 2 + palette[mask.long()] // 2
+    return Image.fromarray(torch.where((mask == 0).unsqueeze(2), pixels, blended).numpy())
 
 
 def _save(image: Image.Image, path: Path) -> None:

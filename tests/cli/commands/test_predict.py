@@ -308,6 +308,7 @@ def test_inputs_are_told_from_options() -> None:
     )
     assert split_inputs(["--data.predict_path", "new", "--overwrite"])[0] == []
     assert split_inputs(["--debug", "a.png"])[0] == ["a.png"]
+    assert split_inputs(["a.png", "--strict", "--", "--b.png", "--"]) == (["a.png", "--b.png", "--"], ["--strict"])
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:

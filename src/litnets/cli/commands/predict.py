@@ -8,8 +8,7 @@ litnets predict digits_mlp --data.predict_path new_images    new data, into the 
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,16 +18,19 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from litnets.analysis.predictor import Predictor
 from litnets.cli.commands.trainer import use_run
-from litnets.cli.main import run
-from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, open_output
+from litnets.cli.main import run as run_command
+from litnets.cli.new_inputs import InputCounts, iter_chunks, read_chunks
+from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, mask_table, open_output
+from litnets.cli.preflight import check_mask_folder, check_output
 from litnets.cli.run_argument import RunArgument, parse_run_argument
-from litnets.data.core.listing import check_name
-from litnets.data.core.new_chunks import NamedSamples
+from litnets.data.core.listing import check_name, names_in
+from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.safety.escaping import printable
 from litnets.tasks import Segmenter
+from litnets.training.mask_writer import MaskFolder, unique_stems
 from litnets.training.predictions import prediction_columns
 from litnets.training.signals import Signals
 
@@ -41,9 +43,10 @@ recordings, texts, CSV or Parquet files of rows, CSV files of series, whose next
 per line of standard input.
 
   --output FILE      .csv, .jsonl or .parquet; - (the default) prints CSV
+                     for masks, a folder, with a table of the same name next to it (default: predictions in the run)
   --overwrite        replace FILE if it exists
   --strict           stop at the first broken input; by default it is reported and skipped, and the exit code is 1
-  --batch_size N     inputs per batch (default: data.eval_batch_size of the run)
+  --batch_size N     inputs, or tiles of images, per batch (default: data.eval_batch_size of the run)
   --device DEVICE    such as cpu or cuda:0 (default: the GPU if there is one)
   --ckpt_path FILE   best (the default), last, or a checkpoint file
   --runs_dir DIR     folder of the experiments
@@ -54,7 +57,6 @@ predictions.csv in the run folder. `litnets predict RUN --help` lists the option
 """
 
 _FLAGS = ("--overwrite", "--strict", "--debug", "--print_config", "--help", "-h")
-_MAX_BROKEN = 1000  # inputs
 
 
 def predict(args: list[str]) -> int:
@@ -68,36 +70,24 @@ def predict(args: list[str]) -> int:
         return 0
     inputs, options = split_inputs(args[1:])
     if not inputs or args[0].startswith("-"):
-        return run(use_run, ["predict", *args])
-    counts = _Counts()
-    return run(partial(_predict, inputs, counts), [args[0], *options]) or counts.exit_code
+        return run_command(use_run, ["predict", *args])
+    counts = InputCounts()
+    return run_command(partial(_predict, inputs, counts), [args[0], *options]) or counts.exit_code
 
 
 def split_inputs(args: list[str]) -> tuple[list[str], list[str]]:
-    """Separate inputs, such as files, from options and their values."""
+    """Separate inputs, such as files, from options and their values. After `--`, all arguments are inputs."""
     inputs: list[str] = []
     options: list[str] = []
     expects_value = False
-    for arg in args:
+    for index, arg in enumerate(args):
+        if arg == "--":
+            inputs += args[index + 1 :]
+            break
         is_option = arg.startswith("-") and arg != "-" and not expects_value
         (options if is_option or expects_value else inputs).append(arg)
         expects_value = is_option and "=" not in arg and arg not in _FLAGS
     return inputs, options
-
-
-class _Counts:
-    """The number of predicted and of broken inputs."""
-
-    def __init__(self) -> None:
-        self.predicted = 0
-        self.broken = 0
-
-    @property
-    def exit_code(self) -> int:
-        """0 without broken inputs, 1 if some were predicted, 2 if none was."""
-        if not self.broken:
-            return 0
-        return 1 if self.predicted else 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -108,7 +98,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(prog="litnets predict", add_help=False, allow_abbrev=False)
-    parser.add_argument("--output", default=STANDARD_OUTPUT)
+    parser.add_argument("--output")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--batch_size", type=int)
@@ -119,39 +109,79 @@ def _parser() -> _Parser:
     return parser
 
 
-def _predict(inputs: list[str], counts: _Counts, args: list[str], signals: Signals) -> None:
+def _predict(inputs: list[str], counts: InputCounts, args: list[str], signals: Signals) -> None:
     """Predict inputs with the run that the first argument names."""
     options = _parser().parse_args(args[1:])
     _check_inputs(inputs)
-    check_destination(options.output, options.overwrite)
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch_size: expected at least 1, got {options.batch_size}")
+    counts.strict = options.strict
     argument = parse_run_argument(args)
     assert argument.run is not None
     checkpoint = _checkpoint(argument, argument.run, options.ckpt_path)
     predictor = Predictor.load(argument.run, checkpoint, device=_device(options.device), trust=options.trust)
+    options.batch_size = options.batch_size or predictor.datamodule.eval_batch_size
     if isinstance(predictor.network, Segmenter):
-        new = "FOLDER" if len(inputs) > 1 else inputs[0]
-        raise InputError(
-            f"predict RUN INPUT prints a table; for masks: litnets predict {args[0]} --data.predict_path {new}"
-        )
-    batch_size = options.batch_size or predictor.datamodule.eval_batch_size
+        _write_masks(predictor, argument.run, inputs, counts, options)
+    else:
+        _write_rows(predictor, inputs, counts, options)
+
+
+def _write_rows(predictor: Predictor, inputs: list[str], counts: InputCounts, options: argparse.Namespace) -> None:
+    """Write a table with a row for each sample, or for each step of a forecast."""
+    output = options.output or STANDARD_OUTPUT
+    check_destination(output, options.overwrite)
     with ExitStack() as stack:
         progress = stack.enter_context(_progress())
         task = progress.add_task("", total=None)
         writer: Writer | None = None
         for source in inputs:
-            for samples, columns in _samples(source, predictor, batch_size, options.strict, counts):
-                outputs = predictor.predict_samples(samples, batch_size)
+            chunks = iter_chunks(source, predictor.datamodule, options.batch_size, counts)
+            for samples, columns in read_chunks(chunks, counts):
+                outputs = predictor.predict_samples(samples, options.batch_size)
                 if writer is None:
-                    writer = stack.enter_context(open_output(options.output))
+                    writer = stack.enter_context(open_output(output))
                 if len(inputs) > 1 and "file" not in columns:
                     columns = {"file": [source] * len(samples), **columns}
                 writer.write(_rows(predictor, outputs, columns, counts.predicted))
                 counts.predicted += len(samples)
                 progress.update(task, completed=counts.predicted)
-    if options.output != STANDARD_OUTPUT and writer is not None:
-        print(printable(f"predictions: {options.output}"))
+    if output != STANDARD_OUTPUT and writer is not None:
+        print(printable(f"predictions: {output}"))
+
+
+def _write_masks(
+    predictor: Predictor, run: Run, inputs: list[str], counts: InputCounts, options: argparse.Namespace
+) -> None:
+    """Write a mask and an overlay for each image, and a table with a row for each image."""
+    path = run.predictions if options.output is None else mask_table(options.output)
+    check_output(path, options.overwrite)
+    if options.output is None:
+        run.lock()
+    else:
+        check_mask_folder(path, options.overwrite)
+    files = MaskFolder(path, predictor.classes or ())
+    chunks: list[NewChunk] = []
+    names: dict[str, str] = {}  # of each file in the table
+    for source in inputs:
+        new = list(iter_chunks(source, predictor.datamodule, options.batch_size, counts))
+        found = [name for chunk in new for name in chunk.names]
+        shown = names_in(Path(source), list(map(Path, found))) if len(inputs) == 1 else found
+        names |= dict(zip(found, shown, strict=True))
+        chunks += new
+    stems = dict(zip(names, unique_stems(list(names.values())), strict=True))
+    tiles = (samples for samples, _ in read_chunks(chunks, counts))
+    rows: dict[int, list[Any]] = {}
+    with _progress() as progress:
+        task = progress.add_task("", total=len(names))
+        for images, stitched in predictor.predict_masks(tiles, options.batch_size):
+            file = images.names[stitched.index]
+            rows[counts.predicted] = files.write(names[file], stems[file], images.image(stitched.index), stitched)
+            counts.predicted += 1
+            progress.update(task, completed=counts.predicted)
+    if rows:
+        files.write_tables(rows)
+        print(printable(f"predictions: {path}\nmasks and overlays: {files.folder}", lines=True))
 
 
 def _check_inputs(inputs: list[str]) -> None:
@@ -184,49 +214,6 @@ def _progress() -> Progress:
     """Return a progress bar on standard error, if that is a terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} predictions"), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-
-
-def _samples(
-    source: str, predictor: Predictor, batch_size: int, strict: bool, counts: _Counts
-) -> Iterator[NamedSamples]:
-    """Yield the readable samples of a source in chunks, and report its broken inputs."""
-    datamodule = predictor.datamodule
-    if source == "-":
-        chunks = datamodule.iter_lines(_standard_input(), batch_size)
-    else:
-        chunks = datamodule.iter_new(Path(source), batch_size)
-    while True:
-        samples: NamedSamples | None = None
-        with redirect_stdout(sys.stderr):  # notes on the inputs must not mix with the predictions
-            try:
-                chunk = next(chunks, None)
-                samples, errors = (None, []) if chunk is None else chunk.load()
-            except InputError as error:  # the source itself cannot be read
-                chunk, errors = None, [error]
-        for broken in errors:
-            counts.broken += 1
-            if strict:
-                raise broken
-            print(f"litnets: {printable(str(broken), lines=True)}", file=sys.stderr)
-            if counts.broken == _MAX_BROKEN:
-                raise InputError(f"stopped after {counts.broken} broken inputs")
-        if samples is not None:
-            yield samples
-        if chunk is None:
-            return
-
-
-def _standard_input() -> Iterator[str]:
-    """Yield the lines of standard input."""
-    is_empty = True
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        is_empty = False
-        try:
-            yield line.decode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input, line {number}: not UTF-8") from error
-    if is_empty:
-        raise InputError("standard input is empty; expected one text per line")
 
 
 def _rows(predictor: Predictor, outputs: Any, columns: Columns, start: int) -> Any:

@@ -1,6 +1,6 @@
 """Base class of the DataModules for segmentation: images of any size, each with a mask."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -16,6 +16,7 @@ from litnets.data.core.batching import ArrayDataset, EpochSampler
 from litnets.data.core.class_folders import BrokenFileError, read_all, read_content
 from litnets.data.core.inputs import as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
+from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.new_samples import Split
 from litnets.data.core.sample_columns import Columns, sources_of
 from litnets.data.images.augment import Augmentation
@@ -37,6 +38,8 @@ from litnets.data.images.masks import Color, MaskReader, MaskValues
 from litnets.data.images.tiles import Size
 from litnets.errors import InputError
 from litnets.seeding import global_seed
+
+_CHUNK_IMAGES = 16  # images that are read together to be predicted
 
 
 class SegmentationDataModule(SplitDataModule, ImageDataModule):
@@ -166,7 +169,9 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         names = None if samples.is_positional else [samples.describe(index) for index in indices.tolist()]
         return self._tiled(test.pairs.images, test.members, test.pairs.sizes[test.members], names)
 
-    new_suffixes = frozenset[str]()  # no `iter_new`, because it is for predictions that are rows of a table
+    def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
+        # A chunk is in memory at once, and its images have any size. Batches of tiles may span several chunks.
+        return super().iter_new(path, min(batch_size, _CHUNK_IMAGES))
 
     def load_predict(self, path: Path) -> ArrayDataset:
         if "mean" not in vars(self):  # no checkpoint
