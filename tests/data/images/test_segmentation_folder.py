@@ -104,6 +104,14 @@ def test_files_of_masks(kind: str) -> None:
         assert torch.equal(pairs_of(data).pairs.masks[number], torch.from_numpy(expected))
 
 
+def test_images_may_share_a_mask() -> None:
+    write_masked_images(Path(), SIZES[:5] + SIZES[:1])
+    Path("masks/5.png").unlink()
+    Path("masks/5.png").symlink_to("0.png")
+    pairs = pairs_of(read()).pairs
+    assert torch.equal(pairs.masks[5], pairs.masks[0])
+
+
 def test_colored_masks() -> None:
     write_masked_images(Path(), SIZES[:6])
     colors = np.array([[128, 64, 128], [0, 0, 70], [244, 35, 232]], np.uint8)
@@ -314,6 +322,8 @@ def test_options_are_checked() -> None:
     for crop_size in (0, [1, 2, 3], [4, 0]):
         with pytest.raises(InputError, match="crop_size: expected the side length of a square or"):
             SegmentationFolder(".", crop_size=crop_size)
+    with pytest.raises(InputError, match="crop_size: expected at most 89,478,485 pixels in a crop"):
+        SegmentationFolder(".", crop_size=1_000_000_000)
     for value in (-1, 256):
         with pytest.raises(InputError, match="ignore_value: expected a mask value from 0 to 255"):
             SegmentationFolder(".", ignore_value=value)
@@ -430,6 +440,14 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a name twice": (
         lambda: Path("class_names.txt").write_text("a\nb\na\n"),
         r"^class_names\.txt: a occurs twice; expected one class per line$",
+    ),
+    "names that look the same": (
+        lambda: Path("class_names.txt").write_text("caf\u00e9\ncafe\u0301\n"),
+        r"^class_names\.txt: two classes are named 'cafe\u0301': .* look the same",
+    ),
+    "a control character": (
+        lambda: Path("class_names.txt").write_text("a\nb\0c\n"),
+        r"^class_names\.txt: 'b\\x00c' contains a control character; expected one class per line$",
     ),
     "a color twice": (
         lambda: Path("class_names.txt").write_text("a 1 2 3\nb 1 2 3\n"),

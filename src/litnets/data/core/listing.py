@@ -34,8 +34,22 @@ def real_files_in(
 ) -> dict[Path, str]:
     """Map the path of each file with one of these suffixes, in a folder and its subfolders, to its real path.
 
-    The paths are sorted. The case of a suffix does not matter. Links are followed, but each real file is listed once.
-    FIFOs, sockets and devices are skipped, and their number is printed.
+    Each real file is listed once; see `linked_files_in`.
+    """
+    files = linked_files_in(folder, suffixes, root, other_suffixes)
+    first_paths: dict[str, Path] = {}
+    for path, real in files.items():
+        first_paths.setdefault(real, path)
+    return {path: real for path, real in files.items() if first_paths[real] == path}
+
+
+def linked_files_in(
+    folder: Path, suffixes: Collection[str], root: Path | None = None, other_suffixes: Counter[str] | None = None
+) -> dict[Path, str]:
+    """Map the path of each file with one of these suffixes, in a folder and its subfolders, to its real path.
+
+    The paths are sorted. The case of a suffix does not matter. Links are followed, and several may lead to the same
+    file. FIFOs, sockets and devices are skipped, and their number is printed.
 
     Args:
         folder: The folder.
@@ -74,10 +88,7 @@ def real_files_in(
         stack += sorted(folders, reverse=True)
     for path in files:
         check_name(path)
-    first_paths: dict[str, Path] = {}
-    for path in sorted(files):
-        first_paths.setdefault(files[path], path)
-    return {path: files[path] for path in regular_files(list(first_paths.values()))}
+    return {path: files[path] for path in regular_files(sorted(files))}
 
 
 def _follow(folder: Path, origins: tuple[str, ...]) -> tuple[Path, str, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Find the images of a data set for segmentation, and the mask of each."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.class_folders import check_linked_once
-from litnets.data.core.listing import real_files_in, subfolders
+from litnets.data.core.listing import check_twins, linked_files_in, real_files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits
 from litnets.data.images import decoding, masks
 from litnets.data.images.crops import IGNORE_INDEX
@@ -97,7 +98,7 @@ def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
 
 def _pair(images: Sequence[Path], image_folder: Path, mask_folder: Path, mask_suffix: str) -> list[Path]:
     """Return the mask of each image."""
-    files = list(real_files_in(mask_folder, masks.SUFFIXES | masks.LOSSY_SUFFIXES))
+    files = list(linked_files_in(mask_folder, masks.SUFFIXES | masks.LOSSY_SUFFIXES))  # images may share a mask
     by_name = _by_name(images, image_folder)
     masks_by_name = _by_name(files, mask_folder)
     expected = {f"{name}{mask_suffix}": image for name, image in by_name.items()}
@@ -149,8 +150,8 @@ def read_class_names(path: Path) -> tuple[list[str], list[Color] | None] | None:
     A line is the name of a class, or its name and its color, such as `road 128 64 128`.
 
     Raises:
-        InputError: The file cannot be read; a name or color occurs twice; only some classes have colors; a color or the
-            number of classes is out of range.
+        InputError: The file cannot be read; a name or color occurs twice; two names look the same; a name contains a
+            control character; only some classes have colors; a color or the number of classes is out of range.
     """
     if not path.exists():
         return None
@@ -166,6 +167,10 @@ def read_class_names(path: Path) -> tuple[list[str], list[Color] | None] | None:
     repeated = first_duplicate(names) or first_duplicate(map(str, colors))
     if repeated is not None:
         raise InputError(f"{path}: {repeated} occurs twice; expected one class per line")
+    check_twins(path, names)
+    unprintable = [name for name in names if any(unicodedata.category(character) == "Cc" for character in name)]
+    if unprintable:
+        raise InputError(f"{path}: {unprintable[0]!r} contains a control character; expected one class per line")
     if colors and len(colors) < len(names):
         without = next(line for match, line in zip(matches, lines, strict=True) if not match)
         raise InputError(f"{path}: {without} has no color, but others do; expected `name red green blue` in each line")

@@ -75,6 +75,10 @@ class SegmentationFolder(SegmentationDataModule):
             raise InputError(
                 f"crop_size: expected the side length of a square or [height, width], in pixels, got {crop_size}"
             )
+        if sides is not None and sides[0] * sides[1] > self.max_pixels:
+            raise InputError(
+                f"crop_size: expected at most {self.max_pixels:,} pixels in a crop (--data.max_pixels), got {crop_size}"
+            )
         if ignore_value is not None and not 0 <= ignore_value <= 255:
             raise InputError(f"ignore_value: expected a mask value from 0 to 255, got {ignore_value}")
         self.root, self.gray, self.ignore_value = Path(root), gray, ignore_value
