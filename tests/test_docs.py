@@ -87,7 +87,9 @@ def parse(command: str) -> int:
     if predicts_inputs:
         Path("new_images").mkdir(exist_ok=True)
         Image.new("RGB", (40, 30)).save("new_images/photo.png")
-    elif args[0] in ("fit", "validate", "test", "predict", "resume") and not re.search(r"--(\w+\.)?help", command):
+    elif args[0] in ("fit", "validate", "test", "predict", "resume", "cv", "seeds") and not re.search(
+        r"--(\w+\.)?help", command
+    ):
         args.append("--print_config")
     try:
         return main(args)

@@ -195,7 +195,8 @@ def check_runs_dir(config: Namespace, args: list[str]) -> None:
     if run is None or any(arg == "--runs_dir" or arg.startswith("--runs_dir=") for arg in args):
         return
     is_below_working_directory = not runs_dir.is_absolute() and ".." not in runs_dir.parts
-    if not is_below_working_directory and runs_dir.resolve() != run.folder.resolve().parent.parent:
+    # A run is in <runs_dir>/<experiment>, or in the folder of a cross-validation there.
+    if not is_below_working_directory and runs_dir.resolve() not in run.folder.resolve().parents[1:3]:
         raise InputError(
             f"{run.folder}: its configuration sets runs_dir to {config.runs_dir}, but the run is elsewhere; "
             "set --runs_dir DIR, the folder for the new run"

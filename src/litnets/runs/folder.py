@@ -64,19 +64,20 @@ class Run:
         return {**self.__dict__, "_lock": None}
 
     @classmethod
-    def new(cls, root: Path, experiment: str, claim: bool = True) -> "Run":
+    def new(cls, root: Path, experiment: str, claim: bool = True, prefix: str = "") -> "Run":
         """Return the next run of an experiment, which is named after the current time.
 
         Args:
             root: The folder of the experiments.
             experiment: The name of the experiment, a folder inside `root`.
             claim: Whether to create the run folder, so that no other process that starts in the same second gets it.
+            prefix: The start of the folder's name, before the time.
 
         Raises:
             InputError: The experiment's name is not allowed, or the folder cannot be created.
         """
         check_experiment(experiment)
-        start = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        start = prefix + datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         for suffix in range(1000):
             run = cls(root / experiment / (f"{start}_{suffix}" if suffix else start))
             if not claim or run.create_folder():

@@ -28,6 +28,8 @@ COMMANDS = {
     "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
     "predict": Command("predict", "predict files, folders or texts, or the test split: predict RUN [INPUT...]"),
     "compare": Command("compare", "show which run is best, and whether that is noise: compare RUN..."),
+    "cv": Command("cv", "cross-validate: cv --config FILE --folds K [--repeats R] [--jobs N] [--key value ...]"),
+    "seeds": Command("seeds", "train with several seeds: seeds --config FILE --seeds N [--jobs N] [--key value ...]"),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }

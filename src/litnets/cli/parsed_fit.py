@@ -1,0 +1,76 @@
+"""Parse and check the options of `fit` without training, for commands that start several runs."""
+
+from typing import Any
+
+from jsonargparse import Namespace
+
+from litnets.cli.app import LitnetsCLI
+from litnets.cli.error_messages import init_arguments
+from litnets.cli.resolve_run import check_runs_dir, config_paths, fill_in_defaults
+from litnets.cli.untrusted import check_plain_arguments, check_run_config
+from litnets.errors import InputError
+from litnets.runs.storage import read_text
+from litnets.safety.resolving import import_object
+from litnets.training.signals import Signals
+
+
+class ParsedFit(LitnetsCLI):
+    """The options of `fit`, without data, model and Trainer.
+
+    Args:
+        command: The command that takes these options, for its error messages.
+        args: The options.
+        signals: The signal handlers of the process.
+
+    Raises:
+        InputError: An option is wrong, or one run on one device would not be trained to its end.
+    """
+
+    def __init__(self, command: str, args: list[str], signals: Signals) -> None:
+        super().__init__(["fit", *args], signals)
+        options = self.options
+        if not options.get("data"):
+            raise InputError(f"{command}: expected a configuration or a model and data, as for `litnets fit`")
+        if self._ckpt_path is not None:
+            raise InputError(f"{command}: --ckpt_path resumes one run; --init_from starts each run with its weights")
+        if options.trainer.fast_dev_run:
+            raise InputError(f"{command}: --trainer.fast_dev_run keeps no run; use it with `litnets fit`")
+        devices = options.trainer.devices
+        if str(devices) != "1" and not (isinstance(devices, list) and len(devices) == 1):
+            raise InputError(f"{command}: each run is trained on one device, got --trainer.devices {devices}; omit it")
+        if not options.test_after_fit:
+            raise InputError(f"{command}: --test_after_fit false leaves no scores; omit it")
+        self.args = args
+
+    def before_instantiate_classes(self) -> None:
+        check_plain_arguments(self.options)
+        check_run_config(self.options, self._args, config_paths(self.options))
+        fill_in_defaults(self.options)
+        check_runs_dir(self.options, self._args)
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+    @property
+    def data_arguments(self) -> dict[str, Any]:
+        """The arguments of the data that the options set, by name."""
+        data = self.options.data
+        return dict(vars(data.get("init_args") or Namespace())) if isinstance(data, Namespace) else {}  # type: ignore[no-untyped-call]
+
+    @property
+    def data_class(self) -> type:
+        """The class of the data."""
+        data: Any = self.options.data
+        cls: type = import_object(data.class_path) if isinstance(data, Namespace) else type(data)
+        return cls
+
+    def data_takes(self, argument: str) -> bool:
+        """Return whether the class of the data has an argument of this name."""
+        return argument in init_arguments(self.data_class)
+
+    def read_configs(self) -> dict[str, str]:
+        """Return the content of the configurations by their path."""
+        return {str(path): read_text(path) for path in config_paths(self.options)}

@@ -1,0 +1,155 @@
+"""Train the runs of `litnets cv` and `litnets seeds`, print their scores, and write the results into their folder."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from litnets.analysis.combined_predictions import concatenate_predictions, ensemble_scores
+from litnets.analysis.score_table import Part, ScoreTable
+from litnets.cli.in_process import train_in_folder
+from litnets.cli.parsed_fit import ParsedFit
+from litnets.errors import InputError
+from litnets.runs.folder import Run
+from litnets.runs.print_results import count
+from litnets.runs.recorded_predictions import RecordedPredictions
+from litnets.safety.escaping import printable
+from litnets.training.signals import Stop
+from litnets.tuning.jobs import FinishedJob, Job, run_jobs
+from litnets.tuning.parent import open_parent
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser for the options of a command, which leaves those of `fit` to `fit`."""
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(
+            f"litnets {command}",
+            f"litnets {command} [--config FILE] [options] [any option of `litnets fit`]",
+            description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.command = command
+        self.add_argument(
+            "--jobs", type=int, default=1, metavar="N", help="number of runs at the same time; default: 1"
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.command}: {message}; `litnets {self.command} --help` shows how to use it")
+
+    def split(self, args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Return the options of the command and those of `fit`.
+
+        Raises:
+            InputError: An option of the command is wrong.
+        """
+        options, fit_args = self.parse_known_args(args)
+        if options.jobs < 1:
+            raise InputError(f"{self.command}: --jobs: expected at least 1, got {options.jobs}")
+        return options, fit_args
+
+
+def train_all(
+    kind: str, parsed: ParsedFit, settings: Mapping[str, Any], jobs: Sequence[Job], num_workers: int
+) -> tuple[Path, dict[str, Run]]:
+    """Train all runs, or the rest of them if the same command was interrupted.
+
+    Args:
+        kind: The name of the command.
+        parsed: The options of `fit`.
+        settings: The options of the command.
+        jobs: The runs to train.
+        num_workers: Number of runs at the same time.
+
+    Returns:
+        The folder of the command, and the runs by their names.
+
+    Raises:
+        InputError: A training failed, or a configuration has changed meanwhile.
+        Stop: A signal ended the command. The runs have been saved.
+    """
+    configs = parsed.read_configs()
+    command = {"command": kind, **settings, "options": parsed.args, "configs": configs}
+    parent = open_parent(Path(parsed.options.runs_dir), parsed.options.experiment, kind, command)
+    print(printable(f"{kind}: {count(len(jobs), 'run')} -> {parent}"), flush=True)
+    waiting, runs, start = iter(jobs), dict[str, Run](), time.monotonic()
+
+    def ask() -> Job | None:
+        job = next(waiting, None)
+        if job is not None and parsed.read_configs() != configs:
+            raise InputError(f"{kind}: {', '.join(configs)} changed after the first run; undo that, or start again")
+        return job
+
+    def tell(finished: FinishedJob) -> None:
+        name = finished.job.name
+        if finished.error is not None:
+            raise InputError(f"{kind}: {name}: {finished.error} (its output: {parent / f'{name}.log'})")
+        runs[name] = finished.run
+        state = " (done before)" if finished.was_done else ""
+        print(printable(f"{len(runs)}/{len(jobs)}  {name}  {_describe(finished.run)}{state}"), flush=True)
+
+    try:
+        run_jobs(parent, ask, tell, train_in_folder, num_workers)
+    except (KeyboardInterrupt, Stop) as error:
+        print(f"{kind}: interrupted; the same command continues in {printable(str(parent))}", file=sys.stderr)
+        if isinstance(error, Stop):
+            raise
+        parsed.signals.received = signal.SIGINT  # which the handlers of the training have received
+        raise Stop(signal.SIGINT) from error
+    print(f"{count(len(runs), 'run')} in {time.monotonic() - start:.1f} s")
+    return parent, {job.name: runs[job.name] for job in jobs}
+
+
+def _describe(run: Run) -> str:
+    results = run.read_results()
+    scores = {name: value for name, value in results.get("test", {}).items() if name != "loss"}
+    test = "".join(f"test {name} {value:.4f}  " for name, value in list(scores.items())[:1])
+    best = results.get("best")
+    return test + (f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "")
+
+
+def print_scores(title: str, table: ScoreTable, ensemble: Mapping[str, float] | None = None) -> None:
+    """Print the scores of each run, their mean, standard deviation and interval, and those of the ensemble."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("", *table.metrics):
+        shown.add_column(printable(name), justify="right" if name else "left", no_wrap=True)
+    rows = table.rows()
+    for index, (name, values) in enumerate(rows):
+        cells = ("" if value is None else f"{value:.4f}" for value in values)
+        shown.add_row(printable(name), *cells, end_section=index in (len(table.scores) - 1, len(rows) - 1))
+    if ensemble:
+        cells = (f"{ensemble[metric]:.4f}" if metric in ensemble else "" for metric in table.metrics)
+        shown.add_row("ensemble", *cells)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(printable(title), style="bold")
+    console.print(shown)
+
+
+def ensemble_of(runs: Mapping[str, Run], table: ScoreTable) -> tuple[dict[str, float] | None, str | None]:
+    """Return the test scores of the ensemble of runs, or None and the reason why there are none."""
+    try:
+        predictions = [RecordedPredictions.load(run.recorded_predictions("test")) for run in runs.values()]
+        scores = ensemble_scores(predictions, list(table.scores.values()))
+    except FileNotFoundError:
+        return None, "the test predictions were not recorded"
+    except InputError as error:
+        return None, str(error)
+    return (scores, None) if scores else (None, "its metrics cannot be computed from recorded predictions")
+
+
+def write_predictions(path: Path, runs: Mapping[str, Run], part: Part) -> str:
+    """Write the predictions of all runs into one file, and return a line that reports it."""
+    try:
+        predictions = {name: RecordedPredictions.load(run.recorded_predictions(part)) for name, run in runs.items()}
+    except FileNotFoundError:
+        return "no out-of-fold predictions: the runs recorded none"
+    concatenate_predictions(predictions).save(path)
+    return f"out-of-fold predictions: {path}"

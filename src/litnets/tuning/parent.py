@@ -1,0 +1,48 @@
+"""The folder of a command that trains several runs.
+
+checkpoints/<experiment>/cv_<time>/
+    command.json        the options of the command, and the content of its configurations
+    jobs.json           the jobs that are done
+    fold_0/ ...         the runs
+    fold_0.log ...      what each run printed
+    cv.csv, cv.json     the results, which are written last
+
+If the command is interrupted, the same command continues in the same folder.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from litnets.runs.folder import Run
+from litnets.runs.lock import RunLock
+from litnets.runs.storage import read_json, write_json
+
+
+def open_parent(runs_dir: Path, experiment: str, kind: str, command: Mapping[str, Any]) -> Path:
+    """Return the folder in which this command was interrupted, or a new one, and lock it.
+
+    Args:
+        runs_dir: The folder of the experiments.
+        experiment: The name of the experiment.
+        kind: The name of the command. It has finished when the folder holds its results, KIND.json.
+        command: What makes the command: its options, and the content of the files that they name.
+
+    Raises:
+        InputError: The same command is running, or the folder cannot be written.
+    """
+    for folder in sorted((runs_dir / experiment).glob(f"{kind}_*/"), reverse=True):
+        if is_unfinished(folder, kind, command):
+            RunLock(folder).acquire()
+            if is_unfinished(folder, kind, command):  # still, now that no other process works on it
+                return folder
+    folder = Run.new(runs_dir, experiment, prefix=f"{kind}_").folder
+    RunLock(folder).acquire()
+    write_json(folder / "command.json", command)
+    return folder
+
+
+def is_unfinished(folder: Path, kind: str, command: Mapping[str, Any]) -> bool:
+    """Return whether this command was started in the folder, and has not written its results."""
+    path = folder / "command.json"
+    return path.exists() and not (folder / f"{kind}.json").exists() and read_json(path) == command

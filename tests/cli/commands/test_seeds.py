@@ -1,0 +1,31 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from litnets.__main__ import main
+from litnets.runs.folder import Run
+
+OPTIONS = ["--model", "MLPClassifier", "--data", "Iris", "--trainer.max_epochs", "1", "--recipe", "false"]
+
+
+def test_seeds_differ_in_their_weights_but_not_in_their_split(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["seeds", "--seeds", "7,3", *OPTIONS]) == 0
+    (parent,) = Path("checkpoints").glob("*/seeds_*")
+    first, second = Run(parent / "seed_7"), Run(parent / "seed_3")
+    assert first.split.read_bytes() == second.split.read_bytes()
+    content = json.loads((parent / "seeds.json").read_text())
+    losses = [scores["loss"] for scores in content["runs"].values()]
+    assert losses == [run.read_results()["test"]["loss"] for run in (first, second)]
+    assert losses[0] != losses[1]
+    assert content["test_train_ratio"] == 0
+    assert content["ensemble"].keys() == {"accuracy"}
+    assert "ensemble" in capsys.readouterr().out
+    assert (parent / "seeds.csv").read_text().startswith("run,loss,accuracy,")
+
+
+@pytest.mark.parametrize("seeds", ["1", "42,", "42,42", "a", "1,b", "-3"])
+def test_wrong_seeds_are_refused(seeds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["seeds", f"--seeds={seeds}", *OPTIONS]) == 2
+    assert "seeds: --seeds: expected a number from 2, or different seeds" in capsys.readouterr().err
+    assert not Path("checkpoints").exists()
