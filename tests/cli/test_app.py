@@ -83,6 +83,7 @@ def test_contents_of_a_run_folder() -> None:
     run = fit()
     assert sorted(p.name for p in run.iterdir()) == [
         "best.ckpt",
+        "calibration.json",
         "config.yaml",
         "environment.json",
         "last.ckpt",
@@ -178,16 +179,17 @@ def test_predict_writes_a_row_for_each_sample() -> None:
     assert main(["predict", "--config", str(run / "config.yaml")]) == 0
     with (run / "predictions.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header[:6] == ["index", "row", "target", "prediction", "probability", "probability_0"]
+    assert header[:7] == ["index", "row", "target", "prediction", "set", "probability", "probability_0"]
     assert [int(row[0]) for row in rows] == list(range(359))
     digits = Digits()
     digits.setup()
     test = digits.splits["test"]
     assert [int(row[1]) - 1 for row in rows] == test.indices.tolist()
     assert [int(row[2]) for row in rows] == test[:][1].tolist()
-    probabilities = np.array([row[5:] for row in rows], dtype=float)
+    probabilities = np.array([row[6:] for row in rows], dtype=float)
     assert [int(row[3]) for row in rows] == probabilities.argmax(1).tolist()
-    np.testing.assert_array_equal([float(row[4]) for row in rows], probabilities.max(1))
+    assert all(row[3] in row[4].split("|") for row in rows)
+    np.testing.assert_array_equal([float(row[5]) for row in rows], probabilities.max(1))
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
 
 

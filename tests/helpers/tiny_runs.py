@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
+from scipy.special import softmax
 
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.safety.plain import dump_yaml
 
 CLASSES = ["cat", "dog", "owl"]
+WEIGHTS = {"net.weight": torch.arange(3.0)}
 
 
 def write_run(
@@ -67,3 +70,30 @@ def record_masks(run: Run, wrong: Sequence[int]) -> None:
     for name, target, prediction in (("cat", 0.5, 0.5 - share), ("dog", 0.5, 0.5 + share), ("owl", 0.0, 0 * share)):
         columns |= {f"target_fraction_{name}": np.full(len(share), target), f"prediction_fraction_{name}": prediction}
     RecordedPredictions(pl.DataFrame(columns), {"class_names": CLASSES}).save(run.recorded_predictions("test"))
+
+
+def write_calibratable_run(name: str = "1", **model: Any) -> Run:
+    """Write the folder of a run with a best checkpoint."""
+    run = write_run(name, **model)
+    torch.save({"state_dict": WEIGHTS}, run.best)
+    return run
+
+
+def record_logits(run: Run, part: str, samples: int, scale: float = 3.0, seed: int = 0, **columns: Any) -> None:
+    """Record a classifier that is right as often as the softmax of its logits says, before they are scaled."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 2, (samples, 3))
+    targets = (softmax(logits, axis=1).cumsum(1) < generator.random((samples, 1))).sum(1).clip(0, 2)
+    logits = (scale * logits).astype(np.float32)
+    names = np.array(CLASSES)
+    frame = pl.DataFrame(
+        {
+            "index": range(samples),
+            "target": names[targets],
+            "prediction": names[logits.argmax(1)],
+            "probability": softmax(logits, axis=1).max(1),
+            **{f"logit_{name}": logits[:, i] for i, name in enumerate(CLASSES)},
+            **columns,
+        }
+    )
+    RecordedPredictions(frame, {"class_names": CLASSES, "multilabel": False}).save(run.recorded_predictions(part))

@@ -21,6 +21,7 @@ _NOT_A_SETTING = (
     "recipe",
     "figures",
     "histograms",
+    "calibrate",
     "trainer.enable_progress_bar",
     "trainer.logger",
     "trainer.default_root_dir",

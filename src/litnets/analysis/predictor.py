@@ -18,6 +18,8 @@ from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from litnets.analysis.calibrated_run import Calibration
+from litnets.analysis.calibration import MIN_SAMPLES
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
 from litnets.data.core.in_memory import InMemoryData, plain_arguments
@@ -111,6 +113,8 @@ class Predictor:
         overrides = {"compile": False} if issubclass(model_class, Task) else {}
         with torch.random.fork_rng(devices=[]):  # initial weights are random, but must not change the global state
             network = load_model(model_class, checkpoint, content, overrides, trust)
+        if (calibration := Calibration.find(run, content["state_dict"])) is not None:
+            calibration.apply(network)
         if datamodule is None:
             datamodule = _build_datamodule(run, config, content, trust)
         if (state := content.get(type(datamodule).__qualname__)) is not None:
@@ -141,6 +145,7 @@ class Predictor:
     def predict_proba(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.float32]:
         """Return the probability of each class or label for each input, `(N, classes)`, in the order of `classes`.
 
+        The probabilities are calibrated if the run is (see `docs/calibration.md`).
         For masks, these are the probabilities of each pixel, `(N, classes, height, width)`.
 
         Args:
@@ -154,6 +159,51 @@ class Predictor:
         if "probability" not in outputs:
             raise InputError(f"predict_proba: {type(self.network).__name__} predicts no classes; use predict")
         return outputs["probability"].numpy()
+
+    def predict_set(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.bool_]:
+        """Return whether the prediction set of each input includes each class or label, `(N, classes)`.
+
+        At least 90 % of the sets include the true class, or all true labels; see `docs/calibration.md`.
+
+        Args:
+            inputs: One input, or a list, array or table of inputs.
+            batch_size: Inputs per batch; None for the DataModule's `eval_batch_size`.
+
+        Raises:
+            InputError: The network has no prediction sets, there are no inputs, or they differ from those of the
+                training.
+        """
+        outputs = self._predict(inputs, batch_size)
+        if "set" not in outputs:
+            raise self._not_calibrated("predict_set", "prediction sets", "classifiers")
+        return outputs["set"].numpy()
+
+    def predict_interval(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.float32]:
+        """Return the bounds of the prediction interval of each number: `(N, 2)`, `(N, 2, targets)`, or, of forecasts,
+        `(N, 2, horizon, channels)`. The lower bound comes first.
+
+        At least 90 % of the intervals of a target, or of a step and channel, include the true value; see
+        `docs/calibration.md`.
+
+        Args:
+            inputs: One input, or a list, array or table of inputs.
+            batch_size: Inputs per batch; None for the DataModule's `eval_batch_size`.
+
+        Raises:
+            InputError: The network has no prediction intervals, there are no inputs, or they differ from those of the
+                training.
+        """
+        outputs = self._predict(inputs, batch_size)
+        if "lower" not in outputs:
+            raise self._not_calibrated("predict_interval", "prediction intervals", "networks that predict numbers")
+        return torch.stack([outputs["lower"], outputs["upper"]], dim=1).numpy()
+
+    def _not_calibrated(self, method: str, regions: str, networks: str) -> InputError:
+        run = "RUN" if self.run is None else self.run.folder
+        return InputError(
+            f"{method}: this network has no {regions}, which {networks} get from a test with at least {MIN_SAMPLES} "
+            f"validation samples; `litnets test {run}` calibrates the best checkpoint"
+        )
 
     def _predict(self, inputs: Any, batch_size: int | None, keep_probabilities: bool = False) -> dict[str, Tensor]:
         if batch_size is not None and batch_size < 1:

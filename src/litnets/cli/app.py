@@ -22,6 +22,7 @@ from litnets.cli.apply_recipe import (
     uses_recipe,
 )
 from litnets.cli.attempt import record_attempt, undo_failed_attempt
+from litnets.cli.calibration import apply_calibration, calibrate_after_test, print_calibration
 from litnets.cli.config_loading import configure_jsonargparse
 from litnets.cli.error_messages import first_cause, format_build_error, parse_options
 from litnets.cli.links import linked_value, pretrained_weights, read_as_trained
@@ -207,6 +208,8 @@ class LitnetsCLI(LightningCLI):
         resolved = self.resolved
         if resolved.checkpoint is not None and resolved.checkpoint_content is not None:
             check_fits(resolved.checkpoint, resolved.checkpoint_content, self.model)
+            if self.command == "predict" and self.options.calibrate:
+                apply_calibration(self.model, resolved)
         if resolved.init_from is not None:
             report = load_weights(resolved.init_from, self.model, self.options.init_partial)
             rank_zero_only(print)(printable(report))
@@ -278,6 +281,7 @@ class LitnetsCLI(LightningCLI):
         if self.is_dry_run:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
         else:
+            calibrate_after_test(self.run, self.trainer, self.options.calibrate)
             report_fit(self.run, self.trainer, self.datamodule, self.options.wandb, best, test_metrics)
 
     def validate(self, **kwargs: Any) -> None:
@@ -291,6 +295,8 @@ class LitnetsCLI(LightningCLI):
         self._report_data()
         self.trainer.test(**kwargs, verbose=False)
         self._report_evaluation()
+        if self.trainer.is_global_zero and self.run is not None:
+            print_calibration(calibrate_after_test(self.run, self.trainer, self.options.calibrate))
 
     def predict(self, **kwargs: Any) -> None:
         """Write predictions.csv."""

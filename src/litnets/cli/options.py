@@ -73,6 +73,13 @@ OPTIONS = (
         True,
         "Write the predictions of a test for each sample of the test and validation splits into the run folder.",
     ),
+    Option(
+        "calibrate",
+        bool,
+        True,
+        "After a test, calibrate the network with the recorded validation predictions: temperature scaling, prediction "
+        "sets and intervals; see docs/calibration.md. Predictions then use it.",
+    ),
     Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from litnets.cli.advice import advice
+from litnets.cli.calibration import print_calibration
 from litnets.cli.resolve_run import ResolvedRun
 from litnets.data import TableDataModule
 from litnets.data.core.base import ArrayDataModule
@@ -148,6 +149,7 @@ def report_fit(
             results = run.update_results(data_changes=changes.to_dict())
             title += f"; data changed since the training: {changes}"
         print_results(title, test_metrics, breakdown)
+        print_calibration(results.get("calibration"))
     for line in advice(trainer.lightning_module, datamodule, results):
         print(printable(f"note: {line}"))
     log_final_results(trainer.loggers, wandb, results, best)

@@ -18,6 +18,8 @@ checkpoints/<experiment>/<run>/
     data.json           statistics of the data; see `litnets.data.core.data_card`
     inputs.parquet      a few inputs, and those that were predicted worst; see `litnets.runs.stored_inputs`
     baselines.json      test metrics of simple methods on the same data; see `litnets.analysis.baselines`
+=======
+    calibration.json    the temperature and the prediction intervals of the best checkpoint
 
 A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
@@ -196,6 +198,10 @@ class Run:
     @property
     def baselines(self) -> Path:
         return self.folder / "baselines.json"
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration.json"
 
     # Writing
 

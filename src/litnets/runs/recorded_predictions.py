@@ -11,8 +11,11 @@ Columns:
     step            the step of a forecast, from 1; a forecast has a row for each step
     target          the name of the class, or a value in the units of the data
     prediction      the predicted class or value
-    probability     the probability of the predicted class
-    logit_CLASS     the network's output; its softmax (its sigmoid for labels or a single logit) is the probability
+    probability     the probability of the predicted class, calibrated if the run is
+    set             the classes in the prediction set of a calibrated run, separated by `|`; in the test file only
+    lower, upper    the bounds of the prediction interval of a calibrated run; in the test file only
+    logit_CLASS     the network's output; divided by the temperature of a calibrated run, its softmax (its sigmoid for
+                    labels or a single logit) is the probability
     loss            the loss of the sample
     loss_weight     the weight of the sample in the mean loss, if weights differ
 
@@ -29,13 +32,14 @@ A segmentation has a row for each image, with `index`, `file`, `loss`, `loss_wei
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from litnets.runs.storage import damaged, not_written
 from litnets.safety import files
@@ -56,7 +60,7 @@ class RecordedPredictions:
     Args:
         frame: A row for each sample, or for each step of a forecast.
         description: The `split`, the number of evaluated `samples`, the number of them that are `recorded` in the
-            frame, and the task's description, such as `class_names`.
+            frame, the `temperature` of a calibrated classifier, and the task's description, such as `class_names`.
     """
 
     frame: "polars.DataFrame"
@@ -91,6 +95,64 @@ class RecordedPredictions:
                 self.frame.write_parquet(file, metadata={_KEY: json.dumps(self.description)})
         except OSError as error:
             raise not_written(path, error) from error
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the classes, targets or channels."""
+        described = (self.description.get(f"{kind}_names") for kind in ("class", "target", "channel"))
+        return next((names for names in described if names), [])
+
+    def columns(self, name: str) -> list[str]:
+        """Return the columns of a result such as `logit`: one for each of `names`, or a single one, or none."""
+        columns = [f"{name}_{label}" for label in self.names]
+        if not columns or not set(columns) <= set(self.frame.columns):
+            columns = [name]
+        return columns if set(columns) <= set(self.frame.columns) else []
+
+    def values(self, name: str) -> NDArray[np.float64] | None:
+        """Return recorded numbers, such as `logit`, `(rows, k)`; None if they are not recorded."""
+        columns = self.columns(name)
+        return self.frame.select(columns).to_numpy().astype(np.float64) if columns else None
+
+    def class_indices(self, name: str) -> NDArray[np.int64]:
+        """Return the `target` or `prediction` of each sample: the index of its class, `(N,)`; for several labels, 0 or
+        1 for each of them, `(N, k)`."""
+        if self.description.get("multilabel"):
+            return self.frame.select(self.columns(name)).to_numpy().astype(np.int64)
+        index = {name: i for i, name in enumerate(self.names)}
+        return np.array([index[name] for name in self.frame[name]], np.int64)
+
+    def probabilities(self) -> NDArray[np.float64] | None:
+        """Return the probability of each class or label, `(N, k)`, calibrated if the run is.
+
+        The result is None if no logits are recorded.
+        """
+        logits = self.values("logit")
+        if logits is None:
+            return None
+        temperature = self.description.get("temperature", 1.0)
+        return to_probabilities(logits, bool(self.description.get("multilabel")), temperature)
+
+
+def to_probabilities(logits: NDArray[np.float64], multilabel: bool, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Return the probability of each class or label.
+
+    Args:
+        logits: A logit per class or label, `(N, k)`; or, of two classes, only that of the second one, `(N, 1)`.
+        multilabel: Whether a sample may have several labels.
+        temperature: Divides the logits.
+    """
+    scaled = logits / temperature
+    if multilabel:
+        return np.asarray(expit(scaled))
+    if scaled.shape[1] == 1:
+        return np.concatenate([expit(-scaled), expit(scaled)], axis=1)
+    return np.asarray(softmax(scaled, axis=1))
+
+
+def join_set(names: Iterable[str]) -> str:
+    """Return the cell for a prediction set."""
+    return "|".join(names)
 
 
 def choose_samples(size: int, rows_per_sample: int, bytes_per_sample: float) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -96,6 +97,10 @@ class Classifier(Task):
     monitor: ClassVar[str] = "val/accuracy"
     monitor_mode: ClassVar[Literal["min", "max"]] = "max"
     predicts: ClassVar[str] = "classes"
+
+    # The calibration of a trained network; see litnets.analysis.calibration. Predictions use it, training does not.
+    temperature: float = 1.0  # divides the logits
+    set_threshold: float | None = None  # the lowest probability of a class in the prediction set
 
     def __init__(
         self,
@@ -256,10 +261,21 @@ class Classifier(Task):
         reset_metrics(self.per_class)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
-        """Return `prediction` and `probability`; multi-label predictions are 0 or 1 for each label."""
-        inputs = self.inputs_of(batch)
-        probabilities = self.metric_inputs(self.test_forward(inputs))
-        return {"prediction": self._decide(probabilities), "probability": probabilities}
+        """Return `prediction` and `probability`; multi-label predictions are 0 or 1 for each label.
+
+        Of a calibrated network, `set` is the prediction set: whether it includes each class or label,
+        `(N, num_classes)`. It always includes the prediction.
+        """
+        outputs = self.test_forward(self.inputs_of(batch))
+        probabilities = self.metric_inputs(outputs)
+        prediction = self._decide(probabilities)  # before the calibration, which might round two probabilities to one
+        if self.temperature != 1:
+            probabilities = self.metric_inputs(outputs / self.temperature)
+        results = {"prediction": prediction}
+        if self.set_threshold is not None:
+            predicted = prediction if self.multilabel else one_hot(prediction, self.num_classes)
+            results["set"] = (probabilities >= self.set_threshold) | predicted.bool()
+        return {**results, "probability": probabilities}
 
     def test_forward(self, inputs: Inputs) -> Tensor:
         return forward_tta(self, inputs, self.tta)

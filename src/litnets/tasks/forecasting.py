@@ -13,6 +13,7 @@ from litnets.errors import InputError
 from litnets.nets.layers.windowing import Window, WindowNorm
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
 from litnets.tasks.input_shapes import InputKind, Shape
+from litnets.tasks.intervals import prediction_interval
 from litnets.tasks.metrics import reset_metrics
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {"mse": mse_loss, "mae": l1_loss, "huber": huber_loss}
@@ -44,6 +45,7 @@ class Forecaster(Task):
     breakdown: ClassVar[str] = "channel"
     channel_mean: Tensor
     channel_std: Tensor
+    half_widths: Tensor | None
 
     def __init__(
         self,
@@ -63,6 +65,9 @@ class Forecaster(Task):
         # Saved in the checkpoint: the weights belong to data of this scale.
         self.register_buffer("channel_mean", torch.tensor(channel_mean or [0.0] * channels))
         self.register_buffer("channel_std", torch.tensor(channel_std or [1.0] * channels))
+        # Half the width of the prediction interval of each step and channel, `(horizon, channels)`, if the network is
+        # calibrated.
+        self.register_buffer("half_widths", None, persistent=False)
         self.set_metrics(
             train=MetricCollection({"mse": MeanSquaredError()}),
             evaluation=MetricCollection({"mse": MeanSquaredError(), "mae": MeanAbsoluteError()}),
@@ -99,9 +104,12 @@ class Forecaster(Task):
         reset_metrics(self.per_channel)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
-        """Return `prediction`, `(N, horizon, channels)`, in the units of the data."""
-        inputs = self.inputs_of(batch)
-        return {"prediction": self._in_units(self(inputs))}
+        """Return `prediction`, `(N, horizon, channels)`, in the units of the data.
+
+        Of a calibrated network, `lower` and `upper` are the bounds of its prediction interval.
+        """
+        values = self._in_units(self(self.inputs_of(batch)))
+        return {"prediction": values, **prediction_interval(values, self.half_widths)}
 
     def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return targets and forecast in the units of the data, and the loss of the standardized window."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from litnets.tasks.base import Batch, Inputs, NetFactory, Task
+from litnets.tasks.intervals import prediction_interval
 from litnets.tasks.losses import build_loss
 from litnets.tasks.metrics import reset_metrics
 from litnets.tasks.sample_losses import loss_columns
@@ -45,6 +46,7 @@ class Regressor(Task):
     breakdown: ClassVar[str] = "target"
     target_mean: Tensor
     target_std: Tensor
+    half_widths: Tensor | None
 
     def __init__(
         self,
@@ -66,6 +68,8 @@ class Regressor(Task):
         # Saved in the checkpoint, because the outputs of the network mean nothing without them.
         self.register_buffer("target_mean", mean.float())
         self.register_buffer("target_std", std.float())
+        # Half the width of the prediction interval of each target, `(num_targets,)`, if the network is calibrated.
+        self.register_buffer("half_widths", None, persistent=False)
         shape = (num_targets + 1, num_targets)  # the batch size differs, so that a wrong shape does not fit
         self.criterion = build_loss(loss, _LOSSES, loss_args or {}, shape, torch.zeros(shape))
         self.configure_metrics()
@@ -108,10 +112,15 @@ class Regressor(Task):
             reset_metrics(self.per_target)
 
     def predict_step(self, batch: Batch | Inputs, batch_idx: int) -> dict[str, Tensor]:
-        """Return `prediction` in the units of the data, `(N,)` or `(N, num_targets)`."""
+        """Return `prediction` in the units of the data, `(N,)` or `(N, num_targets)`.
+
+        Of a calibrated network, `lower` and `upper` are the bounds of its prediction interval.
+        """
         inputs = self.inputs_of(batch)
         values = self.metric_inputs(self(inputs))
-        return {"prediction": values if len(self.target_names) > 1 else values.squeeze(1)}
+        results = {"prediction": values, **prediction_interval(values, self.half_widths)}
+        is_single = len(self.target_names) == 1
+        return {name: column.squeeze(1) if is_single else column for name, column in results.items()}
 
     def sample_results(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return target and prediction in the units of the data, and the loss, which is of standardized values."""

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from litnets.errors import InputError
+from litnets.runs.recorded_predictions import join_set
 from litnets.runs.storage import write_text
 from litnets.safety.escaping import csv_cell
 
@@ -27,6 +29,7 @@ class PredictionsCSV(BasePredictionWriter):
     - `prediction` is the name of a class if the model has `class_names`.
     - `(N, k)` becomes a column for each class, or for each target if the model has `target_names`. The column
       `probability`, of the predicted class, comes before the probabilities of all classes.
+    - A prediction set, which is boolean, becomes the names of its classes, separated by `|`.
     - A forecast `(N, horizon, channels)` becomes a column for each channel (`channel_names` of the model), with one row
       for each step, which `step` counts from 1.
 
@@ -122,7 +125,9 @@ def prediction_columns(
     for name, cells in (samples or {}).items():
         columns[name] = [cells[i] for i in rows]
     for name, values in predictions.items():
-        if values.ndim == 3:
+        if values.dtype == torch.bool:
+            columns[name] = _class_sets(values, class_names)
+        elif values.ndim == 3:
             columns |= _columns_of_channels(name, values, channel_names)
         elif values.ndim > 1:
             if name == "probability" and (predicted := predictions.get("prediction")) is not None:
@@ -141,6 +146,12 @@ def _columns_of_channels(name: str, values: Tensor, channel_names: Sequence[str]
     """Return a column for each channel of a forecast `(N, horizon, channels)`."""
     channels = channel_names or range(values.shape[2])
     return {f"{name}_{channel}": column.tolist() for channel, column in zip(channels, values.unbind(2), strict=True)}
+
+
+def _class_sets(sets: Tensor, class_names: Sequence[str] | None) -> Cells:
+    """Return the names of the classes in each set, `(N, classes)`."""
+    names = class_names or [str(i) for i in range(sets.shape[1])]
+    return [join_set(compress(names, row)) for row in sets.tolist()]
 
 
 def _columns_of_outputs(name: str, values: Tensor, *names: Sequence[str] | None) -> dict[str, Cells]:

@@ -28,14 +28,19 @@ class RecordPredictions(Callback):
     Args:
         run: The run.
         locks: Whether to lock the run folder while writing. If another process holds the lock, nothing is written.
+
+    Attributes:
+        has_recorded: Whether this process has written the predictions of the last test.
     """
 
     def __init__(self, run: Run, locks: bool = False) -> None:
         self.run, self.locks = run, locks
+        self.has_recorded = False
         self._test: _SampleResults | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         task: Any = pl_module
+        self.has_recorded = False
         self._test = _SampleResults.of(trainer.test_dataloaders, task) if hasattr(task, "output_observer") else None
         if self._test is not None:
             task.output_observer = self._test.add
@@ -58,6 +63,7 @@ class RecordPredictions(Callback):
             for part, results in gathered.items():
                 if results is not None:
                     self._write(self.run.recorded_predictions(part), part, results, trainer, task)
+                    self.has_recorded = True
         except (InputError, OSError) as error:
             print(printable(f"note: the predictions are not recorded: {error}"))
         finally:

@@ -66,8 +66,9 @@ class WriteResults(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        for part in ("test", "val"):  # of the previous best checkpoint, like the metrics of its test
-            self.run.recorded_predictions(part).unlink(missing_ok=True)
+        # They belong to the previous best checkpoint, like the metrics of its test.
+        for path in (*map(self.run.recorded_predictions, ("test", "val")), self.run.calibration):
+            path.unlink(missing_ok=True)
         checkpoint = checkpoint_of(trainer)
         best: dict[str, Any] | None = None
         if checkpoint is not None and checkpoint.best_epoch is not None:
@@ -75,8 +76,9 @@ class WriteResults(Callback):
             score = checkpoint.best_model_score.item()
             best = {"monitor": checkpoint.monitor, "score": score, "epoch": checkpoint.best_epoch + 1}
         samples = self._samples * trainer.world_size
+        of_test = ("test", "test_per_class", "test_per_target", "test_per_channel", "calibration")
         self.run.update_results(
-            forget=[name for name in self.run.read_results() if name == "test" or name.startswith("test_per_")],
+            forget=of_test,
             best=best,
             stop_reason=stop_reason(trainer),
             epochs=epochs_started(trainer),

@@ -11,7 +11,7 @@ from litnets.data.core.fingerprint import Fingerprint
 # For each column, by its name: a text for each sample, or a list with a text for each step of a forecast.
 Columns = Mapping[str, Sequence[str] | Sequence[list[str]]]
 
-_OWN_COLUMNS = ("index", "file", "row", "target", "prediction", "probability")
+_OWN_COLUMNS = ("index", "file", "row", "target", "prediction", "probability", "set", "lower", "upper")
 
 _POSITION = np.uint64(2**48 - 1)  # the bits of a row's name that hold its position in its file
 

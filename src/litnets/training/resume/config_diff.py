@@ -26,6 +26,7 @@ _IGNORED_KEYS = {
     "recipe",
     "record_predictions",
     "stop_after_epoch",
+    "calibrate",
 }
 _WITH_OTHER_STATE = {
     "model.class_path",

@@ -1,0 +1,111 @@
+"""calibration.json: the calibration of the best checkpoint of a run.
+
+    calibration = Calibration.find(run, weights)    # None for the weights of another checkpoint
+    if calibration is not None:
+        calibration.apply(network)                  # `predict_step` then uses it
+
+The entries of the file are the attributes of `Calibration`. `litnets.analysis.calibrate` writes it after a test.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from litnets.errors import InputError
+from litnets.runs.folder import Run
+from litnets.runs.storage import damaged, read_json
+from litnets.tasks import Classifier, Forecaster, Regressor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the predictions of a network are calibrated.
+
+    Args:
+        weights: Fingerprint of the network's weights.
+        samples: Number of validation samples that it was calibrated with.
+        coverage: Fraction of new samples that the sets or intervals cover.
+        temperature: Divides the logits of a classifier; 1 if the network predicts numbers.
+        set_threshold: The lowest calibrated probability of a class in a prediction set; None for numbers.
+        half_widths: Half the width of the prediction intervals, in the units of the data: of each target, or of each
+            step and channel; None for classes.
+    """
+
+    weights: str
+    samples: int
+    coverage: float
+    temperature: float = 1.0
+    set_threshold: float | None = None
+    half_widths: list[Any] | None = None
+
+    @classmethod
+    def find(cls, run: Run, weights: Mapping[str, Any]) -> "Calibration | None":
+        """Return the calibration of a network; None if the run has none for its weights.
+
+        Args:
+            run: The run.
+            weights: The `state_dict` in the network's checkpoint.
+
+        Raises:
+            InputError: calibration.json is damaged.
+        """
+        if not run.calibration.exists():
+            return None
+        content = read_json(run.calibration)
+        try:
+            calibration = cls(**content)
+            calibration._check()
+        except (TypeError, ValueError) as error:
+            raise damaged(run.calibration, str(error)) from error
+        return calibration if calibration.weights == fingerprint(weights) else None
+
+    def _check(self) -> None:
+        """Raise ValueError or TypeError for a value that cannot come from `calibrate`."""
+        if not 0 < self.temperature < np.inf:
+            raise ValueError(f"expected a temperature above 0, got {self.temperature}")
+        if self.set_threshold is not None and not 0 <= self.set_threshold <= 1:
+            raise ValueError(f"expected a set_threshold from 0 to 1, got {self.set_threshold}")
+        half_widths = np.array([] if self.half_widths is None else self.half_widths, float)
+        if not (np.isfinite(half_widths) & (half_widths >= 0)).all():
+            raise ValueError("expected half_widths of at least 0")
+
+    def apply(self, network: LightningModule) -> None:
+        """Calibrate the predictions of a network.
+
+        Raises:
+            InputError: The calibration is for another number of targets, steps or channels.
+        """
+        if isinstance(network, Classifier):
+            network.temperature, network.set_threshold = self.temperature, self.set_threshold
+        elif isinstance(network, Regressor):
+            network.half_widths = self._half_widths((len(network.target_names),))
+        elif isinstance(network, Forecaster):
+            network.half_widths = self._half_widths((network.horizon, len(network.channel_names)))
+
+    def _half_widths(self, shape: tuple[int, ...]) -> Tensor | None:
+        if self.half_widths is None:
+            return None
+        half_widths = torch.tensor(self.half_widths)
+        if half_widths.shape != shape:
+            raise InputError(
+                f"calibration.json: expected half_widths of the shape {shape}, got {tuple(half_widths.shape)}; "
+                "`litnets test RUN` calibrates the run again"
+            )
+        return half_widths
+
+
+def fingerprint(weights: Mapping[str, Any]) -> str:
+    """Return a hash of the names, types, shapes and values of the weights of a network."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name]
+        if isinstance(tensor, Tensor):  # the extra state of a module may be anything
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
