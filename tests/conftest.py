@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from litnets.cli import reporting
 from litnets.training import assemble
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +19,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")  # no test may log to a real account
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     monkeypatch.setattr(assemble, "find_spec", lambda name: None)  # figures take half a second
+    monkeypatch.setattr(reporting, "is_quick", lambda run: False)  # so that a fit writes no report unless asked to
     torch.manual_seed(0)
 
 

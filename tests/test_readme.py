@@ -55,7 +55,7 @@ def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_transcript_is_what_make_train_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """Ignore numbers, which depend on the machine, and lines that the README omits with `...`."""
     shutil.copytree(CONFIGS, "configs")
-    assert main(["fit", "--config", "configs/digits_mlp.yaml"]) == 0
+    assert main(["fit", "--config", "configs/digits_mlp.yaml", "--report", "true"]) == 0
     (transcript,) = blocks("text")
 
     def shapes(text: str) -> list[str]:

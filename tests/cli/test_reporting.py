@@ -9,12 +9,13 @@ import pytest
 from lightning.pytorch import LightningModule
 from torch import nn
 
-from litnets.cli.reporting import print_start, report_fit
+from litnets.cli.reporting import print_start, report_fit, write_report
 from litnets.cli.resolve_run import ResolvedRun
 from litnets.data import Diabetes, Digits, ETTh1
 from litnets.runs.folder import Run
 from litnets.tasks import Classifier, Forecaster, Regressor
 from litnets.tracking.wandb_logger import WandbOptions
+from tests.helpers.tiny_runs import write_run
 
 
 def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, Any]:
@@ -23,9 +24,28 @@ def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, 
     run.folder.mkdir()
     run.update_results(epochs=1, steps=300, seconds=1.0)
     trainer: Any = SimpleNamespace(lightning_module=model, loggers=[])
-    report_fit(run, trainer, datamodule, WandbOptions(), None, metrics)
+    report_fit(run, trainer, datamodule, WandbOptions(), None, metrics, False)
     results: dict[str, Any] = json.loads(run.results.read_text())
     return results
+
+
+def test_a_report_replaces_that_of_an_earlier_training(capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run("1")
+    for path in (run.report, run.model_card):
+        path.write_text("earlier")
+    assert not write_report(run, None)  # conftest lets no report be quick
+    assert not run.report.exists()
+    assert not run.model_card.exists()
+    assert write_report(run, True)
+    assert "Test accuracy 0.9000" in run.report.read_text()
+    assert capsys.readouterr().out == f"report: {run.report}\n"
+
+
+def test_a_report_that_fails_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run("1")
+    run.data.write_text("[")
+    assert not write_report(run, True)
+    assert capsys.readouterr().out.startswith(f"note: no report: {run.data} is damaged")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _NOT_A_SETTING = (
     "figures",
     "histograms",
     "calibrate",
+    "report",
     "trainer.enable_progress_bar",
     "trainer.logger",
     "trainer.default_root_dir",

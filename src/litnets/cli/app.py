@@ -282,7 +282,9 @@ class LitnetsCLI(LightningCLI):
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
         else:
             calibrate_after_test(self.run, self.trainer, self.options.calibrate)
-            report_fit(self.run, self.trainer, self.datamodule, self.options.wandb, best, test_metrics)
+            report_fit(
+                self.run, self.trainer, self.datamodule, self.options.wandb, best, test_metrics, self.options.report
+            )
 
     def validate(self, **kwargs: Any) -> None:
         """Evaluate on the validation split."""

@@ -80,6 +80,13 @@ OPTIONS = (
         "After a test, calibrate the network with the recorded validation predictions: temperature scaling, prediction "
         "sets and intervals; see docs/calibration.md. Predictions then use it.",
     ),
+    Option(
+        "report",
+        bool | None,
+        None,
+        "Write a report of the run, report.html and model_card.md, after the training (default: if that takes less "
+        "than two seconds or 2 % of the training).",
+    ),
     Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )
 

@@ -1,11 +1,13 @@
 """What a command prints before and after it runs."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from litnets.analysis.report import build_report, is_quick
 from litnets.cli.advice import advice
 from litnets.cli.calibration import print_calibration
 from litnets.cli.resolve_run import ResolvedRun
@@ -13,7 +15,7 @@ from litnets.data import TableDataModule
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.split_record import DataChanges, SplitRecord
 from litnets.data.tables.summary import summary_lines
-from litnets.errors import abbreviate
+from litnets.errors import InputError, abbreviate
 from litnets.runs.folder import Run
 from litnets.runs.print_results import print_end, print_results, summarize
 from litnets.safety.escaping import printable
@@ -125,8 +127,9 @@ def report_fit(
     wandb: WandbOptions,
     best: Path | None,
     test_metrics: Mapping[str, float] | None,
+    report: bool | None,
 ) -> None:
-    """Store the test metrics in results.json, send the results to W&B and print them.
+    """Store the test metrics in results.json, send the results to W&B, write the report, and print them.
 
     Args:
         run: The run.
@@ -135,6 +138,7 @@ def report_fit(
         wandb: `--wandb.*`.
         best: The best checkpoint, if there is one.
         test_metrics: The metrics of the test; None if nothing was tested.
+        report: Whether to write a report; None to write one that is quick to build.
     """
     folds = _fold_of(datamodule)
     results = run.update_results(fold=folds[0], num_folds=folds[1]) if folds else run.read_results()
@@ -153,7 +157,29 @@ def report_fit(
     for line in advice(trainer.lightning_module, datamodule, results):
         print(printable(f"note: {line}"))
     log_final_results(trainer.loggers, wandb, results, best)
-    print_end(results, run.folder, sync_commands(trainer.loggers))
+    has_report = write_report(run, report)
+    report_command = [] if has_report else [f"litnets report {shlex.quote(str(run.folder))}"]
+    print_end(results, run.folder, [*report_command, *sync_commands(trainer.loggers)])
+
+
+def write_report(run: Run, wanted: bool | None) -> bool:
+    """Write report.html and model_card.md, and return whether they were written. Those of an earlier training go.
+
+    Args:
+        run: The run.
+        wanted: Whether to write them; None to write them if they are quick to build.
+    """
+    for path in (run.report, run.model_card):
+        path.unlink(missing_ok=True)
+    if not (is_quick(run) if wanted is None else wanted):
+        return False
+    try:
+        build_report(run).save(run)
+    except InputError as error:  # such as a full disk; the training is finished all the same
+        print(printable(f"note: no report: {error}"))
+        return False
+    print(printable(f"report: {run.report}"))
+    return True
 
 
 def logged_metrics(trainer: Trainer) -> dict[str, float]:

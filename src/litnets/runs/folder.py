@@ -18,8 +18,9 @@ checkpoints/<experiment>/<run>/
     data.json           statistics of the data; see `litnets.data.core.data_card`
     inputs.parquet      a few inputs, and those that were predicted worst; see `litnets.runs.stored_inputs`
     baselines.json      test metrics of simple methods on the same data; see `litnets.analysis.baselines`
-=======
     calibration.json    the temperature and the prediction intervals of the best checkpoint
+    report.html         the report on the run; see `litnets.analysis.report`
+    model_card.md       its summary in Markdown
 
 A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
@@ -202,6 +203,14 @@ class Run:
     @property
     def calibration(self) -> Path:
         return self.folder / "calibration.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def model_card(self) -> Path:
+        return self.folder / "model_card.md"
 
     # Writing
 

@@ -3,8 +3,8 @@
 To add a command, write a module in this package with a function of the command's name, which takes the arguments that
 follow the name and returns the exit code, and add a line to `COMMANDS`:
 
-    # litnets/cli/commands/report.py
-    def report(args: list[str]) -> int: ...
+    # litnets/cli/commands/scores.py
+    def scores(args: list[str]) -> int: ...
 """
 
 from collections.abc import Callable
@@ -27,6 +27,7 @@ COMMANDS = {
     "validate": Command("trainer", "evaluate a run on the validation split: validate RUN [--key value ...]"),
     "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
     "predict": Command("predict", "predict files, folders or texts, or the test split: predict RUN [INPUT...]"),
+    "report": Command("report", "write a page on how good a run is and where it fails: report RUN"),
     "compare": Command("compare", "show which run is best, and whether that is noise: compare RUN..."),
     "cv": Command("cv", "cross-validate: cv --config FILE --folds K [--repeats R] [--jobs N] [--key value ...]"),
     "seeds": Command("seeds", "train with several seeds: seeds --config FILE --seeds N [--jobs N] [--key value ...]"),

@@ -25,6 +25,7 @@ _IGNORED_KEYS = {
     "init_partial",
     "recipe",
     "record_predictions",
+    "report",
     "stop_after_epoch",
     "calibrate",
 }

@@ -1,0 +1,161 @@
+"""Views of recorded predictions as arrays, one for each kind of task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from litnets.runs.recorded_predictions import RecordedPredictions
+
+
+@dataclass(frozen=True)
+class ClassPredictions:
+    """The predictions of a classifier.
+
+    Args:
+        recorded: The recorded predictions.
+    """
+
+    recorded: RecordedPredictions
+
+    @property
+    def names(self) -> list[str]:
+        return [str(name) for name in self.recorded.description["class_names"]]
+
+    @property
+    def is_multilabel(self) -> bool:
+        return bool(self.recorded.description.get("multilabel"))
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """The class of each sample, `(N,)`, or 0 or 1 for each label, `(N, labels)`."""
+        return self._classes("target")
+
+    @cached_property
+    def predictions(self) -> NDArray[np.int64]:
+        """The predicted class of each sample, `(N,)`, or 0 or 1 for each label, `(N, labels)`."""
+        return self._classes("prediction")
+
+    def _classes(self, column: str) -> NDArray[np.int64]:
+        frame = self.recorded.frame
+        if self.is_multilabel:
+            return np.stack([frame[name].to_numpy() for name in self._columns(column)], 1).astype(np.int64)
+        index = {name: number for number, name in enumerate(self.names)}
+        return np.array([index.get(name, -1) for name in frame[column].to_list()], np.int64)
+
+    def _columns(self, column: str) -> list[str]:
+        """Return the columns of a result, one per class."""
+        if len(self.names) == 1:
+            return [column]
+        return [f"{column}_{name}" for name in self.names]
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64] | None:
+        """The probability of each class or label, `(N, classes)`; None if the outputs are not logits."""
+        frame = self.recorded.frame
+        if "logit" in frame.columns and len(self.names) == 2:  # a single logit, of the second class
+            second = special.expit(frame["logit"].to_numpy().astype(float))
+            return np.stack([1 - second, second], 1)
+        columns = self._columns("logit")
+        if any(name not in frame.columns for name in columns):
+            return None
+        temperature = float(self.recorded.description.get("temperature", 1.0))
+        logits = np.stack([frame[name].to_numpy() for name in columns], 1).astype(float) / temperature
+        probabilities: NDArray[np.float64] = special.expit(logits) if self.is_multilabel else special.softmax(logits, 1)
+        return probabilities
+
+    @cached_property
+    def is_wrong(self) -> NDArray[np.bool_]:
+        """Whether the prediction of each sample is wrong, for at least one of its labels, `(N,)`."""
+        wrong: NDArray[np.bool_] = self.predictions != self.targets
+        return np.asarray(wrong.any(1)) if self.is_multilabel else wrong
+
+    @cached_property
+    def one_hot(self) -> NDArray[np.bool_]:
+        """Whether each sample belongs to each class, `(N, classes)`."""
+        if self.is_multilabel:
+            return self.targets.astype(bool)
+        one_hot: NDArray[np.bool_] = self.targets[:, None] == np.arange(len(self.names))
+        return one_hot
+
+    @cached_property
+    def predicted_one_hot(self) -> NDArray[np.bool_]:
+        """Whether each sample is predicted to belong to each class, `(N, classes)`."""
+        if self.is_multilabel:
+            return self.predictions.astype(bool)
+        one_hot: NDArray[np.bool_] = self.predictions[:, None] == np.arange(len(self.names))
+        return one_hot
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """The confusion matrix, `(classes, classes)`: targets in rows, predictions in columns."""
+        size = len(self.names)
+        keep = (self.targets >= 0) & (self.predictions >= 0)
+        cells = self.targets[keep] * size + self.predictions[keep]
+        return np.bincount(cells, minlength=size * size).reshape(size, size)
+
+    def labels(self, classes: NDArray[np.int64], row: int) -> str:
+        """Return the name of the class of a sample, or the names of its labels."""
+        if not self.is_multilabel:
+            return self.names[classes[row]] if classes[row] >= 0 else "unknown"
+        return ", ".join(name for name, has in zip(self.names, classes[row], strict=True) if has) or "none"
+
+
+@dataclass(frozen=True)
+class ValuePredictions:
+    """The predictions of numbers: of a regression, or of the steps of a forecast.
+
+    Args:
+        recorded: The recorded predictions.
+    """
+
+    recorded: RecordedPredictions
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the targets or channels."""
+        description = self.recorded.description
+        return [str(name) for name in description.get("target_names") or description.get("channel_names") or ["target"]]
+
+    @property
+    def steps(self) -> int:
+        """The steps of a forecast; 1 for a regression."""
+        frame = self.recorded.frame
+        return int(frame["step"].to_numpy().max()) if "step" in frame.columns and len(frame) else 1
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """The standard deviation of each target in the training split, `(targets,)`."""
+        description = self.recorded.description
+        return np.asarray(description.get("target_std") or description.get("channel_std") or [1.0] * len(self.names))
+
+    @cached_property
+    def targets(self) -> NDArray[np.float64]:
+        """`(N, steps, targets)`."""
+        return self._values("target")
+
+    @cached_property
+    def predictions(self) -> NDArray[np.float64]:
+        """`(N, steps, targets)`."""
+        return self._values("prediction")
+
+    def _values(self, column: str) -> NDArray[np.float64]:
+        frame = self.recorded.frame
+        columns = [column] if column in frame.columns else [f"{column}_{name}" for name in self.names]
+        values = np.stack([frame[name].to_numpy() for name in columns], 1).astype(float)
+        return values.reshape(-1, self.steps, len(columns))
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Prediction minus target in standard deviations, `(N, steps, targets)`."""
+        return (self.predictions - self.targets) / self.std
+
+
+def sample_names(recorded: RecordedPredictions) -> Sequence[str]:
+    """Return what identifies each row: its file, row, time or index."""
+    frame = recorded.frame
+    column = next(name for name in ("file", "row", "time", "index") if name in frame.columns)
+    return [f"row {cell}" if column == "row" and str(cell).isdigit() else str(cell) for cell in frame[column].to_list()]

@@ -1,0 +1,134 @@
+"""Record: everything that a run folder says about its run. Whatever an older run lacks is empty or None."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litnets.analysis.finished_run import FinishedRun
+from litnets.errors import InputError
+from litnets.runs.folder import Run
+from litnets.runs.recorded_predictions import RecordedPredictions
+from litnets.runs.storage import damaged, read_json, read_text
+from litnets.safety import files
+
+if TYPE_CHECKING:
+    import polars
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run folder says about its run.
+
+    Args:
+        run: The run folder.
+        finished: Its configuration and results.
+        environment: environment.json.
+        metrics: metrics.csv, a column of numbers for each name. A cell without a value is NaN.
+        test: The predictions for the test split.
+        val: The predictions for the validation split.
+        data: data.json.
+        baselines: baselines.json: the test metrics of simple baselines.
+        calibration: calibration.json.
+        inputs: inputs.parquet.
+    """
+
+    run: Run
+    finished: FinishedRun
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    test: RecordedPredictions | None = None
+    val: RecordedPredictions | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    inputs: "polars.DataFrame | None" = None
+
+    @classmethod
+    def load(cls, run: Run) -> "Record":
+        """Read a run folder.
+
+        Raises:
+            InputError: A file is damaged.
+        """
+        return cls(
+            run,
+            FinishedRun.load(run),
+            _json(run.environment),
+            _metrics(run.metrics),
+            _predictions(run, "test"),
+            _predictions(run, "val"),
+            _json(run.folder / "data.json"),
+            _json(run.folder / "baselines.json"),
+            _json(run.folder / "calibration.json"),
+            _inputs(run.folder / "inputs.parquet"),
+        )
+
+    @property
+    def name(self) -> str:
+        """The names of the experiment and the run."""
+        folder = self.run.folder.resolve()
+        return f"{folder.parent.name} / {folder.name}"
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        return self.finished.results
+
+    @property
+    def test_metrics(self) -> dict[str, float]:
+        """The overall test metrics; empty if the run was not tested."""
+        return self.finished.test if self.results.get("test") else {}
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """The description of the recorded test predictions."""
+        return {} if self.test is None else self.test.description
+
+    def class_of(self, part: str) -> str:
+        """Return the name of the class of the `model` or the `data`."""
+        return str(self.finished.config.get(f"{part}.class_path") or "").rpartition(".")[2]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def _predictions(run: Run, part: str) -> RecordedPredictions | None:
+    path = run.recorded_predictions(part)
+    return RecordedPredictions.load(path) if path.exists() else None
+
+
+def _metrics(path: Path) -> dict[str, NDArray[np.float64]]:
+    if not path.exists():
+        return {}
+    import polars as pl
+
+    text = read_text(path)
+    if not text.strip():
+        return {}
+    try:
+        frame = pl.read_csv(BytesIO(text.encode()), infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise damaged(path, " ".join(str(error).split())[:200]) from error
+    numbers = frame.cast(pl.Float64, strict=False)
+    return {name: numbers[name].fill_null(np.nan).to_numpy().astype(float) for name in numbers.columns}
+
+
+def _inputs(path: Path) -> "polars.DataFrame | None":
+    if not path.exists():
+        return None
+    import polars as pl
+
+    with files.open_regular(path) as file:
+        try:
+            frame = pl.read_parquet(file)
+        except pl.exceptions.PolarsError as error:
+            raise damaged(path, " ".join(str(error).split())[:200]) from error
+    missing = {"split", "index", "role", "kind", "content"} - set(frame.columns)
+    if missing:
+        raise InputError(f"{path} has no column '{min(missing)}'; delete the file, and test the run again")
+    return frame

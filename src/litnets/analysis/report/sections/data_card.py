@@ -1,0 +1,100 @@
+"""The data card: samples and classes of each split, the columns, and a contact sheet of inputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from litnets.analysis.report.blocks import Block, Example, Gallery, Section, Table
+from litnets.analysis.report.inputs import Inputs
+from litnets.analysis.report.record import Record
+
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_MAX_ROWS = 100
+_MAX_EXAMPLES = 40
+
+
+def data_card(record: Record, inputs: Inputs) -> Section | None:
+    """Build the section about the data; None if the run has recorded nothing about them."""
+    data = record.data
+    splits: Mapping[str, Mapping[str, Any]] = data.get("splits") or _recorded_splits(record)
+    blocks: list[Block] = []
+    if splits:
+        blocks.append(_sizes(splits))
+        blocks += _classes(splits, data.get("class_names") or record.description.get("class_names"))
+    if data.get("columns"):
+        blocks.append(_columns(data["columns"]))
+    if source := data.get("source"):
+        rows = [(name, str(value)) for name, value in source.items()]
+        blocks.insert(0, Table([], rows))
+    for split, noun in _SPLITS.items():
+        sheet = [content for i in inputs.indices(split, "example") if (content := inputs.html(split, i)) is not None]
+        if sheet:
+            examples = [Example(content, []) for content in sheet[:_MAX_EXAMPLES]]
+            blocks.append(Gallery(f"Inputs of the {noun} split", examples))
+    return Section("Data", blocks) if blocks else None
+
+
+def _recorded_splits(record: Record) -> dict[str, dict[str, Any]]:
+    """Return what the recorded predictions tell about the splits, for a run without data.json."""
+    splits: dict[str, dict[str, Any]] = {}
+    for split, recorded in (("val", record.val), ("test", record.test)):
+        if recorded is not None and "samples" in recorded.description:
+            splits[split] = {"samples": recorded.description["samples"]}
+    return splits
+
+
+def _sizes(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the table of what is known of each split: a row for each number or distribution."""
+    facts: dict[str, dict[str, str]] = {}
+    for split, described in splits.items():
+        facts.setdefault("samples", {})[split] = f"{described.get('samples', 0):,}"
+        for group in ("targets", "inputs"):
+            for name, value in (described.get(group) or {}).items():
+                for title, text in _facts(name, value):
+                    facts.setdefault(title, {})[split] = text
+    rows = [[title, *(values.get(split, "") for split in splits)] for title, values in facts.items()]
+    return Table(["", *(_SPLITS.get(split, split) for split in splits)], rows[:_MAX_ROWS])
+
+
+def _facts(name: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and "mean" in value:
+        return [(name, _distribution(value))]
+    if isinstance(value, Mapping):
+        return [fact for key, part in value.items() for fact in _facts(f"{name}: {key}", part)]
+    return [(name, f"{value:,}" if isinstance(value, int) else str(value))]
+
+
+def _distribution(value: Mapping[str, float]) -> str:
+    spread = f"{value['mean']:.4g} ± {value['std']:.4g}"
+    return f"{spread} [{value['min']:.4g} to {value['max']:.4g}]" if "min" in value else spread
+
+
+def _classes(splits: Mapping[str, Mapping[str, Any]], names: Sequence[str] | None) -> list[Block]:
+    counts = {split: described["class_counts"] for split, described in splits.items() if described.get("class_counts")}
+    if not counts or names is None:
+        return []
+    rows = [[str(name), *(values[index] for values in counts.values())] for index, name in enumerate(names)]
+    caption = ""
+    if len(rows) > _MAX_ROWS:
+        first = next(iter(counts.values()))
+        order = sorted(range(len(rows)), key=lambda index: first[index])
+        rows = [rows[index] for index in order[:_MAX_ROWS]]
+        caption = f"The {_MAX_ROWS} rarest of {len(order):,} classes."
+    return [Table(["class", *(_SPLITS.get(split, split) for split in counts)], rows, "Classes", caption)]
+
+
+def _columns(columns: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for column in columns[:_MAX_ROWS]:
+        values = ""
+        if column.get("values"):
+            values = _distribution(column["values"])
+        elif column.get("categories"):
+            values = ", ".join(f"{name} ({count:,})" for name, count in column["categories"].items())
+        elif column.get("first"):
+            values = f"{column['first']} to {column['last']}"
+        known = (column.get(name) for name in ("name", "type", "missing", "distinct", "use"))
+        rows.append([*known, values])
+    caption = f"The first {_MAX_ROWS} of {len(columns):,} columns." if len(columns) > _MAX_ROWS else ""
+    head = ["column", "type", "missing", "distinct", "use", "training values"]
+    keep = [i for i in range(len(head)) if any(row[i] not in (None, "") for row in rows)]
+    return Table([head[i] for i in keep], [[row[i] for i in keep] for row in rows], "Columns", caption)

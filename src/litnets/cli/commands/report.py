@@ -1,0 +1,46 @@
+"""`litnets report`: write report.html and model_card.md into a run folder.
+
+litnets report checkpoints/digits_cnn/<run>
+litnets report digits_cnn                       the newest run of an experiment
+"""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from litnets.analysis.report import build_report
+from litnets.errors import InputError
+from litnets.runs.find import find_run
+from litnets.safety.escaping import printable
+
+_DESCRIPTION = """\
+Write a report on a run into its folder: report.html, one page that needs no other file and no network, and
+model_card.md. They tell how good the network is (with confidence intervals, beside simple baselines), where it fails,
+what it was trained on and how. The report uses the files of the run folder and nothing else.
+
+RUN is a run folder, or an experiment, for its newest run."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"report: {message}; `litnets report --help` shows how to use it")
+
+
+def report(args: list[str]) -> int:
+    """Write the report of a run, and return the exit code.
+
+    Args:
+        args: The run and options.
+
+    Raises:
+        InputError: There is no such run, or one of its files is damaged or cannot be written.
+    """
+    parser = _Parser("litnets report", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="run folder or experiment")
+    parser.add_argument("--runs_dir", type=Path, default=Path("checkpoints"), help="folder of the experiments")
+    options = parser.parse_args(args)
+    run = find_run(options.run, options.runs_dir)
+    build_report(run).save(run)
+    print(printable(f"report: {run.report}"))
+    print(printable(f"model card: {run.model_card}"))
+    return 0
