@@ -55,6 +55,12 @@ def test_the_table_has_a_row_for_each_run_and_the_metrics_that_all_have() -> Non
     assert table.to_dict()["summary"]["accuracy"]["interval"] == [table.rows()[4][1][0], table.rows()[5][1][0]]
 
 
+def test_a_table_without_interval() -> None:
+    table = ScoreTable({"fold_0": {"accuracy": 0.5}, "fold_1": {"accuracy": 1.0}}, None)
+    assert table.to_csv().splitlines()[-1].startswith("standard deviation")
+    assert table.to_dict()["summary"]["accuracy"]["interval"] is None
+
+
 def test_a_score_that_is_not_a_number_leaves_no_summary() -> None:
     table = ScoreTable({"fold_0": {"r2": math.nan}, "fold_1": {"r2": 1.0}})
     assert table.to_dict()["summary"] == {"r2": None}

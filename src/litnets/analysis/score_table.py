@@ -58,11 +58,11 @@ class ScoreTable:
 
     Args:
         scores: The scores of each run by metric, by the name of the run.
-        test_train_ratio: See `summarize_scores`.
+        test_train_ratio: See `summarize_scores`; None for no interval.
     """
 
     scores: Mapping[str, Mapping[str, float]]
-    test_train_ratio: float = 0.0
+    test_train_ratio: float | None = 0.0
 
     @property
     def metrics(self) -> list[str]:
@@ -73,16 +73,19 @@ class ScoreTable:
     def summary(self, metric: str) -> Summary | None:
         """Return the summary of a metric; None if a score is NaN or infinite."""
         values = [scores[metric] for scores in self.scores.values()]
-        return summarize_scores(values, self.test_train_ratio) if all(map(isfinite, values)) else None
+        return summarize_scores(values, self.test_train_ratio or 0.0) if all(map(isfinite, values)) else None
 
     def rows(self) -> list[tuple[str, list[float | None]]]:
         """Return the name and the values of each row: one per run, then mean, standard deviation and interval."""
+        shown = [("mean", "mean"), ("standard deviation", "std")]
+        if self.test_train_ratio is not None:
+            shown += [("95 % from", "low"), ("95 % to", "high")]
         metrics = self.metrics
         rows: list[tuple[str, list[float | None]]] = [
             (name, [scores[metric] for metric in metrics]) for name, scores in self.scores.items()
         ]
         summaries = [self.summary(metric) for metric in metrics]
-        for name, field in (("mean", "mean"), ("standard deviation", "std"), ("95 % from", "low"), ("95 % to", "high")):
+        for name, field in shown:
             rows.append((name, [None if summary is None else getattr(summary, field) for summary in summaries]))
         return rows
 
@@ -97,17 +100,18 @@ class ScoreTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as an object for JSON."""
-        summaries = {metric: self.summary(metric) for metric in self.metrics}
         return {
             "runs": {name: dict(scores) for name, scores in self.scores.items()},
-            "summary": {
-                metric: None
-                if summary is None
-                else {"mean": summary.mean, "std": summary.std, "interval": [summary.low, summary.high]}
-                for metric, summary in summaries.items()
-            },
+            "summary": {metric: self._summary_dict(metric) for metric in self.metrics},
             "test_train_ratio": self.test_train_ratio,
         }
+
+    def _summary_dict(self, metric: str) -> dict[str, Any] | None:
+        summary = self.summary(metric)
+        if summary is None:
+            return None
+        interval = None if self.test_train_ratio is None else [summary.low, summary.high]
+        return {"mean": summary.mean, "std": summary.std, "interval": interval}
 
 
 def held_out_part(runs: Sequence[Run]) -> Part:

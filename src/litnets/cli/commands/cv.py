@@ -22,9 +22,9 @@ _DESCRIPTION = """\
 Train and test a network once per fold, and print the scores with their mean, standard deviation and 95 % interval.
 
 Each run is an ordinary run in checkpoints/<experiment>/cv_<time>/fold_<k>. The folds are stratified by class; samples
-of one group, such as copies, stay together; those of a time series are expanding windows. If the data come with a test
-split, the folds are the validation splits, and the test split is the same for all. If the command is interrupted,
-the same command continues."""
+of one group (--data.group_column, equal texts) stay together; those of a time series are expanding windows. If the data
+come with a test split, the folds are the validation splits, and the test split is the same for all. If the command is
+interrupted, the same command continues."""
 
 
 def cv(args: list[str]) -> int:
@@ -60,7 +60,7 @@ def _cross_validate(args: list[str], signals: Signals, *, folds: int, repeats: i
     print_scores(_title(part, folds, repeats), table)
     if part == "val":
         lines.insert(0, "note: each fold also chose the best epoch of its run, which makes its scores optimistic")
-        content["test"], line = _evaluate_on_common_test(runs, ratio)
+        content["test"], line = _evaluate_on_common_test(runs)
         lines += [line] if line else []
     else:
         lines.append("no ensemble: the networks have no test samples in common")
@@ -100,11 +100,11 @@ def _title(part: Part, folds: int, repeats: int) -> str:
     return f"{times} folds" + (", which are the validation splits" if part == "val" else "")
 
 
-def _evaluate_on_common_test(runs: dict[str, Run], ratio: float) -> tuple[dict[str, Any] | None, str | None]:
+def _evaluate_on_common_test(runs: dict[str, Run]) -> tuple[dict[str, Any] | None, str | None]:
     """Print the scores on the test split of the data, with those of the ensemble; return them, and a line if there is
     no ensemble."""
     try:
-        table = ScoreTable({name: scores_of(run, "test") for name, run in runs.items()}, ratio)
+        table = ScoreTable({name: scores_of(run, "test") for name, run in runs.items()}, None)
     except InputError:  # the data have no test split
         return None, None
     ensemble, reason = ensemble_of(runs, table)

@@ -135,7 +135,8 @@ class TableDataModule(SplitDataModule):
         samples = Fingerprint.of_rows(digest_table(table), [len(indices) for indices in table.parts.values()])
 
         def split(pool: Tensor, spec: SplitSpec) -> Sequence[Tensor]:
-            return split_indices(None if classes is None else classes[pool], len(pool), spec)
+            groups = None if table.groups is None else table.groups[pool]
+            return split_indices(None if classes is None else classes[pool], len(pool), spec, groups)
 
         def propose() -> list[Tensor]:
             return split_the_rest(table.parts, size, self.split_spec, split)

@@ -44,6 +44,9 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
         keep_columns: Columns to use although they look like row numbers, names or free text. Default: none.
         id_columns: Columns that identify rows. They are left out of the inputs and repeated in predictions.csv.
             Default: none.
+        group_column: Column whose equal values mark rows that belong together, such as those of one patient. They stay
+            in the same split and fold, so that the test measures how well the network does on new groups. The column is
+            left out of the inputs. Default: each row stands alone.
         **splitting: Arguments of `SplitFilesDataModule`, `TableDataModule`, `SplitDataModule` and `ArrayDataModule`.
 
     Raises:
@@ -60,6 +63,7 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
         ignore: list[str] | None = None,
         keep_columns: list[str] | None = None,
         id_columns: list[str] | None = None,
+        group_column: str | None = None,
         **splitting: Any,
     ) -> None:
         super().__init__(path, **splitting)
@@ -68,7 +72,9 @@ class TableCSV(SplitFilesDataModule, TableDataModule):
         targets = [target] if isinstance(target, str) else target
         self.id_columns = id_columns or []
         left_out = [*(ignore or []), *self.id_columns]
-        self.roles = ColumnRoles(targets, task, categorical or [], left_out, keep_columns or [])
+        if group_column is not None and group_column not in left_out:
+            left_out.append(group_column)
+        self.roles = ColumnRoles(targets, task, categorical or [], left_out, keep_columns or [], group_column)
         self._files: list[Path] = []
 
     def read(self) -> Table:

@@ -42,6 +42,7 @@ class ColumnRoles:
         categorical: Numeric columns to treat as categories.
         ignore: Columns to leave out.
         keep: Columns to use although they look like row numbers, names or free text.
+        group: Column whose equal values mark rows of one group; None for no groups. It is also listed in `ignore`.
 
     Raises:
         InputError: A target is listed twice or ignored, or a column is both kept and ignored.
@@ -52,11 +53,14 @@ class ColumnRoles:
     categorical: Sequence[str] = ()
     ignore: Sequence[str] = ()
     keep: Sequence[str] = ()
+    group: str | None = None
 
     def __post_init__(self) -> None:
         for name, count in Counter(self.targets).items():
             if count > 1:
                 raise InputError(f"target: '{name}' is listed twice; remove one")
+            if name == self.group:
+                raise InputError(f"target: '{name}' is also the group_column; remove it from one of them")
             if name in self.ignore:
                 raise InputError(f"target: '{name}' is also listed in ignore; remove it from one of them")
         for name in self.keep:
@@ -132,7 +136,23 @@ def read_table(
         dict(zip(paths, indices, strict=True)) if len(paths) > 1 else {},
         sorted(summary, key=lambda column: rows.frame.columns.index(column.name)),
         [f"{rows.path}: {note}" for note in notes],
+        None if roles.group is None else _group_indices(rows, roles.group),
     )
+
+
+def _group_indices(rows: Rows, name: str) -> Tensor:
+    """Return the index of the group of each row, `(rows,)`.
+
+    Raises:
+        InputError: A row has no group.
+    """
+    column = rows.column(name)
+    missing = column.texts.is_null().arg_true()
+    if len(missing):
+        where = rows.cell(name, int(missing[0]), "group_column")
+        raise InputError(f"{where}: expected the group of the row, got no value; fill it, or remove the row")
+    groups = {text: index for index, text in enumerate(column.distinct)}
+    return torch.tensor([groups[text] for text in column.texts])
 
 
 def encode_new(rows: Rows, encoding: Encoding) -> Tensor:
@@ -215,7 +235,7 @@ def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary]
             how = f"date as {len(part_names(name, column.date_format))} numbers"
         summary.append(ColumnSummary.of(column, how))
     for name in roles.ignore:
-        summary.append(ColumnSummary(name, "", None, None, "ignored"))
+        summary.append(ColumnSummary(name, "", None, None, "group" if name == roles.group else "ignored"))
     rare = [name for name in categorical if columns[name].num_distinct > 0.5 * max(20, len(columns[name]))]
     if rare:
         shown = [f"'{name}' ({columns[name].num_distinct})" for name in rare]

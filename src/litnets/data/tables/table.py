@@ -90,6 +90,7 @@ class Table:
         parts: Indices of the rows of each file, by the split that it holds. Empty for one file.
         summary: The columns of the file, for the user.
         notes: What the user should know about the columns, one line each.
+        groups: Index of the group of each row, `(rows,)`, whose rows are in one split; None for no groups.
     """
 
     inputs: Tensor
@@ -102,6 +103,7 @@ class Table:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     summary: list[ColumnSummary] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    groups: Tensor | None = None
 
     @property
     def num_numeric(self) -> int:
