@@ -14,10 +14,12 @@ from litnets.data.audio.reading import SUFFIXES, decode_audio
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folders import read_all, read_content
+from litnets.data.core.data_card import SliceValues, describe_numbers
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_samples import check_new_shape
+from litnets.data.core.raw_inputs import to_wav
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.errors import InputError, abbreviate
 from litnets.safety.escaping import printable
@@ -87,6 +89,8 @@ class AudioDataModule(ArrayDataModule):
     Raises:
         InputError: An argument is out of range.
     """
+
+    input_kind = "audio"
 
     def __init__(
         self,
@@ -190,6 +194,22 @@ class AudioDataModule(ArrayDataModule):
                 shown = [f"{files[i]}: {peaks[i]:.5g}" for i in which.nonzero()[0].tolist()]
                 print(f"{count} of {len(files)} recordings {problem} ({printable(abbreviate(shown, 3))})", flush=True)
         return waveforms, broken, digests
+
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        return {"audio": to_wav(self._read_input(part, position), self.sample_rate)}
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        return {"seconds": describe_numbers(self._seconds(part))}
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the length of each recording, in seconds."""
+        return {"length": self._seconds(part)[positions].tolist()}
+
+    def _seconds(self, part: str) -> Tensor:
+        """Return the length of each recording of a split, `(recordings,)`."""
+        split = self.splits[part]
+        assert isinstance(split, RaggedDataset)
+        return split.split_lengths.double() / self.sample_rate
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, so that a checkpoint normalizes inputs as in training."""

@@ -15,6 +15,7 @@ from litnets.data.core.batching import ArrayDataset, gather
 from litnets.data.core.fingerprint import Fingerprint, digest_rows
 from litnets.data.core.inputs import as_array, as_items, check_finite
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.raw_inputs import to_png
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.core.splits import PARTS, SplitSpec, check_trained_on, split_indices
 from litnets.data.core.target_encoding import EncodedTargets, Task, encode_targets, read_targets
@@ -180,6 +181,19 @@ class ArrayData(SplitDataModule):
             for augmentation in self.augment:
                 inputs = augmentation(inputs)
         return self.prepare(inputs), targets if targets.is_floating_point() else targets.long()
+
+    # For a report
+
+    @property
+    def input_kind(self) -> str:
+        return {"table": "row", "images": "image", "series": "series"}[self.kind]
+
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        values = self._read_input(part, position)
+        if self.kind != "images" or values.dtype == torch.uint8:
+            return super().raw_input(part, position)
+        low, high = values.aminmax()
+        return {"image": to_png(((values - low) * (255 / (high - low).clamp(min=1e-12))).round().to(torch.uint8))}
 
     # New inputs and checkpoints
 

@@ -21,6 +21,7 @@ from litnets.data.core.batching import (
     identity_collate,
 )
 from litnets.data.core.class_folders import report_absent_classes
+from litnets.data.core.data_card import DescribesData
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.in_memory import RecordsArguments
 from litnets.data.core.new_samples import NewSamples, Split
@@ -61,7 +62,7 @@ LINKED_ATTRIBUTES = (
 Loader = DataLoader[tuple[Inputs, Tensor]]
 
 
-class ArrayDataModule(RecordsArguments, NewSamples):
+class ArrayDataModule(RecordsArguments, DescribesData, NewSamples):
     """Base class for data in memory. A subclass implements `load`, which returns the splits.
 
         class RandomData(ArrayDataModule):

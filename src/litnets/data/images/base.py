@@ -13,9 +13,11 @@ from torch import Tensor
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, gather
 from litnets.data.core.class_folders import BrokenFileError, read_all
+from litnets.data.core.data_card import SliceValues, describe_numbers, sample_evenly
 from litnets.data.core.fingerprint import Digests
 from litnets.data.core.inputs import as_array, as_items, as_paths, describe, is_path
 from litnets.data.core.listing import names_in, new_files
+from litnets.data.core.raw_inputs import to_png
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.decoding import MAX_PIXELS, SUFFIXES, ImageFiles, is_single_color, to_pixels
@@ -44,6 +46,7 @@ class ImageDataModule(ArrayDataModule):
     """
 
     white: ClassVar[int] = 255  # the pixel value of white
+    input_kind = "image"
     memory_budget: float = 2.0  # memory for images from files, in gigabytes (10^9 bytes)
 
     def __init__(
@@ -187,6 +190,21 @@ class ImageDataModule(ArrayDataModule):
             return pixels, broken, None, images.digests
         return cast(Tensor, images), broken, moments, images.digests
 
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        return {"image": to_png(self._read_input(part, position), self.white)}
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        """Return statistics of the brightness, of at most a thousand images in memory."""
+        values = self.slice_values(part, sample_evenly(len(self.splits[part]), 1000))
+        return {name: describe_numbers(numbers) for name, numbers in values.items()}
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the brightness of images in memory, where black is 0 and white is 1."""
+        split = self.splits[part]
+        if not isinstance(split, ArrayDataset) or not isinstance(split.inputs, Tensor):
+            return {}  # reading the files again would take too long
+        return {"brightness": brightness(split.inputs, split.indices[positions], self.white)}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, so that a checkpoint normalizes inputs as in training."""
         return {"mean": self.mean, "std": self.std}
@@ -222,6 +240,16 @@ def channel_statistics(images: Tensor, indices: Tensor) -> tuple[list[float], li
         sums += values.sum((0, 2))
         squares += values.square_().sum((0, 2))
     return mean_and_std(sums, squares, len(indices) * pixels)
+
+
+def brightness(images: Tensor, indices: Tensor, white: int) -> list[float]:
+    """Return the mean of a grid of about 32 x 32 pixels of each uint8 image with these indices, from 0 to 1."""
+    rows, columns = (max(1, side // 32) for side in images.shape[2:])
+    values = [
+        gather(images, chunk)[:, :, ::rows, ::columns].flatten(1).double().mean(1) / white
+        for chunk in indices.split(1000)
+    ]
+    return [round(value, 4) for value in torch.cat(values).tolist()]
 
 
 def mean_and_std(sums: Tensor, squares: Tensor, count: int) -> tuple[list[float], list[float]]:

@@ -13,10 +13,12 @@ from torch import Tensor
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.csv_files import missing_column
+from litnets.data.core.data_card import describe_numbers
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import as_array, as_items, is_path, is_table, table_columns
 from litnets.data.core.listing import new_files
 from litnets.data.core.new_samples import check_new_shape
+from litnets.data.core.raw_inputs import to_npy
 from litnets.data.core.sample_columns import Columns, format_numbers
 from litnets.data.core.scaling import Standardize, replace_zero_std
 from litnets.data.core.splits import PARTS
@@ -233,6 +235,26 @@ class SeriesDataModule(ArrayDataModule):
         """Return the time of each step of the targets of windows."""
         firsts = (self.splits[part].indices[positions] + self.look_back).tolist()
         return {"time": [self.times[first : first + self.horizon] for first in firsts]}
+
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        """Return a window and the truth that follows it."""
+        inputs, targets = self.splits[part][torch.tensor([position])]
+        assert isinstance(inputs, Tensor)
+        return {"series": to_npy(torch.cat([inputs[0], targets[0]]), all_steps=True)}
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        """Return the steps of the targets of a split: their number, the first and last time, and each channel."""
+        windows = self.splits[part]
+        first, last = int(windows.indices[0]), int(windows.indices[-1])
+        steps = torch.cat([windows.targets[first:last, 0], windows.targets[last]])
+        times = self.times[first + self.look_back :][: len(steps)]
+        named = zip(self.channel_names, steps.T.numpy(), strict=True)
+        return {
+            "steps": len(steps),
+            "first": times[0],
+            "last": times[-1],
+            "channels": {name: describe_numbers(channel) for name, channel in named},
+        }
 
     def load_labeled(self, path: Path) -> SeriesWindows:
         """Return all windows of a series. The first targets are the steps after the first `look_back` ones."""

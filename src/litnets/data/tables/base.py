@@ -12,15 +12,18 @@ from torch.nn.functional import one_hot
 
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset
+from litnets.data.core.data_card import SliceValues
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import is_path
 from litnets.data.core.labels import match_labels
 from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
+from litnets.data.core.raw_inputs import to_json
 from litnets.data.core.sample_columns import Columns
 from litnets.data.core.scaling import Standardize
 from litnets.data.core.splits import SplitSpec, split_indices
 from litnets.data.tables.columns import Rows
+from litnets.data.tables.describing import TableCells, count_missing, describe_columns, slice_columns
 from litnets.data.tables.frames import TableFormat
 from litnets.data.tables.memory import encode_inputs
 from litnets.data.tables.new_rows import RowChunk, iter_rows
@@ -115,6 +118,8 @@ class TableDataModule(SplitDataModule):
         self._encoding: Encoding | None = None  # of the table in memory, otherwise of the checkpoint
         self._one_hot_indices: list[Tensor] = []
 
+    input_kind = "row"
+
     @abstractmethod
     def read(self) -> Table:
         """Return the complete table. Called once per process, on first use."""
@@ -144,6 +149,22 @@ class TableDataModule(SplitDataModule):
         splits = self.assign_splits(samples, propose, fixed_splits(table.parts, size, self.split_spec))
         check_targets(table, splits["train"])
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
+
+    def describe_data(self) -> dict[str, Any]:
+        """Return the content of data.json, with the columns of the table."""
+        return {**super().describe_data(), "columns": describe_columns(self.table, self.splits["train"].indices)}
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        """Return the number of missing values in each column that has any."""
+        return {"missing": count_missing(self.table, self.splits[part].indices)}
+
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        cells = TableCells(self.table, self.splits[part].indices[position : position + 1])
+        return {"row": to_json({name: cells.cells(name)[0] for name in cells.names})}
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the cells of the columns of few distinct values."""
+        return slice_columns(self.table, self.splits[part].indices[positions])
 
     def load_predict(self, path: Path) -> ArrayDataset:
         self._rows = read_rows([path], self.table_format)

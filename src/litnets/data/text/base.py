@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import RaggedDataset, smallest_type
 from litnets.data.core.csv_files import missing_column, read_utf8
+from litnets.data.core.data_card import SliceValues, describe_numbers
 from litnets.data.core.inputs import as_items, describe, is_table, table_columns
 from litnets.data.core.labels import match_labels
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_chunks import NewChunk
+from litnets.data.core.raw_inputs import to_text
 from litnets.data.core.sample_columns import Columns
 from litnets.data.text.reading import TABLES, Sample, read_samples
 from litnets.data.text.vocabulary import PADDING, UNKNOWN, Tokens, Vocabulary, normalize, same_text_key
@@ -63,6 +65,7 @@ class TextDataModule(ArrayDataModule):
     """
 
     input_shape = (None,)
+    input_kind = "text"
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class TextDataModule(ArrayDataModule):
         self.vocabulary: Vocabulary | None = None
         self._class_names: list[str] = []
         self._samples: tuple[list[Sample], Mapping[str, Tensor]] | None = None  # if read before `load`
+        self._texts: list[str] = []  # all texts as they were read
 
     @abstractmethod
     def read(self) -> tuple[list[Sample], Mapping[str, Tensor]]:
@@ -144,6 +148,7 @@ class TextDataModule(ArrayDataModule):
     def load(self) -> dict[str, RaggedDataset]:
         samples, splits = self._samples or self.read()
         self._samples = None
+        self._texts = [sample.text for sample in samples]
         texts = self._normalize(samples)
         train = splits["train"].tolist()
         self._class_names = self._class_names or sorted({samples[i].label for i in train})
@@ -160,6 +165,27 @@ class TextDataModule(ArrayDataModule):
             train = list(first_index.values())
         splits = {**splits, "train": torch.tensor(train)}
         return {name: RaggedDataset(values, lengths, targets, indices) for name, indices in splits.items()}
+
+    def raw_texts(self, part: str, positions: Tensor | None = None) -> list[str]:
+        """Return texts of a split as they were read.
+
+        Args:
+            part: train, val or test.
+            positions: Positions in the split; None for all.
+        """
+        indices = self.splits[part].indices
+        return [self._texts[i] for i in (indices if positions is None else indices[positions]).tolist()]
+
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        return {"text": to_text(*self.raw_texts(part, torch.tensor([position])))}
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        characters = [len(text) for text in self.raw_texts(part)]
+        return {"characters": describe_numbers(characters), "tokens": super().describe_inputs(part)["steps"]}
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the number of characters of each text."""
+        return {"length": [len(text) for text in self.raw_texts(part, positions)]}
 
     def load_predict(self, path: Path) -> RaggedDataset:
         samples, files = self._read_samples_of(path)
