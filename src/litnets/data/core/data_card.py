@@ -10,7 +10,7 @@ from torch import Tensor
 
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
 from litnets.data.core.new_samples import Split
-from litnets.data.core.raw_inputs import to_json, to_npy, to_png
+from litnets.data.core.raw_inputs import shortest, to_json, to_npy, to_png
 
 # Attributes of a DataModule that data.json repeats.
 _FACTS = (
@@ -59,7 +59,7 @@ class DescribesData(LightningDataModule):
 
     def _describe_split(self, part: str) -> dict[str, Any]:
         split: Any = self.splits[part]
-        described: dict[str, Any] = {"samples": len(split)}
+        described: dict[str, Any] = {"samples": self.num_samples(part)}
         module: Any = self
         if module.num_classes is not None and module.class_counts is not None:
             described["class_counts"] = module.count_classes(split, module.num_classes)
@@ -71,6 +71,10 @@ class DescribesData(LightningDataModule):
         if len(split) and (inputs := self.describe_inputs(part)):
             described["inputs"] = inputs
         return described
+
+    def num_samples(self, part: str) -> int:
+        """Return the number of samples of a split. Samples may be evaluated in parts, such as the tiles of images."""
+        return len(self.splits[part])
 
     def describe_inputs(self, part: str) -> dict[str, Any]:
         """Return statistics of the inputs of a split that is not empty, as plain values."""
@@ -95,8 +99,19 @@ class DescribesData(LightningDataModule):
 
     def _read_input(self, part: str, position: int) -> Tensor:
         """Return an input as it is in the batch of a dataloader, without the padding."""
-        inputs, _ = self.splits[part][torch.tensor(position)]
+        inputs, _ = self.splits[part][position]
         return inputs if isinstance(inputs, Tensor) else inputs[0]
+
+    def baseline_inputs(self, part: str) -> list[str] | Tensor | None:
+        """Return the inputs of a split for a simple method: texts, or rows of numbers `(N, features)`.
+
+        None for inputs that have no such form. This implementation prepares rows, images and series of one length.
+        """
+        split = self.splits[part]
+        if not isinstance(split, ArrayDataset) or not isinstance(split.inputs, Tensor):
+            return None
+        prepared: Tensor = self.prepare(split[torch.arange(len(split))][0])  # type: ignore[attr-defined]
+        return prepared.flatten(1)
 
     def slice_values(self, part: str, positions: Tensor) -> SliceValues:
         """Return values of samples by which a report slices the results, such as the length of a text.
@@ -111,7 +126,7 @@ class DescribesData(LightningDataModule):
     def choose_examples(self, part: str, count: int) -> list[int]:
         """Return the positions of a few samples of a split, the classes in turn, always the same ones."""
         split: Any = self.splits[part]
-        order = np.random.default_rng(0).permutation(len(split))
+        order = np.random.default_rng(0).permutation(self.num_samples(part))
         module: Any = self
         is_classified = module.num_classes is not None and isinstance(split, (ArrayDataset, RaggedDataset))
         if not is_classified or split.targets.ndim != 1:
@@ -138,7 +153,7 @@ def describe_numbers(values: Any) -> dict[str, float | int]:
     quantiles = np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1])
     named = zip(("min", "q25", "median", "q75", "max"), quantiles, strict=True)
     values = {"mean": numbers.mean(), "std": numbers.std(), **dict(named)}
-    return {name: float(f"{value:.7g}") for name, value in values.items()}
+    return {name: shortest(value) for name, value in values.items()}
 
 
 def sample_evenly(size: int, limit: int) -> Tensor:

@@ -88,5 +88,10 @@ def to_json(row: Mapping[str, Any]) -> bytes:
 
 def _json_value(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else None  # the digits of a float32
+        return shortest(value) if math.isfinite(value) else None
     return value[:MAX_CHARACTERS] if isinstance(value, str) else value
+
+
+def shortest(value: float) -> float:
+    """Return a number with the seven digits of a float32."""
+    return float(f"{value:.7g}")

@@ -14,10 +14,12 @@ from torch import Tensor
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset, EpochSampler
 from litnets.data.core.class_folders import BrokenFileError, read_all, read_content
+from litnets.data.core.data_card import SliceValues, describe_numbers
 from litnets.data.core.inputs import as_items, as_paths, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.new_samples import Split
+from litnets.data.core.raw_inputs import mask_to_png, to_png
 from litnets.data.core.sample_columns import Columns, sources_of
 from litnets.data.images.augment import Augmentation
 from litnets.data.images.base import ImageDataModule, mean_and_std
@@ -160,6 +162,42 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
             return {}
         samples, splits = self._split_samples
         return sources_of(samples, splits[part][positions])
+
+    # For a report, in which a sample is an image
+
+    def num_samples(self, part: str) -> int:
+        return len(self._crops(part).members)
+
+    def raw_input(self, part: str, position: int) -> dict[str, bytes]:
+        """Return an image and its mask."""
+        crops = self._crops(part)
+        index = int(crops.members[position])
+        return {"image": to_png(crops.pairs.images[index], self.white), "mask": mask_to_png(crops.pairs.masks[index])}
+
+    def tiled_image(self, part: str, position: int) -> ArrayDataset:
+        """Return the overlapping tiles of an image, to predict its mask."""
+        crops = self._crops(part)
+        member = crops.members[position : position + 1]
+        return self._tiled(crops.pairs.images, member, crops.pairs.sizes[member])
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        """Return statistics of the sizes of the images, in pixels, and of their brightness."""
+        crops = self._crops(part)
+        heights, widths = crops.pairs.sizes[crops.members].T.numpy()
+        values = {"height": heights, "width": widths, **self.slice_values(part, torch.arange(len(crops.members)))}
+        return {name: describe_numbers(numbers) for name, numbers in values.items()}
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the mean brightness of images, where black is 0 and white is 1."""
+        crops = self._crops(part)
+        members = crops.members[positions]
+        means = crops.pairs.sums[members, 0].mean(1) / crops.pairs.sizes[members].prod(1)
+        return {"brightness": [round(mean / self.white, 4) for mean in means.tolist()]}
+
+    def _crops(self, part: str) -> MaskedCrops:
+        return cast(MaskedCrops, self.splits[part])
+
+    # New images
 
     def test_for_prediction(self) -> ArrayDataset:
         """Return the overlapping tiles of the images of the test split."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.data.core.data_card import describe_numbers
+from litnets.data.core.raw_inputs import shortest
 from litnets.data.tables.dates import part_names
 from litnets.data.tables.table import Table
 
@@ -16,7 +17,7 @@ MAX_SLICE_COLUMNS = 8
 MAX_SLICE_VALUES = 12  # distinct values of a column that results are sliced by
 _SHOWN_CATEGORIES = 10
 
-Cell = float | str | None
+Cell = int | float | str | None
 
 
 class TableCells:
@@ -55,14 +56,12 @@ class TableCells:
         assert values is not None
         if name in self.encoding.dates:
             return [None if np.isnan(value) else to_date(value) for value in values]
-        return [None if np.isnan(value) else _shortest(value) for value in values]
+        is_whole = bool((values[~np.isnan(values)] % 1 == 0).all())
+        to_cell = int if is_whole else shortest
+        return [None if np.isnan(value) else to_cell(value) for value in values]
 
     def _days(self, name: str) -> str:
         return part_names(name, self.encoding.dates[name])[0]
-
-
-def _shortest(value: float) -> float:
-    return float(f"{value:.7g}")  # the digits of a float32
 
 
 def to_date(days: float) -> str:

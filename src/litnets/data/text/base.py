@@ -183,6 +183,9 @@ class TextDataModule(ArrayDataModule):
         characters = [len(text) for text in self.raw_texts(part)]
         return {"characters": describe_numbers(characters), "tokens": super().describe_inputs(part)["steps"]}
 
+    def baseline_inputs(self, part: str) -> list[str]:
+        return self.raw_texts(part)
+
     def slice_values(self, part: str, positions: Tensor) -> SliceValues:
         """Return the number of characters of each text."""
         return {"length": [len(text) for text in self.raw_texts(part, positions)]}
