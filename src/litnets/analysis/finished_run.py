@@ -23,6 +23,8 @@ _NOT_A_SETTING = (
     "histograms",
     "calibrate",
     "report",
+    "store_data",
+    "baselines",
     "trainer.enable_progress_bar",
     "trainer.logger",
     "trainer.default_root_dir",

@@ -1,15 +1,14 @@
 """Notes for the user on a run: rare classes, too few steps, a result below a simple baseline."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from torch import Tensor
 
+from litnets.analysis.baselines import Baselines
+from litnets.analysis.finished_run import is_lower_better
 from litnets.data.core.base import ArrayDataModule
-from litnets.data.images.segmentation import SegmentationDataModule
-from litnets.data.series.base import SeriesDataModule, SeriesWindows
-from litnets.tasks import Classifier, Forecaster, Regressor, Segmenter
+from litnets.tasks import Regressor
 
 FEW_STEPS = 200
 _RARE = 5  # a class is rare if another one is at least this many times as frequent
@@ -31,13 +30,13 @@ def class_imbalance(datamodule: LightningDataModule | None) -> str | None:
     )
 
 
-def advice(model: LightningModule, datamodule: LightningDataModule | None, results: dict[str, Any]) -> list[str]:
+def advice(model: LightningModule, results: Mapping[str, Any], baselines: Baselines) -> list[str]:
     """Return notes on a finished run: too few steps, or a result that is not better than a simple baseline.
 
     Args:
         model: The model.
-        datamodule: The data.
         results: The content of results.json.
+        baselines: The metrics of the baselines on the test split.
     """
     lines = []
     steps = results["steps"]
@@ -49,71 +48,22 @@ def advice(model: LightningModule, datamodule: LightningDataModule | None, resul
             f"only {steps} optimizer steps: too few for most networks; raise --trainer.max_epochs or reduce "
             "--data.batch_size"
         )
-    if isinstance(datamodule, ArrayDataModule) and (test := results.get("test")):
-        lines += _below_baseline(model, datamodule, test)
-    return lines
+    return [*lines, *_below_baseline(model, results.get("test") or {}, baselines)]
 
 
-def _below_baseline(model: LightningModule, datamodule: ArrayDataModule, test: dict[str, float]) -> list[str]:
-    if isinstance(model, Classifier) and not model.multilabel:
-        if datamodule.class_counts is None:  # the targets are not in memory
-            return []
-        baseline = majority_accuracy(datamodule)
-        if test.get("accuracy", 1) <= baseline:
-            return [
-                f"test accuracy {test['accuracy']:.4f} is not above {baseline:.4f}, that of the most frequent class"
-            ]
-    elif isinstance(model, Segmenter) and isinstance(datamodule, SegmentationDataModule):
-        baseline = majority_pixels(datamodule)
-        if test["accuracy"] <= baseline:
-            return [
-                f"test accuracy {test['accuracy']:.4f} of the pixels is not above {baseline:.4f}, that of the most "
-                "frequent class"
-            ]
-    elif isinstance(model, Regressor) and test.get("r2", 1) <= 0:
-        return [f"test r2 {test['r2']:.4f} is not above 0, that of the mean of the targets"]
-    elif isinstance(model, Forecaster) and isinstance(datamodule, SeriesDataModule):
-        period, error = seasonal_naive(datamodule)
-        if test["mse"] >= error:
-            repeated = "the last value" if period == 1 else f"the last {period} steps"
-            return [f"test mse {test['mse']:.4f} is not below {error:.4f}, that of repeating {repeated}"]
-    return []
-
-
-def majority_accuracy(datamodule: ArrayDataModule) -> float:
-    """Return the test accuracy of always predicting the most frequent class of the training split."""
-    counts = datamodule.class_counts
-    assert counts is not None
-    test = datamodule.splits["test"]
-    return (test.targets[test.indices] == counts.index(max(counts))).float().mean().item()
-
-
-def majority_pixels(datamodule: SegmentationDataModule) -> float:
-    """Return the fraction of the labeled test pixels whose class is the most frequent one in the training split."""
-    trained = datamodule.class_counts
-    assert trained is not None
-    counts = datamodule.count_classes(datamodule.splits["test"], len(trained))
-    return counts[trained.index(max(trained))] / sum(counts)
-
-
-def seasonal_naive(datamodule: SeriesDataModule) -> tuple[int, float]:
-    """Return the period and the test MSE of the forecast that repeats the last period, on standardized values.
-
-    The period, of at most `look_back` steps, is the one with the smallest error on the training split.
-    """
-    train, test = (datamodule.splits[part] for part in ("train", "test"))
-    assert isinstance(train, SeriesWindows)
-    assert isinstance(test, SeriesWindows)
-    few = torch.linspace(0, len(train) - 1, min(len(train), 500)).long()
-    errors = [_naive_error(datamodule, train, few, period) for period in range(1, datamodule.look_back + 1)]
-    period = 1 + min(range(len(errors)), key=errors.__getitem__)
-    chunks = torch.arange(len(test)).split(1000)
-    total = sum(len(chunk) * _naive_error(datamodule, test, chunk, period) for chunk in chunks)
-    return period, total / len(test)
-
-
-def _naive_error(datamodule: SeriesDataModule, windows: SeriesWindows, samples: Tensor, period: int) -> float:
-    inputs, targets = (datamodule.prepare(values) for values in windows[samples])
-    steps = torch.arange(targets.shape[1]) % period
-    forecast = inputs[:, -period:][:, steps]
-    return float((forecast - targets).square().mean())
+def _below_baseline(model: LightningModule, test: Mapping[str, float], baselines: Baselines) -> list[str]:
+    """Return a line that names the best baseline, if the network is not better."""
+    # The loss of a regression depends on the chosen loss, and its unit says little.
+    metric = "r2" if isinstance(model, Regressor) else str(getattr(model, "monitor", "")).rpartition("/")[2]
+    scores = {name: values[metric] for name, values in baselines.items() if metric in values}
+    if metric not in test or not scores:
+        return []
+    lower_is_better = is_lower_better(metric)
+    name = (min if lower_is_better else max)(scores, key=scores.__getitem__)
+    is_better = test[metric] < scores[name] if lower_is_better else test[metric] > scores[name]
+    if is_better:
+        return []
+    compared = "below" if lower_is_better else "above"
+    return [
+        f"test {metric} {test[metric]:.4f} is not {compared} {scores[name]:.4f}, that of the best baseline ({name})"
+    ]

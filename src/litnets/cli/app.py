@@ -37,6 +37,7 @@ from litnets.cli.resolve_run import (
     fill_in_defaults,
     resolve_run,
 )
+from litnets.cli.run_data import store_baselines, store_data, store_data_again
 from litnets.cli.trainer_arguments import RunParts, trainer_arguments
 from litnets.cli.untrusted import check_plain_arguments, check_run_config
 from litnets.data.core.base import LINKED_ATTRIBUTES
@@ -47,6 +48,7 @@ from litnets.safety.escaping import printable
 from litnets.training.assemble import install_epoch_loop
 from litnets.training.checkpoints.loading import check_fits, load_weights
 from litnets.training.fast_loop import disable_nvml_check
+from litnets.training.record_predictions import has_recorded
 from litnets.training.signals import Signals
 from litnets.training.trainer import AutoTrainer
 
@@ -280,11 +282,23 @@ class LitnetsCLI(LightningCLI):
             return
         if self.is_dry_run:
             print("fast_dev_run: every step ran once on a few batches; nothing was kept")
-        else:
-            calibrate_after_test(self.run, self.trainer, self.options.calibrate)
-            report_fit(
-                self.run, self.trainer, self.datamodule, self.options.wandb, best, test_metrics, self.options.report
-            )
+            return
+        baselines = {}
+        if test_metrics is not None:
+            baselines = store_baselines(self.run, self.model, self.datamodule, self.options.baselines)
+        if self.options.store_data:
+            store_data(self.run, self.model, self.datamodule)
+        calibrate_after_test(self.run, self.trainer, self.options.calibrate)
+        report_fit(
+            self.run,
+            self.trainer,
+            self.datamodule,
+            self.options.wandb,
+            best,
+            test_metrics,
+            baselines,
+            self.options.report,
+        )
 
     def validate(self, **kwargs: Any) -> None:
         """Evaluate on the validation split."""
@@ -299,6 +313,8 @@ class LitnetsCLI(LightningCLI):
         self._report_evaluation()
         if self.trainer.is_global_zero and self.run is not None:
             print_calibration(calibrate_after_test(self.run, self.trainer, self.options.calibrate))
+        if self.run is not None and self.options.store_data and has_recorded(self.trainer):
+            store_data_again(self.run, self.model, self.datamodule)
 
     def predict(self, **kwargs: Any) -> None:
         """Write predictions.csv."""

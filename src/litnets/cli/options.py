@@ -87,6 +87,19 @@ OPTIONS = (
         "Write a report of the run, report.html and model_card.md, after the training (default: if that takes less "
         "than two seconds or 2 % of the training).",
     ),
+    Option(
+        "store_data",
+        bool,
+        True,
+        "Write statistics of the data and at most 200 inputs, 2 MB, into the run folder, for a report.",
+    ),
+    Option(
+        "baselines",
+        bool | None,
+        None,
+        "Test simple methods on the same data, such as the most frequent class, logistic regression or a linear "
+        "forecast (default: those that take less than ten seconds).",
+    ),
     Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )
 

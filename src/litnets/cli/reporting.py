@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from litnets.analysis.baselines import Baselines
 from litnets.analysis.report import build_report, is_quick
 from litnets.cli.advice import advice
 from litnets.cli.calibration import print_calibration
@@ -127,6 +128,7 @@ def report_fit(
     wandb: WandbOptions,
     best: Path | None,
     test_metrics: Mapping[str, float] | None,
+    baselines: Baselines,
     report: bool | None,
 ) -> None:
     """Store the test metrics in results.json, send the results to W&B, write the report, and print them.
@@ -138,6 +140,7 @@ def report_fit(
         wandb: `--wandb.*`.
         best: The best checkpoint, if there is one.
         test_metrics: The metrics of the test; None if nothing was tested.
+        baselines: The metrics of the baselines in the same test.
         report: Whether to write a report; None to write one that is quick to build.
     """
     folds = _fold_of(datamodule)
@@ -154,7 +157,7 @@ def report_fit(
             title += f"; data changed since the training: {changes}"
         print_results(title, test_metrics, breakdown)
         print_calibration(results.get("calibration"))
-    for line in advice(trainer.lightning_module, datamodule, results):
+    for line in advice(trainer.lightning_module, results, baselines):
         print(printable(f"note: {line}"))
     log_final_results(trainer.loggers, wandb, results, best)
     has_report = write_report(run, report)

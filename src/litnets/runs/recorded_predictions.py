@@ -18,6 +18,7 @@ Columns:
                     labels or a single logit) is the probability
     loss            the loss of the sample
     loss_weight     the weight of the sample in the mean loss, if weights differ
+    slice_NAME      a value to slice the results by, such as `slice_length` or, for a table, `slice_COLUMN`
 
 With several labels, targets or channels, there is a column for each, such as `target_NAME`.
 
@@ -174,6 +175,7 @@ def build_frame(
     results: Mapping[str, NDArray[Any]],
     names: Sequence[str],
     class_names: Sequence[str] | None,
+    slices: Mapping[str, Sequence[Any]] | None = None,
 ) -> "polars.DataFrame":
     """Return a frame with one row per sample, or per step of a forecast.
 
@@ -184,6 +186,7 @@ def build_frame(
         results: The results by name: `(N,)`, `(N, k)` with a column for each of `names`, or `(N, steps, channels)`.
         names: Names of the classes, targets or channels.
         class_names: Names that replace the class indices in `target` and `prediction`; None for values.
+        slices: Values of the samples to slice the results by, by name.
     """
     import polars as pl
 
@@ -205,6 +208,7 @@ def build_frame(
         flat = [cell for row in cells for cell in row] if cells and isinstance(cells[0], list) else list(cells)
         columns[f"id_{name}" if name in numbers or name in columns else name] = flat
     columns |= numbers
+    columns |= {f"slice_{name}": list(cells) for name, cells in (slices or {}).items()}
     if steps is not None:
         size = steps * len(indices)
         columns = {name: cells if len(cells) == size else _repeat(cells, steps) for name, cells in columns.items()}

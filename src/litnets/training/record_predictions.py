@@ -98,12 +98,32 @@ class RecordPredictions(Callback):
             results.columns,
             names,
             None if description.get("multilabel") else class_names,
+            _slice_values(trainer.datamodule, part, results.indices),  # type: ignore[attr-defined]
         )
         recorded = len(results.indices)
         counts = {"split": part, "samples": results.samples, "recorded": recorded}
         RecordedPredictions(frame, {**counts, **description}).save(path)
         if recorded < results.samples:
             print(printable(f"{path.name}: {recorded:,} of {results.samples:,} samples, chosen at random"))
+
+
+def has_recorded(trainer: Trainer) -> bool:
+    """Return whether the last test of a Trainer wrote its predictions, in this process."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, RecordPredictions) and callback.has_recorded for callback in callbacks)
+
+
+def _slice_values(datamodule: Any, part: str, indices: NDArray[np.int64]) -> Mapping[str, Sequence[Any]]:
+    """Return the values of samples to slice the results by. An error is reported in one line, because the predictions
+    are more important."""
+    if not hasattr(datamodule, "slice_values"):
+        return {}
+    try:
+        values: Mapping[str, Sequence[Any]] = datamodule.slice_values(part, torch.from_numpy(indices))
+    except Exception as error:
+        print(printable(f"note: {part} is recorded without values to slice by: {type(error).__name__}: {error}"))
+        return {}
+    return values
 
 
 class _Gathered(NamedTuple):

@@ -67,7 +67,9 @@ class WriteResults(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         # They belong to the previous best checkpoint, like the metrics of its test.
-        for path in (*map(self.run.recorded_predictions, ("test", "val")), self.run.calibration):
+        run = self.run
+        recorded = map(run.recorded_predictions, ("test", "val"))
+        for path in (*recorded, run.calibration, run.inputs, run.baselines):
             path.unlink(missing_ok=True)
         checkpoint = checkpoint_of(trainer)
         best: dict[str, Any] | None = None

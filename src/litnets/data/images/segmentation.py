@@ -1,6 +1,6 @@
 """Base class of the DataModules for segmentation: images of any size, each with a mask."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -174,11 +174,17 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         index = int(crops.members[position])
         return {"image": to_png(crops.pairs.images[index], self.white), "mask": mask_to_png(crops.pairs.masks[index])}
 
-    def tiled_image(self, part: str, position: int) -> ArrayDataset:
-        """Return the overlapping tiles of an image, to predict its mask."""
+    def predicted_mask(self, part: str, position: int, predict: Callable[[Any], Tensor]) -> bytes:
+        """Return the predicted mask of an image as PNG.
+
+        Args:
+            part: train, val or test.
+            position: Position of the image in the split.
+            predict: Returns the mask of an image `(height, width)`, given its overlapping tiles.
+        """
         crops = self._crops(part)
         member = crops.members[position : position + 1]
-        return self._tiled(crops.pairs.images, member, crops.pairs.sizes[member])
+        return mask_to_png(predict(self._tiled(crops.pairs.images, member, crops.pairs.sizes[member])))
 
     def describe_inputs(self, part: str) -> dict[str, Any]:
         """Return statistics of the sizes of the images, in pixels, and of their brightness."""

@@ -26,6 +26,8 @@ _IGNORED_KEYS = {
     "recipe",
     "record_predictions",
     "report",
+    "store_data",
+    "baselines",
     "stop_after_epoch",
     "calibrate",
 }
