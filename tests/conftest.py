@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from litnets.analysis import baselines
 from litnets.cli import reporting
 from litnets.training import assemble
 
@@ -20,6 +21,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     monkeypatch.setattr(assemble, "find_spec", lambda name: None)  # figures take half a second
     monkeypatch.setattr(reporting, "is_quick", lambda run: False)  # so that a fit writes no report unless asked to
+    monkeypatch.setattr(baselines, "MAX_SECONDS", 0)  # fitting takes a tenth of a second
     torch.manual_seed(0)
 
 

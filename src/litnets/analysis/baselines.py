@@ -145,10 +145,10 @@ def _estimators(data: ArrayDataModule, num_classes: int | None) -> Iterator[tupl
     from sklearn import ensemble, linear_model  # imported on use, because it is slow
 
     samples = len(data.splits["train"])
+    num_logits = 1 if num_classes in (None, 2) else num_classes
     if data.input_kind == "text" and num_classes is not None:
         texts: Any = data.baseline_inputs("train")
-        seconds = 1e-7 * sum(map(len, texts)) * (10 + num_classes)
-        yield "TF-IDF and logistic regression", _text_classifier(texts), seconds
+        yield "TF-IDF and logistic regression", _text_classifier(texts), _text_seconds(texts, num_logits)
         return
     if data.input_kind not in ("row", "image") or None in data.input_shape:
         return
@@ -156,13 +156,13 @@ def _estimators(data: ArrayDataModule, num_classes: int | None) -> Iterator[tupl
     if num_classes is None:
         yield "ridge regression", linear_model.Ridge(), 1e-9 * samples * features**2
     else:
-        seconds = 1e-8 * samples * features * num_classes
-        yield "logistic regression", linear_model.LogisticRegression(max_iter=200), seconds
+        seconds = 1e-7 * samples * features * num_logits
+        yield "logistic regression", linear_model.LogisticRegression(), seconds
     if data.input_kind == "row":
         trees = (
             ensemble.HistGradientBoostingRegressor if num_classes is None else ensemble.HistGradientBoostingClassifier
         )
-        seconds = 1e-7 * samples * features * (num_classes or 1)
+        seconds = (0.1 + 5e-7 * samples * features) * num_logits
         yield "gradient boosting", trees(random_state=0), seconds
 
 
@@ -172,11 +172,25 @@ def _text_classifier(texts: Sequence[str]) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
+    units: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 3)}
+    if not _are_words(texts):
+        units = {"ngram_range": (1, 2)}
+    vectors = TfidfVectorizer(sublinear_tf=True, max_features=50_000, dtype=np.float32, **units)
+    return make_pipeline(vectors, LogisticRegression(C=10))
+
+
+def _text_seconds(texts: Sequence[str], num_logits: int) -> float:
+    """Return the estimated time of `_text_classifier`."""
+    characters = sum(map(len, texts))
+    if _are_words(texts):
+        return 1.5e-6 * characters * num_logits
+    return 1e-6 * characters * (1 + num_logits / 5) + 1e-5 * min(50_000, characters / 7) * num_logits
+
+
+def _are_words(texts: Sequence[str]) -> bool:
+    """Return whether texts are mostly single words, or of a language without spaces."""
     few = texts[:1000]
-    has_words = sum(len(text.split()) for text in few) >= 3 * len(few)
-    unit: dict[str, Any] = {"ngram_range": (1, 2)} if has_words else {"analyzer": "char_wb", "ngram_range": (1, 3)}
-    vectors = TfidfVectorizer(sublinear_tf=True, max_features=50_000, dtype=np.float32, **unit)
-    return make_pipeline(vectors, LogisticRegression(C=10, max_iter=200))
+    return sum(len(text.split()) for text in few) < 3 * len(few)
 
 
 def _classify(model: Classifier, data: ArrayDataModule, estimator: Any) -> Batches:
