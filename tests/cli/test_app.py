@@ -82,10 +82,13 @@ assert gc.isenabled()
 def test_contents_of_a_run_folder() -> None:
     run = fit()
     assert sorted(p.name for p in run.iterdir()) == [
+        "baselines.json",
         "best.ckpt",
         "calibration.json",
         "config.yaml",
+        "data.json",
         "environment.json",
+        "inputs.parquet",
         "last.ckpt",
         "metrics.csv",
         "results.json",
