@@ -9,7 +9,7 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow check docs bench interruptions constraints upgrade rename
+.PHONY: help train test test-slow check docs bench interruptions scores constraints upgrade rename
 
 help: ## List the targets.
 	@echo "usage: make TARGET"
@@ -42,6 +42,9 @@ bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (10 minutes);
 
 interruptions: $(VENV)/installed-dev ## Interrupt and resume training at many batches and compare the results bit by bit.
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.stress.interruptions
+
+scores: $(VENV)/installed-dev ## Train again what the README's scores come from (hours), and write them; SCORES="--check" only compares.
+	@$(BIN)/python tools/scores.py $(SCORES)
 
 constraints: $(VENV)/installed-dev ## Pin the newest dependencies in constraints.txt; commit it when the tests pass.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
