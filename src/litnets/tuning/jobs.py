@@ -30,6 +30,7 @@ from litnets.runs.folder import Run
 from litnets.runs.lock import RunInUseError
 from litnets.runs.storage import read_json, write_json
 
+_ITS_PROCESS = "its process"
 _LOCK_TIMEOUT = 60.0  # seconds for a process of an earlier command to save its run and end
 
 
@@ -77,6 +78,11 @@ class FinishedJob:
     run: Run
     error: str | None = None
     was_done: bool = False
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether its process ended before the job did."""
+        return self.error is not None and self.error.startswith(_ITS_PROCESS)
 
 
 def run_jobs(
@@ -299,8 +305,8 @@ def _ignore_interrupt() -> Iterator[None]:
 
 def _describe_exit(code: int | None) -> str:
     if code is not None and code < 0:
-        return f"its process was killed by {signal.Signals(-code).name}"
-    return f"its process ended with exit code {code}"
+        return f"{_ITS_PROCESS} was killed by {signal.Signals(-code).name}"
+    return f"{_ITS_PROCESS} ended with exit code {code}"
 
 
 def _work(connection: Connection, parent: Path, train: bytes, num_threads: int) -> None:

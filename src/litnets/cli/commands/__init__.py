@@ -32,6 +32,7 @@ COMMANDS = {
     "cv": Command("cv", "cross-validate: cv --config FILE --folds K [--repeats R] [--jobs N] [--key value ...]"),
     "seeds": Command("seeds", "train with several seeds: seeds --config FILE --seeds N [--jobs N] [--key value ...]"),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
+    "search": Command("search", 'search hyperparameters: search --config FILE --space "model.lr=log(1e-4,1e-1)"'),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }
 
