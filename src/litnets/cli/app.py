@@ -281,7 +281,9 @@ class LitnetsCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         if self.is_dry_run:
-            print("fast_dev_run: every step ran once on a few batches; nothing was kept")
+            batches = int(self.options.trainer.fast_dev_run)
+            amount = "one batch" if batches == 1 else f"{batches} batches"
+            print(f"fast_dev_run: ran on {amount} of each split; nothing was kept")
             return
         baselines = {}
         if test_metrics is not None:

@@ -163,6 +163,9 @@ def _no_config(path: Path) -> str:
         return f"config: no file {name}; did you mean --config {shlex.quote(meant)}?"
     if name == "onfig":  # -config
         return "config: no file onfig; options begin with two dashes: --config FILE"
+    if Path(name).parts[:1] == ("configs",) and not Path("configs").exists():
+        where = "the shipped configurations are in a clone of litnets, not in the installed package"
+        return f"config: no file {name}; {where}: run the command there, or pass the complete path"
     files = [file.name for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     return f"config: no file {name}{did_you_mean(path.name, files)}"
 

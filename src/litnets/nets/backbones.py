@@ -22,7 +22,8 @@ class BackboneNet(nn.Module):
 
     Args:
         backbone: The network, with its initial weights.
-        inputs: Prepares the images: `Resize` or `nn.Identity`; `PretrainedInputs` if there are pretrained weights.
+        inputs: Prepares the images: `Resize` or `nn.Identity`; with pretrained weights, `PretrainedInputs` or
+            `PretrainedNormalization`.
         weights: `auto`, `none` or a file.
         pretrained: Describes the pretrained weights; None for `none`.
     """
@@ -194,19 +195,22 @@ class Resize(nn.Module):
         self.min_side, self.size = min_side, size
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = map(int, x.shape[-2:])  # tensors in torch.jit.trace, which draws TensorBoard's graph
         if self.size is not None:
-            size = (self.size, self.size)
-        else:
-            scale = max(1.0, self.min_side / min(height, width))
-            size = (round(height * scale), round(width * scale))
-        if size == (height, width):
-            return x
-        return interpolate(x, size, mode="bilinear", antialias=True)
+            return resize(x, self.size, self.size)
+        height, width = map(int, x.shape[-2:])  # tensors in torch.jit.trace, which draws TensorBoard's graph
+        scale = max(1.0, self.min_side / min(height, width))
+        return resize(x, round(height * scale), round(width * scale))
 
 
-class PretrainedInputs(Resize):
-    """Prepare images as in the training of pretrained weights: resize them, and replace their normalization.
+def resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Resize images bilinearly."""
+    if (height, width) == tuple(map(int, x.shape[-2:])):
+        return x
+    return interpolate(x, (height, width), mode="bilinear", antialias=True)
+
+
+class PretrainedNormalization(nn.Module):
+    """Replace the normalization of the data by that of pretrained weights.
 
     A DataModule normalizes images by the mean and standard deviation of its training split. This module replaces them
     by the statistics that belong to the weights, with one multiplication and one addition per channel. As part of the
@@ -216,7 +220,6 @@ class PretrainedInputs(Resize):
     Args:
         pretrained: Describes the weights.
         channels: Channels of the images.
-        image_size: Side of the squares that images are resized to; None for the size that belongs to the weights.
         data_mean: Mean of each channel by which the images are normalized, where black is 0 and white is 1.
         data_std: Standard deviation of each channel by which the images are normalized.
 
@@ -231,17 +234,15 @@ class PretrainedInputs(Resize):
         self,
         pretrained: Pretrained,
         channels: int,
-        image_size: int | None,
         data_mean: Sequence[float] | None,
         data_std: Sequence[float] | None,
     ) -> None:
-        super().__init__(_MIN_SIDE, pretrained.size if image_size is None else image_size)
+        super().__init__()
         if data_mean is None or data_std is None:
             raise InputError(
                 "weights: pretrained weights need to know how the data are normalized; pass channel_mean and "
                 "channel_std of the DataModule to the model (0 and 1 for pixels from 0 to 1)"
             )
-        self.has_own_size = image_size is not None
         self.data_mean = _statistic("channel_mean", data_mean, channels)
         self.data_std = _statistic("channel_std", data_std, channels)
         self.register_buffer("scale", torch.ones(channels, 1, 1), persistent=False)
@@ -256,23 +257,41 @@ class PretrainedInputs(Resize):
         channels = len(self.data_mean)
         self.mean = _statistic("mean of the pretrained weights", state["mean"], channels)
         self.std = _statistic("std of the pretrained weights", state["std"], channels)
-        self.pretrained_size = state["size"]
-        if not self.has_own_size:
-            self.size = int(self.pretrained_size)
+        self.pretrained_size = int(state["size"])
         # x is (pixel - data_mean) / data_std; the weights expect (pixel - mean) / std.
         for channel in range(channels):
             self.scale[channel] = self.data_std[channel] / self.std[channel]
             self.shift[channel] = (self.data_mean[channel] - self.mean[channel]) / self.std[channel]
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x * self.scale + self.shift)
+        return x * self.scale + self.shift
 
 
-class PretrainedNormalization(PretrainedInputs):
-    """Replace the normalization as `PretrainedInputs` does, but keep the size of the images."""
+class PretrainedInputs(PretrainedNormalization):
+    """Prepare images as in the training of pretrained weights: replace their normalization, and resize them.
+
+    Args:
+        pretrained: Describes the weights.
+        channels: Channels of the images.
+        image_size: Side of the squares that images are resized to; None for the size that belongs to the weights.
+        data_mean: See `PretrainedNormalization`.
+        data_std: See `PretrainedNormalization`.
+    """
+
+    def __init__(
+        self,
+        pretrained: Pretrained,
+        channels: int,
+        image_size: int | None,
+        data_mean: Sequence[float] | None,
+        data_std: Sequence[float] | None,
+    ) -> None:
+        super().__init__(pretrained, channels, data_mean, data_std)
+        self.image_size = image_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + self.shift
+        size = self.pretrained_size if self.image_size is None else self.image_size
+        return resize(super().forward(x), size, size)
 
 
 def _statistic(name: str, values: Sequence[float], channels: int) -> list[float]:

@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from litnets.errors import InputError
+from litnets.errors import InputError, abbreviate
 from litnets.safety.checkpoint_file import load_verified
 
 # The folder of the data set, where `auto` looks first.
@@ -261,6 +261,9 @@ def _load(path: Path, saved: dict[str, Tensor], net: nn.Module, pretrained: Pret
     if first in saved and channels != 3 and saved[first].shape[1:2] == (3,):
         saved[first] = _adapt_filters(saved[first], channels)
     saved |= {name: torch.zeros_like(current[name]) for name in new}
+    broken = [name for name, _ in net.named_parameters() if name in saved and not saved[name].isfinite().all()]
+    if broken:
+        raise InputError(f"weights: {path} has NaN or infinity in {abbreviate(broken, 3)}; use another file")
     for name in [name for name in saved if name.startswith(pretrained.unused)]:
         del saved[name]
     try:

@@ -82,7 +82,7 @@ class TorchvisionUNet(BackboneNet):
         pretrained = None
         if weights != "none":
             pretrained = torchvision_weights(backbone, models.get_model_weights(backbone)["DEFAULT"], net)
-            inputs = PretrainedNormalization(pretrained, in_channels, None, channel_mean, channel_std)
+            inputs = PretrainedNormalization(pretrained, in_channels, channel_mean, channel_std)
         classifier = [name for name, _ in net.named_children() if name in ("avgpool", "classifier", "fc")]
         for name in classifier:
             delattr(net, name)

@@ -159,6 +159,15 @@ def test_a_checkpoint_of_another_table_is_refused(tmp_path: Path) -> None:
         csv(write_csv(tmp_path / "third.csv", maybe)).load_state_dict(first.state_dict())
 
 
+def test_a_checkpoint_is_loaded_before_the_data_are_set_up(tmp_path: Path) -> None:
+    trained = csv(write_csv(tmp_path / "table.csv"))
+    fresh = TableCSV(str(tmp_path / "table.csv"), "bought", ignore=["red", "round", "price"])
+    fresh.load_state_dict(trained.state_dict())
+    assert fresh.input_shape == trained.input_shape
+    fresh.setup()
+    assert torch.equal(prepared(fresh, "test")[0], prepared(trained, "test")[0])
+
+
 def test_new_rows_are_encoded_alike_with_and_without_the_training_table(tmp_path: Path) -> None:
     """If the table is in memory, its categories define the codes; otherwise those of the training split do."""
     rows = table_rows()

@@ -226,6 +226,7 @@ class TableDataModule(SplitDataModule):
                 actual, expected = getattr(self.table, name), getattr(trained, name)
                 if actual != expected:
                     raise InputError(f"the data have the {name} {actual}; the checkpoint was trained on {expected}")
+            self._encoding = self.table.encoding
         else:
             self._encoding = trained
         names = ("median", "mean", "std", "categories", "quantiles")  # quantiles only with `normalize_skewed`

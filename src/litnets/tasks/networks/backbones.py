@@ -1,20 +1,50 @@
 """The networks of torchvision and timm for any task: their arguments, and a check of the normalization."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
 from litnets.errors import InputError
-from litnets.nets.backbones import BackboneNet, PretrainedInputs, TimmNet, TorchvisionNet
+from litnets.nets.backbones import BackboneNet, PretrainedNormalization, TimmNet, TorchvisionNet
 from litnets.nets.torchvision_unet import TorchvisionUNet
 from litnets.tasks.base import NetFactory, Task
 from litnets.tasks.input_shapes import InputKind, Shape, image_channels
 
 
 class WithPretrained(Task):
-    """A network that can have pretrained weights."""
+    """A network for images that can have pretrained weights.
+
+    Args:
+        input_shape: Shape of one input, (channels, height, width); linked from the data.
+        net: Builds the network, given the numbers of channels and outputs, and the following arguments by name.
+        weights: Pretrained weights. `auto` looks for them in the folder of the data, the caches of torch and of the
+            Hugging Face Hub, and installed packages, and downloads them otherwise; a path loads that file (.pth,
+            .safetensors); `none` starts from random weights. They are loaded for a new run only.
+        channel_mean: Mean of each channel by which the data are normalized; linked from the data. A network with
+            pretrained weights replaces this normalization by that of its weights.
+        channel_std: Standard deviation of each channel by which the data are normalized; linked from the data.
+        **task: Arguments of the task.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None],
+        net: Callable[..., nn.Module],
+        *,
+        weights: str = "none",
+        channel_mean: list[float] | None = None,
+        channel_std: list[float] | None = None,
+        **task: Any,
+    ) -> None:
+        def build(shape: Shape, out_features: int) -> nn.Module:
+            channels = image_channels(shape, type(self))
+            arguments = {"weights": weights, "channel_mean": channel_mean, "channel_std": channel_std}
+            return net(channels, out_features, **arguments)
+
+        super().__init__(NetFactory(input_shape, build), **task)
 
     @property
     def loaded_weights(self) -> str | None:
@@ -25,7 +55,7 @@ class WithPretrained(Task):
     def check_data(self, datamodule: Any) -> None:
         """Check that a DataModule normalizes images as a network with pretrained weights was built to expect."""
         inputs = self.net.inputs
-        if not isinstance(inputs, PretrainedInputs) or not hasattr(datamodule, "channel_mean"):
+        if not isinstance(inputs, PretrainedNormalization) or not hasattr(datamodule, "channel_mean"):
             return
         for name, expected in (("channel_mean", inputs.data_mean), ("channel_std", inputs.data_std)):
             values = getattr(datamodule, name)
@@ -46,33 +76,16 @@ class WithBackbone(WithPretrained):
         image_size: Side of the squares that images are resized to; by default only small images are enlarged, to a
             shorter side of 64 pixels or the minimum of the network. With pretrained weights, the default is the size
             that they were trained with.
-        weights: Pretrained weights. `auto` looks for them in the folder of the data, the caches of torch and of the
-            Hugging Face Hub, and installed packages, and downloads them otherwise; a path loads that file (.pth,
-            .safetensors); `none` starts from random weights. They are loaded for a new run only.
-        channel_mean: Mean of each channel by which the data are normalized; linked from the data. A
-            network with pretrained weights replaces this normalization by that of its weights.
-        channel_std: Standard deviation of each channel by which the data are normalized; linked from the data.
-        **task: Arguments of the task.
+        **pretrained: Arguments of `WithPretrained`.
     """
 
     net_class: ClassVar[type[TorchvisionNet | TimmNet]]
 
     def __init__(
-        self,
-        input_shape: Sequence[int | None],
-        *,
-        backbone: str,
-        image_size: int | None = None,
-        weights: str = "none",
-        channel_mean: list[float] | None = None,
-        channel_std: list[float] | None = None,
-        **task: Any,
+        self, input_shape: Sequence[int | None], *, backbone: str, image_size: int | None = None, **pretrained: Any
     ) -> None:
-        def build(shape: Shape, out_features: int) -> nn.Module:
-            channels = image_channels(shape, type(self))
-            return self.net_class(channels, out_features, backbone, image_size, weights, channel_mean, channel_std)
-
-        super().__init__(NetFactory(input_shape, build), **task)
+        net = partial(self.net_class, backbone=backbone, image_size=image_size)
+        super().__init__(input_shape, net, **pretrained)
 
 
 class WithTorchvision(WithBackbone):
@@ -119,13 +132,7 @@ class WithTorchvisionUNet(WithPretrained):
             networks of `torchvision.models.list_models()`, except AlexNet, GoogLeNet, Inception and SqueezeNet).
         width: Channels of the decoder at full resolution; twice as many each time the image is halved.
         dropout: Dropout probability of the channels of the deepest features.
-        weights: Pretrained weights of the encoder. `auto` looks for them in the folder of the data and the cache of
-            torch, and downloads them otherwise; a path loads that file (.pth, .safetensors); `none` starts from random
-            weights. They are loaded for a new run only.
-        channel_mean: Mean of each channel by which the data are normalized; linked from the data. An encoder with
-            pretrained weights replaces this normalization by that of its weights.
-        channel_std: Standard deviation of each channel by which the data are normalized; linked from the data.
-        **task: Arguments of the task.
+        **pretrained: Arguments of `WithPretrained`.
     """
 
     reads: ClassVar[frozenset[InputKind]] = frozenset({"image", "image of any size"})
@@ -137,16 +144,10 @@ class WithTorchvisionUNet(WithPretrained):
         backbone: str = "resnet18",
         width: int = 16,
         dropout: float = 0.0,
-        weights: str = "none",
-        channel_mean: list[float] | None = None,
-        channel_std: list[float] | None = None,
-        **task: Any,
+        **pretrained: Any,
     ) -> None:
-        def build(shape: Shape, out_features: int) -> nn.Module:
-            channels = image_channels(shape, type(self))
-            return TorchvisionUNet(channels, out_features, backbone, width, dropout, weights, channel_mean, channel_std)
-
-        super().__init__(NetFactory(input_shape, build), **task)
+        net = partial(TorchvisionUNet, backbone=backbone, width=width, dropout=dropout)
+        super().__init__(input_shape, net, **pretrained)
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
