@@ -314,7 +314,7 @@ def test_python_m_litnets() -> None:
 
 USER_ERRORS = {
     "fitt --config {c}": "no command 'fitt'; did you mean 'fit'?",
-    "resum": "did you mean 'resume'? (choose from: fit, validate, test, predict, compare, resume, sync)",
+    "resum": "did you mean 'resume'? (choose from: fit, validate, ",
     "--config {c} fit": "the command comes first: litnets fit --config {c}",
     "fit": "--data and --model not given",
     "fit --config {c} --model.lrr 3": "MLPClassifier has no option 'lrr'; did you mean 'lr'?",
