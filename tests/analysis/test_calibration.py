@@ -32,8 +32,8 @@ def test_the_temperature_undoes_the_scale_of_the_logits() -> None:
     logits, targets = sample_classes(20_000, 4)
     exact = fit_temperature(logits, targets)
     assert exact == pytest.approx(1, abs=0.03)
-    assert fit_temperature(3 * logits, targets) == pytest.approx(3 * exact, rel=1e-4)
-    assert fit_temperature(logits / 7, targets) == pytest.approx(exact / 7, rel=1e-4)
+    assert fit_temperature(3 * logits, targets) == pytest.approx(3 * exact, rel=1e-3)
+    assert fit_temperature(logits / 7, targets) == pytest.approx(exact / 7, rel=1e-3)
 
 
 def test_the_temperature_of_a_single_logit_and_of_several_labels() -> None:

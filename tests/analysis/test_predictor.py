@@ -10,16 +10,19 @@ import polars as pl
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from scipy.special import softmax
 from torch import Tensor, nn
 
 import litnets
 from litnets.__main__ import main
+from litnets.analysis.calibrated_run import Calibration
 from litnets.analysis.predictor import Predictor
 from litnets.data import AudioFolder, Digits, ImageFolder, Iris, SeriesCSV, SeriesFolder, TableCSV, TextFiles
 from litnets.data.core.base import LINKED_ATTRIBUTES, ArrayDataModule
 from litnets.data.core.batching import ArrayDataset
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.tasks import MLPClassifier
 from litnets.training import predictions
 from tests.helpers.tiny_images import write_image_folder
@@ -154,6 +157,33 @@ def test_predictions_have_the_precision_of_the_training(precision: Any) -> None:
     assert np.array_equal(found, torch.cat([batch["probability"] for batch in batches]).numpy())
 
 
+def test_prediction_sets(digits: Predictor) -> None:
+    images = digits.datamodule.splits["test"][:50][0]
+    with pytest.raises(InputError, match=r"^predict_set: this network has no prediction sets.*`litnets test RUN`"):
+        digits.predict_set(images)
+    plain, predicted = digits.predict_proba(images), digits.predict(images)
+    Calibration("", samples=9, coverage=0.9, temperature=2.0, set_threshold=0.1).apply(digits.network)
+    calibrated, sets = digits.predict_proba(images), digits.predict_set(images)
+    assert digits.predict(images).tolist() == predicted.tolist()
+    np.testing.assert_allclose(calibrated, softmax(np.log(plain) / 2, axis=1), rtol=1e-5)
+    assert (sets[calibrated >= 0.1]).all()
+    assert sets.sum() == (calibrated >= 0.1).sum() + (calibrated.max(1) < 0.1).sum()
+    with pytest.raises(InputError, match=r"^predict_interval: this network has no prediction intervals"):
+        digits.predict_interval(images)
+
+
+def test_prediction_intervals() -> None:
+    data, model_name, inputs = forecast()
+    data.ensure_setup()
+    predictor = Predictor(model_for(data, model_name), data, device="cpu")
+    half_widths = np.arange(8.0).reshape(4, 2)
+    Calibration("", samples=9, coverage=0.9, half_widths=half_widths.tolist()).apply(predictor.network)
+    intervals = predictor.predict_interval(inputs)
+    assert intervals.shape == (1, 2, 4, 2)
+    np.testing.assert_allclose(intervals[0, 1] - intervals[0, 0], 2 * half_widths, atol=1e-5)
+    np.testing.assert_allclose(intervals.mean(1), predictor.predict(inputs), atol=1e-5)
+
+
 class Shifted(ArrayDataModule):
     input_shape, num_classes = (3,), 2
 
@@ -240,6 +270,29 @@ def test_load_accepts_folders_experiments_and_checkpoints(run: Run) -> None:
         litnets.load(run)
 
 
+def test_commands_python_and_the_record_agree_on_calibrated_predictions(run: Run) -> None:
+    temperature = run.read_results()["calibration"]["temperature"]
+    assert temperature != 1
+    frame = RecordedPredictions.load(run.recorded_predictions("test")).frame
+    net = litnets.load(run)
+    iris = Iris()
+    rows = iris.read().inputs[[int(row) - 1 for row in frame["row"]]].numpy()
+    probabilities, sets = net.predict_proba(rows), net.predict_set(rows)
+    assert main(["predict", str(run.folder)]) == 0
+    written = pl.read_csv(run.predictions)
+    for record in (frame, written):
+        np.testing.assert_allclose(record["probability"], probabilities.max(1), rtol=1e-5)
+        assert record["set"].to_list() == ["|".join(np.array(net.classes)[one]) for one in sets]
+    np.testing.assert_allclose(written.select("^probability_.*$").to_numpy(), probabilities, rtol=1e-5)
+    content = torch.load(run.last, weights_only=True)
+    content["state_dict"] = {name: 2 * weight for name, weight in content["state_dict"].items()}
+    torch.save(content, run.last)
+    assert litnets.load(run.last).network.temperature == 1
+    for options in (["--ckpt_path", "last"], ["--calibrate", "false"]):
+        assert main(["predict", str(run.folder), "--overwrite", *options]) == 0
+        assert "set" not in pl.read_csv(run.predictions).columns
+
+
 def test_a_run_may_not_name_other_code(run: Run) -> None:
     """A run folder may come from somebody else. Nothing is imported that the caller does not trust."""
     Path("mine.py").write_text("from litnets import Iris\nclass Mine(Iris): pass\n")
@@ -294,6 +347,10 @@ def test_predictions_equal_those_of_the_command_line_bit_for_bit(
         assert np.array_equal(net.predict(inputs), expected["prediction"].numpy())
     else:
         assert np.array_equal(net.predict_proba(inputs), expected["probability"].numpy())
+    if "set" in expected:
+        assert np.array_equal(net.predict_set(inputs), expected["set"].numpy())
+    if "lower" in expected:
+        assert np.array_equal(net.predict_interval(inputs)[:, 0], expected["lower"].numpy())
 
 
 def test_loading_does_not_depend_on_the_caller(run: Run) -> None:

@@ -39,7 +39,7 @@ def fit_temperature(logits: Array, targets: NDArray[np.int64], multilabel: bool 
         return _negative_log_likelihood(logits / np.exp(log_temperature), targets, multilabel)
 
     bound = np.log(MAX_TEMPERATURE)
-    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
