@@ -1,6 +1,7 @@
 """The contract of every public DataModule with the command line and the tasks. Add a builder for a new one."""
 
 import csv
+import json
 import math
 import pickle
 import shutil
@@ -421,3 +422,18 @@ def test_forecasts_begin_strictly_after_what_they_are_made_from(build: Build) ->
                 forecast |= set(ahead)
         # Targets are the steps of their split, all of them, but for those that training's first window looks back on.
         assert forecast == set(range(start or module.look_back, end))
+
+
+def test_a_report_can_show_the_data(build: Build) -> None:
+    module = build()
+    described = json.loads(json.dumps(module.describe_data(), allow_nan=False))
+    for part in ("train", "test"):
+        assert described["splits"][part]["samples"] == len(module.splits[part])
+        examples = module.choose_examples(part, 5)
+        assert examples == module.choose_examples(part, 5)
+        for contents in (module.raw_input(part, position) for position in examples):
+            assert [*contents] == [module.input_kind]
+        positions = torch.tensor([2, 0])
+        all_values = module.slice_values(part, torch.arange(len(module.splits[part])))
+        few = module.slice_values(part, positions)
+        assert few == {name: [values[2], values[0]] for name, values in all_values.items()}

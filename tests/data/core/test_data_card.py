@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
@@ -16,6 +17,8 @@ from litnets.data import (
     AudioFolder,
     Diabetes,
     Digits,
+    ImageArrays,
+    ImageFolder,
     SeriesCSV,
     SeriesFolder,
     Shapes,
@@ -24,6 +27,8 @@ from litnets.data import (
 )
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.data_card import describe_numbers, sample_evenly
+from litnets.data.images import arrays
+from tests.helpers.tiny_images import write_image_arrays, write_image_folder
 from tests.helpers.tiny_series import waves, write_series, write_series_folder
 from tests.helpers.tiny_sound import write_audio_folder
 from tests.helpers.tiny_text import rows, write_texts
@@ -99,6 +104,25 @@ def test_large_images_are_scaled_down_and_floats_are_scaled_up() -> None:
     assert image.shape == (96, 48)
     assert (image[:48] == 0).all()
     assert (image[48:] == 255).all()
+
+
+def test_image_files_are_described_the_same_in_memory_and_on_disk() -> None:
+    write_image_folder(Path("pets"))
+    in_memory, on_disk = (ready(ImageFolder("pets", size=12, memory_budget=budget)) for budget in (1, 0))
+    assert slices(on_disk) == slices(in_memory)
+    assert on_disk.raw_input("test", 0) == in_memory.raw_input("test", 0)
+    for data in (in_memory, on_disk):
+        sizes = data.describe_inputs("train")
+        assert sizes["file_width"]["min"] == sizes["file_width"]["max"] == 24
+        assert 20 <= sizes["file_height"]["min"] < sizes["file_height"]["max"] <= 39
+
+
+def test_large_arrays_on_disk_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image_arrays(Path("arrays"))
+    data = ready(ImageArrays("arrays"))
+    assert len(slices(data)["brightness"]) == len(data.splits["test"])
+    monkeypatch.setattr(arrays, "_MAX_READ_AGAIN", 1000)
+    assert slices(data) == {}
 
 
 def test_masks() -> None:

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import shutil
@@ -84,6 +85,14 @@ def test_facts(root: str) -> None:
     images, _ = expected("train")
     assert (data.mean, data.std) == channel_statistics(images, torch.arange(len(images)))
     assert data.shards_itself
+
+
+def test_a_report_shows_the_first_images_and_counts_no_classes(written: Path) -> None:
+    data = ready(written)
+    assert data.describe_data()["splits"] == {part: {"samples": SIZES[part]} for part in ("train", "val", "test")}
+    assert data.choose_examples("test", 3) == [0, 1, 2]
+    image = Image.open(io.BytesIO(data.raw_input("test", 1)["image"]))
+    assert (np.moveaxis(np.array(image), -1, 0) == expected("test")[0][1].numpy()).all()
 
 
 def test_the_validation_split_of_a_folder_may_have_another_name(written: Path, tmp_path: Path) -> None:

@@ -15,16 +15,19 @@ from torch.utils.dlpack import from_dlpack
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folders import check_classes
+from litnets.data.core.data_card import SliceValues
 from litnets.data.core.fingerprint import Digests, Fingerprint, digest_rows
 from litnets.data.core.inputs import is_path
 from litnets.data.core.listing import data_files
 from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.predefined_splits import SPLIT_OF
 from litnets.data.core.splits import PARTS, check_trained_on, split_indices
-from litnets.data.images.base import ImageDataModule
+from litnets.data.images.base import ImageDataModule, brightness
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 from litnets.safety.files import is_regular, open_regular
+
+_MAX_READ_AGAIN = 200_000_000  # bytes of images that are read again after a test
 
 
 def open_array(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
@@ -297,6 +300,13 @@ class ImageArrays(SplitDataModule, ImageDataModule):
         if is_path(inputs) and Path(inputs).suffix == ".npy":
             return self.load_predict(Path(inputs))
         return super().read_inputs(inputs)
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the brightness of images, unless reading them again would take long."""
+        split: Any = self.splits[part]
+        if len(positions) * split.inputs.values[0].nbytes > _MAX_READ_AGAIN:
+            return {}
+        return {"brightness": brightness(split.inputs, split.indices[positions], self.white)}
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "class_names": self.class_names, "input_shape": list(self.input_shape)}

@@ -16,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 from litnets.data.core.class_folders import BrokenFileError, read_content
 from litnets.errors import InputError
+from litnets.safety.files import open_regular
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -60,6 +61,12 @@ def open_image(
     if width * height > max_pixels:
         raise BrokenFileError(f"{width} x {height} pixels; {hint}")
     return image, width * height
+
+
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return the height and width in the header of an image file, before it is rotated by its EXIF orientation."""
+    with open_regular(path) as file, open_image(file, max_pixels=max_pixels)[0] as image:
+        return image.height, image.width
 
 
 @contextmanager

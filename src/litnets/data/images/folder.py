@@ -3,12 +3,15 @@
 import warnings
 from typing import Any
 
+from torch import Tensor
+
 from litnets.data.core.batching import ArrayDataset, smallest_type
 from litnets.data.core.class_folder_module import ClassFolderDataModule
+from litnets.data.core.data_card import SliceValues, describe_numbers, sample_evenly
 from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.images.base import ImageDataModule
-from litnets.data.images.decoding import SUFFIXES
+from litnets.data.images.decoding import SUFFIXES, image_size
 from litnets.errors import InputError, RenamedOptionWarning
 
 
@@ -55,16 +58,34 @@ class ImageFolder(ClassFolderDataModule, ImageDataModule):
             gray = _former_grey()
         self.memory_budget = memory_budget
         self.input_shape = (1 if gray else 3, sides[0], sides[1])
+        self._brightness: Tensor | None = None  # of each file, if the images are not in memory
 
     def load(self) -> dict[str, ArrayDataset]:
         inputs, broken, moments, contents = self.read_files(self.files_to_read())
         splits = self.assign_files(contents, ~broken)
+        if moments is not None:
+            self._brightness = moments[:, 0].mean(1) / self.white
         if moments is not None and "mean" not in vars(self):  # avoids reading all images again
             mean, square = moments[splits["train"]].mean(0)
             std = (square - mean.square()).clamp(min=0).sqrt()
             self.mean, self.std = mean.tolist(), replace_zero_std(std, threshold=1e-6)
         targets = self.folders.targets.to(smallest_type(self.num_classes))
         return {name: ArrayDataset(inputs, targets, indices) for name, indices in splits.items()}
+
+    def describe_inputs(self, part: str) -> dict[str, Any]:
+        """Return statistics of the brightness, and of the sizes of at most 100 image files, in pixels."""
+        indices = self.splits[part].indices
+        files = [self.folders.files[i] for i in indices[sample_evenly(len(indices), 100)].tolist()]
+        heights, widths = zip(*[image_size(file, self.max_pixels) for file in files], strict=True)
+        sizes = {"file_height": describe_numbers(heights), "file_width": describe_numbers(widths)}
+        return {**sizes, **super().describe_inputs(part)}
+
+    def slice_values(self, part: str, positions: Tensor) -> SliceValues:
+        """Return the brightness of images, which is known from the first reading of the files."""
+        if self._brightness is None:
+            return super().slice_values(part, positions)
+        values = self._brightness[self.splits[part].indices[positions]]
+        return {"brightness": [round(value, 4) for value in values.tolist()]}
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "input_shape": list(self.input_shape)}

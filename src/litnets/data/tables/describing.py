@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from litnets.data.core.data_card import describe_numbers
+from litnets.data.core.data_card import describe_numbers, sample_evenly
 from litnets.data.core.raw_inputs import shortest
 from litnets.data.tables.dates import part_names
 from litnets.data.tables.table import Table
@@ -16,6 +16,7 @@ from litnets.data.tables.table import Table
 MAX_SLICE_COLUMNS = 8
 MAX_SLICE_VALUES = 12  # distinct values of a column that results are sliced by
 _SHOWN_CATEGORIES = 10
+_MAX_DESCRIBED = 100_000
 
 Cell = int | float | str | None
 
@@ -29,39 +30,40 @@ class TableCells:
     """
 
     def __init__(self, table: Table, rows: Tensor) -> None:
-        self.table, self.encoding = table, table.encoding
-        self._columns: dict[str, NDArray[np.float64]] = dict(
-            zip(table.columns, table.inputs[rows].double().numpy().T, strict=True)
-        )
+        self.table, self.rows, self.encoding = table, rows, table.encoding
         self._categories = dict(zip(self.encoding.categorical, table.categories, strict=True))
 
     @property
     def names(self) -> list[str]:
         return self.encoding.required
 
-    def numbers(self, name: str) -> NDArray[np.float64] | None:
-        """Return a column of numbers, or the days since 1970 of a column of dates; NaN where a value is missing.
+    def categories(self, name: str) -> list[str] | None:
+        """Return the distinct texts of a column; None for a column of numbers or dates."""
+        return self._categories.get(name)
 
-        None for a column of texts.
-        """
-        if name in self._categories:
-            return None
-        return self._columns[self._days(name) if name in self.encoding.dates else name]
+    def values(self, name: str) -> NDArray[np.float64]:
+        """Return numbers, or the days since 1970 of dates, NaN where one is missing; or the indices of texts in
+        `categories`, whose length stands for a missing one."""
+        date_format = self.encoding.dates.get(name)
+        column = name if date_format is None else part_names(name, date_format)[0]
+        values: NDArray[np.float64] = self.table.inputs[self.rows, self.table.columns.index(column)].double().numpy()
+        return values
+
+    def is_missing(self, name: str) -> NDArray[np.bool_]:
+        """Return which cells of a column are missing."""
+        texts, values = self.categories(name), self.values(name)
+        return np.isnan(values) if texts is None else values == len(texts)
 
     def cells(self, name: str) -> list[Cell]:
         """Return the cells of a column, None where one is missing."""
-        if (categories := self._categories.get(name)) is not None:
-            return [categories[int(code)] if code < len(categories) else None for code in self._columns[name]]
-        values = self.numbers(name)
-        assert values is not None
+        values = self.values(name)
+        if (texts := self.categories(name)) is not None:
+            return [*map([*texts, None].__getitem__, values.astype(int))]
         if name in self.encoding.dates:
             return [None if np.isnan(value) else to_date(value) for value in values]
         is_whole = bool((values[~np.isnan(values)] % 1 == 0).all())
         to_cell = int if is_whole else shortest
         return [None if np.isnan(value) else to_cell(value) for value in values]
-
-    def _days(self, name: str) -> str:
-        return part_names(name, self.encoding.dates[name])[0]
 
 
 def to_date(days: float) -> str:
@@ -75,9 +77,9 @@ def describe_columns(table: Table, train: Tensor) -> list[dict[str, Any]]:
 
     Args:
         table: The table.
-        train: Indices of the training rows.
+        train: Indices of the training rows. The values are those of at most 100,000 of them.
     """
-    cells = TableCells(table, train)
+    cells = TableCells(table, train[sample_evenly(len(train), _MAX_DESCRIBED)])
     described: dict[str, dict[str, Any]] = {
         column.name: {
             "name": column.name,
@@ -94,20 +96,21 @@ def describe_columns(table: Table, train: Tensor) -> list[dict[str, Any]]:
 
 
 def _describe_values(cells: TableCells, name: str) -> dict[str, Any]:
-    values = cells.numbers(name)
-    if values is None:
-        texts, counts = np.unique([str(cell) for cell in cells.cells(name) if cell is not None], return_counts=True)
-        most = np.lexsort((texts, -counts))[:_SHOWN_CATEGORIES]
-        return {"categories": {str(texts[i]): int(counts[i]) for i in most}}
+    values = cells.values(name)
+    if (texts := cells.categories(name)) is not None:
+        counts = np.bincount(values.astype(int), minlength=len(texts))[: len(texts)]
+        frequent = np.argsort(-counts, kind="stable")[:_SHOWN_CATEGORIES]
+        return {"categories": {texts[i]: int(counts[i]) for i in frequent if counts[i]}}
     if name in cells.encoding.dates:
-        return {"first": to_date(np.nanmin(values)), "last": to_date(np.nanmax(values))}
+        present = values[~np.isnan(values)]
+        return {"first": to_date(present.min()), "last": to_date(present.max())} if len(present) else {}
     return {"values": describe_numbers(values)}
 
 
 def count_missing(table: Table, rows: Tensor) -> dict[str, int]:
     """Return the number of missing values in each column that has any, in these rows."""
     cells = TableCells(table, rows)
-    counts = {name: sum(cell is None for cell in cells.cells(name)) for name in cells.names}
+    counts = {name: int(cells.is_missing(name).sum()) for name in cells.names}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -125,5 +128,8 @@ def _has_few_values(table: Table, name: str) -> bool:
         index = table.encoding.categorical.index(name)
         return 2 <= len(table.categories[index]) <= MAX_SLICE_VALUES
     values = table.inputs[:, table.columns.index(name)]
-    distinct = values[~values.isnan()].unique()
-    return 2 <= len(distinct) <= MAX_SLICE_VALUES and bool((distinct == distinct.round()).all())
+    for some in (values[:1000], values):  # most columns of numbers have many values in the first rows
+        distinct = some[~some.isnan()].unique()
+        if len(distinct) > MAX_SLICE_VALUES or not (distinct == distinct.round()).all():
+            return False
+    return len(distinct) >= 2
