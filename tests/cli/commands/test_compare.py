@@ -54,6 +54,21 @@ def test_the_comparison_is_written_as_csv_and_json() -> None:
     assert [run["setting"] for run in content["runs"]] == ["A", "B"]
 
 
+def test_the_comparison_is_written_as_a_page() -> None:
+    a, b = write_run("1", score=0.95, lr=0.1), write_run("2", experiment_tag="<script>")
+    record(a, [0, 1, 2] * 20, [0, 1, 2] * 20)
+    record(b, [0, 1, 0] * 20, [0, 1, 2] * 20)
+    assert main(["compare", str(a.folder), str(b.folder), "--output", "c.html"]) == 0
+    page = Path("c.html").read_text()
+    assert "A is better: B - A on 60 samples: accuracy -0.3333" in page
+    assert page.count("<figure>") == 2  # score against time, and against parameters
+    assert "<td>model.lr</td>" not in page
+    assert "<th>model.lr</th>" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    assert main(["compare", str(a.folder), str(b.folder), "--output", "c.html"]) == 2  # exists
+
+
 def test_runs_that_were_not_tested_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     write_run("1")
     write_run("2", lr=0.1)
@@ -69,7 +84,7 @@ def test_runs_that_were_not_tested_are_named(capsys: pytest.CaptureFixture[str])
         (["none"], "there is no folder none"),
         (["checkpoints/pets/1"], "expected at least two tested runs, got 1"),
         (["pets", "--metric", "speed"], "has no test metric 'speed'; it has loss, accuracy, f1"),
-        (["pets", "--output", "c.txt"], "expected a name that ends in .csv or .json"),
+        (["pets", "--output", "c.txt"], "expected a name that ends in .html, .csv or .json"),
         (["pets", "--output", "old.csv"], "old.csv exists; --overwrite replaces it"),
         (["pets", "--output", "none/c.csv"], "--output none/c.csv: there is no folder none"),
         (["pets", "--sort"], "unrecognized arguments: --sort"),

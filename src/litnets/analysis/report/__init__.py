@@ -6,6 +6,6 @@
 into HTML and Markdown.
 """
 
-from litnets.analysis.report.build import Report, build_report, is_quick
+from litnets.analysis.report.build import Report, build_report, is_quick, render_page
 
-__all__ = ["Report", "build_report", "is_quick"]
+__all__ = ["Report", "build_report", "is_quick", "render_page"]

@@ -3,6 +3,7 @@
 Both are pure functions of the folder: the same folder gives the same bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from litnets.analysis.pixel_counts import PixelCounts
-from litnets.analysis.report.blocks import Section
+from litnets.analysis.report.blocks import Note, Section
 from litnets.analysis.report.formatting import escape_markdown, format_cell, is_number, markdown_table
 from litnets.analysis.report.inputs import Budget, Inputs
 from litnets.analysis.report.predictions import ClassPredictions, ValuePredictions
@@ -70,13 +71,24 @@ def build_report(run: Run) -> Report:
     pictures = Budget(_MAX_PICTURE_BYTES)
     sections += [explanations(run, pictures), data_card(record, inputs), weights(run), setup(record)]
     left_out = inputs.budget.left_out + pictures.left_out
-    environment = _environment()
-    context: dict[str, Any] = {"record": record, "verdict": first_line}
-    page = environment.get_template("report.html.jinja")
-    html = page.render(sections=[one for one in sections if one], left_out=left_out, **context)
+    html = render_page(record.name, first_line, [one for one in sections if one], left_out)
     in_card = [results, setup(record), data_card(record, Inputs(None))]
-    card = environment.get_template("model_card.md.jinja")
+    card = _environment().get_template("model_card.md.jinja")
+    context: dict[str, Any] = {"record": record, "verdict": first_line}
     return Report(html, card.render(sections=[one for one in in_card if one], **context))
+
+
+def render_page(title: str, verdict: Note, sections: Sequence[Section], left_out: int = 0) -> str:
+    """Return a page as HTML that needs no other file.
+
+    Args:
+        title: The title of the page.
+        verdict: Its first line.
+        sections: Its sections, in order.
+        left_out: Number of images and sounds that were left out to limit its size.
+    """
+    page = _environment().get_template("report.html.jinja")
+    return page.render(title=title, verdict=verdict, sections=sections, left_out=left_out)
 
 
 def is_quick(run: Run) -> bool:

@@ -46,14 +46,14 @@ class Line:
         name: The name in the legend; empty for none.
         x: Coordinates, `(N,)`. Points that are not finite are left out.
         y: Coordinates, `(N,)`.
-        style: A line, a dashed line, or points without a line.
+        style: A line, a dashed line, points without a line, or a few large dots.
         color: Index of the color; None for the position of the line in the chart.
     """
 
     name: str
     x: NDArray[Any] | Sequence[float]
     y: NDArray[Any] | Sequence[float]
-    style: Literal["line", "dashed", "points"] = "line"
+    style: Literal["line", "dashed", "points", "dots"] = "line"
     color: int | None = None
 
 
@@ -169,7 +169,7 @@ def line_chart(
         points = list(zip(axes.x(x).tolist(), axes.y(y).tolist(), strict=True)) if len(x) else []
         if line.style == "points":
             axes.parts.append(_points(points, color))
-        elif len(points) == 1:
+        elif line.style == "dots" or len(points) == 1:
             axes.parts.append(_points(points, color, radius=3))
         else:
             dashed = line.style == "dashed" or (line.color is None and index >= COLORS)
@@ -291,9 +291,9 @@ def short(value: float) -> str:
     """Return a number for an axis or a bar, with at most three significant digits."""
     if not math.isfinite(value):
         return "–"  # noqa: RUF001
-    if value and not 1e-3 <= abs(value) < 1e5:
+    if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def compact(count: int) -> str:

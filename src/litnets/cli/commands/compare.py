@@ -1,16 +1,14 @@
 """`litnets compare`: show which run is best, and whether that is more than noise. Imports no torch.
 
 litnets compare checkpoints/digits_mlp                     all runs of an experiment
-litnets compare RUN_1 RUN_2 --output comparison.csv
+litnets compare RUN_1 RUN_2 --output comparison.html
 """
 
 import argparse
 import csv
 import io
 import json
-import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,17 +17,16 @@ from rich.console import Console
 from rich.table import Table
 
 from litnets.analysis.compare import (
+    Flip,
     NetworkComparison,
     Setting,
-    compare_networks,
-    compare_settings,
     differences,
     group_runs,
     main_metric,
-    score_interval,
 )
-from litnets.analysis.finished_run import FinishedRun, is_lower_better
-from litnets.analysis.significance import SeedComparison
+from litnets.analysis.comparison_page import comparison_page
+from litnets.analysis.finished_run import FinishedRun
+from litnets.analysis.verdicts import Judgement, describe_scores, judge, mean_and_deviation
 from litnets.errors import InputError
 from litnets.runs.find import find_runs
 from litnets.runs.folder import Run
@@ -65,7 +62,7 @@ def compare(args: list[str]) -> int:
     parser = _Parser("litnets compare", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, experiments or patterns")
     parser.add_argument("--metric", help="test metric to compare by; default: the monitored one")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison to FILE.csv or FILE.json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison to FILE.html, .csv or .json")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--runs_dir", type=Path, default=Path("checkpoints"), help="folder of the experiments")
     options = parser.parse_args(args)
@@ -79,9 +76,10 @@ def compare(args: list[str]) -> int:
     options_of = differences(settings)
     _print_differences(options_of)
     _print_table(settings, metric)
-    verdicts = _judge(settings, metric)
+    judgement = judge(settings, metric)
+    _print_judgement(judgement)
     if options.output is not None:
-        _write(options.output, settings, options_of, metric, verdicts)
+        _write(options.output, settings, options_of, metric, judgement)
         print(f"written to {printable(str(options.output))}")
     return 0
 
@@ -101,8 +99,8 @@ def _load(runs: Sequence[Run]) -> list[FinishedRun]:
 def _check_output(path: Path | None, overwrite: bool) -> None:
     if path is None:
         return
-    if path.suffix not in (".csv", ".json"):
-        raise InputError(f"--output {path}: expected a name that ends in .csv or .json")
+    if path.suffix not in (".html", ".csv", ".json"):
+        raise InputError(f"--output {path}: expected a name that ends in .html, .csv or .json")
     if not path.parent.is_dir():
         raise InputError(f"--output {path}: there is no folder {path.parent}")
     if path.exists() and not overwrite:
@@ -139,87 +137,38 @@ def _print_table(settings: Sequence[Setting], metric: str) -> None:
             setting.label,
             str(len(setting.runs)),
             *("" if number is None else f"{number:,.0f}" for number in numbers),
-            _mean_and_deviation(best),
-            _mean_and_deviation(setting.scores(metric)) + _interval(setting, metric),
+            mean_and_deviation(best),
+            describe_scores(setting, metric),
         )
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
-def _mean_and_deviation(scores: Sequence[float]) -> str:
-    if not scores:
-        return ""
-    mean = f"{statistics.mean(scores):.4f}"
-    return mean if len(scores) == 1 else f"{mean} ± {statistics.stdev(scores):.4f}"
+def _print_judgement(judgement: Judgement) -> None:
+    """Print whether A is better than each other setting, and the samples that only one of two networks gets right."""
+    print(judgement.question)
+    for verdict in judgement.verdicts:
+        print(printable(f"  {verdict.text}"))
+        if isinstance(verdict.comparison, NetworkComparison) and verdict.comparison.flips:
+            _print_flips(verdict.other, verdict.comparison.flips)
 
 
-def _interval(setting: Setting, metric: str) -> str:
-    interval = score_interval(setting.runs[0], metric) if len(setting.runs) == 1 else None
-    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
-Verdict = dict[str, Any]
-
-
-def _judge(settings: Sequence[Setting], metric: str) -> list[Verdict]:
-    """Print whether A is better than each other setting, and return the comparisons."""
-    if len(settings) == 1:
-        print("The runs differ only in their seed: their spread shows the noise of training.")
-        return []
-    if all(len(setting.runs) > 1 for setting in settings):
-        print(f"Settings, compared over their seeds (Welch's t-test of test {metric}; would other seeds agree?)")
-        compared = compare_settings(settings, metric)
-        for other, result in compared:
-            print(_describe_settings(other, result, metric))
-        return [{"a": "A", "b": other.label, "of": "settings", **asdict(result)} for other, result in compared]
-    print("Networks, compared on their test samples (for the noise of training, add runs with other seeds)")
-    verdicts = []
-    first = settings[0].runs[0]
-    for other in settings[1:]:
-        try:
-            compared_networks = compare_networks(first, other.runs[0])
-        except InputError as error:
-            print(f"  A and {other.label}: {printable(str(error))}")
-            continue
-        _print_networks(other.label, compared_networks)
-        verdicts.append({"a": "A", "b": other.label, "of": "networks", **asdict(compared_networks)})
-    return verdicts
-
-
-def _describe_settings(other: Setting, result: SeedComparison, metric: str) -> str:
-    low, high = result.interval
-    numbers = f"{metric} {result.difference:+.4f} [{low:+.4f}, {high:+.4f}], p = {result.p_value:.2g}"
-    if result.is_significant:
-        b_is_better = (result.difference < 0) == is_lower_better(metric)
-        return f"  {other.label if b_is_better else 'A'} is better: {other.label} - A: {numbers}"
-    seeds = "more than 1,000" if result.seeds_needed is None else f"about {result.seeds_needed:,}"
-    return f"  A and {other.label}: cannot tell ({seeds} seeds of each needed): {other.label} - A: {numbers}"
-
-
-def _print_networks(label: str, result: NetworkComparison) -> None:
-    low, high = result.interval
-    b_is_better = (result.difference < 0) == (result.measure == "squared error")
-    verdict = f"{label if b_is_better else 'A'} is better" if result.is_significant else f"A and {label}: cannot tell"
-    test = "" if result.p_value is None else f", {result.test} p = {result.p_value:.2g}"
-    print(
-        f"  {verdict}: {label} - A on {result.samples:,} samples: {result.measure} {result.difference:+.4f} "
-        f"[{low:+.4f}, {high:+.4f}]{test}"
-    )
-    if not result.flips:
-        return
+def _print_flips(label: str, flips: Sequence[Flip]) -> None:
     print("  samples that only one of them answers correctly:")
     table = Table("sample", "target", "A", label, box=box.SIMPLE_HEAD)
-    for flip in result.flips[:_MAX_FLIPS]:
+    for flip in flips[:_MAX_FLIPS]:
         table.add_row(*map(printable, (flip.sample, flip.target, flip.prediction_a, flip.prediction_b)))
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print(table)
-    if len(result.flips) > _MAX_FLIPS:
-        print(f"  and {len(result.flips) - _MAX_FLIPS:,} more")
+    Console(markup=False, emoji=False, highlight=False).print(table)
+    if len(flips) > _MAX_FLIPS:
+        print(f"  and {len(flips) - _MAX_FLIPS:,} more")
 
 
 def _write(
-    path: Path, settings: Sequence[Setting], options_of: dict[str, dict[str, Any]], metric: str, verdicts: list[Verdict]
+    path: Path, settings: Sequence[Setting], options_of: dict[str, dict[str, Any]], metric: str, judgement: Judgement
 ) -> None:
-    """Write one CSV row per run, or a JSON file that also holds the comparisons."""
+    """Write one CSV row per run, a JSON file that also holds the comparisons, or a page with pictures."""
+    if path.suffix == ".html":
+        write_text(path, comparison_page(settings, options_of, metric, judgement))
+        return
     runs = [
         {
             "setting": setting.label,
@@ -234,7 +183,8 @@ def _write(
         for run in setting.runs
     ]
     if path.suffix == ".json":
-        write_json(path, {"metric": metric, "runs": runs, "comparisons": verdicts})
+        comparisons = [verdict.to_dict() for verdict in judgement.verdicts if verdict.comparison is not None]
+        write_json(path, {"metric": metric, "runs": runs, "comparisons": comparisons})
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys(name for run in runs for name in run), lineterminator="\n")
