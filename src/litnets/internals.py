@@ -8,12 +8,13 @@ Written for lightning 2.6.6, torch 2.15 and torchmetrics 1.9.
 """
 
 from argparse import SUPPRESS
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import jsonargparse
+import torch
 from jsonargparse import ArgumentParser, Namespace, _loaders_dumpers, _paths
 from jsonargparse.typing import Path_fr
 from lightning.pytorch import LightningModule, Trainer
@@ -28,6 +29,7 @@ from lightning.pytorch.trainer.connectors.checkpoint_connector import _Checkpoin
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor, nn
+from torch.export import _patches
 from torch.optim import Optimizer
 from torchmetrics import Metric
 
@@ -393,3 +395,35 @@ def disable_amp_scaling_in_step(optimizer: Optimizer) -> None:
 def set_update_count(metric: Metric, count: int) -> None:
     """Set how often a metric was updated. With a count of 0, torchmetrics treats the restored state as empty."""
     metric._update_count = count
+
+
+# Export
+
+
+@contextmanager
+def recurrent_layers_as_nodes() -> Iterator[None]:
+    """Let torch.export keep recurrent layers as nodes of the graph, for sequences of any length.
+
+    Otherwise torch unrolls them to infer the shapes of their outputs, which fixes the number of steps (torch 2.15). It
+    has context managers that replace the unrolled layer by a loop, and `torch.onnx.export` enters those of LSTM and
+    GRU. Here they use functions that return only the shapes, because the loop is traced slowly, with warnings.
+    """
+
+    def recurrent(x: Tensor, hx: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+        *_, bidirectional, _ = options
+        return x.new_empty(*x.shape[:2], hx.shape[2] * (2 if bidirectional else 1)), torch.empty_like(hx)
+
+    def lstm(x: Tensor, hx: Sequence[Tensor], *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return *recurrent(x, hx[0], *options), torch.empty_like(hx[1])
+
+    loops = _patches.lstm_while_loop_impl, _patches.gru_while_loop_impl
+    _patches.lstm_while_loop_impl, _patches.gru_while_loop_impl = lstm, recurrent
+    try:
+        with (
+            _patches.register_lstm_while_loop_decomposition(),
+            _patches.register_gru_while_loop_decomposition(),
+            _patches._register_rnn_while_loop_decomposition(torch.ops.aten.rnn_tanh.input, recurrent),
+        ):
+            yield
+    finally:
+        _patches.lstm_while_loop_impl, _patches.gru_while_loop_impl = loops

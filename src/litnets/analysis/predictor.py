@@ -228,9 +228,9 @@ class Predictor:
         """
         if hasattr(samples, "stitcher"):
             return self._predict_images(samples, batch_size, keep_probabilities)
-        batches = torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size)
         parts = [
-            {name: column.cpu() for name, column in self._forward(*samples[indices]).items()} for indices in batches
+            {name: column.cpu() for name, column in self.predict_batch(*samples[indices]).items()}
+            for indices in torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size)
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -264,14 +264,20 @@ class Predictor:
         for parts in _batch_tiles(with_stitchers, batch_size or self.datamodule.eval_batch_size):
             tiles = [part.chunk[part.indices] for part in parts]
             inputs, targets = (torch.cat(tensors) for tensors in zip(*tiles, strict=True))
-            probabilities = self._forward(inputs, targets)["probability"].split([len(part.indices) for part in parts])
-            for part, values in zip(parts, probabilities, strict=True):
+            probabilities = self.predict_batch(inputs, targets)["probability"]
+            sizes = [len(part.indices) for part in parts]
+            for part, values in zip(parts, probabilities.split(sizes), strict=True):
                 for image in part.stitcher.add(values, part.indices):
                     yield part.chunk, image
 
     @torch.inference_mode()
-    def _forward(self, raw: Any, targets: Tensor) -> Mapping[str, Tensor]:
-        """Return the outputs of `predict_step` for a batch that is not prepared yet."""
+    def predict_batch(self, raw: Any, targets: Tensor | None = None) -> Mapping[str, Tensor]:
+        """Return the outputs of the network's `predict_step`, on the device, for a batch that is not prepared yet.
+
+        Args:
+            raw: The inputs as the DataModule has read them.
+            targets: Placeholders, for a `predict_step` that unpacks a batch.
+        """
         batch = (self.prepare(move_data_to_device(raw, self.device)), targets)
         if not isinstance(self.network, Task):  # a Task converts its inputs itself
             batch = self._precision.convert_input(batch)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool1d
+from torch.nn.functional import max_pool2d
 
 from litnets.nets.layers.activation import ACTIVATIONS, Activation
 from litnets.nets.layers.initialization import Init, initialize
@@ -87,7 +87,8 @@ class CNN1d(nn.Module):
         x = x.transpose(1, 2)  # (N, F, T)
         for i, stage in enumerate(self.stages):
             if i:
-                x = max_pool1d(x.masked_fill(~mask.unsqueeze(1), -torch.inf), 2, ceil_mode=True)
+                x = x.masked_fill(~mask.unsqueeze(1), -torch.inf)
+                x = max_pool2d(x.unsqueeze(2), (1, 2), ceil_mode=True).squeeze(2)  # max_pool1d fixes T in an export
                 mask = mask[:, ::2]  # a pair of steps is valid if the first one is
                 x = self.drop_channels(x.masked_fill(~mask.unsqueeze(1), 0))
             for block in stage:  # type: ignore[attr-defined]
@@ -117,9 +118,13 @@ class _Block(nn.Module):
         if isinstance(self.norm, nn.LayerNorm):
             out = self.norm(out.transpose(1, 2)).transpose(1, 2)
         elif self.norm is not None:
-            # Only valid steps contribute to the batch statistics.
-            steps = self.norm(out.transpose(1, 2)[mask])  # (valid steps, width)
-            out = steps.new_zeros(*mask.shape, steps.shape[1]).masked_scatter(mask.unsqueeze(2), steps).transpose(1, 2)
+            steps = out.transpose(1, 2)  # (N, T, width)
+            if self.training:  # only valid steps contribute to the batch statistics
+                normalized = self.norm(steps[mask])  # (valid steps, width)
+                steps = normalized.new_zeros(steps.shape).masked_scatter(mask.unsqueeze(2), normalized)
+            else:  # without indexing by the mask, so that the network can be exported
+                steps = self.norm(steps.flatten(0, 1)).view(steps.shape).masked_fill(~mask.unsqueeze(2), 0)
+            out = steps.transpose(1, 2)
         if self.shortcut is not None:
             out = out + self.shortcut(x)
         activated: Tensor = self.activation(out)

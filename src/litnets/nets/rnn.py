@@ -89,7 +89,7 @@ class RNN(nn.Module):
             # (N, C, H, W) -> (N, H / rows, rows * C * W)
             x = x.transpose(1, 2).unflatten(1, (-1, self.rows_per_step)).flatten(2)
         if lengths is None:
-            lengths = x.new_full((len(x),), x.shape[1], dtype=torch.long)
+            lengths = x.new_full((x.shape[0],), x.shape[1], dtype=torch.long)
         steps = torch.arange(x.shape[1], device=x.device)
         last = lengths.unsqueeze(1) - 1  # (N, 1)
         # Step t of the reversed sequence is step length - 1 - t. Padding stays at the end.

@@ -75,8 +75,8 @@ class Transformer(nn.Module):
         x = self.project(x.masked_fill(~mask.unsqueeze(2), 0))  # (N, T, H)
         x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         if self.first is not None:
-            x = torch.cat([self.first.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
-            mask = torch.cat([mask.new_ones(len(x), 1), mask], dim=1)
+            x = torch.cat([self.first.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
+            mask = torch.cat([mask.new_ones(x.shape[0], 1), mask], dim=1)
         x = self.dropout(x)
         attended = None if lengths is None else mask[:, None, None]  # (N, 1, 1, T), for all heads and queries
         for layer in self.layers:

@@ -87,7 +87,7 @@ class Forecaster(Task):
     def forward(self, inputs: Inputs) -> Tensor:
         """Return the standardized forecast, `(N, horizon, channels)`."""
         out = super().forward(inputs)
-        return out.reshape(len(out), self.horizon, -1).contiguous()  # the metrics call view(-1)
+        return out.reshape(out.shape[0], self.horizon, -1).contiguous()  # the metrics call view(-1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self._loss(outputs, targets)

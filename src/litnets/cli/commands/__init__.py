@@ -28,6 +28,7 @@ COMMANDS = {
     "test": Command("trainer", "evaluate a run on the test split or on new data: test RUN [--on NEW]"),
     "predict": Command("predict", "predict files, folders or texts, or the test split: predict RUN [INPUT...]"),
     "report": Command("report", "write a page on how good a run is and where it fails: report RUN"),
+    "export": Command("export", "write a network for programs without PyTorch (ONNX): export RUN [--format pt2]"),
     "compare": Command("compare", "show which run is best, and whether that is noise: compare RUN..."),
     "cv": Command("cv", "cross-validate: cv --config FILE --folds K [--repeats R] [--jobs N] [--key value ...]"),
     "seeds": Command("seeds", "train with several seeds: seeds --config FILE --seeds N [--jobs N] [--key value ...]"),

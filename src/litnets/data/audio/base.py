@@ -153,6 +153,10 @@ class AudioDataModule(ArrayDataModule):
             waveforms += self._to_waveforms(item)
         return ragged_splits([*waveforms], torch.zeros(len(waveforms)), {"new": torch.arange(len(waveforms))})["new"]
 
+    def describe_inputs(self) -> dict[str, Any]:
+        """Return the sample rate of the int16 samples."""
+        return {"kind": "audio", "sample_rate": self.sample_rate}
+
     def _to_waveforms(self, item: Any) -> list[Tensor]:
         """Return the recordings of an item, each int16 `(samples,)`."""
         paths = as_paths([item] if is_path(item) else as_items(item))

@@ -120,6 +120,12 @@ class ImageDataModule(ArrayDataModule):
         pixels = torch.cat([self._to_pixels(item) for item in items])
         return ArrayDataset(pixels, torch.zeros(len(pixels), dtype=torch.uint8))
 
+    def describe_inputs(self) -> dict[str, Any]:
+        """Return the size and the largest value of the pixels; for the conversion of files see `to_pixels`."""
+        channels, height, width = self.input_shape
+        size = {"channels": channels, "height": height, "width": width}
+        return {"kind": "image", **size, "white": self.white, "value_range": self.value_range}
+
     def _to_pixels(self, item: Any) -> Tensor:
         """Return the images of an item that is not a path, `(N, channels, height, width)`."""
         shape = cast(tuple[int, int, int], tuple(self.input_shape))

@@ -216,6 +216,10 @@ class SeriesDataModule(ArrayDataModule):
         windows = torch.stack([values[-self.look_back :] for values in series])
         return ArrayDataset(windows, torch.zeros(len(series), self.horizon, windows.shape[2]))
 
+    def describe_inputs(self) -> dict[str, Any]:
+        """Return the channels, and the number of steps that a forecast reads."""
+        return {"kind": "series", "channels": self.channel_names, "look_back": self.look_back}
+
     def preparation(self) -> Standardize:
         return self.scale.module()
 

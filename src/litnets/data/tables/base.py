@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -196,6 +197,16 @@ class TableDataModule(SplitDataModule):
             return self.load_predict(Path(inputs))
         rows = encode_inputs(inputs, self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
+
+    def describe_inputs(self) -> dict[str, Any]:
+        """Return the columns of a raw row: numbers, the parts of dates, and categories, which are indices into a list.
+
+        A missing number is NaN, and a missing or unseen category the length of its list.
+        """
+        encoding = self._known_encoding()
+        categories = dict(zip(encoding.categorical, encoding.categories, strict=True))
+        dates = {name: asdict(date_format) for name, date_format in encoding.dates.items()}
+        return {"kind": "row", "numbers": encoding.numeric, "dates": dates, "categories": categories}
 
     def _known_encoding(self) -> Encoding:
         """Return the encoding of the checkpoint, or of the table if no checkpoint was loaded."""

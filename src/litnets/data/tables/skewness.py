@@ -59,4 +59,4 @@ class NormalizeSkewed(nn.Module):
 
     @staticmethod
     def _pick(table: Tensor, indices: Tensor) -> Tensor:
-        return table.expand(len(indices), -1, -1).gather(2, indices).squeeze(2)
+        return table.expand(indices.shape[0], -1, -1).gather(2, indices).squeeze(2)

@@ -83,6 +83,11 @@ class Vocabulary:
         """Return the vocabulary as plain data; `Vocabulary(**state)` restores it."""
         return {"kind": self.kind, "tokens": self.tokens, "merges": [list(pair) for pair in self.merges]}
 
+    def describe(self) -> dict[str, Any]:
+        """Return the state with the regular expression that matches a token; None for subwords."""
+        patterns = {"characters": r"(?s:.)", "words": _word_pattern().pattern}
+        return {**self.state(), "pattern": patterns.get(self.kind)}
+
     def _bpe_tokenizer(self) -> Any:
         lib = _import_tokenizers()
         # Without special tokens, so that "[PAD]" in a text is tokenized like any other text.

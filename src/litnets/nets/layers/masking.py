@@ -25,7 +25,7 @@ def masked_pool(x: Tensor, mask: Tensor, how: str) -> Tensor:
         return x[:, 0]
     if how == "last":
         last = mask.sum(1) - 1
-        return x[torch.arange(len(x), device=x.device), last]
+        return x[torch.arange(x.shape[0], device=x.device), last]
     padding = ~mask.unsqueeze(2)
     if how == "max":
         return x.masked_fill(padding, -torch.inf).amax(1)

@@ -44,7 +44,7 @@ class Window(nn.Module):
             x = (x - level) / spread
         if self.share_channels:
             x = x.transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (N * channels, look_back, 1)
-        x = x.reshape(len(x), -1, self.patch_length * x.shape[2])
+        x = x.reshape(x.shape[0], -1, self.patch_length * x.shape[2])
         out: Tensor = self.net(x)  # (N, horizon * channels) or (N * channels, horizon)
         if self.share_channels:
             out = out.reshape(samples, channels, -1).transpose(1, 2)

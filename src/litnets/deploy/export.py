@@ -1,0 +1,146 @@
+"""Export the network of a run: write the file, check it against the network, and only then keep it."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from litnets.analysis.predictor import Predictor
+from litnets.analysis.split_of_run import read_split
+from litnets.deploy.certificate import Certificate, CheckSamples, certify, choose_evenly
+from litnets.deploy.formats import Format, check_packages, read, write
+from litnets.deploy.graph import INPUT_NAMES, ExportedNetwork, as_tuple, trace
+from litnets.deploy.metadata import describe
+from litnets.deploy.stored_samples import read_stored
+from litnets.errors import InputError
+from litnets.runs.storage import not_written, write_json
+
+CERTIFICATE = "certificate.json"
+GOLDEN = "golden.npz"
+NUM_GOLDEN = 16
+
+
+class Export(NamedTuple):
+    """An exported network.
+
+    Args:
+        folder: The folder of the files.
+        file: The network.
+        certificate: How its answers compare with those of the network that it came from.
+    """
+
+    folder: Path
+    file: Path
+    certificate: Certificate
+
+
+def export_network(predictor: Predictor, format: Format = "onnx", folder: Path | None = None) -> Export:
+    """Write the network of a run and the preparation of its inputs into one file, and verify the file.
+
+    The file is compared with the network on all samples of the test split; without the data, on the inputs that the run
+    recorded. The folder then holds the file, `certificate.json`, `golden.npz` (16 samples with the answers of the
+    network) and, for ONNX, `run.py`, which needs neither litnets nor PyTorch.
+
+    Args:
+        predictor: The network. It is exported in float32.
+        format: `onnx`, or `pt2` for `torch.export.load`.
+        folder: The folder to write, which may exist only if it holds an earlier export; None for `export` in the run
+            folder.
+
+    Raises:
+        InputError: A package is missing, the network cannot be exported or answers differently afterwards, or there is
+            nothing to compare on. No file is left.
+    """
+    check_packages(format)
+    folder = folder or _folder_of(predictor)
+    _check_replaceable(folder)
+    predictor = _in_float32(predictor)
+    samples = _samples_to_check(predictor)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        staged = Path(mkdtemp(prefix=".export-", dir=folder.parent))
+    except OSError as error:
+        raise not_written(folder, error) from error
+    try:
+        certificate = _write(predictor, samples, format, staged)
+        staged.chmod(0o755)  # mkdtemp lets nobody else read it
+        staged.rename(folder)
+    except OSError as error:
+        raise not_written(folder, error) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return Export(folder, folder / f"model.{format}", certificate)
+
+
+def _write(predictor: Predictor, samples: CheckSamples, format: Format, folder: Path) -> Certificate:
+    """Write all files of an export into a folder, after the network has passed the check."""
+    golden = samples.data[choose_evenly(samples.data, NUM_GOLDEN)]
+    inputs = as_tuple(golden[0])
+    with torch.inference_mode():
+        outputs = dict(predictor.predict_batch(*golden))
+    program = trace(build_network(predictor), inputs)
+    path = folder / f"model.{format}"
+    write(program, format, path, list(outputs), describe(predictor, inputs, outputs, format))
+    recorded: Mapping[str, Any] = {} if predictor.run is None else predictor.run.read_results().get("test") or {}
+    certificate = certify(predictor, read(format, path, list(outputs)), samples, recorded)
+    certificate.megabytes = round(path.stat().st_size / 1e6, 3)
+    _save_golden(folder / GOLDEN, inputs, outputs)
+    if format == "onnx":
+        _copy_programs(predictor.datamodule.describe_inputs(), folder)
+    write_json(folder / CERTIFICATE, certificate.to_dict())
+    return certificate
+
+
+def build_network(predictor: Predictor) -> ExportedNetwork:
+    """Return the module to export, in evaluation mode."""
+    return ExportedNetwork(predictor).eval().requires_grad_(False)
+
+
+def _copy_programs(reading: Mapping[str, Any], folder: Path) -> None:
+    """Write `run.py` and what it imports: `reading.py`, and `tiles.py` for the masks of large images."""
+    source = Path(__file__).with_name("standalone")
+    shutil.copyfile(source / "run.py", folder / "run.py")
+    shutil.copyfile(source / f"read_{reading['kind']}.py", folder / "reading.py")
+    if "overlap" in reading:
+        shutil.copyfile(source / "tiles.py", folder / "tiles.py")
+
+
+def _save_golden(path: Path, inputs: tuple[Tensor, ...], outputs: Mapping[str, Tensor]) -> None:
+    arrays = {name: value.numpy() for name, value in [*zip(INPUT_NAMES, inputs, strict=False), *outputs.items()]}
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def _folder_of(predictor: Predictor) -> Path:
+    if predictor.run is None:
+        raise InputError("export: a network without a run needs a folder to write to")
+    return predictor.run.export
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.is_symlink() or (folder.exists() and not (folder / CERTIFICATE).is_file()):
+        raise InputError(f"{folder} exists and holds no earlier export; remove it, or choose another --output")
+
+
+def _in_float32(predictor: Predictor) -> Predictor:
+    """Return a predictor that computes in float32 on the CPU, whatever the precision of the training."""
+    return Predictor(predictor.network.float(), predictor.datamodule, predictor.run, device="cpu")
+
+
+def _samples_to_check(predictor: Predictor) -> CheckSamples:
+    """Return the test split or, if the data cannot be read, the inputs that the run has recorded."""
+    try:
+        return CheckSamples(read_split(predictor, "test"), "the test split", have_targets=True)
+    except InputError as error:
+        stored = read_stored(predictor)
+        if stored is None:
+            raise InputError(
+                f"export: there is nothing to compare the exported network on: {error}; and the run has no "
+                "inputs.parquet, which newer runs have"
+            ) from error
+        return CheckSamples(stored, f"inputs.parquet, because of: {error}", have_targets=False)

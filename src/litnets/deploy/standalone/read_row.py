@@ -1,0 +1,42 @@
+"""Read the rows of a CSV file whose header names the columns of training."""
+
+import csv
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None", "nan", "NaN")
+
+
+def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each row and its columns: numbers, parts of dates, and indices of categories."""
+    how = about["reading"]
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.DictReader(file), 1):
+            cells = {name: None if text.strip() in MISSING else text.strip() for name, text in row.items()}
+            values = [to_number(cells[name]) for name in how["numbers"]]
+            for name, written in how["dates"].items():
+                values += date_parts(cells[name], written)
+            for name, texts in how["categories"].items():
+                values.append(texts.index(cells[name]) if cells[name] in texts else len(texts))
+            yield f"{path}, row {number}", np.array(values, np.float32)
+
+
+def to_number(text: str | None) -> float:
+    return float("nan") if text is None else float({"true": "1", "false": "0"}.get(text.lower(), text))
+
+
+def date_parts(text: str | None, written: Any) -> list[float]:
+    """Return days since 1970, and the positions in the year, the week and the day as points on a circle."""
+    periods = (365.2425, 7, 1) if written["has_time"] else (365.2425, 7)
+    if text is None:
+        return [float("nan")] * (1 + 2 * len(periods))
+    is_iso = written["pattern"] == "ISO 8601"
+    moment = datetime.fromisoformat(text) if is_iso else datetime.strptime(text, written["pattern"])
+    days = (moment.replace(tzinfo=None) - (moment.utcoffset() or timedelta(0)) - datetime(1970, 1, 1)) / timedelta(1)
+    angles = [2 * math.pi * days / period for period in periods]
+    return [days, *(part for angle in angles for part in (math.sin(angle), math.cos(angle)))]

@@ -1,0 +1,19 @@
+"""Read a time series from a CSV file whose header names the channels. A forecast reads its last steps."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of the file and the values of the channels, `(steps, channels)`."""
+    how = about["reading"]
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    steps = how.get("look_back", len(rows))
+    if len(rows) < steps:
+        raise SystemExit(f"{path}: a forecast needs {steps} rows, got {len(rows)}")
+    yield path, np.array([[row[name] for name in how["channels"]] for row in rows[-steps:]], np.float32)
