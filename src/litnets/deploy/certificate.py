@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from litnets.analysis.predictor import Predictor
+from litnets.data.core.batching import RaggedDataset
 from litnets.deploy.formats import ExportedFile, Outputs
 from litnets.deploy.graph import as_tuple
 from litnets.errors import InputError
@@ -26,7 +27,7 @@ TIE_MARGIN = 1e-5
 
 _MAX_BATCH = 256
 _BATCH_SIZES = (1, 16, 256)
-_SECONDS_PER_SIZE = 0.5
+SECONDS_PER_BATCH_SIZE = 0.5
 
 
 @dataclass
@@ -54,6 +55,9 @@ class Certificate:
 
     Args:
         checked_on: What the samples are.
+        run: Experiment and run of the network.
+        file: Name of the exported file.
+        versions: Versions of the packages that wrote it.
         samples: Number of samples; of tiles for large images.
         tolerance: Largest accepted difference.
         largest_difference: Largest difference of a probability, or of a value in standard deviations of its target.
@@ -65,11 +69,15 @@ class Certificate:
         exported_metric: The metric of the export.
         recorded_metric: The metric that the test of the run reported.
         megabytes: Size of the file.
+        network_megabytes: Size of the weights of the network.
         threads: Number of threads of the timings.
         timings: Milliseconds for several batch sizes and lengths.
     """
 
     checked_on: str
+    run: str | None = None
+    file: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
     samples: int = 0
     tolerance: float = TOLERANCE
     largest_difference: float = 0.0
@@ -81,6 +89,7 @@ class Certificate:
     exported_metric: float | None = None
     recorded_metric: float | None = None
     megabytes: float = 0.0
+    network_megabytes: float = 0.0
     threads: int = field(default_factory=torch.get_num_threads)
     timings: list[Timing] = field(default_factory=list)
 
@@ -133,7 +142,8 @@ def certify(
             f"{predictor.classes}, so nothing was written"
         )
     audio = exported.metadata["reading"]["kind"] == "audio"
-    certificate = Certificate(samples.origin, tolerance=AUDIO_TOLERANCE if audio else TOLERANCE)
+    certificate = Certificate(samples.origin, exported.metadata["run"], versions=exported.metadata["versions"])
+    certificate.tolerance = AUDIO_TOLERANCE if audio else TOLERANCE
     scores = _Scores(predictor)
     for raw, targets in _batches(predictor, samples.data):
         inputs = as_tuple(raw)
@@ -163,10 +173,11 @@ def choose_evenly(samples: Any, count: int) -> Tensor:
 
 def measure(predictor: Predictor, exported: ExportedFile, samples: Any) -> list[Timing]:
     """Return timings for several batch sizes; for sequences, of those in the batch."""
-    return [measure_batch(predictor, exported, samples[indices][0]) for indices in _sizes(samples)]
+    batches = (samples[indices][0] for indices in _batches_to_measure(samples))
+    return [measure_batch(predictor, exported, raw, SECONDS_PER_BATCH_SIZE) for raw in batches]
 
 
-def measure_batch(predictor: Predictor, exported: ExportedFile, raw: Any, seconds: float = _SECONDS_PER_SIZE) -> Timing:
+def measure_batch(predictor: Predictor, exported: ExportedFile, raw: Any, seconds: float) -> Timing:
     """Return the timing of a batch.
 
     Args:
@@ -192,8 +203,11 @@ def measure_batch(predictor: Predictor, exported: ExportedFile, raw: Any, second
     return Timing(len(inputs[0]), length, round(network, 4), round(other, 4), round(ratio, 2))
 
 
-def _sizes(samples: Any) -> Iterator[Tensor]:
-    """Yield the indices of a batch of each size."""
+def _batches_to_measure(samples: Any) -> Iterator[Tensor]:
+    """Yield the indices of a batch of each size; for sequences, also of the shortest and the longest one alone."""
+    if isinstance(samples, RaggedDataset):
+        shortest, *_, longest = samples.split_lengths.argsort().tolist() * 2
+        yield from (torch.tensor([shortest]), torch.tensor([longest]))
     for size in sorted({min(size, len(samples)) for size in _BATCH_SIZES}):
         yield choose_evenly(samples, size)
 

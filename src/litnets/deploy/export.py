@@ -89,7 +89,10 @@ def _write(predictor: Predictor, samples: CheckSamples, format: Format, folder: 
     write(program, format, path, list(outputs), describe(predictor, inputs, outputs, format))
     recorded: Mapping[str, Any] = {} if predictor.run is None else predictor.run.read_results().get("test") or {}
     certificate = certify(predictor, read(format, path, list(outputs)), samples, recorded)
+    certificate.file = path.name
     certificate.megabytes = round(path.stat().st_size / 1e6, 3)
+    weights = [*predictor.network.parameters(), *predictor.network.buffers()]
+    certificate.network_megabytes = round(sum(weight.nbytes for weight in weights) / 1e6, 3)
     _save_golden(folder / GOLDEN, inputs, outputs)
     if format == "onnx":
         _copy_programs(predictor.datamodule.describe_inputs(), folder)

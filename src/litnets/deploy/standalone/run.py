@@ -41,8 +41,8 @@ def to_text(outputs: dict[str, Any]) -> str:
     return f"{names[prediction]} ({outputs['probability'][prediction]:.4f})"
 
 
-def selftest() -> str:
-    """Compare the answers for all golden samples together and one by one; return an error, or an empty text."""
+def selftest() -> str | None:
+    """Compare the answers for all golden samples, together and one by one; return an error, or None."""
     golden = dict(np.load(HERE / "golden.npz"))
     inputs = [golden.pop(one.name) for one in SESSION.get_inputs()]
     singles = [predict(*(value[i : i + 1] for value in inputs)) for i in range(len(inputs[0]))]
@@ -51,7 +51,7 @@ def selftest() -> str:
             if not np.allclose(answers, expected, rtol=1e-3, atol=1e-3):
                 return f"selftest failed: {name} differs by up to {np.abs(answers - expected).max():g}"
     print(f"selftest passed: {len(inputs[0])} samples")
-    return ""
+    return None
 
 
 if __name__ == "__main__":
