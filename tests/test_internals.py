@@ -4,6 +4,7 @@ import ast
 import inspect
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -429,3 +430,18 @@ def test_update_count_of_a_metric() -> None:
 def test_importing_networks_does_not_import_lightning() -> None:
     code = "import sys, litnets.nets, litnets.errors, litnets.seeding; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_recurrent_layers_as_nodes() -> None:
+    """torch.export neither unrolls recurrent layers nor fixes the number of steps. Afterwards torch is as before."""
+    loops = internals._patches.lstm_while_loop_impl, internals._patches.gru_while_loop_impl
+    steps = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    for layer in (nn.RNN(2, 3, batch_first=True), nn.GRU(2, 3, batch_first=True), nn.LSTM(2, 3, batch_first=True)):
+        with warnings.catch_warnings(), internals.recurrent_layers_as_nodes(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(layer, (torch.zeros(2, 4, 2),), dynamic_shapes=(steps,))
+        operators = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+        assert sum(name in ("aten.rnn_tanh.input", "aten.gru.input", "aten.lstm.input") for name in operators) == 1
+        x = torch.randn(3, 7, 2)
+        torch.testing.assert_close(program.module()(x)[0], layer(x)[0])
+    assert (internals._patches.lstm_while_loop_impl, internals._patches.gru_while_loop_impl) == loops

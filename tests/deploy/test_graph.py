@@ -93,5 +93,5 @@ class Branch(nn.Module):
 
 
 def test_a_network_that_cannot_be_exported_is_an_error() -> None:
-    with pytest.raises(InputError, match="Branch cannot be exported: .*no branches that depend on the values"):
+    with pytest.raises(InputError, match=r"Branch cannot be exported: .*no branches that depend on the values"):
         export(Branch(), (torch.ones(2, 3),))

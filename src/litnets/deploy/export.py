@@ -71,8 +71,6 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
         certificate = _write(predictor, samples, format, staged)
         staged.chmod(0o755)  # mkdtemp lets nobody else read it
         staged.rename(folder)
-    except OSError as error:
-        raise not_written(folder, error) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Export(folder, folder / f"model.{format}", certificate)

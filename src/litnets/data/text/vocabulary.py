@@ -84,9 +84,10 @@ class Vocabulary:
         return {"kind": self.kind, "tokens": self.tokens, "merges": [list(pair) for pair in self.merges]}
 
     def describe(self) -> dict[str, Any]:
-        """Return the state with the regular expression that matches a token; None for subwords."""
+        """Return the unit of tokenization, the tokens, the merges of subwords, and otherwise the pattern of a token."""
         patterns = {"characters": r"(?s:.)", "words": _word_pattern().pattern}
-        return {**self.state(), "pattern": patterns.get(self.kind)}
+        unit = {"unit": self.kind, "pattern": patterns.get(self.kind)}
+        return {**unit, "tokens": self.tokens, "merges": [list(pair) for pair in self.merges]}
 
     def _bpe_tokenizer(self) -> Any:
         lib = _import_tokenizers()
