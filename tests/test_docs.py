@@ -18,6 +18,8 @@ from PIL import Image
 
 from litnets.__main__ import main
 from litnets.cli.commands.predict import split_inputs
+from litnets.deploy.certificate import Certificate
+from litnets.deploy.export import Export
 from tests.conftest import CONFIGS, ROOT
 
 DOCS = ROOT / "docs"
@@ -103,6 +105,8 @@ def test_command_parses(
     command: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
+    nothing = Export(Path(), Path(), Certificate("no samples"))
+    monkeypatch.setattr("litnets.deploy.export.export_network", lambda *_: nothing)
     code = parse(with_run(command, project).replace("FILE", "checkpoints/x.ckpt"))
     output = capsys.readouterr()
     assert code == 0, f"{command}: {output.err}"

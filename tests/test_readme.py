@@ -41,12 +41,15 @@ def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
         short += ["--trials", "1", "--final_seeds", "1"] if args[0] == "search" else []
         assert main(args + short) == 0, command
     assert len(list(Path("checkpoints").glob("*/*/predictions.csv"))) == 1
-    load, module = blocks("python")
+    load, deployed, module = blocks("python")
     Image.new("RGB", (40, 30)).save("photo.png")
     names: dict[str, Any] = {}
     exec(with_run(load), names)
     assert names["run"].results["epochs"] == 10
     assert names["net"].predict("photo.png").shape == (1,)
+    pytest.importorskip("onnxscript")
+    assert main(with_run("export checkpoints/digits_cnn/<run>").split()) == 0
+    exec(with_run(deployed), names)
     Path("mine.py").write_text(module)
     monkeypatch.setattr(sys, "path", sys.path[:])
     (inline,) = re.findall(r"`litnets (fit --model mine\.[^`]+)`", README)

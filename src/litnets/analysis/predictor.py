@@ -55,6 +55,7 @@ class Predictor:
         prepare: The module that prepares the inputs of a batch.
         classes: Names of the classes; None if the network predicts numbers.
         run: The run.
+        precision: Lightning's precision.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Predictor:
         if device is None:
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
         self.device = torch.device(device)
+        self.precision = precision
         self._precision = _precision_plugin(precision, self.device)
         self.network: LightningModule = self._precision.convert_module(network).to(self.device).eval()  # type: ignore[assignment]
         self.prepare: nn.Module = datamodule.preparation().to(self.device).eval()

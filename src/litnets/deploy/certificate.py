@@ -68,6 +68,7 @@ class Certificate:
         network_metric: The metric of the network.
         exported_metric: The metric of the export.
         recorded_metric: The metric that the test of the run reported.
+        recorded_precision: The precision of that test; the comparison is in float32.
         megabytes: Size of the file.
         network_megabytes: Size of the weights of the network.
         threads: Number of threads of the timings.
@@ -88,6 +89,7 @@ class Certificate:
     network_metric: float | None = None
     exported_metric: float | None = None
     recorded_metric: float | None = None
+    recorded_precision: str = "32-true"
     megabytes: float = 0.0
     network_megabytes: float = 0.0
     threads: int = field(default_factory=torch.get_num_threads)

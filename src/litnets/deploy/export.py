@@ -59,7 +59,7 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
     check_packages(format)
     folder = folder or _folder_of(predictor)
     _check_replaceable(folder)
-    predictor = _in_float32(predictor)
+    precision, predictor = predictor.precision, _in_float32(predictor)
     samples = _samples_to_check(predictor)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,8 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
         raise not_written(folder, error) from error
     try:
         certificate = _write(predictor, samples, format, staged)
+        certificate.recorded_precision = precision
+        write_json(staged / CERTIFICATE, certificate.to_dict())
         staged.chmod(0o755)  # mkdtemp lets nobody else read it
         staged.rename(folder)
     finally:
@@ -77,7 +79,7 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
 
 
 def _write(predictor: Predictor, samples: CheckSamples, format: Format, folder: Path) -> Certificate:
-    """Write all files of an export into a folder, after the network has passed the check."""
+    """Write the files of an export into a folder, and return the certificate, which is not written yet."""
     golden = samples.data[choose_evenly(samples.data, NUM_GOLDEN)]
     inputs = as_tuple(golden[0])
     with torch.inference_mode():
@@ -94,7 +96,6 @@ def _write(predictor: Predictor, samples: CheckSamples, format: Format, folder: 
     _save_golden(folder / GOLDEN, inputs, outputs)
     if format == "onnx":
         _copy_programs(predictor.datamodule.describe_inputs(), folder)
-    write_json(folder / CERTIFICATE, certificate.to_dict())
     return certificate
 
 

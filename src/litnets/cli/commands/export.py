@@ -86,7 +86,8 @@ def _print_certificate(certificate: Certificate, format: str) -> None:
     if certificate.metric is not None:
         values = f"{certificate.network_metric:.4f} for the network, {certificate.exported_metric:.4f} exported"
         recorded = certificate.recorded_metric
-        tested = "" if recorded is None else f"; the test of the run had {recorded:.4f}"
+        precision = "" if certificate.recorded_precision == "32-true" else f", in {certificate.recorded_precision},"
+        tested = "" if recorded is None else f"; the test of the run{precision} had {recorded:.4f}"
         print(f"  {certificate.metric} {values}{tested}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in ("batch", "PyTorch ms", f"{format} ms", "times as fast"):
