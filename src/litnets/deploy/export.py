@@ -95,7 +95,7 @@ def _write(predictor: Predictor, samples: CheckSamples, format: Format, folder: 
     certificate.network_megabytes = round(sum(weight.nbytes for weight in weights) / 1e6, 3)
     _save_golden(folder / GOLDEN, inputs, outputs)
     if format == "onnx":
-        _copy_programs(predictor.datamodule.describe_inputs(), folder)
+        _copy_programs(predictor.datamodule.describe_reading(), folder)
     return certificate
 
 

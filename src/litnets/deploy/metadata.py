@@ -11,12 +11,12 @@ from torch import Tensor
 from litnets.analysis.predictor import Predictor
 from litnets.deploy.formats import Format
 from litnets.deploy.graph import INPUT_NAMES
-from litnets.runs.storage import read_json
 
 _PACKAGES: dict[Format, tuple[str, ...]] = {
     "onnx": ("litnets", "torch", "onnx", "onnxscript", "onnxruntime"),
     "pt2": ("litnets", "torch"),
 }
+_CALIBRATION = ("temperature", "set_threshold", "half_widths")
 
 
 def describe(
@@ -31,7 +31,6 @@ def describe(
         format: The format of the file.
     """
     network, run = predictor.network, predictor.run
-    calibration = None if run is None else run.folder / "calibration.json"
     return {
         "run": None if run is None else f"{run.folder.parent.name}/{run.folder.name}",
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -40,11 +39,11 @@ def describe(
         "data": type(predictor.datamodule).__name__,
         "inputs": _describe_inputs(example),
         "outputs": [_describe_tensor(name, value) for name, value in outputs.items()],
-        "reading": predictor.datamodule.describe_inputs(),
+        "reading": predictor.datamodule.describe_reading(),
         "class_names": predictor.classes,
         **{name: _plain(getattr(network, name, None)) for name in ("target_names", "channel_names", "multilabel")},
-        # The temperature is part of the graph. Thresholds and quantiles are for the reader of its outputs.
-        "calibration": read_json(calibration) if calibration is not None and calibration.exists() else None,
+        # What the graph contains of a calibration.
+        "calibration": {name: _plain(getattr(network, name, None)) for name in _CALIBRATION},
     }
 
 
@@ -61,4 +60,4 @@ def _describe_tensor(name: str, value: Tensor) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
+    return value.tolist() if isinstance(value, Tensor) else list(value) if isinstance(value, (list, tuple)) else value

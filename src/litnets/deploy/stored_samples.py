@@ -19,7 +19,7 @@ def read_stored(predictor: Predictor) -> Split | None:
     if run is None or not run.inputs.exists():
         return None
     stored = [one for one in load_inputs(run.inputs) if one.kind not in ("mask", "predicted_mask")]
-    steps = predictor.datamodule.describe_inputs().get("look_back")
+    steps = predictor.datamodule.describe_reading().get("look_back")
     return predictor.datamodule.read_inputs([_decode(one, steps) for one in stored]) if stored else None
 
 

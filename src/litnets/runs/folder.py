@@ -18,13 +18,10 @@ checkpoints/<experiment>/<run>/
     data.json           statistics of the data; see `litnets.data.core.data_card`
     inputs.parquet      a few inputs, and those that were predicted worst; see `litnets.runs.stored_inputs`
     baselines.json      test metrics of simple methods on the same data; see `litnets.analysis.baselines`
-<<<<<<< HEAD
     calibration.json    the temperature and the prediction intervals of the best checkpoint
     report.html         the report on the run; see `litnets.analysis.report`
     model_card.md       its summary in Markdown
-=======
     export/             after `litnets export`: the network for other programs, and what was checked
->>>>>>> 0852a41 (Export networks to ONNX and torch.export with a certificate)
 
 A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
@@ -205,7 +202,6 @@ class Run:
         return self.folder / "baselines.json"
 
     @property
-<<<<<<< HEAD
     def calibration(self) -> Path:
         return self.folder / "calibration.json"
 
@@ -216,10 +212,10 @@ class Run:
     @property
     def model_card(self) -> Path:
         return self.folder / "model_card.md"
-=======
+
+    @property
     def export(self) -> Path:
         return self.folder / "export"
->>>>>>> 0852a41 (Export networks to ONNX and torch.export with a certificate)
 
     # Writing
 

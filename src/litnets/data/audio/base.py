@@ -153,7 +153,7 @@ class AudioDataModule(ArrayDataModule):
             waveforms += self._to_waveforms(item)
         return ragged_splits([*waveforms], torch.zeros(len(waveforms)), {"new": torch.arange(len(waveforms))})["new"]
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the sample rate of the int16 samples."""
         return {"kind": "audio", "sample_rate": self.sample_rate}
 

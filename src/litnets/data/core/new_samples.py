@@ -122,7 +122,7 @@ class NewSamples(LightningDataModule):
         """
         raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return how a file becomes a raw input of the exported network, as plain values for other programs.
 
         `kind` is what a file holds: `image`, `text`, `audio`, `series`, `row`, or `array` for arrays of raw inputs.

@@ -120,7 +120,7 @@ class ImageDataModule(ArrayDataModule):
         pixels = torch.cat([self._to_pixels(item) for item in items])
         return ArrayDataset(pixels, torch.zeros(len(pixels), dtype=torch.uint8))
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the size and the largest value of the pixels; for the conversion of files see `to_pixels`."""
         channels, height, width = self.input_shape
         size = {"channels": channels, "height": height, "width": width}

@@ -237,9 +237,9 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
         pixels = [image for item in items for image in self._images_in(item)]
         return self._tiled(pixels, torch.arange(len(pixels)), torch.tensor([image.shape[1:] for image in pixels]))
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the size of a tile, and the fraction of its sides that neighboring tiles share."""
-        return {**super().describe_inputs(), "overlap": self.overlap}
+        return {**super().describe_reading(), "overlap": self.overlap}
 
     def sample_columns(self) -> Columns:
         """Return the column with the file of each predicted image."""

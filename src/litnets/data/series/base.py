@@ -216,7 +216,7 @@ class SeriesDataModule(ArrayDataModule):
         windows = torch.stack([values[-self.look_back :] for values in series])
         return ArrayDataset(windows, torch.zeros(len(series), self.horizon, windows.shape[2]))
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the channels, and the number of steps that a forecast reads."""
         return {"kind": "series", "channels": self.channel_names, "look_back": self.look_back}
 

@@ -207,7 +207,7 @@ class SeriesFolder(ClassFolderDataModule):
         lengths = torch.tensor([len(values) for values in series])
         return RaggedDataset(torch.cat(series), lengths, torch.zeros(len(series)))
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the channels."""
         return {"kind": "series", "channels": self.scale.names}
 

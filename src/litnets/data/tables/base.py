@@ -198,7 +198,7 @@ class TableDataModule(SplitDataModule):
         rows = encode_inputs(inputs, self._known_encoding())
         return ArrayDataset(rows, torch.zeros(len(rows)))
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the columns of a raw row: numbers, the parts of dates, and categories, which are indices into a list.
 
         A missing number is NaN, and a missing or unseen category the length of its list.

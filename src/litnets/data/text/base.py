@@ -263,7 +263,7 @@ class TextDataModule(ArrayDataModule):
                 raise InputError(f"text {index}: expected a string, or a file as pathlib.Path, got {describe(item)}")
         return self._encode_new(samples)
 
-    def describe_inputs(self) -> dict[str, Any]:
+    def describe_reading(self) -> dict[str, Any]:
         """Return the vocabulary, and what is done to a text before it is split into tokens; see `normalize`."""
         assert self.vocabulary is not None
         options = {"lowercase": self.lowercase, "max_length": self.max_length}
