@@ -37,7 +37,7 @@ docs: $(VENV)/installed-docs ## Build the documentation site in docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (10 minutes); BENCH="--only step" selects one.
+bench: $(VENV)/installed-dev ## Measure speed and memory as ratios (15 minutes); BENCH="--only step" selects one.
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 interruptions: $(VENV)/installed-dev ## Interrupt and resume training at many batches and compare the results bit by bit.

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.epoch import measure_epoch
 from benchmarks.images import prepare_mnist
+from benchmarks.jobs import measure_jobs
 from benchmarks.lengths import measure_lengths
 from benchmarks.loader import measure_growth, measure_loader
 from benchmarks.processes import measure_memory, measure_processes, measure_start
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Result]]] = {
     "start": measure_start,
     "lengths": measure_lengths,
     "processes": measure_processes,
+    "jobs": measure_jobs,
 }
 
 

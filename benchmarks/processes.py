@@ -29,8 +29,8 @@ def measure_start(settings: Settings) -> list[Result]:
     callback = ("--trainer.accelerator", "cpu", "--trainer.callbacks+=benchmarks.processes.ExitAtFirstBatch")
     seconds = interleave(
         settings.rounds,
-        bare=lambda: _run("-c", "import os, lightning.pytorch.cli; os._exit(0)").seconds,
-        first_batch=lambda: _run("-m", "litnets", "fit", *config, *callback).seconds,
+        bare=lambda: run_python("-c", "import os, lightning.pytorch.cli; os._exit(0)").seconds,
+        first_batch=lambda: run_python("-m", "litnets", "fit", *config, *callback).seconds,
     )
     name = "start: first batch of digits_mlp against importing lightning.pytorch.cli"
     return [Result(name, divide(seconds["first_batch"], seconds["bare"]), 1.2, "upper")]
@@ -90,7 +90,7 @@ class _CompletedProcess(NamedTuple):
 
 def _fit(settings: Settings, data: Path, *options: str) -> _CompletedProcess:
     runs = ("--data", "MNIST", "--data.data_dir", str(data), "--runs_dir", str(settings.work / "runs"))
-    return _run(
+    return run_python(
         "-m",
         "litnets",
         "fit",
@@ -105,7 +105,7 @@ def _fit(settings: Settings, data: Path, *options: str) -> _CompletedProcess:
     )
 
 
-def _run(*args: str) -> _CompletedProcess:
+def run_python(*args: str) -> _CompletedProcess:
     """Run Python with these arguments in the root of the repository.
 
     Raises:

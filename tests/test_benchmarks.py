@@ -42,8 +42,9 @@ def test_table_and_json_agree(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_benchmarks_that_start_processes(tmp_path, capsys):
-    _, results = run_benchmarks("epoch,memory,start,processes", tmp_path, capsys)
-    assert [result["name"].split(":")[0] for result in results] == ["epoch", "memory", "start", "processes"]
+    _, results = run_benchmarks("epoch,memory,start,processes,jobs", tmp_path, capsys)
+    names = [result["name"].split(":")[0] for result in results]
+    assert names == ["epoch", "memory", "start", "processes", "jobs", "jobs"]
 
 
 def test_an_unknown_benchmark_is_refused(capsys):
