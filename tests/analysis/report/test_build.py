@@ -302,12 +302,26 @@ def test_explanations_are_shown_with_their_check() -> None:
     (run.folder / "explain").mkdir()
     (run.folder / "explain" / "a.png").write_bytes(png())
     listed = {"method": "saliency", "picture": "a.png", "caption": "what", "passed": False, "check": "too large"}
-    path = run.folder / "explain" / "explain.json"
-    path.write_text(json.dumps([listed]))
-    assert "check failed: too large" in page_of(run).text
-    path.write_text(json.dumps([{**listed, "picture": "../../../secret.png"}]))
+    run.write_json(run.folder / "explain" / "explain.json", {"explanations": [listed], "notes": ["no units: why"]})
+    text = page_of(run).text
+    assert "CHECK FAILED: too large" in text
+    assert "no units: why" in text
+    listed["picture"] = "../../../secret.png"
+    run.write_json(run.folder / "explain" / "explain.json", {"explanations": [listed]})
     with pytest.raises(InputError, match="there is no picture"):
         build_report(run)
+
+
+def test_the_calibration_is_shown() -> None:
+    run = write_run("1")
+    record_classes(run, ["cat", "dog"])
+    scores = {"nll": 0.5, "brier": 0.3, "ece": 0.1}
+    calibration = {"temperature": 1.5, "before": scores, "after": {name: value / 2 for name, value in scores.items()}}
+    calibration |= {"coverage": 0.92, "coverage_interval": [0.9, 0.95], "mean_set_size": 1.25}
+    run.update_results(calibration=calibration)
+    text = page_of(run).text
+    assert "Temperature 1.500" in text
+    assert "Prediction sets for 90 %: 92.0% of the test targets are inside, with 1.25 classes on average" in text
 
 
 def test_reports_of_large_files_are_quick_only_after_a_long_training() -> None:

@@ -29,8 +29,8 @@ from litnets.analysis.report.sections.training import curves, setup
 from litnets.analysis.report.sections.weights import weights
 from litnets.runs.folder import Run
 
-_MAX_INPUT_BYTES = 3_000_000
-_MAX_PICTURE_BYTES = 1_000_000
+_MAX_INPUT_BYTES = 2_900_000
+_MAX_PICTURE_BYTES = 1_300_000
 _BYTES_PER_SECOND = 20_000_000  # of a run's files; a low estimate
 
 
@@ -72,7 +72,7 @@ def build_report(run: Run) -> Report:
     sections += [explanations(run, pictures), data_card(record, inputs), weights(run), setup(record)]
     left_out = inputs.budget.left_out + pictures.left_out
     html = render_page(record.name, first_line, [one for one in sections if one], left_out)
-    in_card = [results, setup(record), data_card(record, Inputs(None))]
+    in_card = [results, setup(record), data_card(record, Inputs([]))]
     card = _environment().get_template("model_card.md.jinja")
     context: dict[str, Any] = {"record": record, "verdict": first_line}
     return Report(html, card.render(sections=[one for one in in_card if one], **context))

@@ -4,9 +4,10 @@ import base64
 import io
 import json
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -14,9 +15,7 @@ from numpy.typing import NDArray
 
 from litnets.analysis.report.svg import traces
 from litnets.errors import InputError
-
-if TYPE_CHECKING:
-    import polars
+from litnets.runs.stored_inputs import StoredInput
 
 _MAX_TEXT = 280  # characters
 _MAX_COLUMNS = 10  # of a row
@@ -55,36 +54,29 @@ class Inputs:
     """The inputs that a run has stored.
 
     Args:
-        frame: inputs.parquet; None if the run has none.
+        stored: The content of inputs.parquet.
         budget: The bytes that they may take in the page.
     """
 
-    frame: "polars.DataFrame | None"
-    budget: Budget = field(default_factory=lambda: Budget(3_000_000))
+    stored: Sequence[StoredInput]
+    budget: Budget = field(default_factory=lambda: Budget(0))
 
-    def indices(self, split: str, role: str) -> list[int]:
-        """Return the positions in the split of the inputs with a role, `example` or `mistake`."""
-        if self.frame is None:
-            return []
-        rows = zip(self.frame["split"], self.frame["index"], self.frame["role"], strict=True)
-        return list(dict.fromkeys(index for part, index, its_role in rows if (part, its_role) == (split, role)))
-
-    def parts(self, split: str, index: int) -> dict[str, bytes]:
-        """Return the contents that are stored for a sample, by their kind."""
-        return {} if self.frame is None else self._contents.get((split, index), {})
+    def examples(self, split: str) -> list[int]:
+        """Return the positions in the split of the inputs of the contact sheet."""
+        chosen = (one.index for one in self.stored if (one.split, one.role) == (split, "example"))
+        return list(dict.fromkeys(chosen))
 
     @cached_property
     def _contents(self) -> dict[tuple[str, int], dict[str, bytes]]:
-        assert self.frame is not None
+        """The contents of each sample, by their kind."""
         contents: dict[tuple[str, int], dict[str, bytes]] = {}
-        columns = (self.frame[name] for name in ("split", "index", "kind", "content"))
-        for split, index, kind, content in zip(*columns, strict=True):
-            contents.setdefault((split, index), {})[kind] = content
+        for one in self.stored:
+            contents.setdefault((one.split, one.index), {})[one.kind] = one.content
         return contents
 
     def html(self, split: str, index: int) -> Markup | None:
         """Return a sample as HTML; None if it is not stored."""
-        parts = self.parts(split, index)
+        parts = self._contents.get((split, index))
         if not parts:
             return None
         try:
@@ -171,9 +163,9 @@ def _masked(parts: dict[str, bytes], budget: Budget) -> Markup:
     pieces = [_image(parts["image"], budget)]
     for kind in ("mask", "predicted_mask"):
         if kind in parts:
-            mask = Image.open(io.BytesIO(parts[kind])).resize(picture.size, Image.Resampling.NEAREST)
-            colors = _MASK_COLORS[np.asarray(mask, int) % len(_MASK_COLORS)]
-            pieces.append(_image(_png((np.asarray(picture, float) * 0.45 + colors * 0.55).astype(np.uint8)), budget))
+            mask = np.asarray(Image.open(io.BytesIO(parts[kind])).resize(picture.size, Image.Resampling.NEAREST), int)
+            blended = np.asarray(picture, float) * 0.45 + _MASK_COLORS[mask % len(_MASK_COLORS)] * 0.55
+            pieces.append(_image(_png(blended.astype(np.uint8)), budget))
     return Markup("").join(pieces)
 
 

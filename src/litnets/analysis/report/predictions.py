@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from litnets.runs.recorded_predictions import RecordedPredictions
 
@@ -23,7 +22,7 @@ class ClassPredictions:
 
     @property
     def names(self) -> list[str]:
-        return [str(name) for name in self.recorded.description["class_names"]]
+        return self.recorded.names
 
     @property
     def is_multilabel(self) -> bool:
@@ -32,40 +31,17 @@ class ClassPredictions:
     @cached_property
     def targets(self) -> NDArray[np.int64]:
         """The class of each sample, `(N,)`, or 0 or 1 for each label, `(N, labels)`."""
-        return self._classes("target")
+        return self.recorded.class_indices("target")
 
     @cached_property
     def predictions(self) -> NDArray[np.int64]:
         """The predicted class of each sample, `(N,)`, or 0 or 1 for each label, `(N, labels)`."""
-        return self._classes("prediction")
-
-    def _classes(self, column: str) -> NDArray[np.int64]:
-        frame = self.recorded.frame
-        if self.is_multilabel:
-            return np.stack([frame[name].to_numpy() for name in self._columns(column)], 1).astype(np.int64)
-        index = {name: number for number, name in enumerate(self.names)}
-        return np.array([index.get(name, -1) for name in frame[column].to_list()], np.int64)
-
-    def _columns(self, column: str) -> list[str]:
-        """Return the columns of a result, one per class."""
-        if len(self.names) == 1:
-            return [column]
-        return [f"{column}_{name}" for name in self.names]
+        return self.recorded.class_indices("prediction")
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
         """The probability of each class or label, `(N, classes)`; None if the outputs are not logits."""
-        frame = self.recorded.frame
-        if "logit" in frame.columns and len(self.names) == 2:  # a single logit, of the second class
-            second = special.expit(frame["logit"].to_numpy().astype(float))
-            return np.stack([1 - second, second], 1)
-        columns = self._columns("logit")
-        if any(name not in frame.columns for name in columns):
-            return None
-        temperature = float(self.recorded.description.get("temperature", 1.0))
-        logits = np.stack([frame[name].to_numpy() for name in columns], 1).astype(float) / temperature
-        probabilities: NDArray[np.float64] = special.expit(logits) if self.is_multilabel else special.softmax(logits, 1)
-        return probabilities
+        return self.recorded.probabilities()
 
     @cached_property
     def is_wrong(self) -> NDArray[np.bool_]:
@@ -93,14 +69,13 @@ class ClassPredictions:
     def confusion(self) -> NDArray[np.int64]:
         """The confusion matrix, `(classes, classes)`: targets in rows, predictions in columns."""
         size = len(self.names)
-        keep = (self.targets >= 0) & (self.predictions >= 0)
-        cells = self.targets[keep] * size + self.predictions[keep]
+        cells = self.targets * size + self.predictions
         return np.bincount(cells, minlength=size * size).reshape(size, size)
 
     def labels(self, classes: NDArray[np.int64], row: int) -> str:
         """Return the name of the class of a sample, or the names of its labels."""
         if not self.is_multilabel:
-            return self.names[classes[row]] if classes[row] >= 0 else "unknown"
+            return str(self.names[classes[row]])
         return ", ".join(name for name, has in zip(self.names, classes[row], strict=True) if has) or "none"
 
 
@@ -117,8 +92,7 @@ class ValuePredictions:
     @property
     def names(self) -> list[str]:
         """The names of the targets or channels."""
-        description = self.recorded.description
-        return [str(name) for name in description.get("target_names") or description.get("channel_names") or ["target"]]
+        return self.recorded.names or ["target"]
 
     @property
     def steps(self) -> int:
@@ -143,10 +117,9 @@ class ValuePredictions:
         return self._values("prediction")
 
     def _values(self, column: str) -> NDArray[np.float64]:
-        frame = self.recorded.frame
-        columns = [column] if column in frame.columns else [f"{column}_{name}" for name in self.names]
-        values = np.stack([frame[name].to_numpy() for name in columns], 1).astype(float)
-        return values.reshape(-1, self.steps, len(columns))
+        values = self.recorded.values(column)
+        assert values is not None
+        return values.reshape(-1, self.steps, values.shape[1])
 
     @property
     def errors(self) -> NDArray[np.float64]:

@@ -1,23 +1,19 @@
 """Record: everything that a run folder says about its run. Whatever an older run lacks is empty or None."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litnets.analysis.finished_run import FinishedRun
-from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.storage import damaged, read_json, read_text
-from litnets.safety import files
-
-if TYPE_CHECKING:
-    import polars
+from litnets.runs.stored_inputs import StoredInput, load_inputs
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,6 @@ class Record:
         val: The predictions for the validation split.
         data: data.json.
         baselines: baselines.json: the test metrics of simple baselines.
-        calibration: calibration.json.
         inputs: inputs.parquet.
     """
 
@@ -45,8 +40,7 @@ class Record:
     val: RecordedPredictions | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    inputs: "polars.DataFrame | None" = None
+    inputs: Sequence[StoredInput] = ()
 
     @classmethod
     def load(cls, run: Run) -> "Record":
@@ -62,10 +56,9 @@ class Record:
             _metrics(run.metrics),
             _predictions(run, "test"),
             _predictions(run, "val"),
-            _json(run.folder / "data.json"),
-            _json(run.folder / "baselines.json"),
-            _json(run.folder / "calibration.json"),
-            _inputs(run.folder / "inputs.parquet"),
+            _json(run.data),
+            _json(run.baselines),
+            load_inputs(run.inputs) if run.inputs.exists() else [],
         )
 
     @property
@@ -116,19 +109,3 @@ def _metrics(path: Path) -> dict[str, NDArray[np.float64]]:
         raise damaged(path, " ".join(str(error).split())[:200]) from error
     numbers = frame.cast(pl.Float64, strict=False)
     return {name: numbers[name].fill_null(np.nan).to_numpy().astype(float) for name in numbers.columns}
-
-
-def _inputs(path: Path) -> "polars.DataFrame | None":
-    if not path.exists():
-        return None
-    import polars as pl
-
-    with files.open_regular(path) as file:
-        try:
-            frame = pl.read_parquet(file)
-        except pl.exceptions.PolarsError as error:
-            raise damaged(path, " ".join(str(error).split())[:200]) from error
-    missing = {"split", "index", "role", "kind", "content"} - set(frame.columns)
-    if missing:
-        raise InputError(f"{path} has no column '{min(missing)}'; delete the file, and test the run again")
-    return frame

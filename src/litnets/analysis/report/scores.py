@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from litnets.analysis.calibration import BINS, expected_calibration_error
+
 _POINTS = 150  # per curve; more are not visible
 
 
@@ -59,21 +61,19 @@ class Reliability:
     ece: float
 
 
-def reliability(confidence: NDArray[np.float64], is_right: NDArray[np.bool_], bins: int = 15) -> Reliability:
+def reliability(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> Reliability:
     """Group predictions by their confidence, into bins of equal width (Guo et al. 2017).
 
     Args:
         confidence: Probability of the prediction, `(N,)`.
         is_right: Whether the prediction is right, `(N,)`.
-        bins: Number of bins.
     """
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(index, minlength=bins)
+    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    count = np.bincount(index, minlength=BINS)
     used = count > 0
-    mean = np.bincount(index, confidence, bins)[used] / count[used]
-    accuracy = np.bincount(index, is_right, bins)[used] / count[used]
-    ece = float((count[used] * np.abs(mean - accuracy)).sum() / max(len(confidence), 1))
-    return Reliability(mean, accuracy, count[used], ece)
+    mean = np.bincount(index, confidence, BINS)[used] / count[used]
+    accuracy = np.bincount(index, is_right, BINS)[used] / count[used]
+    return Reliability(mean, accuracy, count[used], expected_calibration_error(confidence, is_right))
 
 
 class Threshold(NamedTuple):
@@ -114,11 +114,11 @@ def label_suspects(probabilities: NDArray[np.float64], targets: NDArray[np.int64
     """
     classes = probabilities.shape[1]
     confidence = np.full(classes, np.inf)
-    for label in np.unique(targets[targets >= 0]):
+    for label in np.unique(targets):
         confidence[label] = probabilities[targets == label, label].mean()
     is_confident = probabilities >= confidence
     best = np.where(is_confident, probabilities, -1).argmax(1)
-    rows = np.flatnonzero(is_confident.any(1) & (best != targets) & (targets >= 0))
+    rows = np.flatnonzero(is_confident.any(1) & (best != targets))
     margin = probabilities[rows, targets[rows]] - probabilities[rows, best[rows]]
     order: NDArray[np.int64] = rows[np.argsort(margin, kind="stable")]
     return order

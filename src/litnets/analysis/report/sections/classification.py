@@ -10,6 +10,7 @@ from litnets.analysis.report.intervals import wilson
 from litnets.analysis.report.predictions import ClassPredictions, sample_names
 from litnets.analysis.report.scores import RankingCurves, label_suspects, ranking_curves, reliability, thresholds
 from litnets.analysis.report.svg import Figure, Line, line_chart, matrix_chart
+from litnets.runs.recorded_predictions import to_probabilities
 
 MAX_MATRIX = 100  # classes in a confusion matrix
 _MAX_CURVES = 10  # classes with a ROC curve
@@ -123,25 +124,25 @@ def _area(title: str, name: str, areas: list[float]) -> str:
 
 
 def _reliability(predictions: ClassPredictions, probabilities: Any) -> list[Figure]:
-    if predictions.is_multilabel:
-        confidence = np.maximum(probabilities, 1 - probabilities).reshape(-1)
-        is_right = (predictions.predictions == predictions.targets).reshape(-1)
-    else:
-        confidence, is_right = probabilities.max(1), ~predictions.is_wrong
+    confidence, is_right = _confidence(predictions, probabilities)
     result = reliability(confidence, is_right)
-    right, wrong = confidence[is_right], confidence[~is_right]
-    edges = np.linspace(0, 1, 21)
-    middles = (edges[1:] + edges[:-1]) / 2
-    bins = list(zip(result.confidence, result.accuracy, result.count.tolist(), strict=True))
+    bins = zip(result.confidence, result.accuracy, result.count.tolist(), strict=True)
+    lines = [Line("", [x, x], wilson(round(y * n), n), "line", 7) for x, y, n in bins]
+    logits, temperature = predictions.recorded.values("logit"), predictions.recorded.description.get("temperature")
+    if temperature is not None and logits is not None:
+        raw = reliability(*_confidence(predictions, to_probabilities(logits, predictions.is_multilabel)))
+        lines.append(Line(f"before calibration, ECE {raw.ece:.4f}", raw.confidence, raw.accuracy, "dashed", 1))
+    name = "" if temperature is None else f"calibrated, ECE {result.ece:.4f}"
+    lines.append(Line(name, result.confidence, result.accuracy, "line", 0))
+    lines.append(Line("", result.confidence, result.accuracy, "points", 0))
     caption = "Below the diagonal, the network is too sure. Gray: 95 % interval of each bin."
+    edges = np.linspace(0, 1, 21)
+    right, wrong = (np.histogram(confidence[mask], edges)[0] for mask in (is_right, ~is_right))
+    middles = (edges[1:] + edges[:-1]) / 2
     return [
         line_chart(
             f"Reliability (ECE {result.ece:.4f})",
-            [
-                *(Line("", [x, x], wilson(round(y * n), n), "line", 7) for x, y, n in bins),
-                Line("", result.confidence, result.accuracy, "line", 0),
-                Line("", result.confidence, result.accuracy, "points", 0),
-            ],
+            lines,
             "confidence",
             "accuracy",
             caption=caption,
@@ -151,15 +152,20 @@ def _reliability(predictions: ClassPredictions, probabilities: Any) -> list[Figu
         ),
         line_chart(
             "Confidence of right and wrong predictions",
-            [
-                Line("right", middles, np.histogram(right, edges)[0]),
-                Line("wrong", middles, np.histogram(wrong, edges)[0]),
-            ],
+            [Line("right", middles, right, "line", 2), Line("wrong", middles, wrong, "line", 3)],
             "confidence",
             "samples",
             x_range=(0, 1),
         ),
     ]
+
+
+def _confidence(predictions: ClassPredictions, probabilities: Any) -> tuple[Any, Any]:
+    """Return the probability of each prediction and whether it is right; of each label, if there are several."""
+    if predictions.is_multilabel:
+        confidence = np.maximum(probabilities, 1 - probabilities).reshape(-1)
+        return confidence, (predictions.predictions == predictions.targets).reshape(-1)
+    return probabilities.max(1), ~predictions.is_wrong
 
 
 def _thresholds(predictions: ClassPredictions, probabilities: Any) -> Table:

@@ -26,7 +26,7 @@ def data_card(record: Record, inputs: Inputs) -> Section | None:
         rows = [(name, str(value)) for name, value in source.items()]
         blocks.insert(0, Table([], rows))
     for split, noun in _SPLITS.items():
-        sheet = [content for i in inputs.indices(split, "example") if (content := inputs.html(split, i)) is not None]
+        sheet = [content for i in inputs.examples(split) if (content := inputs.html(split, i)) is not None]
         if sheet:
             examples = [Example(content, []) for content in sheet[:_MAX_EXAMPLES]]
             blocks.append(Gallery(f"Inputs of the {noun} split", examples))

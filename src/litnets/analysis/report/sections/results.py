@@ -7,6 +7,7 @@ from litnets.analysis.compare import main_metric
 from litnets.analysis.finished_run import is_lower_better
 from litnets.analysis.pixel_counts import PixelCounts, iou_interval
 from litnets.analysis.report.blocks import Block, Note, Section, Table
+from litnets.analysis.report.formatting import is_number
 from litnets.analysis.report.intervals import (
     Interval,
     classification_intervals,
@@ -30,13 +31,20 @@ def intervals(record: Record) -> dict[str, Interval]:
     return forecast_intervals(values) if "channel_names" in record.description else regression_intervals(values)
 
 
+def headline_metric(record: Record) -> str:
+    """Return the test metric by which the run is judged: the one that `compare` uses, but R2 for a regression."""
+    metric = main_metric([record.finished])
+    monitored = str((record.results.get("best") or {}).get("monitor")).rpartition("/")[2]
+    return "r2" if "r2" in record.test_metrics and metric != monitored else metric
+
+
 def best_baseline(record: Record) -> tuple[str, str, float] | None:
     """Return the metric by which the run is judged, the baseline with the best value of it, and this value."""
     if not record.test_metrics or not record.baselines:
         return None
-    metric = main_metric([record.finished])
+    metric = headline_metric(record)
     sign = -1 if is_lower_better(metric) else 1
-    scores = {name: values[metric] for name, values in record.baselines.items() if _is_number(values.get(metric))}
+    scores = {name: values[metric] for name, values in record.baselines.items() if is_number(values.get(metric))}
     if not scores:
         return None
     best = max(scores, key=lambda name: sign * scores[name])
@@ -47,7 +55,7 @@ def verdict(record: Record, limits: Mapping[str, Interval]) -> Note:
     """Return the first line of the report: how good the network is, and whether it beats the best baseline."""
     if not record.test_metrics:
         return Note(f"This run has no test metrics; `litnets test {record.run.folder}` prints them.", is_warning=True)
-    metric = main_metric([record.finished])
+    metric = headline_metric(record)
     value = record.test_metrics[metric]
     low, high = limits.get(metric, (value, value))
     result = f"test {metric} {value:.4f}" + (f" [{low:.4f}, {high:.4f}]" if metric in limits else "")
@@ -78,7 +86,7 @@ def headline(record: Record, limits: Mapping[str, Interval]) -> Section | None:
     blocks: list[Block] = [Table(head, rows, caption=_caption(record, limits))]
     if changes := record.results.get("data_changes"):
         blocks.append(Note(f"The data had changed since the training: {changes}.", is_warning=True))
-    return Section("Test results", [*blocks, *_calibration(record.calibration)])
+    return Section("Test results", [*blocks, *_calibration(record.results.get("calibration"))])
 
 
 def _interval(interval: Interval | None) -> str | None:
@@ -99,10 +107,20 @@ def _caption(record: Record, limits: Mapping[str, Interval]) -> str:
     return " ".join(lines)
 
 
-def _calibration(calibration: Mapping[str, Any]) -> list[Block]:
-    rows = [(name, value) for name, value in calibration.items() if _is_number(value)]
-    return [Table([], rows, "Calibration")] if rows else []
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _calibration(calibration: Mapping[str, Any] | None) -> list[Block]:
+    """Return the table of what the calibration with the validation split has changed, on the test split."""
+    if not calibration:
+        return []
+    blocks: list[Block] = []
+    before, after = calibration.get("before"), calibration.get("after")
+    if before and after:
+        rows = [[name, value, after.get(name)] for name, value in before.items()]
+        caption = f"Temperature {calibration['temperature']:.3f}, fitted on the validation split; lower is better."
+        blocks.append(Table(["metric", "before", "after"], rows, "Calibration of the probabilities", caption))
+    if "coverage" in calibration:
+        low, high = calibration["coverage_interval"]
+        kind = "intervals" if "mean_set_size" not in calibration else "sets"
+        size = f", with {calibration['mean_set_size']:.2f} classes on average" if kind == "sets" else ""
+        text = f"Prediction {kind} for 90 %: {calibration['coverage']:.1%} of the test targets are inside{size}"
+        blocks.append(Note(f"{text} (95 % interval of the coverage: {low:.1%} to {high:.1%})."))
+    return blocks
