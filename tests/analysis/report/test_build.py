@@ -281,6 +281,7 @@ def test_masks_are_laid_over_their_image() -> None:
     assert html.count("<img") == 6
     assert html.index("mean IoU 0.200") < html.index("mean IoU 0.900")
     assert "IoU per class" in html
+    assert '<i style="background:var(--c7)"></i>road' in html
 
 
 def test_the_data_card_shows_splits_classes_and_columns() -> None:

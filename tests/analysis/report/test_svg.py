@@ -54,7 +54,7 @@ def _attributes(root: Any) -> list[str]:
 def test_a_line_goes_through_its_points_in_the_plotting_area() -> None:
     figure = line_chart("t", [Line("a", [0, 10], [0, 1])], "x", "y")
     line = next(e for e in ElementTree.fromstring(figure.svg).iter() if e.get("class") == "l s0")
-    assert line.get("d") == "M56.0,202.0L348.0,8.0"  # from the lower left to the upper right
+    assert line.get("d") == "M62.0,202.0L348.0,8.0"  # from the lower left to the upper right
     assert {"0", "10", "1"} <= set(texts(figure))
 
 

@@ -61,12 +61,20 @@ class Example:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Inputs side by side."""
+    """Inputs side by side.
+
+    Args:
+        title: What the inputs are.
+        examples: The inputs.
+        caption: How to read them.
+        legend: The name and the color of each class, for masks.
+    """
 
     kind: ClassVar = "gallery"
     title: str
     examples: Sequence[Example]
     caption: str = ""
+    legend: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from litnets.runs.stored_inputs import StoredInput
 
 _MAX_TEXT = 280  # characters
 _MAX_COLUMNS = 10  # of a row
-# Of the classes of a mask, the same as the page's --c0 to --c9 but with gray for the first, often the background.
-_MASK_COLORS = np.array(
-    [[127, 135, 144], [224, 123, 57], [58, 157, 93], [201, 79, 79], [139, 107, 201], [140, 109, 70], [212, 111, 176],
-     [59, 125, 216], [168, 160, 44], [42, 165, 184]]
+# The colors --c0 to --c9 of the page.
+_COLORS = np.array(
+    [[59, 125, 216], [224, 123, 57], [58, 157, 93], [201, 79, 79], [139, 107, 201], [140, 109, 70], [212, 111, 176],
+     [127, 135, 144], [168, 160, 44], [42, 165, 184]]
 )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def _audio(content: bytes, budget: Budget) -> Markup:
         data = file.readframes(file.getnframes())
     kind = {1: np.uint8, 2: np.int16, 4: np.int32}[width]
     samples = np.frombuffer(data, kind).astype(float).reshape(-1, channels).mean(1)
-    picture = _image(_png(spectrogram(samples, rate)), budget)
+    picture = Markup('<div class="spectrogram">{}</div>').format(_image(_png(spectrogram(samples, rate)), budget))
     address = budget.embed(content, "audio/wav")
     player = "" if address is None else Markup('<audio controls preload="none" src="{}"></audio>').format(address)
     return picture + player
@@ -155,6 +155,11 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def mask_color(classes: Any) -> Any:
+    """Return the index of the color of a class, or of an array of them: gray for the first, often the background."""
+    return (classes + 7) % len(_COLORS)
+
+
 def _masked(parts: dict[str, bytes], budget: Budget) -> Markup:
     """Return an image, and the image below its mask and below the predicted mask."""
     from PIL import Image
@@ -164,7 +169,7 @@ def _masked(parts: dict[str, bytes], budget: Budget) -> Markup:
     for kind in ("mask", "predicted_mask"):
         if kind in parts:
             mask = np.asarray(Image.open(io.BytesIO(parts[kind])).resize(picture.size, Image.Resampling.NEAREST), int)
-            blended = np.asarray(picture, float) * 0.45 + _MASK_COLORS[mask % len(_MASK_COLORS)] * 0.55
+            blended = np.asarray(picture, float) * 0.45 + _COLORS[mask_color(mask)] * 0.55
             pieces.append(_image(_png(blended.astype(np.uint8)), budget))
     return Markup("").join(pieces)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 360, 240  # of a chart, in CSS pixels: a chart is as wide as a phone
 COLORS = 10  # the page defines --c0 to --c9
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 38  # margins around the plotting area
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 8, 38  # margins around the plotting area
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def traces(values: NDArray[Any], width: int = 200, height: int = 70) -> Markup:
     """
     parts = []
     for channel, line in enumerate(values.T[:COLORS]):
-        keep = np.linspace(0, len(line) - 1, min(len(line), width)).round().astype(int)
+        keep = np.linspace(0, len(line) - 1, min(len(line), width // 2)).round().astype(int)
         x = keep / max(len(line) - 1, 1) * width
         low, high = value_range(line)
         y = height - (line[keep] - low) / (high - low) * height

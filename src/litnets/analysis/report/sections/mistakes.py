@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from litnets.analysis.report.blocks import Block, Example, Gallery, Section, Table
-from litnets.analysis.report.inputs import Inputs
+from litnets.analysis.report.inputs import Inputs, mask_color
 from litnets.analysis.report.predictions import ClassPredictions, ValuePredictions, sample_names
 from litnets.runs.recorded_predictions import RecordedPredictions
 
@@ -114,4 +114,5 @@ def image_mistakes(recorded: RecordedPredictions, inputs: Inputs) -> Section | N
         if len(examples) < _SHOWN and (content := inputs.html("test", indices[row])) is not None:
             examples.append(Example(content, [names[row], f"mean IoU {scores[row]:.3f}"]))
     caption = "The lowest IoU first: the image, its mask, and the predicted mask."
-    return Section("Worst images", [Gallery("Worst images", examples, caption)]) if examples else None
+    legend = [(name, mask_color(index)) for index, name in enumerate(recorded.names[:_SHOWN])]
+    return Section("Worst images", [Gallery("Worst images", examples, caption, legend)]) if examples else None
