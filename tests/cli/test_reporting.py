@@ -24,7 +24,7 @@ def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, 
     run.folder.mkdir()
     run.update_results(epochs=1, steps=300, seconds=1.0)
     trainer: Any = SimpleNamespace(lightning_module=model, loggers=[])
-    report_fit(run, trainer, datamodule, WandbOptions(), None, metrics, False)
+    report_fit(run, trainer, datamodule, WandbOptions(), None, metrics, {}, False)
     results: dict[str, Any] = json.loads(run.results.read_text())
     return results
 
