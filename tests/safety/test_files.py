@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from litnets.safety.files import NotRegularFileError, is_regular, open_in_place, open_regular, replacing, write_text
+from litnets.safety.files import (
+    NotRegularFileError,
+    is_regular,
+    open_in_place,
+    open_regular,
+    replacing,
+    replacing_folder,
+    write_text,
+)
 
 
 def make_special(kind: str, path: Path) -> None:
@@ -80,3 +88,26 @@ def test_a_failed_write_leaves_the_file_unchanged() -> None:
         file.write("text in a binary file raises TypeError")  # type: ignore[arg-type]
     assert Path("target").read_text() == "old"
     assert [path.name for path in Path().iterdir()] == ["target"]
+
+
+def test_a_folder_is_replaced_completely_or_not_at_all() -> None:
+    target = Path("explain")
+    target.mkdir()
+    (target / "old").touch()
+    Path(".explain.0123abcd.part").mkdir()  # of a killed process
+    with pytest.raises(FileNotFoundError), replacing_folder(target) as part:
+        (part / "folder" / "new").touch()
+    assert [path.name for path in Path().rglob("*")] == ["explain", "old"]
+    with replacing_folder(target) as part:
+        (part / "new").touch()
+    assert [path.name for path in Path().rglob("*")] == ["explain", "new"]
+
+
+def test_replacing_a_link_keeps_the_folder_behind_it() -> None:
+    Path("victim").mkdir()
+    Path("victim", "mine").touch()
+    Path("explain").symlink_to("victim")
+    with replacing_folder(Path("explain")) as part:
+        (part / "new").touch()
+    assert Path("victim", "mine").exists()
+    assert not Path("explain").is_symlink()

@@ -22,7 +22,8 @@ from litnets.analysis.calibrated_run import Calibration
 from litnets.analysis.calibration import MIN_SAMPLES
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
-from litnets.data.core.in_memory import InMemoryData, plain_arguments
+from litnets.data.core.in_memory import InMemoryData, is_in_memory, plain_arguments
+from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
 from litnets.runs.folder import Run
@@ -103,13 +104,7 @@ class Predictor:
             InputError: A file is missing or damaged, or names a class that is not allowed.
         """
         checkpoint = checkpoint or run.best
-        if not checkpoint.exists():
-            raise InputError(f"there is no checkpoint {checkpoint} (a run that has just started has not saved one yet)")
-        path = run.configs[-1]
-        if not path.exists():
-            raise InputError(f"{run.folder} has no config.yaml, which names the classes of the model and the data")
-        config = load_yaml(str(path), update_class_paths(read_text(path)))
-        content = load_verified(checkpoint, mmap=True)
+        config, content = _read_run(run, checkpoint)
         model_class = _resolve(run, config, "model", LightningModule, trust)
         # Compiling takes a minute, which pays off only in training.
         overrides = {"compile": False} if issubclass(model_class, Task) else {}
@@ -311,6 +306,43 @@ def _batch_tiles(chunks: Iterable[tuple[Any, Any]], batch_size: int) -> Iterator
                 batch, missing = [], batch_size
     if batch:
         yield batch
+
+
+def load_datamodule(run: Run, checkpoint: Path | None = None, trust: Iterable[str] = ()) -> ArrayDataModule:
+    """Load the data of a run, with the splits and the encoding of its training.
+
+    Args:
+        run: The run. Its configuration names the class of the data.
+        checkpoint: The checkpoint; None for the best one.
+        trust: Modules, with their submodules, that the run's configuration may name and import.
+
+    Raises:
+        InputError: The data cannot be read, or were in memory.
+    """
+    config, content = _read_run(run, checkpoint or run.best)
+    if isinstance(config, dict) and is_in_memory(config.get("data") or {}):
+        raise InputError(f"{run.folder}: its data were in memory, so they cannot be read again")
+    datamodule = _build_datamodule(run, config, content, trust)
+    state = content.get(type(datamodule).__qualname__)
+    datamodule.trained_state = state
+    if run.split.exists():
+        record = SplitRecord.load(run.split)
+        record.check_spec(datamodule.split_spec)
+        datamodule.recorded_split = record
+    datamodule.ensure_setup()
+    if state is not None:
+        datamodule.load_state_dict(state)
+    return datamodule
+
+
+def _read_run(run: Run, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the newest configuration of a run, and the content of a checkpoint."""
+    if not checkpoint.exists():
+        raise InputError(f"there is no checkpoint {checkpoint} (a run that has just started has not saved one yet)")
+    path = run.configs[-1]
+    if not path.exists():
+        raise InputError(f"{run.folder} has no config.yaml, which names the classes of the model and the data")
+    return load_yaml(str(path), update_class_paths(read_text(path))), load_verified(checkpoint, mmap=True)
 
 
 def _check_preparation(cls: type[ArrayDataModule]) -> None:

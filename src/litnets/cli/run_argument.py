@@ -2,8 +2,9 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from litnets.errors import InputError
 from litnets.runs.find import find_run, find_run_of_file
 from litnets.runs.folder import Run
 
@@ -29,6 +30,12 @@ class RunArgument(NamedTuple):
         checkpoint = [] if self.checkpoint is None else ["--ckpt_path", str(self.checkpoint)]
         return ["--config", str(self.run.configs[-1]), *checkpoint]
 
+    def choose_checkpoint(self, ckpt_path: str) -> Path | None:
+        """Return the checkpoint that RUN and `--ckpt_path` choose; None for the best one of the run."""
+        if self.checkpoint is not None or ckpt_path == "best" or self.run is None:
+            return self.checkpoint
+        return self.run.last if ckpt_path == "last" else Path(ckpt_path)
+
 
 def parse_run_argument(args: list[str]) -> RunArgument:
     """Find the run that the first argument names, unless it is an option.
@@ -47,6 +54,24 @@ def parse_run_argument(args: list[str]) -> RunArgument:
         return RunArgument(find_run(where, runs_dir_of(options)), None, options)
     is_config = path.suffix == ".yaml"
     return RunArgument(find_run_of_file(path), None if is_config else path, options)
+
+
+def find_device(name: str | None) -> Any:
+    """Return the device that `--device` names; None for the default.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    import torch
+
+    if name is None:
+        return None
+    try:
+        probe = torch.zeros(1, device=name)
+        probe.cpu()  # fails on the device meta, which holds no numbers
+        return probe.device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from error
 
 
 def runs_dir_of(options: list[str]) -> Path:

@@ -22,6 +22,7 @@ checkpoints/<experiment>/<run>/
     report.html         the report on the run; see `litnets.analysis.report`
     model_card.md       its summary in Markdown
     export/             after `litnets export`: the network for other programs, and what was checked
+    explain/            after `litnets explain`: pictures, tables, and explain.json, which lists them
 
 A command locks the folder while it writes into it (`Run.lock`). It does not write through symbolic links in the folder.
 """
@@ -216,6 +217,10 @@ class Run:
     @property
     def export(self) -> Path:
         return self.folder / "export"
+
+    @property
+    def explanation(self) -> Path:
+        return self.folder / "explain"
 
     # Writing
 

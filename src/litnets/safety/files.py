@@ -9,6 +9,7 @@ then renames it, so that a link at the target is replaced instead of followed.
 
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,38 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Write a folder completely or not at all, by renaming a temporary folder beside it.
+
+    If the block raises, the temporary folder is removed and `path` stays as it was. A link at `path` is replaced. Only
+    one process at a time may write a folder, because what killed processes have left is removed first.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        _remove(leftover)
+    part, former = (path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") for _ in range(2))
+    part.mkdir()
+    try:
+        yield part
+        if path.is_symlink() or path.exists():
+            path.rename(former)
+        part.rename(path)
+    finally:
+        _remove(part)
+        _remove(former)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all it contains, if it exists. No link is followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from litnets.cli.main import run as run_command
 from litnets.cli.new_inputs import InputCounts, iter_chunks, read_chunks
 from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, mask_table, open_output
 from litnets.cli.preflight import check_mask_folder, check_output
-from litnets.cli.run_argument import RunArgument, parse_run_argument
+from litnets.cli.run_argument import find_device, parse_run_argument
 from litnets.data.core.listing import check_name, names_in
 from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.sample_columns import Columns
@@ -118,8 +118,8 @@ def _predict(inputs: list[str], counts: InputCounts, args: list[str], signals: S
     counts.strict = options.strict
     argument = parse_run_argument(args)
     assert argument.run is not None
-    checkpoint = _checkpoint(argument, argument.run, options.ckpt_path)
-    predictor = Predictor.load(argument.run, checkpoint, device=_device(options.device), trust=options.trust)
+    checkpoint = argument.choose_checkpoint(options.ckpt_path)
+    predictor = Predictor.load(argument.run, checkpoint, device=find_device(options.device), trust=options.trust)
     options.batch_size = options.batch_size or predictor.datamodule.eval_batch_size
     if isinstance(predictor.network, Segmenter):
         _write_masks(predictor, argument.run, inputs, counts, options)
@@ -189,25 +189,6 @@ def _check_inputs(inputs: list[str]) -> None:
         if not source:
             raise InputError("predict RUN INPUT: an INPUT is empty; `.` is the current folder")
         check_name(Path(source))
-
-
-def _checkpoint(argument: RunArgument, run: Run, ckpt_path: str) -> Path | None:
-    if argument.checkpoint is not None or ckpt_path == "best":
-        return argument.checkpoint
-    return run.last if ckpt_path == "last" else Path(ckpt_path)
-
-
-def _device(name: str | None) -> Any:
-    import torch
-
-    if name is None:
-        return None
-    try:
-        probe = torch.zeros(1, device=name)
-        probe.cpu()  # fails on the device meta, which holds no numbers
-        return probe.device
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
-        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from error
 
 
 def _progress() -> Progress:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
 from litnets.data.core.class_folders import folder_targets
@@ -84,6 +85,22 @@ class NewSamples(LightningDataModule):
             part: The split. It is ignored if new samples are predicted.
         """
         return {}
+
+    def feature_groups(self) -> dict[str, list[int]]:
+        """Return the features of the network's inputs by the column or channel that they encode.
+
+        A feature is an index into the last axis of the prepared inputs. The columns are in the order of the inputs as
+        they are read. This implementation returns no names.
+        """
+        return {}
+
+    def decode_tokens(self, tokens: Tensor) -> list[str]:
+        """Return the token of each index in a text, `(T,)`.
+
+        Raises:
+            NotImplementedError: These data are not texts.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no texts")
 
     def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:
         """Let `test` evaluate on labeled samples instead of the test split. The training files are not needed.

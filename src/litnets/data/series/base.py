@@ -223,6 +223,9 @@ class SeriesDataModule(ArrayDataModule):
     def preparation(self) -> Standardize:
         return self.scale.module()
 
+    def feature_groups(self) -> dict[str, list[int]]:
+        return {name: [channel] for channel, name in enumerate(self.scale.names)}
+
     def sample_columns(self) -> Columns:
         """Return the time of each step of a forecast and, of the test split, the value of each channel at that time."""
         windows = self.predicted

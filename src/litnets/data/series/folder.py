@@ -211,6 +211,9 @@ class SeriesFolder(ClassFolderDataModule):
         """Return the channels."""
         return {"kind": "series", "channels": self.scale.names}
 
+    def feature_groups(self) -> dict[str, list[int]]:
+        return {name: [channel] for channel, name in enumerate(self.scale.names)}
+
     @property
     def input_shape(self) -> tuple[int | None, ...]:  # type: ignore[override]
         self.setup()

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -290,6 +291,13 @@ class TableDataModule(SplitDataModule):
 
     def preparation(self) -> EncodeRows:
         return EncodeRows(self.statistics, self._one_hot_indices)
+
+    def feature_groups(self) -> dict[str, list[int]]:
+        columns = self._known_encoding().columns
+        categories: list[list[str]] = self.statistics["categories"]
+        sizes = [1] * (len(columns) - len(categories)) + [len(texts) for texts in categories]
+        ends = list(accumulate(sizes))
+        return {name: list(range(end - size, end)) for name, size, end in zip(columns, sizes, ends, strict=True)}
 
     def _set_statistics(self, statistics: dict[str, Any]) -> None:
         """Use these statistics, and map the categories of the table to those of the training split."""

@@ -272,6 +272,10 @@ class TextDataModule(ArrayDataModule):
     def preparation(self) -> WidenTokens:
         return WidenTokens()
 
+    def decode_tokens(self, tokens: Tensor) -> list[str]:
+        assert self.vocabulary is not None
+        return [self.vocabulary.tokens[index] for index in tokens.tolist()]
+
     def load_labeled(self, path: Path) -> RaggedDataset:
         samples = self.read_labeled(path)
         if not self._class_names:  # no checkpoint was loaded

@@ -19,7 +19,7 @@ def explanations(run: Run, budget: Budget) -> Section | None:
         run: The run.
         budget: The bytes that the pictures may take.
     """
-    folder = run.folder / "explain"
+    folder = run.explanation
     path = folder / "explain.json"
     if not path.exists():
         return None

@@ -1,0 +1,1 @@
+"""Explain a trained network: attributions with their checks, permutation importance, filters and units."""
