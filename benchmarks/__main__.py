@@ -16,6 +16,7 @@ from benchmarks.images import prepare_mnist
 from benchmarks.jobs import measure_jobs
 from benchmarks.lengths import measure_lengths
 from benchmarks.loader import measure_growth, measure_loader
+from benchmarks.prediction import measure_prediction
 from benchmarks.processes import measure_memory, measure_processes, measure_start
 from benchmarks.result import Result, Settings
 from benchmarks.training import measure_step
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Result]]] = {
     "lengths": measure_lengths,
     "processes": measure_processes,
     "jobs": measure_jobs,
+    "predict": measure_prediction,
 }
 
 

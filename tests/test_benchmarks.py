@@ -30,7 +30,7 @@ def run_benchmarks(names, tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many")
 @pytest.mark.filterwarnings("ignore:It is recommended to use")
 def test_table_and_json_agree(tmp_path, capsys):
-    rows, results = run_benchmarks("loader,step,growth,lengths", tmp_path, capsys)
+    rows, results = run_benchmarks("loader,step,growth,lengths,predict", tmp_path, capsys)
     names = [result["name"] for result in results]
     assert [name for name in names if "raw loop" in name] == STEPS
     targets = {result["name"]: (result["bound"], result["target"]) for result in results}

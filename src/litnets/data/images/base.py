@@ -117,7 +117,8 @@ class ImageDataModule(ArrayDataModule):
             files = [file for path in paths for file in new_files(path, SUFFIXES, "image")]
             images, broken, *_ = self.read_files(files)
             return ArrayDataset(images, torch.zeros(len(files), dtype=torch.uint8), (~broken).nonzero().squeeze(1))
-        pixels = torch.cat([self._to_pixels(item) for item in items])
+        parts = [self._to_pixels(item) for item in items]
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts)
         return ArrayDataset(pixels, torch.zeros(len(pixels), dtype=torch.uint8))
 
     def describe_reading(self) -> dict[str, Any]:
@@ -157,9 +158,12 @@ class ImageDataModule(ArrayDataModule):
                 f"expected whole numbers from 0 to {self.white} (uint8 pixels), got {describe(array)}; the scaling of "
                 "training is applied to raw pixels"
             )
-        if (largest := array.max()) > self.white or array.min() < 0:
+        fits = array.dtype == np.uint8 and self.white == 255  # whatever the values are
+        if not fits and ((largest := array.max()) > self.white or array.min() < 0):
             raise InputError(f"expected pixels from 0 to {self.white}, got {largest if largest > 0 else array.min()}")
-        return torch.from_numpy(array.astype("uint8"))
+        # torch takes only arrays that are writable and whose strides are positive.
+        is_usable = array.flags.writeable and array.flags.c_contiguous
+        return torch.from_numpy(array.astype(np.uint8, copy=not is_usable))
 
     def read_files(self, files: list[Path]) -> tuple[Tensor, Tensor, Tensor | None, Digests]:
         """Read images from files, and keep them in memory if they fit in `memory_budget`.
