@@ -129,7 +129,7 @@ def _predict(inputs: list[str], counts: InputCounts, args: list[str], signals: S
 
 def _write_rows(predictor: Predictor, inputs: list[str], counts: InputCounts, options: argparse.Namespace) -> None:
     """Write a table with a row for each sample, or for each step of a forecast."""
-    output = options.output or STANDARD_OUTPUT
+    output = STANDARD_OUTPUT if options.output is None else options.output
     check_destination(output, options.overwrite)
     with ExitStack() as stack:
         progress = stack.enter_context(_progress())
