@@ -141,7 +141,7 @@ def test_fit_prints_results_run_folder_and_next_steps(capsys: pytest.CaptureFixt
     accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
     assert re.search(rf"^  accuracy +{accuracy:.4f} *$", captured.out, re.MULTILINE)
     assert f"run folder: {run}" in captured.out
-    assert f"litnets test {run}\n" in captured.out
+    assert f"litnets predict {run} NEW_FILE\n" in captured.out
     for advert in ("litlogger", "litmodels", "Tip", "GPU available"):
         assert advert not in captured.out
 

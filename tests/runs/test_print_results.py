@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from litnets.runs.folder import Run
 from litnets.runs.print_results import best_of, print_end, print_results, summarize
 
 METRICS = {
@@ -79,12 +80,24 @@ def test_class_names_are_not_read_as_markup(capsys):
 
 def test_the_end_of_a_training_says_why_it_ended(capsys):
     results = {"epochs": 3, "seconds": 1.0, "stop_reason": "max_epochs of 3 reached"}
-    print_end(results, Path("e/r"), [])
+    print_end(results, Run(Path("e/r")), [])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["no validation score; 3 epochs in 1.0 s", "max_epochs of 3 reached"]
     results.pop("stop_reason")  # version 0.1
-    print_end(results, Path("e/r"), [])
+    print_end(results, Run(Path("e/r")), [])
     assert "reached" not in capsys.readouterr().out
+
+
+def test_the_next_steps_name_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    run, results = Run(Path("e/r")), {"epochs": 3, "seconds": 1.0}
+    print_end(results, run, [])
+    output = capsys.readouterr().out
+    assert "  litnets test e/r\n  litnets report e/r\n  litnets predict e/r NEW_FILE\n" in output
+    run.folder.mkdir(parents=True)
+    run.report.write_text("")
+    print_end({**results, "test": {"loss": 1.0}}, run, [])
+    output = capsys.readouterr().out
+    assert "run folder: e/r\nreport: e/r/report.html\nNext steps:\n  litnets predict e/r NEW_FILE\n" in output
 
 
 def test_channels_are_not_called_classes(capsys):

@@ -1,6 +1,5 @@
 """What a command prints before and after it runs."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -160,13 +159,12 @@ def report_fit(
     for line in advice(trainer.lightning_module, results, baselines):
         print(printable(f"note: {line}"))
     log_final_results(trainer.loggers, wandb, results, best)
-    has_report = write_report(run, report)
-    report_command = [] if has_report else [f"litnets report {shlex.quote(str(run.folder))}"]
-    print_end(results, run.folder, [*report_command, *sync_commands(trainer.loggers)])
+    write_report(run, report)
+    print_end(results, run, sync_commands(trainer.loggers))
 
 
-def write_report(run: Run, wanted: bool | None) -> bool:
-    """Write report.html and model_card.md, and return whether they were written. Those of an earlier training go.
+def write_report(run: Run, wanted: bool | None) -> None:
+    """Write report.html and model_card.md. Those of an earlier training are removed in any case.
 
     Args:
         run: The run.
@@ -175,14 +173,11 @@ def write_report(run: Run, wanted: bool | None) -> bool:
     for path in (run.report, run.model_card):
         path.unlink(missing_ok=True)
     if not (is_quick(run) if wanted is None else wanted):
-        return False
+        return
     try:
         build_report(run).save(run)
     except InputError as error:  # such as a full disk; the training is finished all the same
         print(printable(f"note: no report: {error}"))
-        return False
-    print(printable(f"report: {run.report}"))
-    return True
 
 
 def logged_metrics(trainer: Trainer) -> dict[str, float]:

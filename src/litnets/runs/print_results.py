@@ -2,13 +2,13 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from litnets.runs.folder import Run
 from litnets.safety.escaping import printable
 
 
@@ -81,20 +81,25 @@ def best_of(results: Mapping[str, Any]) -> str:
     return f"{line}, {rate:,} samples/s" if rate else line
 
 
-def print_end(results: Mapping[str, Any], folder: Path, commands: Iterable[str]) -> None:
-    """Print the end of a training: its best score, why it ended, the run folder, and the next steps.
+def print_end(results: Mapping[str, Any], run: Run, commands: Iterable[str]) -> None:
+    """Print the end of a training: its best score, why it ended, the run folder, the report, and the next steps.
 
     Args:
         results: results.json.
-        folder: The run folder.
+        run: The run.
         commands: Further commands to suggest.
     """
     print(printable(best_of(results)))
     if reason := results.get("stop_reason"):
         print(printable(str(reason)))
-    print(f"\nrun folder: {printable(str(folder))}")
+    print(f"\nrun folder: {printable(str(run.folder))}")
+    if run.report.exists():
+        print(f"report: {printable(str(run.report))}")
     print("Next steps:")
-    run, experiment = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
-    next_steps = (f"litnets test {run}", f"litnets predict {run}")
-    for command in (*next_steps, f"tensorboard --logdir {experiment}", *commands):
+    folder, experiment = shlex.quote(str(run.folder)), shlex.quote(str(run.folder.parent))
+    steps = [] if results.get("test") else [f"litnets test {folder}"]
+    steps += [] if run.report.exists() else [f"litnets report {folder}"]
+    steps += [f"litnets predict {folder} NEW_FILE", f"tensorboard --logdir {experiment}", *commands]
+    for command in steps:
         print(f"  {printable(command)}")
+    print("  litnets --help    # compare, explain, export, ...")

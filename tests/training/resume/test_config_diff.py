@@ -379,7 +379,7 @@ def test_a_resumed_run_is_evaluated_with_its_newest_configuration(capsys: pytest
     run = fit("--trainer.max_epochs", "1")
     capsys.readouterr()
     assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
-    assert f"litnets test {run}\n" in capsys.readouterr().out
+    assert f"litnets predict {run} NEW_FILE\n" in capsys.readouterr().out
     assert parse_run_argument([str(run)]).selection == ["--config", str(run / "config_2.yaml")]
 
 
