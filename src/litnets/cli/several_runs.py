@@ -14,12 +14,14 @@ from rich.table import Table
 
 from litnets.analysis.combined_predictions import concatenate_predictions, ensemble_scores
 from litnets.analysis.score_table import Part, ScoreTable
+from litnets.analysis.scores_page import scores_page
 from litnets.cli.in_process import train_in_folder
 from litnets.cli.parsed_fit import ParsedFit
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.print_results import count
 from litnets.runs.recorded_predictions import RecordedPredictions
+from litnets.runs.storage import replace_non_finite, write_json, write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Stop
 from litnets.tuning.jobs import FinishedJob, Job, run_jobs
@@ -153,3 +155,12 @@ def write_predictions(path: Path, runs: Mapping[str, Run], part: Part) -> str:
         return "no out-of-fold predictions: the runs recorded none"
     concatenate_predictions(predictions).save(path)
     return f"out-of-fold predictions: {path}"
+
+
+def write_results(parent: Path, table: ScoreTable, content: Mapping[str, Any]) -> str:
+    """Write the table, the page and, last, the JSON file, and return a line that reports them."""
+    kind = content["command"]
+    write_text(parent / f"{kind}.csv", table.to_csv())
+    write_text(parent / "report.html", scores_page(parent, replace_non_finite(content)))
+    write_json(parent / f"{kind}.json", content)
+    return f"results: {parent / f'{kind}.csv'}, {kind}.json, report.html"

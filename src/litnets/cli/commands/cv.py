@@ -10,10 +10,9 @@ from typing import Any
 from litnets.analysis.score_table import Part, ScoreTable, held_out_part, mean_test_train_ratio, scores_of
 from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
-from litnets.cli.several_runs import Parser, ensemble_of, print_scores, train_all, write_predictions
+from litnets.cli.several_runs import Parser, ensemble_of, print_scores, train_all, write_predictions, write_results
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from litnets.runs.storage import write_json, write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
 from litnets.tuning.jobs import Job
@@ -65,9 +64,8 @@ def _cross_validate(args: list[str], signals: Signals, *, folds: int, repeats: i
     else:
         lines.append("no ensemble: the networks have no test samples in common")
     lines.append("95 % interval: corrected for the training samples that folds share (Nadeau and Bengio 2003)")
-    write_text(parent / "cv.csv", table.to_csv())
-    write_json(parent / "cv.json", content)
-    for line in (*lines, f"results: {parent / 'cv.csv'}, cv.json"):
+    lines.append(write_results(parent, table, content))
+    for line in lines:
         print(printable(line))
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from litnets.analysis.report import build_report
+from litnets.analysis.scores_page import read_scores, scores_page
 from litnets.errors import InputError
 from litnets.runs.find import find_run
+from litnets.runs.storage import write_text
 from litnets.safety.escaping import printable
 
 _DESCRIPTION = """\
@@ -18,7 +20,8 @@ Write a report on a run into its folder: report.html, one page that needs no oth
 model_card.md. They tell how good the network is (with confidence intervals, beside simple baselines), where it fails,
 what it was trained on and how. The report uses the files of the run folder and nothing else.
 
-RUN is a run folder, or an experiment, for its newest run."""
+RUN is a run folder, or an experiment, for its newest run. The folder of a cross-validation or of several seeds gets
+report.html with the scores of all its runs."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,6 +42,11 @@ def report(args: list[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="run folder or experiment")
     parser.add_argument("--runs_dir", type=Path, default=Path("checkpoints"), help="folder of the experiments")
     options = parser.parse_args(args)
+    folder = next((path for path in (Path(options.run), options.runs_dir / options.run) if path.is_dir()), None)
+    if folder is not None and (scores := read_scores(folder)) is not None:
+        write_text(folder / "report.html", scores_page(folder, scores))
+        print(printable(f"report: {folder / 'report.html'}"))
+        return 0
     run = find_run(options.run, options.runs_dir)
     build_report(run).save(run)
     print(printable(f"report: {run.report}"))

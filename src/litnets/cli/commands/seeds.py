@@ -9,10 +9,9 @@ from functools import partial
 from litnets.analysis.score_table import ScoreTable, scores_of
 from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
-from litnets.cli.several_runs import Parser, ensemble_of, print_scores, train_all
+from litnets.cli.several_runs import Parser, ensemble_of, print_scores, train_all, write_results
 from litnets.errors import InputError
 from litnets.runs.print_results import count
-from litnets.runs.storage import write_json, write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
 from litnets.tuning.jobs import Job
@@ -49,11 +48,11 @@ def _train_seeds(args: list[str], signals: Signals, *, seeds: str, num_workers: 
     table = ScoreTable({name: scores_of(run, "test") for name, run in runs.items()})
     ensemble, reason = ensemble_of(runs, table)
     print_scores(f"test, {count(len(numbers), 'seed')}", table, ensemble)
-    write_text(parent / "seeds.csv", table.to_csv())
-    write_json(parent / "seeds.json", {"command": "seeds", "seeds": numbers, **table.to_dict(), "ensemble": ensemble})
+    content = {"command": "seeds", "seeds": numbers, **table.to_dict(), "ensemble": ensemble}
+    results = write_results(parent, table, content)
     if reason is not None:
         print(printable(f"no ensemble: {reason}"))
-    print(printable(f"results: {parent / 'seeds.csv'}, seeds.json"))
+    print(printable(results))
 
 
 def _parse_seeds(text: str, first: object) -> list[int]:
