@@ -10,7 +10,8 @@ from litnets.analysis.compare import NetworkComparison, Setting
 from litnets.analysis.finished_run import FinishedRun
 from litnets.analysis.report import render_page
 from litnets.analysis.report.blocks import Block, Figures, Note, Section, Table
-from litnets.analysis.report.svg import Figure, Line, line_chart, value_range
+from litnets.analysis.report.scales import value_range
+from litnets.analysis.report.svg import Figure, Line, line_chart
 from litnets.analysis.verdicts import Judgement, describe_scores, mean_and_deviation
 
 _MAX_FLIPS = 50

@@ -6,19 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litnets.analysis.report.svg import (
-    Figure,
-    Line,
-    bar_chart,
-    compact,
-    histogram,
-    line_chart,
-    matrix_chart,
-    short,
-    ticks,
-    traces,
-    value_range,
-)
+from litnets.analysis.report.scales import compact, short, ticks, value_range
+from litnets.analysis.report.svg import Figure, Line, bar_chart, histogram, line_chart, matrix_chart, traces
 
 NAME = '<script>alert("&")</script>'
 

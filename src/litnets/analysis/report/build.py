@@ -16,6 +16,7 @@ from litnets.analysis.report.formatting import escape_markdown, format_cell, is_
 from litnets.analysis.report.inputs import Budget, Inputs
 from litnets.analysis.report.predictions import ClassPredictions, ValuePredictions
 from litnets.analysis.report.record import Record
+from litnets.analysis.report.sections.boundary import boundary
 from litnets.analysis.report.sections.classification import classification
 from litnets.analysis.report.sections.data_card import data_card
 from litnets.analysis.report.sections.explanations import explanations
@@ -69,7 +70,7 @@ def build_report(run: Run) -> Report:
     results = headline(record, limits)
     sections: list[Section | None] = [results, curves(record), *_task_sections(record, inputs)]
     pictures = Budget(_MAX_PICTURE_BYTES)
-    sections += [explanations(run, pictures), data_card(record, inputs), weights(run), setup(record)]
+    sections += [boundary(record), explanations(run, pictures), data_card(record, inputs), weights(run), setup(record)]
     left_out = inputs.budget.left_out + pictures.left_out
     html = render_page(record.name, first_line, [one for one in sections if one], left_out)
     in_card = [results, setup(record), data_card(record, Inputs([]))]

@@ -14,6 +14,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from litnets.analysis.report.scales import compact, log_ticks, short, ticks, value_range
+
 WIDTH, HEIGHT = 360, 240  # of a chart, in CSS pixels: a chart is as wide as a phone
 COLORS = 10  # the page defines --c0 to --c9
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 8, 38  # margins around the plotting area
@@ -58,7 +60,7 @@ class Line:
 
 
 @dataclass
-class _Axes:
+class Axes:
     """Map values to coordinates, and draw the frame of a chart."""
 
     x_range: tuple[float, float]
@@ -149,7 +151,7 @@ def line_chart(
         has_diagonal: Draw the line x = y.
     """
     finite = [_finite(line, is_log) for line in lines]
-    axes = _Axes(
+    axes = Axes(
         x_range or value_range(np.concatenate([x for x, _ in finite])),
         y_range or value_range(np.concatenate([y for _, y in finite]), is_log),
         is_log,
@@ -168,9 +170,9 @@ def line_chart(
             legend.append((line.name, color))
         points = list(zip(axes.x(x).tolist(), axes.y(y).tolist(), strict=True)) if len(x) else []
         if line.style == "points":
-            axes.parts.append(_points(points, color))
+            axes.parts.append(dots(points, color))
         elif line.style == "dots" or len(points) == 1:
-            axes.parts.append(_points(points, color, radius=3))
+            axes.parts.append(dots(points, color, radius=3))
         else:
             dashed = line.style == "dashed" or (line.color is None and index >= COLORS)
             axes.parts.append(_path(points, f"l s{color}{' dash' if dashed else ''}"))
@@ -181,12 +183,12 @@ def histogram(title: str, values: NDArray[Any], x_label: str, *, caption: str = 
     """Draw how often values occur."""
     values = np.asarray(values, float)
     counts, edges = np.histogram(values[np.isfinite(values)], bins)
-    axes = _Axes(value_range(edges), (0, max(float(counts.max()), 1) * 1.05))
+    axes = Axes(value_range(edges), (0, max(float(counts.max()), 1) * 1.05))
     axes.frame(x_label, "count")
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         x, top = axes.x(left), axes.y(count)
         if count:
-            axes.parts.append(_rectangle(x, top, axes.x(right) - x, axes.y(0) - top, "f0"))
+            axes.parts.append(rectangle(x, top, axes.x(right) - x, axes.y(0) - top, "f0"))
     return Figure(title, axes.draw(), caption)
 
 
@@ -199,7 +201,7 @@ def bar_chart(title: str, names: Sequence[str], values: Sequence[float], *, capt
         y = index * row
         size = abs(value) / largest * (WIDTH - left - right) if math.isfinite(value) else 0
         parts.append(label(name, left - 4, y + 13, "e", 18))
-        parts.append(_rectangle(left, y + 3, size, row - 6, "f0"))
+        parts.append(rectangle(left, y + 3, size, row - 6, "f0"))
         parts.append(Markup('<text x="{:.1f}" y="{}">{}</text>').format(left + size + 4, y + 13, short(value)))
     return Figure(title, svg(WIDTH, row * len(names), parts), caption)
 
@@ -247,7 +249,7 @@ def sparkline(values: Sequence[float], width: int = 90, height: int = 22) -> Mar
     largest = max(values, default=0) or 1
     step = width / max(len(values), 1)
     bars = [
-        _rectangle(i * step, height * (1 - value / largest), step, height * value / largest, "f0")
+        rectangle(i * step, height * (1 - value / largest), step, height * value / largest, "f0")
         for i, value in enumerate(values)
         if value
     ]
@@ -284,57 +286,6 @@ def label(text: str, x: float, y: float, css: str, longest: int, font: int = 11)
     )
 
 
-# Numbers
-
-
-def short(value: float) -> str:
-    """Return a number for an axis or a bar, with at most three significant digits."""
-    if not math.isfinite(value):
-        return "–"  # noqa: RUF001
-    if value and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def compact(count: int) -> str:
-    """Return a count in at most four characters: 987, 1.2k, 35k, 2M."""
-    for size, unit in ((10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.1f}{unit}" if count < 10 * size else f"{count // size}{unit}"
-    return str(count)
-
-
-def value_range(values: Any, is_log: bool = False) -> tuple[float, float]:
-    """Return limits that include all finite values, and are not equal."""
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return (0.1, 1.0) if is_log else (0.0, 1.0)
-    low, high = float(values.min()), float(values.max())
-    if is_log:
-        return (low * 0.9, high * 1.1)
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-300):
-        margin = abs(low) * 0.05 or 1.0
-        return low - margin, high + margin
-    return low, high
-
-
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return round numbers between two limits, about `count` of them."""
-    step = 10 ** math.floor(math.log10((high - low) / count))
-    step *= min((factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count), default=10)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return powers of ten between two limits, or round numbers if there are fewer than two."""
-    exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
-    if len(exponents) < 2:
-        return [tick for tick in ticks(low, high, 4) if tick > 0]
-    return [10.0**exponent for exponent in exponents[:: max(1, len(exponents) // 5)]]
-
-
 # Elements
 
 
@@ -349,13 +300,13 @@ def _path(points: Sequence[tuple[float, float]], css: str) -> Markup:
     return Markup('<path class="{}" d="{}"/>').format(css, data)
 
 
-def _points(points: Sequence[tuple[float, float]], color: int, radius: float = 2) -> Markup:
+def dots(points: Sequence[tuple[float, float]], color: int, radius: float = 2) -> Markup:
     """Draw dots: a path with round ends and a tiny line for each is a third of the bytes of as many circles."""
     data = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in points)
     return Markup('<path class="p s{}" d="{}" stroke-width="{}"/>').format(color, data, radius * 2)
 
 
-def _rectangle(x: float, y: float, width: float, height: float, css: str) -> Markup:
+def rectangle(x: float, y: float, width: float, height: float, css: str) -> Markup:
     return Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}"/>').format(
         x, y, width, height, css
     )

@@ -10,6 +10,7 @@ from litnets.analysis.report.record import Record
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _MAX_ROWS = 100
 _MAX_EXAMPLES = 40
+_MAX_ROW_EXAMPLES = 7  # of a table, whose columns are described as well
 
 
 def data_card(record: Record, inputs: Inputs) -> Section | None:
@@ -25,10 +26,11 @@ def data_card(record: Record, inputs: Inputs) -> Section | None:
     if source := data.get("source"):
         rows = [(name, str(value)) for name, value in source.items()]
         blocks.insert(0, Table([], rows))
+    shown = _MAX_ROW_EXAMPLES if data.get("kind") == "row" else _MAX_EXAMPLES
     for split, noun in _SPLITS.items():
-        sheet = [content for i in inputs.examples(split) if (content := inputs.html(split, i)) is not None]
-        if sheet:
-            examples = [Example(content, []) for content in sheet[:_MAX_EXAMPLES]]
+        contents = (inputs.html(split, index) for index in inputs.examples(split)[:shown])
+        examples = [Example(content, []) for content in contents if content is not None]
+        if examples:
             blocks.append(Gallery(f"Inputs of the {noun} split", examples))
     return Section("Data", blocks) if blocks else None
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from litnets.analysis.report.blocks import Block, Figures, Section, Table
 from litnets.analysis.report.predictions import ValuePredictions
-from litnets.analysis.report.svg import Line, histogram, line_chart, value_range
+from litnets.analysis.report.scales import value_range
+from litnets.analysis.report.svg import Line, histogram, line_chart
 
 _MAX_POINTS = 1500
 _MAX_TARGETS = 6

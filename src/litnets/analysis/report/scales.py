@@ -1,0 +1,54 @@
+"""The numbers at the axes of a chart: limits, ticks, and short texts for them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def short(value: float) -> str:
+    """Return a number for an axis or a bar, with at most three significant digits."""
+    if not math.isfinite(value):
+        return "–"  # noqa: RUF001
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def compact(count: int) -> str:
+    """Return a count in at most four characters: 987, 1.2k, 35k, 2M."""
+    for size, unit in ((10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}" if count < 10 * size else f"{count // size}{unit}"
+    return str(count)
+
+
+def value_range(values: Any, is_log: bool = False) -> tuple[float, float]:
+    """Return limits that include all finite values, and are not equal."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return (0.1, 1.0) if is_log else (0.0, 1.0)
+    low, high = float(values.min()), float(values.max())
+    if is_log:
+        return (low * 0.9, high * 1.1)
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-300):
+        margin = abs(low) * 0.05 or 1.0
+        return low - margin, high + margin
+    return low, high
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers between two limits, about `count` of them."""
+    step = 10 ** math.floor(math.log10((high - low) / count))
+    step *= min((factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count), default=10)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return powers of ten between two limits, or round numbers if there are fewer than two."""
+    exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    if len(exponents) < 2:
+        return [tick for tick in ticks(low, high, 4) if tick > 0]
+    return [10.0**exponent for exponent in exponents[:: max(1, len(exponents) // 5)]]
