@@ -188,7 +188,7 @@ def test_several_labels_and_a_single_logit() -> None:
     ("samples", "change", "message"),
     [
         (8, {}, "needs at least 9 validation samples, but there are 8"),
-        (20, {"logit_cat": [np.nan] * 20}, "some predictions for the validation split are not finite"),
+        (20, {"logit_cat": [np.nan] * 20}, "some predictions are not finite"),
         (20, {"loss_weight": [0.0] * 20}, "needs at least 9 validation samples, but there are 0"),
     ],
 )
@@ -214,6 +214,18 @@ def test_a_validation_split_of_another_distribution_is_not_used() -> None:
         calibrate(Run(run.folder.parent / "balanced"))
     run.recorded_predictions("val").unlink()
     with pytest.raises(NotCalibrated, match="no validation predictions"):
+        calibrate(run)
+
+
+def test_test_predictions_that_are_not_finite_are_reported() -> None:
+    run = write_calibratable_run()
+    record_numbers(run, "val", np.ones((20, 1)), "target_names", ["price"])
+    record_numbers(run, "test", np.full((20, 1), np.nan), "target_names", ["price"])
+    with pytest.raises(NotCalibrated, match="some predictions are not finite"):
+        calibrate(run)
+    record_logits(run, "val", 20)
+    record_logits(run, "test", 20, logit_cat=[np.inf] * 20)
+    with pytest.raises(NotCalibrated, match="some predictions are not finite"):
         calibrate(run)
 
 
@@ -254,10 +266,12 @@ def test_the_fingerprint_reads_every_type() -> None:
     [
         {"temperature": 0},
         {"temperature": "hot"},
+        {"temperature": 10**400},
         {"temperature": None},
         {"set_threshold": 2},
         {"half_widths": [-1.0]},
         {"half_widths": [None]},
+        {"half_widths": [10**400]},
         {"half_widths": [[1.0], [1.0, 2.0]]},
         {"code": "import os"},
     ],

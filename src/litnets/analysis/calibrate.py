@@ -79,7 +79,7 @@ def _calibrate_classes(val: RecordedPredictions, test: RecordedPredictions) -> t
     counted = _without_ignored(val)
     logits, targets = counted.values("logit"), counted.class_indices("target")
     assert logits is not None
-    _check(logits)
+    _check(logits, test.values("logit"))
     temperature = fit_temperature(logits, targets, multilabel)
     quantile = coverage_quantile(set_scores(to_probabilities(logits, multilabel, temperature), targets, multilabel))
     assert quantile is not None  # there are enough samples
@@ -129,8 +129,8 @@ def _calibrate_numbers(val: RecordedPredictions, test: RecordedPredictions) -> t
     Returns:
         The entries of calibration.json, and the results.
     """
-    errors = _absolute_errors(val)
-    _check(errors)
+    errors, test_errors = _absolute_errors(val), _absolute_errors(test)
+    _check(errors, test_errors)
     half_widths = coverage_quantile(errors)
     assert half_widths is not None  # there are enough samples
     samples = len(test.frame) // (len(half_widths) if half_widths.ndim == 2 else 1)
@@ -141,7 +141,7 @@ def _calibrate_numbers(val: RecordedPredictions, test: RecordedPredictions) -> t
         bounds[name.replace("prediction", "lower", 1)] = (values - half_width).astype(values.dtype)
         bounds[name.replace("prediction", "upper", 1)] = (values + half_width).astype(values.dtype)
     _set_columns(test, bounds)
-    covered = _absolute_errors(test) <= half_widths
+    covered = test_errors <= half_widths
     steps = len(half_widths) if half_widths.ndim == 2 else 1
     results = _coverage(covered.reshape(len(covered), -1).mean(1), steps)
     return {"samples": len(errors), "half_widths": half_widths.tolist()}, results
@@ -159,12 +159,12 @@ def _absolute_errors(record: RecordedPredictions) -> Array:
     return errors.reshape(-1, steps, errors.shape[1])
 
 
-def _check(values: Array) -> None:
-    """Raise NotCalibrated if there are too few samples, or values that are not finite."""
-    if len(values) < MIN_SAMPLES:
-        raise NotCalibrated(f"needs at least {MIN_SAMPLES} validation samples, but there are {len(values)}")
-    if not np.isfinite(values).all():
-        raise NotCalibrated("some predictions for the validation split are not finite")
+def _check(val: Array, test: Array | None) -> None:
+    """Raise NotCalibrated if there are too few validation samples, or predictions that are not finite."""
+    if len(val) < MIN_SAMPLES:
+        raise NotCalibrated(f"needs at least {MIN_SAMPLES} validation samples, but there are {len(val)}")
+    if not np.isfinite(val).all() or test is None or not np.isfinite(test).all():
+        raise NotCalibrated("some predictions are not finite")
 
 
 def _coverage(covered: Array, steps: int = 1) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from litnets.analysis.calibration import MAX_TEMPERATURE
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, read_json
@@ -61,16 +62,16 @@ class Calibration:
         try:
             calibration = cls(**content)
             calibration._check()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise damaged(run.calibration, str(error)) from error
         return calibration if calibration.weights == fingerprint(weights) else None
 
     def _check(self) -> None:
-        """Raise ValueError or TypeError for a value that cannot come from `calibrate`."""
-        if not 0 < self.temperature < np.inf:
-            raise ValueError(f"expected a temperature above 0, got {self.temperature}")
+        """Raise ValueError, TypeError or OverflowError for a value that cannot come from `calibrate`."""
+        if not 1 / MAX_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ValueError(f"expected a temperature from {1 / MAX_TEMPERATURE} to {MAX_TEMPERATURE}")
         if self.set_threshold is not None and not 0 <= self.set_threshold <= 1:
-            raise ValueError(f"expected a set_threshold from 0 to 1, got {self.set_threshold}")
+            raise ValueError("expected a set_threshold from 0 to 1")
         half_widths = np.array([] if self.half_widths is None else self.half_widths, float)
         if not (np.isfinite(half_widths) & (half_widths >= 0)).all():
             raise ValueError("expected half_widths of at least 0")

@@ -38,7 +38,7 @@ def fit_temperature(logits: Array, targets: NDArray[np.int64], multilabel: bool 
     def loss(log_temperature: float) -> float:
         return _negative_log_likelihood(logits / np.exp(log_temperature), targets, multilabel)
 
-    bound = np.log(MAX_TEMPERATURE)
+    bound = np.log(MAX_TEMPERATURE)  # which the search approaches, but does not reach
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
