@@ -91,7 +91,7 @@ def parse(command: str) -> int:
         Image.new("RGB", (40, 30)).save("new_images/photo.png")
     elif args[0] == "explain" and not re.search(r"--method|--help", command):
         args += ["--method", "saliency", "--samples", "1"]
-    elif args[0] in ("fit", "validate", "test", "predict", "resume", "cv", "seeds", "search") and not re.search(
+    elif args[0] in ("fit", "validate", "test", "predict", "resume", "cv", "seeds", "search", "lr") and not re.search(
         r"--(\w+\.)?help", command
     ):
         args.append("--print_config")

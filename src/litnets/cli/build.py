@@ -12,11 +12,11 @@ from litnets.training.trainer import AutoTrainer
 
 
 class BuildCLI(LitnetsCLI):
-    """Parse options of `fit` and build model and data, but do not train. Nothing is written.
+    """Parse options of `fit` and build data, model and Trainer, but do not train. Nothing is written.
 
     Args:
         options: Options of `fit`.
-        parse_only: Build nothing.
+        **trainer: Arguments of the Trainer that override the options. It has no callbacks and loggers by default.
 
     Raises:
         InputError: An option is wrong, or a constructor rejects its arguments.
@@ -25,34 +25,25 @@ class BuildCLI(LitnetsCLI):
         >>> BuildCLI(["--config", "configs/digits_mlp.yaml"]).model  # doctest: +SKIP
     """
 
-    def __init__(self, options: list[str], parse_only: bool = False) -> None:
-        self._parse_only = parse_only
+    def __init__(self, options: list[str], **trainer: Any) -> None:
+        quiet = {"callbacks": [], "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        self._trainer_arguments = quiet | trainer
         super().__init__(["fit", *options, "--wandb.mode=off"], Signals(exits=False))
 
-    def instantiate_classes(self) -> None:
-        if not self._parse_only:
-            super().instantiate_classes()
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Return the Trainer without callbacks and loggers."""
         config = {**self.built.trainer, **kwargs}
         check_before_start("fit", self.model, self.datamodule, self.options.checkpoint.monitor, config, None)
-        off = {"callbacks": [], "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        return AutoTrainer(**{**config, **off})
+        return AutoTrainer(**{**config, **self._trainer_arguments})
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Do not train."""
 
 
-def check_options(options: list[str], parse_only: bool = False) -> None:
-    """Check options of `fit`, and leave the process as it was.
-
-    Args:
-        options: The options.
-        parse_only: Check names and types only; otherwise build the model and read the data, too.
+def check_options(options: list[str]) -> None:
+    """Check options of `fit` by building the model and reading the data. Leave the process as it was.
 
     Raises:
         InputError: An option is wrong.
     """
     with restored_process_state():
-        BuildCLI(options, parse_only)
+        BuildCLI(options)

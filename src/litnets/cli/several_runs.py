@@ -31,7 +31,7 @@ from litnets.tuning.parent import open_parent
 class Parser(argparse.ArgumentParser):
     """A parser for the options of a command, which leaves those of `fit` to `fit`."""
 
-    def __init__(self, command: str, description: str) -> None:
+    def __init__(self, command: str, description: str, has_jobs: bool = True) -> None:
         super().__init__(
             f"litnets {command}",
             f"litnets {command} [--config FILE] [options] [any option of `litnets fit`]",
@@ -40,9 +40,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.command = command
-        self.add_argument(
-            "--jobs", type=int, default=1, metavar="N", help="number of runs at the same time; default: 1"
-        )
+        if has_jobs:
+            self.add_argument(
+                "--jobs", type=int, default=1, metavar="N", help="number of runs at the same time; default: 1"
+            )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{self.command}: {message}; `litnets {self.command} --help` shows how to use it")
@@ -54,7 +55,7 @@ class Parser(argparse.ArgumentParser):
             InputError: An option of the command is wrong.
         """
         options, fit_args = self.parse_known_args(args)
-        if options.jobs < 1:
+        if getattr(options, "jobs", 1) < 1:
             raise InputError(f"{self.command}: --jobs: expected at least 1, got {options.jobs}")
         return options, fit_args
 

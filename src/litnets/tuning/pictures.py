@@ -1,10 +1,12 @@
 """Pictures of a search and of a learning-rate range test, as SVG. They need matplotlib."""
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from litnets.tuning.learning_rate import Curve, Suggestion
 from litnets.tuning.search import Settings
 from litnets.tuning.trials import Trial
 
@@ -36,6 +38,30 @@ def draw_search(folder: Path, settings: Settings, trials: Sequence[Trial], resul
         names.append("importance.svg")
         _draw_importance(folder / names[2], results)
     return names
+
+
+def draw_learning_rates(path: Path, curves: Sequence[Curve], suggestion: Suggestion) -> bool:
+    """Draw the smoothed loss by the learning rate for each seed; return False without matplotlib."""
+    if not can_draw():
+        return False
+    figure, (axes,) = _figure(6, 3.5)
+    for curve in curves:
+        axes.plot(curve.rates, curve.losses, color="0.85", linewidth=0.7)
+        axes.plot(curve.rates, curve.smoothed, linewidth=1.5, label=f"seed {curve.seed}")
+    first = max(curve.smoothed[0] for curve in curves)
+    lowest = min(value for curve in curves for value in curve.smoothed if math.isfinite(value))
+    axes.set_ylim(lowest - 0.1 * (first - lowest or 1), first + 0.5 * (first - lowest or 1))
+    if suggestion.rate is not None:
+        axes.axvspan(suggestion.low, suggestion.high, color="0.9")
+        axes.axvline(
+            suggestion.rate, color="black", linewidth=1, linestyle="--", label=f"suggestion {suggestion.rate:g}"
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.legend(frameon=False)
+    figure.savefig(path)
+    return True
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple["Figure", list["Axes"]]:

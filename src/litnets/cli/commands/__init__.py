@@ -35,6 +35,7 @@ COMMANDS = {
     "seeds": Command("seeds", "train with several seeds: seeds --config FILE --seeds N [--jobs N] [--key value ...]"),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),
     "search": Command("search", 'search hyperparameters: search --config FILE --space "model.lr=log(1e-4,1e-1)"'),
+    "lr": Command("lr", "suggest a learning rate, or with --batch_size a batch size: lr --config FILE"),
     "sync": Command("sync", "upload the W&B runs that were recorded offline"),
 }
 
