@@ -140,3 +140,10 @@ def test_scores_do_not_touch_the_metrics_of_the_model() -> None:
     before = float(model.test_metrics["accuracy"].compute())
     score(model, [(torch.tensor([[0.0, 1.0]]), torch.tensor([0]))])
     assert float(model.test_metrics["accuracy"].compute()) == before == 1.0
+
+
+def test_scores_wait_for_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process scores the baselines when the others have finished."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    batch = torch.tensor([[0.0, 1.0]]), torch.tensor([1])
+    assert score(MLPClassifier((4,), num_classes=2), [batch])["accuracy"] == 1

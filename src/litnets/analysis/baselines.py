@@ -77,7 +77,7 @@ def compute_baselines(model: Task, data: ArrayDataModule, fits_all: bool = False
 def score(model: Task, batches: Batches) -> dict[str, float]:
     """Return the loss and the test metrics of a task for outputs that need not come from its network."""
     metrics, mean_loss = model.test_metrics.clone(), MeanLoss().to(model.device)
-    for metric in metrics.values(copy_state=False):
+    for metric in (mean_loss, *metrics.values(copy_state=False)):
         metric.distributed_available_fn = lambda: False  # the other processes have finished
     reset_metrics(metrics)
     with torch.no_grad():
