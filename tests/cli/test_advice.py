@@ -63,5 +63,10 @@ def test_a_network_that_is_not_better_than_a_baseline_is_reported(
     assert advice(model, results(), scores) == [expected]
 
 
+def test_a_perfect_network_gets_no_note() -> None:
+    perfect = {"trees": {"accuracy": 1.0}}
+    assert advice(MLPClassifier((64,), num_classes=10), results(test={"accuracy": 1.0}), perfect) == []
+
+
 def test_without_a_test_there_is_no_comparison() -> None:
     assert advice(MLPClassifier((64,), num_classes=10), {"steps": 1000}, {"trees": {"accuracy": 0.95}}) == []

@@ -61,7 +61,8 @@ def _below_baseline(model: LightningModule, test: Mapping[str, float], baselines
     lower_is_better = is_lower_better(metric)
     name = (min if lower_is_better else max)(scores, key=scores.__getitem__)
     is_better = test[metric] < scores[name] if lower_is_better else test[metric] > scores[name]
-    if is_better:
+    is_perfect = test[metric] == (0 if lower_is_better else 1)
+    if is_better or is_perfect:
         return []
     compared = "below" if lower_is_better else "above"
     return [
