@@ -88,6 +88,12 @@ def test_options_that_depend_on_a_set_option_are_left_alone(args: list[str], uns
     assert {name: options.model.init_args[name] for name in unset} == unset
 
 
+def test_the_rate_of_a_u_net_is_for_random_weights() -> None:
+    network = ["--model", "TorchvisionUNetSegmenter", "--data", "Shapes", "--data.samples", "20", "--data.size", "16"]
+    assert choose(*network)[0].model.init_args.lr == 0.003
+    assert choose(*network, "--model.weights", "auto")[0].model.init_args.lr is None
+
+
 def test_max_steps_determines_the_epochs() -> None:
     write_csv(Path("table.csv"))
     options, *_ = choose("--model", "MLPClassifier", "--trainer.max_steps", "50", *TABLE)

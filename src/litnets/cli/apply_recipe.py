@@ -32,6 +32,7 @@ _NETWORKS: dict[str, Network] = {
     "WithCNN1d": "cnn1d",
     "WithTransformer": "transformer",
     "WithUNet": "unet",
+    "WithTorchvisionUNet": "unet",
 }
 # The options of the data that the recipe chooses. A DataModule that is built in Python keeps its own values.
 DATA_OPTIONS = ("batch_size", "augment", "token_dropout", "tokens", "lowercase", "normalize_skewed")
@@ -41,6 +42,7 @@ _DEPENDENT = {
     "model.optimizer_args": ("model.lr", "model.weight_decay"),
     "model.lr_scheduler_args": ("model.lr_scheduler",),
     "model.loss": ("model.label_smoothing",),
+    "model.weights": ("model.lr", "model.weight_decay"),  # the recipe's rates are for random weights
     "model.init": ("model.embedding_scale",),
     "monitor_mode": ("monitor",),
 }
