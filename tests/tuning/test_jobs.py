@@ -78,12 +78,28 @@ def test_processes_train_many_runs_each_and_one_that_is_killed_is_replaced() -> 
     jobs = [Job("killed", ["--kill"]), *(Job(f"run_{number}", []) for number in range(4))]
     told = run_all(jobs, num_workers=2)
     assert told["killed"].error == "its process was killed by SIGKILL"
+    assert told["killed"].was_killed
     others = [job for name, job in told.items() if name != "killed"]
     assert len(others) == 4
     assert all(job.error is None for job in others)
     assert 1 <= len(processes([job.run for job in others])) <= 3
     assert str(os.getpid()) not in processes([job.run for job in others])
     assert calls(run_all(jobs)["killed"].run) == ["new --kill", "resume "]
+
+
+def test_a_process_that_is_killed_while_it_waits_is_replaced() -> None:
+    asked = iter([Job("first", []), None, Job("second", [])])
+    told: list[FinishedJob] = []
+
+    def tell(finished: FinishedJob) -> None:
+        told.append(finished)
+        if len(told) == 1:
+            (process,) = processes([finished.run])
+            os.kill(int(process), signal.SIGKILL)
+            time.sleep(0.2)  # until its end of the connection is closed
+
+    run_jobs(PARENT, lambda: next(asked, None), tell, train, num_workers=2)
+    assert [(finished.job.name, finished.error) for finished in told] == [("first", None), ("second", None)]
 
 
 def test_processes_end_when_their_parent_is_killed() -> None:

@@ -1,0 +1,174 @@
+"""The processes that run jobs: this one, or several that each run many."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from litnets.runs.folder import Run
+from litnets.tuning.job import FinishedJob, Job, Train, run_job
+
+
+class ThisProcess:
+    """Runs one job at a time in this process, when it is waited for."""
+
+    def __init__(self, parent: Path, train: Train) -> None:
+        self._parent, self._train = parent, train
+        self._job: Job | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+    @property
+    def has_free(self) -> bool:
+        return self._job is None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._job is not None
+
+    def start(self, job: Job) -> None:
+        self._job = job
+
+    def wait(self) -> FinishedJob:
+        assert self._job is not None
+        job, self._job = self._job, None
+        return run_job(job, self._parent, self._train)
+
+
+@dataclass
+class _Worker:
+    """A process and the job that it runs."""
+
+    process: SpawnProcess
+    connection: Connection
+    job: Job | None = None
+
+
+class WorkerProcesses:
+    """Runs jobs in processes, which are started when they are needed, and replaced if they are killed."""
+
+    def __init__(self, parent: Path, train: Train, num_workers: int) -> None:
+        self._parent, self._train, self._num_workers = parent, train, num_workers
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for worker in self._workers:
+            worker.process.terminate()  # a training then saves its run
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+
+    @property
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.job is not None]
+
+    @property
+    def has_free(self) -> bool:
+        return len(self._busy) < self._num_workers
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._busy)
+
+    def start(self, job: Job) -> None:
+        for worker in [worker for worker in self._workers if worker.job is None]:
+            if self._send(worker, job):
+                return
+        self._send(self._start_worker(), job)
+
+    def _send(self, worker: _Worker, job: Job) -> bool:
+        """Give a job to a process; return False if the process was killed while it had none."""
+        try:
+            worker.connection.send(job)
+        except ConnectionError:
+            self._remove(worker)
+            return False
+        worker.job = job
+        return True
+
+    def _remove(self, worker: _Worker) -> None:
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+
+    def _start_worker(self) -> _Worker:
+        import torch  # here, because the started process imports this module before it sets the number of threads
+
+        context = multiprocessing.get_context("spawn")
+        connection, worker_end = context.Pipe()
+        threads = max(1, torch.get_num_threads() // self._num_workers)
+        # The function is unpickled, which imports Lightning, when the process is ready for it.
+        arguments = (worker_end, self._parent, pickle.dumps(self._train), threads)
+        process = context.Process(target=_work, args=arguments)
+        with _ignore_interrupt():
+            process.start()
+        worker_end.close()  # so that the end of the process closes the connection
+        self._workers.append(_Worker(process, connection))
+        return self._workers[-1]
+
+    def wait(self) -> FinishedJob:
+        """Wait until a job has ended, and return it."""
+        ready = wait([worker.connection for worker in self._busy])[0]
+        worker = next(worker for worker in self._workers if worker.connection is ready)
+        assert worker.job is not None
+        job, worker.job = worker.job, None
+        try:
+            finished: FinishedJob = worker.connection.recv()
+            return finished
+        except (EOFError, ConnectionError):
+            self._remove(worker)
+            run = Run(self._parent / job.name)
+            return FinishedJob(job, run, _describe_exit(worker.process.exitcode), was_killed=True)
+
+
+@contextmanager
+def _ignore_interrupt() -> Iterator[None]:
+    """Let a process that is started ignore Ctrl-C, which reaches it too; this process then ends it."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _describe_exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"its process was killed by {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"
+
+
+def _work(connection: Connection, parent: Path, train: bytes, num_threads: int) -> None:
+    """Run the jobs that arrive, until the process is terminated."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)  # before torch is imported
+    function: Train = pickle.loads(train)
+    with suppress(EOFError, ConnectionError):  # the parent process is gone
+        while True:
+            connection.send(run_job(connection.recv(), parent, function))
+
+
+def _end_with_parent() -> None:
+    """When the parent process is gone, save the run and end this process."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
