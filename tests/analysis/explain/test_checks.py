@@ -43,6 +43,13 @@ def test_what_no_network_reads_does_not_count() -> None:
     assert check.correlation == pytest.approx(-1)
 
 
+def test_empty_maps_of_random_networks_do_not_count() -> None:
+    signal, empty = torch.randn(30), torch.zeros(30)
+    (check,) = judge([signal], [None], [[empty, empty, empty, signal]])
+    assert check.correlation == pytest.approx(1)
+    assert judge([signal], [None], [[empty]])[0].correlation == 0
+
+
 @pytest.mark.parametrize(
     ("error", "is_empty", "failure"),
     [(0.06, False, "incomplete by 6%"), (math.inf, False, "incomplete by inf%"), (None, True, "shows nothing")],

@@ -78,12 +78,14 @@ def judge(
 def _correlation(values: Tensor, others: Sequence[Tensor]) -> float:
     """Return the median rank correlation of a map with others, without what is zero in all of them.
 
-    The architecture reads nothing there, such as the other channels if it forecasts each channel by itself.
+    The architecture reads nothing there, such as the other channels if it forecasts each channel by itself. Random
+    networks whose map shows nothing are left out, as Grad-CAM is often empty for them.
     """
     is_read = (torch.stack([values, *others]) != 0).any(0)
-    if int(is_read.sum()) < 2:
+    comparable = [random for random in others if not is_empty(random)]
+    if int(is_read.sum()) < 2 or not comparable:
         return 0.0
-    return median(rank_correlation(values[is_read], random[is_read]) for random in others)
+    return median(rank_correlation(values[is_read], random[is_read]) for random in comparable)
 
 
 def is_empty(values: Tensor) -> bool:

@@ -14,6 +14,7 @@ from litnets.analysis.explain.checks import (
     MAX_CORRELATION,
     RANDOM_NETWORKS,
     Check,
+    is_empty,
     judge,
     randomize,
 )
@@ -21,6 +22,7 @@ from litnets.analysis.explain.explanation import Explanation
 from litnets.analysis.explain.inputs import Example
 from litnets.analysis.explain.layers import cam_layer, run
 from litnets.analysis.explain.pictures import draw_maps
+from litnets.safety.escaping import printable
 from litnets.tasks import Segmenter
 
 _MIN_CAM_POSITIONS = 16  # a coarser map of an image says little
@@ -72,21 +74,23 @@ def explain_maps(
     for seed in range(RANDOM_NETWORKS):
         random_network = randomize(network, seed)
         for method in methods:
-            others = _attribute_all(method, random_network, examples, answers, refine=False)
-            random_maps[method].append([other.map for other in others])
+            attributions = _attribute_all(method, random_network, examples, answers, refine=False)
+            random_maps[method].append([attribution.map for attribution in attributions])
     rows: list[dict[str, Any]] = []
     values: list[dict[str, Any]] = []
     for method in methods:
         maps = [attribution.map for attribution in found[method]]
         errors = [attribution.completeness_error for attribution in found[method]]
-        checks = judge(maps, errors, list(zip(*random_maps[method], strict=True)))
+        others = list(zip(*random_maps[method], strict=True))  # for each input, the map of each random network
+        checks = judge(maps, errors, others)
+        shown = [next((random for random in maps_ if not is_empty(random)), maps_[0]) for maps_ in others]
         caption = f"{_CAPTIONS[method]}; the network and one with random weights"
         path = explanation.add(method, caption, describe(checks), [check.passed for check in checks])
         titles = [
-            f"{example.name}\n{answer.name}: {attribution.answer:.4g}"
+            f"{printable(example.name)}\n{printable(answer.name)}: {attribution.answer:.4g}"
             for example, answer, attribution in zip(examples, answers, found[method], strict=True)
         ]
-        draw_maps(path, method, examples, titles, maps, random_maps[method][0], checks)
+        draw_maps(path, method, examples, titles, maps, shown, checks)
         for example, answer, attribution, check in zip(examples, answers, found[method], checks, strict=True):
             rows.append(_row(method, example, answer, attribution, check))
             values += _values(method, example, attribution)

@@ -54,7 +54,7 @@ def draw_maps(
         verdict, color = _verdict(check)
         axes = [figure.add_subplot(grid[row, column]) for column in range(columns)]
         if kind == "text":
-            _title(axes[0], f"{title}\n{method}: {verdict}", color)
+            _title(axes[0], f"{title}\n{method}: {verdict}", color, limit=120)
             _draw_tokens(axes[0], example, values, random, signed)
             continue
         if kind == "row":
@@ -286,13 +286,14 @@ def _figure(size: tuple[float, float]) -> Any:
     return Figure(figsize=size, layout="constrained")
 
 
-def _title(axes: Any, text: str, color: str = "black") -> None:
-    axes.set_title(printable(text, lines=True), fontsize=8, color=color, loc="left", parse_math=False)
+def _title(axes: Any, text: str, color: str = "black", limit: int = 40) -> None:
+    lines = [_short(line, limit) for line in text.split("\n")]
+    axes.set_title("\n".join(lines), fontsize=8, color=color, loc="left", parse_math=False)
 
 
-def _short(name: str) -> str:
+def _short(name: str, limit: int = 24) -> str:
     text = printable(name)
-    return text if len(text) <= 24 else f"{text[:23]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _save(figure: Any, path: Path) -> None:

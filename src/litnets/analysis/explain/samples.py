@@ -17,6 +17,7 @@ from litnets.analysis.explain.inputs import Example, prepare_examples
 from litnets.analysis.predictor import Predictor
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.raw_inputs import MAX_CHARACTERS, MAX_CONTENT_BYTES, MAX_SIDE
+from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.stored_inputs import StoredInput, load_inputs
 
@@ -52,8 +53,8 @@ def _iter_source(predictor: Predictor, source: str, limit: int) -> Iterator[Exam
             names = [Path(str(file)).name for file in columns["file"]]
         else:
             names = [f"{path.name}, row {row}" for row in columns["row"]]
-        if isinstance(samples, HasTiles):
-            names = [f"{names[image]}, {top}, {left}" for image, top, left in samples.tiles.tolist()]
+        if isinstance(samples, HasTiles) and len(samples.tiles) > len(names):
+            names = [f"{names[image]} at ({top}, {left})" for image, top, left in samples.tiles.tolist()]
         yield from prepare_examples(predictor, samples, range(len(samples)), names)
 
 
@@ -74,7 +75,7 @@ def stored_examples(predictor: Predictor, run: Run, limit: int) -> list[Example]
     """Return inputs of the test split that are stored in the run, spread evenly, without those that were cut or scaled.
 
     Raises:
-        InputError: inputs.parquet is damaged.
+        InputError: inputs.parquet is damaged, or the network cannot read what it holds.
     """
     if not run.inputs.exists():
         return []
@@ -84,7 +85,10 @@ def stored_examples(predictor: Predictor, run: Run, limit: int) -> list[Example]
     examples: list[Example] = []
     for position in positions:
         one = complete[position]
-        samples = predictor.datamodule.read_inputs(_decode(one, predictor.datamodule))
+        try:
+            samples = predictor.datamodule.read_inputs(_decode(one, predictor.datamodule))
+        except InputError as error:  # such as images of floats, which were stored as pixels
+            raise InputError(f"{run.inputs} holds no inputs of the network ({error}); pass an INPUT") from error
         examples += prepare_examples(predictor, samples, [0], [f"test {one.index}"])
     return examples
 
@@ -105,7 +109,8 @@ def _decode(stored: StoredInput, datamodule: ArrayDataModule) -> Any:
     if stored.kind == "text":
         return content.decode()
     if stored.kind == "row":
-        return json.loads(content)
+        cells = json.loads(content)
+        return cells if datamodule.feature_groups() else np.array([list(cells.values())], np.float32)
     if stored.kind == "image":
         return Image.open(io.BytesIO(content))
     if stored.kind == "audio":

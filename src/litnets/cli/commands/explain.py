@@ -6,6 +6,7 @@ litnets explain reviews "not a good film" --target negative
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 from rich import box
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from litnets.analysis.explain.attribution import import_captum
@@ -124,12 +126,20 @@ def _explain(inputs: list[str], args: list[str], signals: Signals) -> None:
     chosen = Options(list(dict.fromkeys(options.method)), options.target, options.step, options.repeats)
     folder = argument.run.explanation
     try:
-        with replacing_folder(folder) as part:
+        with _spinner(), replacing_folder(folder) as part:
             explanation = Explanation(part)
             rows = write_explanation(predictor, examples, data.rows, data.test_split, explanation, chosen)
     except OSError as error:
         raise not_written(folder, error) from error
     _print(explanation, rows, folder)
+
+
+def _spinner() -> Progress:
+    """Return a sign that the command works, on standard error, if that is a terminal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+    progress.add_task("explaining", total=None)
+    return progress
 
 
 class _Data:
