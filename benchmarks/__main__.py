@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.epoch import measure_epoch
+from benchmarks.export import measure_export
 from benchmarks.images import prepare_mnist
 from benchmarks.jobs import measure_jobs
 from benchmarks.lengths import measure_lengths
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Result]]] = {
     "processes": measure_processes,
     "jobs": measure_jobs,
     "predict": measure_prediction,
+    "export": measure_export,
 }
 
 

@@ -13,14 +13,17 @@ import torch
 from torch import nn
 
 from litnets.analysis.predictor import Predictor
-from litnets.data import ArrayData
+from litnets.data import ArrayData, TextFiles
 from litnets.deploy import certificate, export
 from litnets.deploy.certificate import TIE_MARGIN, Certificate
 from litnets.deploy.export import Export, export_network
 from litnets.deploy.formats import read
 from litnets.deploy.graph import ExportedNetwork
 from litnets.errors import InputError
-from litnets.tasks import CNNClassifier
+from litnets.runs.folder import Run
+from litnets.runs.stored_inputs import StoredInput, save_inputs
+from litnets.tasks import CNN1dClassifier, CNNClassifier
+from tests.helpers.tiny_text import rows, write_texts
 
 pytest.importorskip("onnxscript", reason="needs the extra export")
 
@@ -155,3 +158,24 @@ def test_an_earlier_export_is_replaced(predictor: Predictor) -> None:
     Path("export", "model.onnx").touch()
     export_network(predictor, "pt2", Path("export"))
     assert sorted(path.name for path in Path("export").iterdir()) == ["certificate.json", "golden.npz", "model.pt2"]
+
+
+def test_without_the_data_the_recorded_inputs_are_compared() -> None:
+    write_texts(Path("old.csv"), rows(60))
+    trained = TextFiles("old.csv", min_count=1)
+    trained.ensure_setup()
+    Path("old.csv").unlink()
+    data = TextFiles("old.csv", min_count=1)
+    data.restore_for_inputs(trained.state_dict())
+    network = CNN1dClassifier((None,), num_classes=3, vocab_size=trained.vocab_size, widths=[4])
+    Path("run").mkdir()
+    run = Run(Path("run"))
+    predictor = Predictor(network, data, run, device="cpu")
+    with pytest.raises(InputError, match=r"nothing to compare the exported network on: .*old.csv"):
+        export_network(predictor, "pt2")
+    texts = [text for text, _ in rows(7)]
+    save_inputs(run.inputs, [StoredInput("test", i, "example", "text", text.encode()) for i, text in enumerate(texts)])
+    compared = export_network(predictor, "pt2").certificate
+    assert compared.samples == 7
+    assert compared.checked_on.startswith("inputs.parquet (the test split cannot be read: path: old.csv: no such file")
+    assert compared.metric is None

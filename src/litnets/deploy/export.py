@@ -145,4 +145,5 @@ def _samples_to_check(predictor: Predictor) -> CheckSamples:
                 f"export: there is nothing to compare the exported network on: {error}; and the run has no "
                 "inputs.parquet, which newer runs have"
             ) from error
-        return CheckSamples(stored, f"inputs.parquet, because of: {error}", have_targets=False)
+        origin = f"inputs.parquet (the test split cannot be read: {error})"
+        return CheckSamples(stored, origin, have_targets=False)
