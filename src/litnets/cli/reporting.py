@@ -176,8 +176,9 @@ def write_report(run: Run, wanted: bool | None) -> None:
         return
     try:
         build_report(run).save(run)
-    except InputError as error:  # such as a full disk; the training is finished all the same
-        print(printable(f"note: no report: {error}"))
+    except Exception as error:  # such as a full disk; the run has been trained and must end well in any case
+        reason = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        print(printable(f"note: no report: {reason}"))
 
 
 def logged_metrics(trainer: Trainer) -> dict[str, float]:

@@ -329,10 +329,32 @@ def test_reports_of_large_files_are_quick_only_after_a_long_training() -> None:
     run = write_run("1")
     assert is_quick(run)
     with run.best.open("wb") as file:
-        file.truncate(100_000_000)
+        file.truncate(300_000_000)  # three seconds
     assert not is_quick(run)
-    run.update_results(seconds=300.0)
+    run.update_results(seconds=160.0)
     assert is_quick(run)
+
+
+def test_a_forecast_is_evaluated_faster_than_classes() -> None:
+    run = write_run("1")
+    with run.recorded_predictions("test").open("wb") as file:
+        file.truncate(7_000_000)
+    assert not is_quick(run)
+    run.update_results(test_per_channel={"load": {"rmse_in_units": 1.0}})
+    assert is_quick(run)
+
+
+@pytest.mark.parametrize("broken", ["nan", "one class"])
+def test_a_failed_training_still_has_a_report(broken: str) -> None:
+    run = write_run("1")
+    record_classes(run, ["cat", "dog"] if broken == "nan" else ["cat"])
+    if broken == "nan":
+        recorded = RecordedPredictions.load(run.recorded_predictions("test"))
+        recorded.frame = recorded.frame.with_columns(logit_cat=float("nan"), loss=float("nan"))
+        recorded.save(run.recorded_predictions("test"))
+    text = page_of(run).text
+    assert "Confusion matrix" in text
+    assert "Reliability" not in text
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "data.json", "inputs.parquet", "test_predictions.parquet"])

@@ -32,7 +32,10 @@ from litnets.runs.folder import Run
 
 _MAX_INPUT_BYTES = 2_900_000
 _MAX_PICTURE_BYTES = 1_300_000
-_BYTES_PER_SECOND = 20_000_000  # of a run's files; a low estimate
+# Low estimates of how fast the files of a run are read and evaluated.
+_PREDICTION_BYTES_PER_SECOND = 2_000_000
+_FORECAST_BYTES_PER_SECOND = 10_000_000
+_CHECKPOINT_BYTES_PER_SECOND = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ def is_quick(run: Run) -> bool:
     The time is estimated by the size of the files to read, so that the answer does not depend on the load of the
     machine.
     """
-    paths = [run.recorded_predictions("test"), run.recorded_predictions("val"), run.best]
-    size = sum(path.stat().st_size for path in paths if path.exists())
-    training = float(run.read_results().get("seconds", 0))
-    return size / _BYTES_PER_SECOND <= max(2.0, 0.02 * training)
+    results = run.read_results()
+    predictions = _FORECAST_BYTES_PER_SECOND if "test_per_channel" in results else _PREDICTION_BYTES_PER_SECOND
+    rates = {run.recorded_predictions("test"): predictions, run.best: _CHECKPOINT_BYTES_PER_SECOND}
+    seconds = sum(path.stat().st_size / rate for path, rate in rates.items() if path.exists())
+    return seconds <= max(2.0, 0.02 * float(results.get("seconds", 0)))
 
 
 def _task_sections(record: Record, inputs: Inputs) -> list[Section | None]:

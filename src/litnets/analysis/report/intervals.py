@@ -101,8 +101,9 @@ def bootstrap(
     size = int(groups.max()) + 1 if len(groups) else 0
     if size < 2:
         return {}
-    sums = np.zeros((size, columns.shape[1] + 1))
-    np.add.at(sums, groups, np.concatenate([columns, np.ones((len(columns), 1))], 1))
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(size))
+    sums = np.concatenate([np.add.reduceat(columns[order].astype(float), starts), np.bincount(groups)[:, None]], 1)
     counts = generator.multinomial(size, np.full(size, 1 / size), RESAMPLES)
     resampled = counts.astype(float) @ sums
     values = metrics(resampled[:, :-1], resampled[:, -1])
@@ -123,10 +124,12 @@ def auroc_interval(scores: NDArray[np.float64], one_hot: NDArray[np.bool_]) -> I
         positives = int(positive.sum())
         if not 0 < positives < count:
             continue
-        ranks = stats.rankdata(score)
-        placement = np.zeros(count)  # the fraction of samples of the other kind that are ordered as they should be
-        placement[positive] = (ranks[positive] - stats.rankdata(score[positive])) / (count - positives)
-        placement[~positive] = 1 - (ranks[~positive] - stats.rankdata(score[~positive])) / positives
+        _, group = np.unique(score, return_inverse=True)  # samples with equal scores
+        hits = np.bincount(group, positive)
+        misses = np.bincount(group, ~positive)
+        # The fraction of samples of the other kind that are ordered as they should be; equal scores count half.
+        below, above = np.cumsum(misses) - misses / 2, positives - np.cumsum(hits) + hits / 2
+        placement = np.where(positive, below[group] / (count - positives), above[group] / positives)
         area = float(placement[positive].mean())
         areas.append(area)
         influence += (placement - area) * np.where(positive, count / positives, count / (count - positives))

@@ -40,8 +40,11 @@ class ClassPredictions:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
-        """The probability of each class or label, `(N, classes)`; None if the outputs are not logits."""
-        return self.recorded.probabilities()
+        """The probability of each class or label, `(N, classes)`; None if the outputs are not logits, or not finite."""
+        probabilities = self.recorded.probabilities()
+        if probabilities is None or probabilities.shape[1] != len(self.names) or not np.isfinite(probabilities).all():
+            return None
+        return probabilities
 
     @cached_property
     def is_wrong(self) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from litnets.analysis.report.blocks import Block, Figures, Note, Section, Table
 from litnets.analysis.report.predictions import ValuePredictions, sample_names
+from litnets.analysis.report.scales import value_range
 from litnets.analysis.report.svg import Figure, Line, line_chart
 
 _MAX_CHANNELS = 3  # in the figures of windows
@@ -84,7 +85,8 @@ def _error_by_step(values: ValuePredictions, series: NDArray[np.float64] | None)
 
 
 def _from_zero(lines: list[Line]) -> tuple[float, float]:
-    return 0.0, max(float(np.nanmax(line.y)) for line in lines) * 1.05 or 1.0
+    _, high = value_range(np.concatenate([np.append(line.y, 0) for line in lines]))
+    return 0.0, max(high, 1e-12) * 1.05
 
 
 def naive_errors(values: ValuePredictions, series: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
