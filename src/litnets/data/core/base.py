@@ -97,6 +97,8 @@ class ArrayDataModule(RecordsArguments, DescribesData, NewSamples):
     A subclass that scales or encodes its batches defines `preparation`, and calls `prepare` in
     `on_after_batch_transfer`.
 
+    A report shows inputs as `raw_input` returns them, and slices the results by `slice_values`; see `DescribesData`.
+
     Args:
         batch_size: Samples in a training batch, on each device.
         eval_batch_size: Batch size for validation, test and prediction.
