@@ -100,9 +100,9 @@ def test_masks_in_the_run_folder(fitted: str, capsys: pytest.CaptureFixture[str]
     assert main(["predict", "run", "new/images", "more/images/0.png", "none.png"]) == 1
     printed = capsys.readouterr()
     assert printed.out == "predictions: run/predictions.csv\nmasks and overlays: run/predictions\n"
-    missing, _, broken = printed.err.splitlines()
-    assert missing.startswith("litnets: none.png cannot be read")
-    assert broken.startswith("  new/images/1.png: ")
+    missing, broken = printed.err.splitlines()
+    assert missing.startswith("litnets: none.png cannot be read: ")
+    assert broken == "litnets: new/images/1.png: not an image, or a broken one"
     masks = run / "predictions" / "masks"
     assert sorted(str(path.relative_to(masks)) for path in masks.rglob("*.png")) == [
         "more/images/0.png",

@@ -286,6 +286,8 @@ def read_all(
         results = list(pool.map(attempt, range(len(files))))
     broken = torch.zeros(len(files), dtype=torch.bool)
     if problems:
+        if len(files) == 1:
+            raise InputError(f"{files[0]}: {problems[0]}")
         broken[list(problems)] = True
         details = _on_lines([f"{files[i]}: {problems[i]}" for i in sorted(problems)], 5)
         summary = f"{len(problems)} of {len(files)} {kind}s cannot be read"
