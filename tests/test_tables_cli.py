@@ -142,7 +142,7 @@ def test_names_that_look_like_numbers() -> None:
     assert (
         (run / "predictions.csv")
         .read_text()
-        .startswith("index,row,target,prediction,probability,probability_1E2,probability_on\n")
+        .startswith("index,row,target,prediction,set,probability,probability_1E2,probability_on\n")
     )
     assert main(["resume", str(run), "--trainer.max_epochs", "3"]) == 0
     results = json.loads((run / "results.json").read_text())
