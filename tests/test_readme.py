@@ -38,7 +38,7 @@ def test_commands_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
         args = with_run(command).split()[1:]
         epochs = {"fit": "1", "cv": "1", "seeds": "1", "search": "1", "resume": "2"}.get(args[0])
         short = ["--trainer.max_epochs", epochs] if epochs else []
-        short += ["--trials", "1", "--final_seeds", "1"] if args[0] == "search" else []
+        short += {"search": ["--trials", "1", "--final_seeds", "1"], "lr": ["--seeds", "1"]}.get(args[0], [])
         assert main(args + short) == 0, command
     assert len(list(Path("checkpoints").glob("*/*/predictions.csv"))) == 1
     load, deployed, module = blocks("python")

@@ -20,6 +20,7 @@ from litnets.tuning.space import Parameter
 from litnets.tuning.trials import Sampler, Trial, Trials, grid
 
 FIRST_FINAL_SEED = 10_000  # added to the seed of the search: no trial has been selected for these seeds
+_TRIAL_OPTIONS = ("--test_after_fit=false", "--report=false", "--store_data=false")  # only the final runs need them
 _MAX_FAILURES = 3  # trials that may fail before any succeeds
 
 
@@ -145,7 +146,7 @@ class Search:
         options = [*self.settings.options, *self.settings.options_of(trial.params)]
         return Job(
             trial.name,
-            [*options, f"--seed_everything={trial.seed}", "--test_after_fit=false"],
+            [*options, f"--seed_everything={trial.seed}", *_TRIAL_OPTIONS],
             [f"--stop_after_epoch={'null' if is_last else self.settings.rungs[rung]}"],
         )
 
