@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import litnets
 from litnets.__main__ import main
-from litnets.data import ImageFolder, Iris, SeriesCSV, TextFiles
+from litnets.data import ImageFolder, Iris, SeriesCSV, Shapes, TextFiles
 from litnets.runs.folder import Run
 from litnets.runs.stored_inputs import StoredInput, save_inputs
 from tests.helpers.tiny_images import write_image_folder
@@ -55,6 +56,9 @@ class Runs:
     def _series(self) -> Any:
         write_series(self.folder / "series.csv", waves(80, 2), ["load", "OT"])
         return litnets.LinearForecaster, SeriesCSV(str(self.folder / "series.csv"), look_back=6, horizon=3), {}
+
+    def _masks(self) -> Any:
+        return litnets.UNetSegmenter, Shapes(samples=20, size=16), {"widths": [4, 8]}
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +140,16 @@ def test_a_step_of_a_forecast_is_explained(runs: Runs) -> None:
     (row,) = table(run.explanation / "maps.csv")
     assert row["answer"] == "OT, step 2"
     assert float(row["completeness_error"]) < 0.001  # the network is linear
+
+
+@pytest.mark.slow
+def test_the_tiles_of_an_image_are_explained(runs: Runs) -> None:
+    Image.new("RGB", (24, 16), "red").save("wide.png")
+    assert main(["explain", str(runs["masks"].folder), "wide.png", "--target", "circle", "--method", "saliency"]) == 0
+    maps = table(runs["masks"].explanation / "maps.csv")
+    assert {row["answer"] for row in maps} == {"circle"}
+    assert maps[0]["input"] == "wide.png at (0, 0)"
+    assert len(maps) > 1
 
 
 @pytest.mark.slow
