@@ -95,3 +95,12 @@ class Branch(nn.Module):
 def test_a_network_that_cannot_be_exported_is_an_error() -> None:
     with pytest.raises(InputError, match=r"Branch cannot be exported: .*no branches that depend on the values"):
         export(Branch(), (torch.ones(2, 3),))
+
+
+class Floor(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * x + 1e-8).log()
+
+
+def test_small_constants_are_kept() -> None:
+    assert_equal_answers(Floor(), export(Floor(), (torch.ones(2, 3),)), "onnx", (torch.zeros(2, 3),))

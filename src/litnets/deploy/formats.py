@@ -112,6 +112,9 @@ def _write_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str], me
                 input_names=names,
                 output_names=outputs,
                 verbose=False,
+                # onnxscript 0.7 takes numbers up to 1e-8 for zero, and drops the floor of log(power + 1e-8). ONNX
+                # Runtime optimizes the graph when it loads it.
+                optimize=False,
                 custom_translation_table={torch.ops.aten.rnn_tanh.input: _rnn_tanh},
             )
     except torch.onnx.errors.OnnxExporterError as error:
