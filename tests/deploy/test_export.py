@@ -115,6 +115,15 @@ def test_an_export_with_other_answers_is_refused(
     assert list(Path().iterdir()) == []
 
 
+def test_a_refused_export_leaves_the_earlier_one(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("export").mkdir()
+    Path("export", "certificate.json").write_text("{}")
+    monkeypatch.setattr(export, "build_network", lambda predictor: ExportedNetwork(predictor).train())
+    with pytest.raises(InputError, match="the exported network gives other answers"):
+        export_network(predictor, "pt2", Path("export"))
+    assert list(Path().rglob("*")) == [Path("export"), Path("export", "certificate.json")]
+
+
 def test_swapped_classes_are_refused(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     describe = export.describe
 

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from litnets.deploy.metadata import describe
 from litnets.deploy.stored_samples import read_stored
 from litnets.errors import InputError
 from litnets.runs.storage import not_written, write_json
+from litnets.safety.files import replacing_folder
 
 CERTIFICATE = "certificate.json"
 GOLDEN = "golden.npz"
@@ -54,7 +54,7 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
 
     Raises:
         InputError: A package is missing, the network cannot be exported or answers differently afterwards, or there is
-            nothing to compare on. No file is left.
+            nothing to compare on. The folder stays as it was.
     """
     check_packages(format)
     folder = folder or _folder_of(predictor)
@@ -63,18 +63,12 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
     samples = _samples_to_check(predictor)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        staged = Path(mkdtemp(prefix=".export-", dir=folder.parent))
+        with replacing_folder(folder) as part:
+            certificate = _write(predictor, samples, format, part)
+            certificate.recorded_precision = precision
+            write_json(part / CERTIFICATE, certificate.to_dict())
     except OSError as error:
         raise not_written(folder, error) from error
-    try:
-        certificate = _write(predictor, samples, format, staged)
-        certificate.recorded_precision = precision
-        write_json(staged / CERTIFICATE, certificate.to_dict())
-        staged.chmod(0o755)  # mkdtemp lets nobody else read it
-        staged.rename(folder)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return Export(folder, folder / f"model.{format}", certificate)
 
 
