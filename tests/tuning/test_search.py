@@ -1,5 +1,6 @@
 """A search with a training that is a formula, killed at every step."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,29 @@ def test_no_training_starts_after_the_budget() -> None:
 def test_a_search_ends_if_the_first_trials_fail() -> None:
     with pytest.raises(InputError, match=r"first 3 trials failed, .* not finite; see search/trial_002.log"):
         run_search(Training(fails=lambda options: True))
+
+
+def test_the_next_best_takes_the_place_of_a_trial_that_fails_later() -> None:
+    settings = replace(SETTINGS, trials=3, sampler="random")
+    best, _ = run_search(Training(), settings)
+    FOLDER.rename("without_failures")
+
+    def fails(options: dict[str, str]) -> bool:
+        return options["seed_everything"] == str(best.seed) and options["stop_after_epoch"] != "1"
+
+    winner, trials = run_search(Training(fails), settings)
+    assert trials[best.number].state == "failed"
+    assert winner.number != best.number
+    assert EPOCHS in winner.scores
+
+
+def test_a_trial_without_a_finite_score_fails() -> None:
+    def train(options: list[str], run: Run, resumes: bool) -> None:
+        run.folder.mkdir()
+        run.update_results(best={"monitor": "val/accuracy", "score": math.nan, "epoch": 1})
+
+    with pytest.raises(InputError, match="no validation score"):
+        run_search(train)
 
 
 def test_results(capsys: pytest.CaptureFixture[str]) -> None:

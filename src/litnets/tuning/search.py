@@ -6,6 +6,7 @@ test split. If the search is killed, the same command continues it: see `litnets
 `litnets.tuning.jobs`.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,9 @@ class Search:
     def _next_promotion(self, trials: Sequence[Trial]) -> Trial | None:
         rungs, rank = self.settings.rungs, self.settings.rank
         scores = {t.number: [rank(t.scores[rung]) for rung in rungs if rung in t.scores] for t in trials}
+        for trial in trials:
+            if trial.state == "failed":  # later than at the first rung; the next best takes its place
+                scores[trial.number] = [-math.inf] * len(trial.scores)
         free = [t for t in trials if t.is_local and t.state == "training" and t.name not in self._training]
         number = next_promotion(
             scores, len(rungs), [trial.number for trial in free], not self._training and not self._may_start(trials)
@@ -162,7 +166,7 @@ class Search:
             self._retried.add(trial.name)
             return
         best = finished.run.read_results().get("best") if finished.error is None else None
-        if best is None:
+        if best is None or best["score"] is None:  # no validation, or no finite score
             self._fail(trial, finished.error or "its run has no validation score", finished)
             return
         epochs, score = self.settings.rungs[rung], float(best["score"])
@@ -195,8 +199,11 @@ class Search:
                 self._trials.stop(trial)
 
     def winner(self) -> Trial | None:
-        """Return the trial with the best score among those that were trained longest; None if none has a score."""
-        trials = self._trials.read()
+        """Return the trial with the best score among those that were trained longest; None if none has a score.
+
+        A trial that failed after its last score does not win.
+        """
+        trials = [trial for trial in self._trials.read() if trial.state != "failed"]
         for rung in reversed(self.settings.rungs):
             if reached := [trial for trial in trials if rung in trial.scores]:
                 return max(reached, key=lambda trial: (self.settings.rank(trial.scores[rung]), -trial.number))
