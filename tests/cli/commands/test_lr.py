@@ -1,9 +1,13 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from litnets.__main__ import main
+from litnets.cli.commands.lr import sweep
+from litnets.errors import InputError
+from litnets.tuning.learning_rate import RaiseLearningRate
 
 OPTIONS = ["--model", "MLPClassifier", "--data", "Iris", "--recipe", "false"]
 
@@ -41,3 +45,12 @@ def test_a_mistake_is_reported(args: list[str], message: str, capsys: pytest.Cap
     assert main(["lr", *OPTIONS, *args]) == 2
     assert message in capsys.readouterr().err
     assert not Path("checkpoints").exists()
+
+
+def test_a_first_loss_that_is_not_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(options: list[str], test: RaiseLearningRate, max_steps: int) -> None:
+        test.losses.append(math.nan)
+
+    monkeypatch.setattr("litnets.cli.commands.lr._fit", fit)
+    with pytest.raises(InputError, match="the loss of the first step is nan"):
+        sweep([], 42, 1e-6, 1.0, 10)

@@ -6,6 +6,7 @@ litnets lr --config configs/digits_mlp.yaml --batch_size
 
 import argparse
 import gc
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def sweep(options: list[str], seed: int, low: float, high: float, steps: int) ->
     _fit([*options, f"--seed_everything={seed}"], test, max_steps=steps)
     if not test.losses:
         raise InputError("lr: the training split has no batch")
+    if not math.isfinite(test.losses[0]):
+        raise InputError(f"lr: the loss of the first step is {test.losses[0]:g}; look for NaN or infinity in the data")
     return Curve(seed, test.rates[: len(test.losses)], test.losses)
 
 
