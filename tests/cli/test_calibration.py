@@ -3,12 +3,14 @@
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 
 from litnets.cli import calibration
 from litnets.cli.calibration import calibrate_after_test, print_calibration
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.training.record_predictions import RecordPredictions
 from tests.helpers.tiny_runs import record_logits, write_calibratable_run
 
@@ -78,6 +80,17 @@ def test_what_prevents_the_calibration_is_reported_in_one_line(
     monkeypatch.setattr(calibration, "calibrate", fail)
     assert after_a_test(run) is None
     assert capsys.readouterr().out == "note: the run is not calibrated: best.ckpt is damaged\n"
+
+
+def test_no_error_of_the_calibration_ends_a_training_whose_results_are_not_stored_yet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = recorded_run()
+    test = RecordedPredictions.load(run.recorded_predictions("test"))
+    test.frame = test.frame.with_columns(loss_weight=pl.lit(0.0))  # no sample counts
+    test.save(run.recorded_predictions("test"))
+    assert after_a_test(run) is None
+    assert capsys.readouterr().out.startswith("note: the run is not calibrated: ")
 
 
 def test_a_run_in_use_is_not_calibrated(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,9 @@ def calibrate_after_test(run: Run, trainer: Trainer, enabled: bool) -> dict[str,
         if results is not None:
             run.update_results(calibration=results)
         return results
-    except (NotCalibrated, InputError, OSError) as error:
-        print(printable(f"note: the run is not calibrated: {error}"))
+    except Exception as error:  # such as a full disk; the results of the test must be stored in any case
+        reason = error if isinstance(error, (NotCalibrated, InputError)) else f"{type(error).__name__}: {error}"
+        print(printable(f"note: the run is not calibrated: {reason}"))
         return None
     finally:
         if recorder.locks:
