@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from litnets.errors import InputError
-from litnets.runs.recorded_predictions import RecordedPredictions
+from litnets.runs.recorded_predictions import RecordedPredictions, to_probabilities
 
 Values = NDArray[np.float64]
 
@@ -80,15 +79,10 @@ def _is_prediction(name: str) -> bool:
 
 def _probabilities(run: RecordedPredictions) -> Values:
     """Return the probability of each class or label, `(N, classes)`."""
-    columns = [name for name in run.frame.columns if name == "logit" or name.startswith("logit_")]
-    if not columns:
+    logits = run.values("logit")
+    if logits is None:
         raise InputError("the outputs of the networks were not recorded")
-    logits = run.frame[columns].to_numpy().astype(float)
-    if run.description.get("multilabel"):
-        return np.asarray(expit(logits), float)
-    if columns == ["logit"]:  # a single logit, that of the second class
-        return np.column_stack([expit(-logits[:, 0]), expit(logits[:, 0])])
-    return np.asarray(softmax(logits, 1), float)
+    return to_probabilities(logits, bool(run.description.get("multilabel")))
 
 
 def prediction_scores(predictions: RecordedPredictions) -> dict[str, float]:
