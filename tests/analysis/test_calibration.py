@@ -77,6 +77,9 @@ def test_the_scores_are_those_of_scikit_learn() -> None:
     each = [(labels[:, i], expit(logits[:, i])) for i in range(4)]
     assert scores["nll"] == pytest.approx(np.mean([log_loss(*one) for one in each]))
     assert scores["brier"] == pytest.approx(np.mean([brier_score_loss(*one) for one in each]))
+    # Both predictions have the probability 0.9, and one of them is right.
+    scores = score_probabilities(logit(np.array([[0.1, 0.9]])), np.array([[0, 0]]), multilabel=True)
+    assert scores["ece"] == pytest.approx(0.9 - 0.5)
 
 
 def test_the_calibration_error_equals_a_worked_example() -> None:

@@ -60,7 +60,8 @@ def score_probabilities(
     probabilities = to_probabilities(logits, multilabel, temperature)
     if multilabel:
         brier = np.square(probabilities - targets).mean()
-        ece = expected_calibration_error(probabilities.ravel(), targets.ravel() == 1)
+        is_right = (probabilities > 0.5) == (targets == 1)
+        ece = expected_calibration_error(np.maximum(probabilities, 1 - probabilities).ravel(), is_right.ravel())
     else:
         squares = np.square(probabilities - np.eye(probabilities.shape[1])[targets]).sum(1)
         brier = squares.mean() / (2 if probabilities.shape[1] == 2 else 1)
