@@ -142,12 +142,14 @@ def test_multilabel_targets_have_scores_of_each_label() -> None:
     for i, name in enumerate("abc"):
         columns |= {f"target_{name}": target[:, i], f"prediction_{name}": (logits[:, i] > 0).astype(int)}
         columns |= {f"logit_{name}": logits[:, i]}
+    columns |= {"slice_size": np.where(np.arange(40) < 20, np.nan, np.arange(40) % 2)}  # NaN is missing
     recorded = RecordedPredictions(pl.DataFrame(columns), {"class_names": list("abc"), "multilabel": True})
     recorded.save(run.recorded_predictions("test"))
     text = page_of(run).text
     assert "Confusion matrix" not in text
     assert "Per class" in text
     assert "test samples are predicted wrong" in text
+    assert "By size\nsize\nsamples\nsubset accuracy\n" in re.sub(r"\s*\n\s*", "\n", text)
 
 
 def test_a_regression_has_residuals_and_its_largest_errors() -> None:
@@ -191,7 +193,8 @@ def test_an_untested_run_has_its_curves_weights_and_the_command_that_tests_it() 
     run = write_run("1")
     run.update_results(forget=["test"])
     run.metrics.write_text("epoch,step,train/loss,val/loss,lr\n0,9,2.0,1.5,\n1,19,1.0,1.2,0.001\n")
-    torch.save({"state_dict": {"net.weight": torch.ones(3, 4), "net.bias": torch.zeros(3)}}, run.best)
+    weights = {"net.weight": torch.ones(3, 4), "net.bias": torch.zeros(3), "net._extra_state": {"scale": 1.0}}
+    torch.save({"state_dict": weights}, run.best)
     text = page_of(run).text
     assert "litnets test" in text
     assert "Best epoch: 3" in text

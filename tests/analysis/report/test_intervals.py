@@ -80,6 +80,8 @@ def test_every_metric_of_a_classifier_has_an_interval_around_its_value() -> None
         0.5 < low < high < 1 for low, high in (intervals[name] for name in ("f1", "precision", "recall", "auroc"))
     )
     assert intervals["loss"] == (0.5, 0.5)
+    recorded.description["temperature"] = 5.0  # which the test metrics do not use
+    assert classification_intervals(ClassPredictions(recorded)) == intervals
 
 
 def test_every_metric_of_a_regression_has_an_interval_around_its_value() -> None:

@@ -50,4 +50,11 @@ def test_a_sample_is_suspicious_if_another_class_is_as_sure_as_of_its_own_sample
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9], [0.05, 0.95], [0.45, 0.55]])
     targets = np.array([0, 0, 1, 1, 0, 0])
     # The mean of class 1 over its samples is 0.85: sample 4 reaches it, sample 5 does not.
-    assert label_suspects(probabilities, targets).tolist() == [4]
+    suspects, classes = label_suspects(probabilities, targets)
+    assert (suspects.tolist(), classes.tolist()) == ([4], [1])
+
+
+def test_the_suspected_class_need_not_be_the_most_probable_one() -> None:
+    probabilities = np.array([[0.95, 0.05], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.65, 0.35], [0.6, 0.4]])
+    suspects, classes = label_suspects(probabilities, np.array([0, 0, 0, 1, 1, 1]))
+    assert (suspects.tolist(), classes.tolist()) == ([2], [1])

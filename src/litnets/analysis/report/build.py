@@ -124,8 +124,9 @@ def _task_sections(record: Record, inputs: Inputs) -> list[Section | None]:
     if "class_names" in test.description:
         predictions = ClassPredictions(test)
         first, *others = classification(predictions, inputs)
-        right = 1.0 - predictions.is_wrong
-        return [first, classification_mistakes(predictions, inputs), *others, slices(test, right, "accuracy")]
+        measure = "subset accuracy" if predictions.is_multilabel else "accuracy"
+        by_slice = slices(test, 1.0 - predictions.is_wrong, measure)
+        return [first, classification_mistakes(predictions, inputs), *others, by_slice]
     values = ValuePredictions(test)
     errors = (values.errors**2).mean((1, 2))
     by_slice = slices(test, errors, "mean squared error (standardized)")

@@ -43,9 +43,8 @@ def classification_intervals(predictions: ClassPredictions) -> dict[str, Interva
     intervals = bootstrap(np.concatenate([correct, hit, target, predicted], 1), metrics) | _loss_interval(
         predictions.recorded.frame
     )
-    probabilities = predictions.probabilities
-    if probabilities is not None:
-        intervals["auroc"] = auroc_interval(probabilities, predictions.one_hot)
+    if predictions.uncalibrated is not None:
+        intervals["auroc"] = auroc_interval(predictions.uncalibrated, predictions.one_hot)
     return intervals
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.runs.recorded_predictions import RecordedPredictions
+from litnets.runs.recorded_predictions import RecordedPredictions, to_probabilities
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,20 @@ class ClassPredictions:
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
         """The probability of each class or label, `(N, classes)`; None if the outputs are not logits, or not finite."""
-        probabilities = self.recorded.probabilities()
-        if probabilities is None or probabilities.shape[1] != len(self.names) or not np.isfinite(probabilities).all():
+        return self._probabilities(self.recorded.description.get("temperature", 1.0))
+
+    @cached_property
+    def uncalibrated(self) -> NDArray[np.float64] | None:
+        """The probabilities without the temperature, from which the test metrics are computed."""
+        return self._probabilities(1.0)
+
+    def _probabilities(self, temperature: float) -> NDArray[np.float64] | None:
+        logits = self.recorded.values("logit")
+        if logits is None:
             return None
-        return probabilities
+        probabilities = to_probabilities(logits, self.is_multilabel, temperature)
+        is_complete = probabilities.shape[1] == len(self.names) and bool(np.isfinite(probabilities).all())
+        return probabilities if is_complete else None
 
     @cached_property
     def is_wrong(self) -> NDArray[np.bool_]:

@@ -102,8 +102,11 @@ def thresholds(probability: NDArray[np.float64], positive: NDArray[np.bool_]) ->
     return rows
 
 
-def label_suspects(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the samples whose label may be wrong, the most suspicious first (confident learning; Northcutt 2021).
+def label_suspects(
+    probabilities: NDArray[np.float64], targets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the samples whose label may be wrong, the most suspicious first (confident learning; Northcutt 2021), and
+    the class that each of them may belong to.
 
     A class is confident of a sample if the probability is at least the mean over the samples with this label. A sample
     is suspicious if the most probable of the confident classes is not its label.
@@ -120,5 +123,5 @@ def label_suspects(probabilities: NDArray[np.float64], targets: NDArray[np.int64
     best = np.where(is_confident, probabilities, -1).argmax(1)
     rows = np.flatnonzero(is_confident.any(1) & (best != targets))
     margin = probabilities[rows, targets[rows]] - probabilities[rows, best[rows]]
-    order: NDArray[np.int64] = rows[np.argsort(margin, kind="stable")]
-    return order
+    order = rows[np.argsort(margin, kind="stable")]
+    return order, best[order]

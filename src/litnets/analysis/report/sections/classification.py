@@ -10,7 +10,6 @@ from litnets.analysis.report.intervals import wilson
 from litnets.analysis.report.predictions import ClassPredictions, sample_names
 from litnets.analysis.report.scores import RankingCurves, label_suspects, ranking_curves, reliability, thresholds
 from litnets.analysis.report.svg import Figure, Line, line_chart, matrix_chart
-from litnets.runs.recorded_predictions import to_probabilities
 
 MAX_MATRIX = 100  # classes in a confusion matrix
 _MAX_CURVES = 10  # classes with a ROC curve
@@ -128,9 +127,9 @@ def _reliability(predictions: ClassPredictions, probabilities: Any) -> list[Figu
     result = reliability(confidence, is_right)
     bins = zip(result.confidence, result.accuracy, result.count.tolist(), strict=True)
     lines = [Line("", [x, x], wilson(round(y * n), n), "line", 7) for x, y, n in bins]
-    logits, temperature = predictions.recorded.values("logit"), predictions.recorded.description.get("temperature")
-    if temperature is not None and logits is not None:
-        raw = reliability(*_confidence(predictions, to_probabilities(logits, predictions.is_multilabel)))
+    temperature = predictions.recorded.description.get("temperature")
+    if temperature is not None:
+        raw = reliability(*_confidence(predictions, predictions.uncalibrated))
         lines.append(Line(f"before calibration, ECE {raw.ece:.4f}", raw.confidence, raw.accuracy, "dashed", 1))
     name = "" if temperature is None else f"calibrated, ECE {result.ece:.4f}"
     lines.append(Line(name, result.confidence, result.accuracy, "line", 0))
@@ -179,14 +178,13 @@ def _suspects(predictions: ClassPredictions, probabilities: Any, inputs: Inputs)
     """Return the section of samples whose label may be wrong; None if there are none."""
     if predictions.is_multilabel:
         return None
-    suspects = label_suspects(probabilities, predictions.targets)
+    suspects, likely_classes = label_suspects(probabilities, predictions.targets)
     if not len(suspects):
         return None
     samples = sample_names(predictions.recorded)
     indices = predictions.recorded.frame["index"].to_list()
     rows = []
-    for row in suspects[:_MAX_SUSPECTS].tolist():
-        likely = int(probabilities[row].argmax())
+    for row, likely in list(zip(suspects.tolist(), likely_classes.tolist(), strict=True))[:_MAX_SUSPECTS]:
         content = inputs.html("test", indices[row])
         label = predictions.targets[row]
         rows.append(
@@ -199,7 +197,7 @@ def _suspects(predictions: ClassPredictions, probabilities: Any, inputs: Inputs)
                 float(probabilities[row, likely]),
             ]
         )
-    head = ["sample", "input", "label", "its probability", "more likely", "its probability"]
+    head = ["sample", "input", "label", "its probability", "suspected", "its probability"]
     if not any(row[1] for row in rows):
         rows, head = [[row[0], *row[2:]] for row in rows], [head[0], *head[2:]]
     caption = (

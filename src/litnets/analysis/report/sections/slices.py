@@ -33,7 +33,7 @@ def slices(recorded: RecordedPredictions, scores: NDArray[np.floating[Any]], mea
     Args:
         recorded: The recorded predictions.
         scores: The score of each sample, `(N,)`.
-        measure: What the mean of the scores is called. An accuracy gets an interval.
+        measure: What the mean of the scores is called. An accuracy, also a subset accuracy, gets an interval.
     """
     frame = recorded.frame
     steps = len(frame) // max(len(scores), 1)
@@ -42,13 +42,13 @@ def slices(recorded: RecordedPredictions, scores: NDArray[np.floating[Any]], mea
         rows = [[part.name, *_row(scores[part.mask], scores.mean(), measure)] for part in split(frame[column][::steps])]
         if len(rows) > 1:
             title = column.removeprefix(_PREFIX)
-            interval = ["95 % interval", ""] if measure == "accuracy" else []
+            interval = ["95 % interval", ""] if measure.endswith("accuracy") else []
             blocks.append(Table([title, "samples", measure, *interval], rows, f"By {title}"))
     return Section("Slices of the test split", blocks) if blocks else None
 
 
 def _row(scores: NDArray[np.floating[Any]], mean: float, measure: str) -> Sequence[Any]:
-    if measure != "accuracy":
+    if not measure.endswith("accuracy"):
         return len(scores), float(np.nanmean(scores))
     low, high = wilson(round(float(scores.sum())), len(scores))
     verdict = "lower" if high < mean else "higher" if low > mean else ""
@@ -65,7 +65,7 @@ def _columns(columns: Sequence[str]) -> list[str]:
 def split(column: Any) -> Iterator[Slice]:
     """Yield the slices by a column: one for each of few values, or quarters of the numbers. Others have no slices."""
     values = column.to_list()
-    present = [value for value in values if value is not None]
+    present = [value for value in values if value is not None and value == value]  # NaN is missing as well
     distinct = sorted(set(present), key=lambda value: (str(type(value)), value))
     if len(distinct) <= _MAX_VALUES:
         for value in distinct:

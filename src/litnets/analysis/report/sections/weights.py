@@ -16,10 +16,13 @@ def weights(run: Run) -> Section | None:
     """Build the table of the weights of each layer; None if there is no checkpoint."""
     if not run.best.exists():
         return None
-    from litnets.safety.checkpoint_file import load_verified  # here, because it imports torch
+    import torch  # here, because it is slow
+
+    from litnets.safety.checkpoint_file import load_verified
 
     state: dict[str, Any] = load_verified(run.best, mmap=True).get("state_dict") or {}
-    layers = {name: tensor for name, tensor in state.items() if tensor.is_floating_point() and tensor.ndim > 1}
+    tensors: dict[str, Any] = {name: value for name, value in state.items() if torch.is_tensor(value)}
+    layers = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.ndim > 1}
     rows: list[list[Any]] = []
     for name, tensor in list(layers.items())[:_MAX_LAYERS]:
         values = tensor.detach().float().flatten()
