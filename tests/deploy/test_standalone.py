@@ -80,6 +80,14 @@ def test_rows() -> None:
     assert_same(read_alone(read_row, data, Path("old.csv")), data, "old.csv")
 
 
+def test_a_missing_column_is_named() -> None:
+    Path("new.csv").write_text("size;color\n1;red\n")
+    numbers = {"numbers": ["size"], "dates": {}, "categories": {"color": ["red"]}}
+    for program, how in ((read_row, numbers), (read_series, {"channels": ["size"]})):
+        with pytest.raises(SystemExit, match=r"new\.csv: no column 'size'; expected a header, and commas"):
+            list(program.read("new.csv", {"reading": how}))
+
+
 @pytest.mark.parametrize("written", ["2024-03-0{}", "2024-03-0{}T12:30:00", "1{}.03.2024", "1{}.03.2024 06:15"])
 def test_dates(written: str) -> None:
     lines = [f"{written.format(day % 9 + 1)},{'red' if day % 2 else 'blue'},{day}" for day in range(30)]

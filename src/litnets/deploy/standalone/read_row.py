@@ -1,4 +1,4 @@
-"""Read the rows of a CSV file whose header names the columns of training."""
+"""Read the rows of a CSV file, with commas, whose header names the columns of training. Convert other files first."""
 
 import csv
 import math
@@ -16,7 +16,11 @@ def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
     """Yield the name of each row and its columns: numbers, parts of dates, and indices of categories."""
     how = about["reading"]
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.DictReader(file), 1):
+        rows = csv.DictReader(file)
+        for name in (*how["numbers"], *how["dates"], *how["categories"]):
+            if name not in (rows.fieldnames or ()):
+                raise SystemExit(f"{path}: no column '{name}'; expected a header, and commas between the columns")
+        for number, row in enumerate(rows, 1):
             cells = {name: None if text.strip() in MISSING else text.strip() for name, text in row.items()}
             values = [to_number(cells[name]) for name in how["numbers"]]
             for name, written in how["dates"].items():

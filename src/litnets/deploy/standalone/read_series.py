@@ -12,7 +12,11 @@ def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
     """Yield the name of the file and the values of the channels, `(steps, channels)`."""
     how = about["reading"]
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        for name in how["channels"]:
+            if name not in (reader.fieldnames or ()):
+                raise SystemExit(f"{path}: no column '{name}'; expected a header, and commas between the columns")
+        rows = list(reader)
     steps = how.get("look_back", len(rows))
     if len(rows) < steps:
         raise SystemExit(f"{path}: a forecast needs {steps} rows, got {len(rows)}")
