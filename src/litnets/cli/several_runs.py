@@ -4,7 +4,8 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from litnets.runs.print_results import count
 from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.storage import replace_non_finite, write_json, write_text
 from litnets.safety.escaping import printable
-from litnets.training.signals import Stop
+from litnets.training.signals import Signals, Stop
 from litnets.tuning.jobs import FinishedJob, Job, run_jobs
 from litnets.tuning.parent import open_parent
 
@@ -99,16 +100,32 @@ def train_all(
         state = " (done before)" if finished.was_done else ""
         print(printable(f"{len(runs)}/{len(jobs)}  {name}  {_describe(finished.run)}{state}"), flush=True)
 
-    try:
+    with stopped_by_interrupt(kind, parent, parsed.signals):
         run_jobs(parent, ask, tell, train_in_folder, num_workers)
+    print(f"{count(len(runs), 'run')} in {time.monotonic() - start:.1f} s")
+    return parent, {job.name: runs[job.name] for job in jobs}
+
+
+@contextmanager
+def stopped_by_interrupt(kind: str, parent: Path, signals: Signals) -> Iterator[None]:
+    """Report that a signal has interrupted a command, and how to continue it.
+
+    Args:
+        kind: The name of the command.
+        parent: Its folder.
+        signals: The signal handlers of the process.
+
+    Raises:
+        Stop: A signal, or Ctrl-C during a training, which raises KeyboardInterrupt.
+    """
+    try:
+        yield
     except (KeyboardInterrupt, Stop) as error:
         print(f"{kind}: interrupted; the same command continues in {printable(str(parent))}", file=sys.stderr)
         if isinstance(error, Stop):
             raise
-        parsed.signals.received = signal.SIGINT  # which the handlers of the training have received
+        signals.received = signal.SIGINT  # which the handlers of the training have received
         raise Stop(signal.SIGINT) from error
-    print(f"{count(len(runs), 'run')} in {time.monotonic() - start:.1f} s")
-    return parent, {job.name: runs[job.name] for job in jobs}
 
 
 def _describe(run: Run) -> str:

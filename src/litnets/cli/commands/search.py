@@ -6,8 +6,6 @@ litnets search --model CNNClassifier --data Digits --space "model.lr=log(1e-4,1e
 
 import argparse
 import re
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -18,10 +16,10 @@ from litnets.cli.build import BuildCLI, check_options
 from litnets.cli.in_process import restored_process_state, train_in_folder
 from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
-from litnets.cli.several_runs import Parser
+from litnets.cli.several_runs import Parser, stopped_by_interrupt
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
-from litnets.training.signals import Signals, Stop
+from litnets.training.signals import Signals
 from litnets.tuning.halving import rungs
 from litnets.tuning.parent import open_parent
 from litnets.tuning.pictures import NOTE, can_draw
@@ -104,14 +102,8 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
     trials.check_settings(settings.shared())
     started, epochs = len(trials.read()), " → ".join(map(str, settings.rungs))
     print(printable(f"search: {started} of {settings.trials} trials started; epochs {epochs} -> {parent}"), flush=True)
-    try:
+    with stopped_by_interrupt("search", parent, signals):
         results = _run(parent, settings, trials)
-    except (KeyboardInterrupt, Stop) as error:
-        print(f"search: interrupted; the same command continues in {printable(str(parent))}", file=sys.stderr)
-        if isinstance(error, Stop):
-            raise
-        signals.received = signal.SIGINT  # which the handlers of the training have received
-        raise Stop(signal.SIGINT) from error
     if results is not None:
         _print_results(parent, results, write_search(parent, settings, trials.read(), results))
 
