@@ -25,8 +25,8 @@ Metrics = Mapping[str, NDArray[Any]]
 def classification_intervals(predictions: ClassPredictions) -> dict[str, Interval]:
     """Return the intervals of the test metrics of a classifier, by name."""
     size = len(predictions.names)
-    target, predicted = predictions.one_hot.astype(int), predictions.predicted_one_hot.astype(int)
-    hit = target * predicted
+    target, predicted = predictions.one_hot, predictions.predicted_one_hot  # booleans, as there may be many classes
+    hit = target & predicted
     correct = (predictions.predictions == predictions.targets).reshape(len(hit), -1)  # one column, or one per label
 
     def metrics(sums: NDArray[np.float64], count: NDArray[np.float64]) -> Metrics:
@@ -102,7 +102,7 @@ def bootstrap(
         return {}
     order = np.argsort(groups, kind="stable")
     starts = np.searchsorted(groups[order], np.arange(size))
-    sums = np.concatenate([np.add.reduceat(columns[order].astype(float), starts), np.bincount(groups)[:, None]], 1)
+    sums = np.concatenate([np.add.reduceat(columns[order], starts, dtype=float), np.bincount(groups)[:, None]], 1)
     counts = generator.multinomial(size, np.full(size, 1 / size), RESAMPLES)
     resampled = counts.astype(float) @ sums
     values = metrics(resampled[:, :-1], resampled[:, -1])
