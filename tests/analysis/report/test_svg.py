@@ -25,6 +25,7 @@ def texts(figure: Figure) -> list[str]:
         line_chart("log", [Line("a", [1, 2, 3], [0, 1e-4, 10])], "x", "y", is_log=True),
         histogram("h", np.array([1.0, 2.0, np.inf, np.nan]), NAME),
         histogram("constant", np.zeros(3), "x"),
+        histogram("nearly constant", np.array([3.0, np.nextafter(3, 4)]), "x"),
         bar_chart("b", [NAME, "b"], [0.5, float("nan")]),
         matrix_chart("m", np.array([[3, 1], [0, 0]]), [NAME, "b"], "true", "predicted"),
     ],

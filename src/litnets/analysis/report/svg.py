@@ -182,7 +182,7 @@ def line_chart(
 def histogram(title: str, values: NDArray[Any], x_label: str, *, caption: str = "", bins: int = 30) -> Figure:
     """Draw how often values occur."""
     values = np.asarray(values, float)
-    counts, edges = np.histogram(values[np.isfinite(values)], bins)
+    counts, edges = np.histogram(values[np.isfinite(values)], bins, value_range(values))
     axes = Axes(value_range(edges), (0, max(float(counts.max()), 1) * 1.05))
     axes.frame(x_label, "count")
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
