@@ -191,7 +191,7 @@ def test_another_datamodule_does_not_use_the_split(capsys: pytest.CaptureFixture
     run_folder = fit_images()
     Path("my_images.py").write_text("from litnets import ImageFolder\n\nclass MyImages(ImageFolder): pass\n")
     mine = ("--data", "my_images.MyImages", "--data.root", "noise", "--data.size", "8")
-    said = "data: the split of the run is one of ImageFolder, so MyImages does not use it"
+    said = "data: the split of the run belongs to ImageFolder, so MyImages does not use it"
     assert said in run(capsys, "test", run_folder, *mine)
     assert said in run(capsys, "predict", run_folder, *mine)
     assert not any(line.startswith("data:") for line in run(capsys, "test", run_folder))

@@ -1,4 +1,4 @@
-"""Calibrate a run after its test, and predict with the calibration of a run."""
+"""Calibrate a run after its test, and apply its calibration to later predictions."""
 
 from collections.abc import Mapping
 from typing import Any

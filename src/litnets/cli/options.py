@@ -71,14 +71,14 @@ OPTIONS = (
         "record_predictions",
         bool,
         True,
-        "Write the predictions of a test for each sample of the test and validation splits into the run folder.",
+        "After a test, write the predictions for each sample of the test and validation splits into the run folder.",
     ),
     Option(
         "calibrate",
         bool,
         True,
         "After a test, calibrate the network with the recorded validation predictions: temperature scaling, prediction "
-        "sets and intervals; see docs/calibration.md. Predictions then use it.",
+        "sets and intervals; see docs/calibration.md. Later predictions use it.",
     ),
     Option(
         "report",
@@ -91,14 +91,14 @@ OPTIONS = (
         "store_data",
         bool,
         True,
-        "Write statistics of the data and at most 200 inputs, 2 MB, into the run folder, for a report.",
+        "Write statistics of the data and at most 200 inputs (at most 2 MB) into the run folder, for the report.",
     ),
     Option(
         "baselines",
         bool | None,
         None,
         "Test simple methods on the same data, such as the most frequent class, logistic regression or a linear "
-        "forecast (default: those that take less than ten seconds).",
+        "forecast (default: those that should take less than about four seconds each).",
     ),
     Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
 )

@@ -26,7 +26,7 @@ from litnets.training.resume.plan import ResumePlan
 def print_start(
     model: LightningModule, datamodule: LightningDataModule | None, resolved: ResolvedRun, is_dry_run: bool
 ) -> None:
-    """Print where a resumed run resumes, then the model, the data and the run folder."""
+    """Print where training resumes, if it does, then the model, the data and the run folder."""
     lines = [] if resolved.wandb_note is None else [resolved.wandb_note]
     if resolved.resume is not None and not is_dry_run:
         _print_resume(resolved.resume)
@@ -78,7 +78,7 @@ def report_data(datamodule: LightningDataModule | None, split_record: SplitRecor
     kind = type(datamodule).__name__
     is_other = split_record is not None and split_record.datamodule != kind
     if split_record is not None and is_other and not getattr(datamodule, "predict_path", None):
-        print(f"data: the split of the run is one of {split_record.datamodule}, so {kind} does not use it", flush=True)
+        print(f"data: the split of the run belongs to {split_record.datamodule}, so {kind} does not use it", flush=True)
     if split_again:
         print("data: split again; these samples may have been trained on", flush=True)
 
@@ -130,7 +130,7 @@ def report_fit(
     baselines: Baselines,
     report: bool | None,
 ) -> None:
-    """Store the test metrics in results.json, send the results to W&B, write the report, and print them.
+    """Store the test metrics in results.json, print the results, log them to W&B, and write the report.
 
     Args:
         run: The run.
@@ -140,7 +140,7 @@ def report_fit(
         best: The best checkpoint, if there is one.
         test_metrics: The metrics of the test; None if nothing was tested.
         baselines: The metrics of the baselines in the same test.
-        report: Whether to write a report; None to write one that is quick to build.
+        report: Whether to write a report; None to write it if it is quick to build.
     """
     folds = _fold_of(datamodule)
     results = run.update_results(fold=folds[0], num_folds=folds[1]) if folds else run.read_results()
@@ -176,7 +176,7 @@ def write_report(run: Run, wanted: bool | None) -> None:
         return
     try:
         build_report(run).save(run)
-    except Exception as error:  # such as a full disk; the run has been trained and must end well in any case
+    except Exception as error:  # such as a full disk, which must not make a trained run fail
         reason = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         print(printable(f"note: no report: {reason}"))
 

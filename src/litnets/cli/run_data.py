@@ -37,7 +37,10 @@ def store_data(run: Run, model: LightningModule, data: LightningDataModule | Non
 
 
 def store_data_again(run: Run, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Do the same after a test that repeats the first one. If another process holds the lock, print one line."""
+    """Write data.json and inputs.parquet again after a test that repeats the first one.
+
+    If another process holds the lock, print one line and write nothing.
+    """
     try:
         run.lock()
     except InputError as error:
@@ -56,7 +59,7 @@ def store_baselines(run: Run, model: LightningModule, data: LightningDataModule 
         run: The run.
         model: The model that was tested.
         data: The data.
-        fits: Whether to fit baselines; None for those that take less than ten seconds.
+        fits: True to fit all baselines, False for none, None for those that should take less than about four seconds.
     """
     if fits is False or not isinstance(data, ArrayDataModule) or not isinstance(model, Task):
         return {}
@@ -70,8 +73,8 @@ def store_baselines(run: Run, model: LightningModule, data: LightningDataModule 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[None]:
-    """Remove a file, and write it again. An error is reported in one line, because the run has been tested and must end
-    well in any case."""
+    """Remove a file, so that the body can write it again. An error is reported in one line and does not stop the run,
+    which has been tested."""
     try:
         path.unlink(missing_ok=True)
         yield
@@ -80,7 +83,7 @@ def _replacing(path: Path) -> Iterator[None]:
 
 
 def _mask_predictor(model: LightningModule, data: ArrayDataModule) -> Any:
-    """Return the function from the tiles of an image to its mask; None if the model predicts no masks."""
+    """Return a function that maps the tiles of an image to its mask; None if the model predicts no masks."""
     if not isinstance(model, Segmenter):
         return None
     predictor = Predictor(model, data, device=model.device)

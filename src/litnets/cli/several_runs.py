@@ -1,4 +1,7 @@
-"""Train the runs of `litnets cv` and `litnets seeds`, print their scores, and write the results into their folder."""
+"""Train the runs of `litnets cv` and `litnets seeds`, print their scores, and write the results into their folder.
+
+The parser is also that of `litnets search` and `litnets lr`.
+"""
 
 import argparse
 import signal
@@ -77,7 +80,7 @@ def train_all(
         The folder of the command, and the runs by their names.
 
     Raises:
-        InputError: A training failed, or a configuration has changed meanwhile.
+        InputError: A training failed, or a configuration has changed since the first run.
         Stop: A signal ended the command. The runs have been saved.
     """
     configs = parsed.read_configs()
@@ -89,7 +92,11 @@ def train_all(
     def ask() -> Job | None:
         job = next(waiting, None)
         if job is not None and parsed.read_configs() != configs:
-            raise InputError(f"{kind}: {', '.join(configs)} changed after the first run; undo that, or start again")
+            names = ", ".join(configs)
+            raise InputError(
+                f"{kind}: {names} changed after the first run; undo the change to continue, or run the command again "
+                "to start in a new folder"
+            )
         return job
 
     def tell(finished: FinishedJob) -> None:
@@ -162,7 +169,7 @@ def ensemble_of(runs: Mapping[str, Run], table: ScoreTable) -> tuple[dict[str, f
         return None, "the test predictions were not recorded"
     except InputError as error:
         return None, str(error)
-    return (scores, None) if scores else (None, "its metrics cannot be computed from recorded predictions")
+    return (scores, None) if scores else (None, "no test metric can be computed from recorded predictions")
 
 
 def write_predictions(path: Path, runs: Mapping[str, Run], part: Part) -> str:

@@ -146,7 +146,7 @@ class Suggestion:
             line = f"suggestion: --model.lr {self.rate:g} ({self.low:.2g} to {self.high:.2g} over the seeds)"
             return line + ("; the seeds disagree" if self.high > _MARGIN * self.low else "")
         if self.diverges:
-            return "no learning rate lowers the loss within these steps, and high ones raise it; give more --steps"
+            return "no learning rate lowers the loss within these steps, and high ones raise it; increase --steps"
         return "flat: the learning rate does not matter here"
 
 

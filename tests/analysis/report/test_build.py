@@ -115,7 +115,7 @@ def test_a_classifier_has_its_matrix_classes_curves_and_mistakes() -> None:
         assert part in text
     assert "Test accuracy 0.8000 [0." in text
     assert "By site" in text  # a column that the data carry
-    assert "12 of 60 test samples are predicted wrong." in text
+    assert "12 of 60 test samples are predicted incorrectly." in text
     assert "Decision thresholds" not in text
     assert text.index("t.csv:61") < text.index("t.csv:56")  # the highest loss first
 
@@ -130,7 +130,7 @@ def test_more_than_a_hundred_classes_have_no_matrix_but_the_most_confused() -> N
     run = write_run("1")
     record_classes(run, [f"class {i}" for i in range(101)], samples=404)
     text = page_of(run).text
-    assert "No confusion matrix of 101 classes" in text
+    assert "no confusion matrix, because there are 101 classes" in text
     assert "Most confused" in text
 
 
@@ -148,7 +148,7 @@ def test_multilabel_targets_have_scores_of_each_label() -> None:
     text = page_of(run).text
     assert "Confusion matrix" not in text
     assert "Per class" in text
-    assert "test samples are predicted wrong" in text
+    assert "test samples are predicted incorrectly" in text
     assert "By size\nsize\nsamples\nsubset accuracy\n" in re.sub(r"\s*\n\s*", "\n", text)
 
 
@@ -325,7 +325,7 @@ def test_the_calibration_is_shown() -> None:
     run.update_results(calibration=calibration)
     text = page_of(run).text
     assert "Temperature 1.500" in text
-    assert "Prediction sets for 90 %: 92.0% of the test targets are inside, with 1.25 classes on average" in text
+    assert "The 90 % prediction sets cover 92.0% of the test targets, with 1.25 classes on average" in text
 
 
 def test_reports_of_large_files_are_quick_only_after_a_long_training() -> None:

@@ -29,7 +29,7 @@ OPTIONS = ["--model", "MLPClassifier", "--data", "Iris", "--recipe", "false", "-
             ["--space", "model.lr=log(1e-4,1)", "--budget", "10"],
             "expected a duration such as 90s, 10m or 1h30m",
         ),
-        (["--space", "model.lr=log(1e-4,1)", "--trials", "0"], "expected a whole number from 1 on, got 0"),
+        (["--space", "model.lr=log(1e-4,1)", "--trials", "0"], "expected a whole number of at least 1, got 0"),
         (
             ["--space", "model.lr=log(1e-4,1)", "--trainer.max_epochs", "-1"],
             "expected a number of epochs for each trial",

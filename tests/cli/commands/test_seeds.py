@@ -27,5 +27,5 @@ def test_seeds_differ_in_their_weights_but_not_in_their_split(capsys: pytest.Cap
 @pytest.mark.parametrize("seeds", ["1", "42,", "42,42", "a", "1,b", "-3"])
 def test_wrong_seeds_are_refused(seeds: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["seeds", f"--seeds={seeds}", *OPTIONS]) == 2
-    assert "seeds: --seeds: expected a number from 2, or different seeds" in capsys.readouterr().err
+    assert "seeds: --seeds: expected at least 2, or a list of different seeds" in capsys.readouterr().err
     assert not Path("checkpoints").exists()

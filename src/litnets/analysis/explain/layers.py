@@ -46,9 +46,9 @@ def trace(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Call], Ten
 def cam_layer(network: nn.Module, inputs: Sequence[Tensor]) -> Call | None:
     """Return the layer for Grad-CAM, or None if the network has no convolution with positions.
 
-    It is the last convolution to run whose kernel and whose output have more than one position. This leaves out the
-    1x1 convolutions of shortcuts and of the outputs of a segmentation. If modules with an output of the same shape run
-    after it, such as its normalization and activation or the sum of a residual block, it is the last of them.
+    It is the last convolution, in the order of execution, whose kernel and output have more than one position. This
+    leaves out the 1x1 convolutions of shortcuts and of the outputs of a segmentation. If modules with an output of the
+    same shape follow, such as a normalization, an activation or the sum of a residual block, it is the last of them.
     """
     calls, outputs = trace(network, inputs)
     layer: Call | None = None

@@ -2,7 +2,7 @@
 
 The metrics that are functions of sums over the samples (accuracy, F1, R2, RMSE, ...) are resampled by the bootstrap
 (Efron 1979) with a fixed seed: a resample is a vector of counts, and its sums are a product of matrices. AUROC has an
-interval by DeLong et al. (1988) instead. The windows of a forecast overlap, so that blocks of them are resampled.
+interval by DeLong et al. (1988) instead. The windows of a forecast overlap, so blocks of them are resampled.
 """
 
 from collections.abc import Callable, Mapping

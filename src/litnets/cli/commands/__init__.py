@@ -30,7 +30,7 @@ COMMANDS = {
     "report": Command("report", "write a page on how good a run is and where it fails: report RUN"),
     "export": Command("export", "write a network for programs without PyTorch (ONNX): export RUN [--format pt2]"),
     "compare": Command("compare", "show which run is best, and whether that is noise: compare RUN..."),
-    "explain": Command("explain", "show what the network attends to, with checks: explain RUN [INPUT...]"),
+    "explain": Command("explain", "show what a network bases its answers on: explain RUN [INPUT...]"),
     "cv": Command("cv", "cross-validate: cv --config FILE --folds K [--repeats R] [--jobs N] [--key value ...]"),
     "seeds": Command("seeds", "train with several seeds: seeds --config FILE --seeds N [--jobs N] [--key value ...]"),
     "resume": Command("resume", "resume an interrupted run: resume [RUN] [--key value ...]"),

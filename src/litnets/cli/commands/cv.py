@@ -21,9 +21,9 @@ _DESCRIPTION = """\
 Train and test a network once per fold, and print the scores with their mean, standard deviation and 95 % interval.
 
 Each run is an ordinary run in checkpoints/<experiment>/cv_<time>/fold_<k>. The folds are stratified by class; samples
-of one group (--data.group_column, equal texts) stay together; those of a time series are expanding windows. If the data
-come with a test split, the folds are the validation splits, and the test split is the same for all. If the command is
-interrupted, the same command continues."""
+of one group (--data.group_column, equal texts) stay together; the folds of a time series are expanding windows. If the
+data come with a test split, the folds are the validation splits, and the test split is the same for all. If the command
+is interrupted, the same command continues."""
 
 
 def cv(args: list[str]) -> int:
@@ -81,7 +81,9 @@ def build_jobs(parsed: ParsedFit, folds: int, repeats: int) -> list[Job]:
     if parsed.data_arguments.get("num_folds") is not None or parsed.data_arguments.get("fold"):
         raise InputError("cv: --data.num_folds and --data.fold are set by --folds; omit them")
     if repeats > 1 and not parsed.data_takes("split_seed"):
-        raise InputError(f"cv: --repeats {repeats}: {name} has only one way to split a series into folds; omit it")
+        raise InputError(
+            f"cv: --repeats {repeats}: {name} has only one way to split a series into folds; omit --repeats"
+        )
     first_seed = int(parsed.data_arguments.get("split_seed") or 0)
     jobs = []
     for repeat in range(repeats):

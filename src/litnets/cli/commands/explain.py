@@ -47,15 +47,15 @@ Each map is checked, and marked if it must not be trusted. Needs the extra `expl
   --method NAME      may be repeated; by default, what fits the network and the data:
                        saliency              absolute gradient of the answer
                        integrated_gradients  what each part of the input adds to the answer
-                       grad_cam              evidence in the last convolution
-                       occlusion             fall of the answer when a part of the input is hidden
-                       permutation           fall of the score when a column of a table is shuffled
+                       grad_cam              where the last convolution finds evidence for the answer
+                       occlusion             how much the answer falls when a part of the input is hidden
+                       permutation           how much the score falls when a column of a table is shuffled
                        filters               weights of the first layer
                        units                 the hidden unit that separates each class best
   --target NAME      class, target or channel to explain (default: the predicted class, or the first target or channel)
   --step N           step of a forecast to explain, from 1 (default: 1)
   --samples N        number of inputs to explain (default: 8)
-  --repeats N        how often permutation shuffles each column (default: 10)
+  --repeats N        number of times that permutation shuffles each column (default: 10)
   --device DEVICE    such as cpu or cuda:0 (default: the GPU if there is one)
   --ckpt_path FILE   best (the default), last, or a checkpoint file
   --runs_dir DIR     folder of the experiments
@@ -135,7 +135,7 @@ def _explain(inputs: list[str], args: list[str], signals: Signals) -> None:
 
 
 def _spinner() -> Progress:
-    """Return a sign that the command works, on standard error, if that is a terminal."""
+    """Return a progress indicator on standard error, which is hidden if that is no terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
     progress.add_task("explaining", total=None)

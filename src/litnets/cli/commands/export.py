@@ -22,11 +22,11 @@ from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
 
 _DESCRIPTION = """\
-Write the network of a run and the preparation of its inputs into one file: raw inputs in, probabilities or values in
-the units of the data out. The file is checked against the network on the test split before it is kept.
+Write the network of a run and the preparation of its inputs into one file. It takes raw inputs, and returns
+probabilities or values in the units of the data. It is compared with the network on the test split before it is kept.
 
-RUN is a run folder, an experiment (its newest run), or a checkpoint in a run folder. Then the folder `export` of the
-run holds the network, certificate.json, golden.npz and, for ONNX, run.py, which predicts files with numpy and
+RUN is a run folder, an experiment (its newest run), or a checkpoint in a run folder. The folder `export` of the run
+then holds the network, certificate.json, golden.npz and, for ONNX, run.py, which predicts files with numpy and
 onnxruntime alone."""
 
 

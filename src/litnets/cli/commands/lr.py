@@ -39,8 +39,8 @@ from litnets.tuning.learning_rate import Curve, RaiseLearningRate, Suggestion, t
 from litnets.tuning.pictures import NOTE, draw_learning_rates
 
 _DESCRIPTION = """\
-Find a learning rate: train a new network for a hundred steps, raise the learning rate in each of them, and watch the
-loss. The suggestion is a tenth of the learning rate with the lowest loss. Three seeds show how reliable it is.
+Find a learning rate: train a new network for a hundred steps with a rising learning rate, and record the loss. The
+suggestion is a tenth of the learning rate with the lowest loss. Three seeds show how reliable it is.
 
 With --batch_size, find the largest batch size that fits into memory, and the fastest. No run is started or changed;
 the curve is written to checkpoints/<experiment>/lr_<time>."""
@@ -165,7 +165,9 @@ def _print_batch_sizes(measured: list[Measurement], limit: int, samples: int) ->
     fitting = [one for one in measured if one.speed is not None]
     if not fitting:
         raise InputError(f"lr --batch_size: not even {measured[0].size} samples fit into memory; use a smaller network")
-    where = "the GPU's" if torch.cuda.is_available() else "half of the machine's"
-    reason = f"all {samples} training samples" if len(fitting) == len(measured) else f"{where} {limit / 2**30:.1f} GiB"
+    memory = "memory of the GPU" if torch.cuda.is_available() else "half of the machine's memory"
+    reason = (
+        f"all {samples} training samples" if len(fitting) == len(measured) else f"{limit / 2**30:.1f} GiB, {memory}"
+    )
     print(f"largest that fits: {fitting[-1].size} ({reason})")
     print(f"fastest: {fastest(measured).size}; smaller batches make more steps per epoch, and often generalize better")

@@ -16,11 +16,11 @@ from litnets.runs.storage import write_text
 from litnets.safety.escaping import printable
 
 _DESCRIPTION = """\
-Write a report on a run into its folder: report.html, one page that needs no other file and no network, and
-model_card.md. They tell how good the network is (with confidence intervals, beside simple baselines), where it fails,
-what it was trained on and how. The report uses the files of the run folder and nothing else.
+Write a report on a run into its folder: report.html, one page that needs no other file and no internet
+connection, and model_card.md. They show how good the network is (with confidence intervals, beside simple baselines),
+where it fails, what it was trained on and how. The report uses the files of the run folder and nothing else.
 
-RUN is a run folder, or an experiment, for its newest run. The folder of a cross-validation or of several seeds gets
+RUN is a run folder, or an experiment for its newest run. The folder of a cross-validation or of several seeds gets
 report.html with the scores of all its runs."""
 
 

@@ -51,7 +51,9 @@ def search(args: list[str]) -> int:
     parser = Parser("search", _DESCRIPTION)
     parser.add_argument("--space", nargs="+", required=True, metavar="SPACE", help="YAML file, or OPTION=VALUES")
     parser.add_argument("--trials", type=_count, default=20, metavar="N", help="number of trials; default: 20")
-    parser.add_argument("--budget", type=_duration, metavar="TIME", help="start no training after, for example, 1h30m")
+    parser.add_argument(
+        "--budget", type=_duration, metavar="TIME", help="time after which no training starts, such as 1h30m"
+    )
     parser.add_argument(
         "--sampler", choices=("tpe", "random", "grid"), default="tpe", help="how values are chosen; default: tpe"
     )
@@ -62,15 +64,15 @@ def search(args: list[str]) -> int:
     parser.add_argument(
         "--final_seeds", type=_count, default=3, metavar="N", help="fresh seeds to train the winner with; default: 3"
     )
-    parser.add_argument("--storage", metavar="URL", help="Optuna's database, which several machines share")
-    parser.add_argument("--study", metavar="NAME", help="name of the study in it; default: the experiment")
+    parser.add_argument("--storage", metavar="URL", help="URL of an Optuna database that several machines share")
+    parser.add_argument("--study", metavar="NAME", help="name of the study in --storage; default: the experiment")
     options, fit_args = parser.split(args)
     return run(partial(_search, options=options), fit_args)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return int(text)
 
 
@@ -193,9 +195,9 @@ def _print_results(folder: Path, results: Mapping[str, Any], files: Sequence[str
         lines.append(f"  the search was optimistic by {results['optimism']:.4f}: it chose the best of its trials")
     lines += [f"test/{name}: {_mean(spread)}" for name, spread in final["test"].items()]
     if results["importance"]:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in results["importance"].items())
+        fractions = ", ".join(f"{name} {fraction:.0%}" for name, fraction in results["importance"].items())
         count, epochs = results["importance_trials"], results["importance_epochs"]
-        lines.append(f"importance: {shares} ({count} trials, epoch {epochs})")
+        lines.append(f"importance: {fractions} ({count} trials, epoch {epochs})")
     trained, without = results["epochs_trained"], results["epochs_without_halving"]
     lines.append(f"trained {trained} of {without} epochs ({1 - trained / without:.0%} saved by successive halving)")
     lines += [f"results: {folder / files[0]}, {', '.join(files[1:])}", f"litnets fit --config {folder / 'best.yaml'}"]

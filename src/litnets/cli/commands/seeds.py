@@ -34,7 +34,7 @@ def seeds(args: list[str]) -> int:
         "--seeds",
         default="5",
         metavar="N|A,B,...",
-        help="number of seeds from --seed_everything (42) on, or a list of seeds; default: 5",
+        help="number of seeds, starting at --seed_everything (42), or a list of seeds; default: 5",
     )
     options, fit_args = parser.split(args)
     return run(partial(_train_seeds, seeds=options.seeds, num_workers=options.jobs), fit_args)
@@ -56,7 +56,7 @@ def _train_seeds(args: list[str], signals: Signals, *, seeds: str, num_workers: 
 
 
 def _parse_seeds(text: str, first: object) -> list[int]:
-    """Return the seeds: those of a list such as `42,43`, or, for a number, as many from the first one on."""
+    """Return the seeds: those of a list such as `42,43`, or, for a number, as many, starting at `first`."""
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -65,5 +65,7 @@ def _parse_seeds(text: str, first: object) -> list[int]:
         start = first if isinstance(first, int) and not isinstance(first, bool) else 42
         numbers = list(range(start, start + numbers[0]))
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
-        raise InputError(f"seeds: --seeds: expected a number from 2, or different seeds such as 42,43,44; got {text}")
+        raise InputError(
+            f"seeds: --seeds: expected at least 2, or a list of different seeds such as 42,43,44; got {text}"
+        )
     return numbers

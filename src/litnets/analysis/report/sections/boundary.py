@@ -1,4 +1,4 @@
-"""The decision boundary of a classifier of rows of numbers: of two columns, or in a plane through the data."""
+"""The decision boundary of a classifier of rows of numbers: over two columns, or in a plane through the data."""
 
 import json
 from itertools import pairwise
@@ -125,7 +125,7 @@ def _draw(
         pairs = list(zip(axes.x(chosen[:, 0]).tolist(), axes.y(chosen[:, 1]).tolist(), strict=True))
         axes.parts.append(dots(pairs, index, radius=2.5))
     caption = (
-        "Areas: the predicted class, stronger where it is more probable. Dots: some test samples, with the worst "
+        "Areas: the predicted class, stronger where it is more probable. Dots: some test samples, including the worst "
         "mistakes, in the color of their class."
     )
     if len(columns) > 2:

@@ -37,8 +37,10 @@ def _matrix(predictions: ClassPredictions) -> list[Block]:
         return []
     names = predictions.names
     if len(names) > MAX_MATRIX:
-        return [Note(f"No confusion matrix of {len(names):,} classes (at most {MAX_MATRIX}); see the confused pairs.")]
-    caption = "The color is the fraction of the row; hover over a cell for its numbers."
+        return [
+            Note(f"There is no confusion matrix, because there are {len(names):,} classes (the limit is {MAX_MATRIX}).")
+        ]
+    caption = "The color shows the fraction of the row; hover over a cell for its numbers."
     return [
         Figures([matrix_chart("Confusion matrix", predictions.confusion, names, "true", "predicted", caption=caption)])
     ]
@@ -201,7 +203,7 @@ def _suspects(predictions: ClassPredictions, probabilities: Any, inputs: Inputs)
     if not any(row[1] for row in rows):
         rows, head = [[row[0], *row[2:]] for row in rows], [head[0], *head[2:]]
     caption = (
-        f"{len(suspects):,} of {len(predictions.targets):,} test samples, the most suspicious first: another class has "
-        "at least the probability that is usual for its own samples. Many are hard samples; look at them."
+        f"{len(suspects):,} of {len(predictions.targets):,} test samples, the most suspicious first: another class is "
+        "at least as probable as it is, on average, for samples labeled with it. Many are hard, not mislabeled."
     )
     return Section("Possible label errors", [Table(head, rows, caption=caption)])

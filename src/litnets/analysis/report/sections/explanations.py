@@ -1,4 +1,4 @@
-"""What `litnets explain` has drawn: what the network looks at, with the check of each picture."""
+"""The pictures of `litnets explain`, which show what the network bases its answers on, each with its check."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from litnets.safety import files
 
 
 def explanations(run: Run, budget: Budget) -> Section | None:
-    """Build the section with the pictures that `litnets explain` has drawn; None if there are none.
+    """Build the section with the pictures of `litnets explain`; None if there are none.
 
     Args:
         run: The run.

@@ -25,7 +25,11 @@ def forecasting(values: ValuePredictions, per_channel: Any) -> list[Section]:
     series = join_windows(values)
     blocks: list[Block] = [Figures(_windows(values, series)), Figures([_error_by_step(values, series)])]
     if series is None:
-        blocks.append(Note("The recorded windows do not follow each other, so there is no history and no baseline."))
+        blocks.append(
+            Note(
+                "The recorded windows do not follow each other, so neither the history nor simple forecasts are shown."
+            )
+        )
     if per_channel:
         names = list(next(iter(per_channel.values())))
         rows = [[name, *row.values()] for name, row in per_channel.items()]
@@ -92,8 +96,7 @@ def _from_zero(lines: list[Line]) -> tuple[float, float]:
 def naive_errors(values: ValuePredictions, series: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
     """Return the error of each step of forecasts that repeat the last value or the last period, by their name.
 
-    The period is the one, of common periods, with the smallest error. All windows whose past is in the test split
-    count.
+    Of common periods, the one with the smallest error is used. All windows whose past is in the test split count.
     """
     scaled = series / values.std
     last = _repeat_error(scaled, 1, values.steps)

@@ -1,4 +1,4 @@
-"""The mistakes that cost the most and those that the network was most sure of, with their inputs."""
+"""The mistakes with the highest loss and those that the network was most sure of, with their inputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def classification_mistakes(predictions: ClassPredictions, inputs: Inputs) -> Se
             for row in next(iter(orders.values()))[:_ROWS].tolist()
         ]
         blocks.append(Table(["sample", "true", "predicted", "probability", "loss"], rows, next(iter(orders))))
-    count = f"{len(wrong):,} of {len(predictions.is_wrong):,} test samples are predicted wrong."
+    count = f"{len(wrong):,} of {len(predictions.is_wrong):,} test samples are predicted incorrectly."
     blocks[-1] = _with_caption(blocks[-1], count)
     return Section("Mistakes", blocks)
 

@@ -99,9 +99,9 @@ def _caption(record: Record, limits: Mapping[str, Interval]) -> str:
     if samples:
         lines.append(f"{samples:,} test samples, predicted by the best checkpoint.")
     if limits:
-        blocks = " of blocks of overlapping windows" if "channel_names" in record.description else ""
-        delong = ", for auroc by DeLong" if "auroc" in limits else ""
-        lines.append(f"Intervals: bootstrap{blocks} over the test samples{delong}; another seed may differ by more.")
+        resampled = "blocks of overlapping windows" if "channel_names" in record.description else "the test samples"
+        delong = ", and DeLong's method for auroc" if "auroc" in limits else ""
+        lines.append(f"Intervals: bootstrap over {resampled}{delong}; another seed may differ by more.")
     if samples and recorded and recorded < samples:
         lines.append(f"Intervals and charts use the {recorded:,} samples that are recorded, chosen at random.")
     return " ".join(lines)
@@ -115,12 +115,14 @@ def _calibration(calibration: Mapping[str, Any] | None) -> list[Block]:
     before, after = calibration.get("before"), calibration.get("after")
     if before and after:
         rows = [[name, value, after.get(name)] for name, value in before.items()]
-        caption = f"Temperature {calibration['temperature']:.3f}, fitted on the validation split; lower is better."
+        caption = (
+            f"Temperature {calibration['temperature']:.3f}, fitted on the validation split. Lower metrics are better."
+        )
         blocks.append(Table(["metric", "before", "after"], rows, "Calibration of the probabilities", caption))
     if "coverage" in calibration:
         low, high = calibration["coverage_interval"]
         kind = "intervals" if "mean_set_size" not in calibration else "sets"
         size = f", with {calibration['mean_set_size']:.2f} classes on average" if kind == "sets" else ""
-        text = f"Prediction {kind} for 90 %: {calibration['coverage']:.1%} of the test targets are inside{size}"
+        text = f"The 90 % prediction {kind} cover {calibration['coverage']:.1%} of the test targets{size}"
         blocks.append(Note(f"{text} (95 % interval of the coverage: {low:.1%} to {high:.1%})."))
     return blocks

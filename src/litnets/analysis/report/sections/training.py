@@ -81,7 +81,7 @@ def curves(record: Record) -> Section | None:
     figures += _learning_rates(metrics)
     if not figures:
         return None
-    note = [] if best else [Note("No metric was monitored, so that no epoch is marked as the best.")]
+    note = [] if best else [Note("No metric was monitored, so no epoch is marked as the best.")]
     return Section("Training curves", [Figures(figures), *note])
 
 
