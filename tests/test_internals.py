@@ -432,6 +432,16 @@ def test_importing_networks_does_not_import_lightning() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_id_of_a_trial_is_that_of_its_storage() -> None:
+    optuna = pytest.importorskip("optuna")
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(storage=storage).ask()
+    study = optuna.create_study(storage=storage)
+    study.ask()
+    (trial,) = study.get_trials()
+    assert (trial.number, internals.trial_id(trial)) == (0, 1), removed("FrozenTrial._trial_id", "optuna")
+
+
 def test_recurrent_layers_as_nodes() -> None:
     """torch.export neither unrolls recurrent layers nor fixes the number of steps. Afterwards torch is as before."""
     loops = internals._patches.lstm_while_loop_impl, internals._patches.gru_while_loop_impl

@@ -397,6 +397,19 @@ def set_update_count(metric: Metric, count: int) -> None:
     metric._update_count = count
 
 
+# Search
+
+
+def trial_id(trial: Any) -> int:
+    """Return the number by which Optuna's storage knows a trial.
+
+    `optuna.trial.Trial`, which is needed to report to a trial that an earlier process began, takes this number. Its
+    public `number` counts within a study, while a storage may hold several.
+    """
+    number: int = trial._trial_id
+    return number
+
+
 # Export
 
 

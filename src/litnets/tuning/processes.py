@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from litnets.runs.folder import Run
+from litnets.safety.resolving import import_object
 from litnets.tuning.job import FinishedJob, Job, Train, run_job
 
 
@@ -113,8 +113,9 @@ class WorkerProcesses:
         context = multiprocessing.get_context("spawn")
         connection, worker_end = context.Pipe()
         threads = max(1, torch.get_num_threads() // self._num_workers)
-        # The function is unpickled, which imports Lightning, when the process is ready for it.
-        arguments = (worker_end, self._parent, pickle.dumps(self._train), threads)
+        # The function is passed by its name, so that the process imports Lightning only when it is ready for it.
+        name = f"{self._train.__module__}.{self._train.__qualname__}"  # type: ignore[attr-defined]
+        arguments = (worker_end, self._parent, name, threads)
         process = context.Process(target=_work, args=arguments)
         with _ignore_interrupt():
             process.start()
@@ -156,11 +157,11 @@ def _describe_exit(code: int | None) -> str:
     return f"its process ended with exit code {code}"
 
 
-def _work(connection: Connection, parent: Path, train: bytes, num_threads: int) -> None:
+def _work(connection: Connection, parent: Path, train: str, num_threads: int) -> None:
     """Run the jobs that arrive, until the process is terminated."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # before torch is imported
-    function: Train = pickle.loads(train)
+    function: Train = import_object(train)
     with suppress(EOFError, ConnectionError):  # the parent process is gone
         while True:
             connection.send(run_job(connection.recv(), parent, function))

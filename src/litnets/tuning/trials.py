@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from litnets.errors import InputError
+from litnets.internals import trial_id
 from litnets.tuning.space import Parameter
 
 State = Literal["training", "finished", "stopped", "failed"]
@@ -170,8 +171,8 @@ class Trials:
         self._study.set_user_attr(f"seconds {self._owner}".strip(), value)
 
     def _handle(self, trial: Trial) -> Any:
-        trial_id = self._study.get_trials(deepcopy=False)[trial.number]._trial_id
-        return self._optuna.trial.Trial(self._study, trial_id)
+        stored = self._study.get_trials(deepcopy=False)[trial.number]
+        return self._optuna.trial.Trial(self._study, trial_id(stored))
 
     # Values
 
