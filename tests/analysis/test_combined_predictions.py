@@ -60,6 +60,8 @@ def test_labels_and_a_single_logit() -> None:
     description = {"class_names": ["a"], "multilabel": True}
     runs = [RecordedPredictions(one, description) for one in (frame, other)]
     assert prediction_scores(average_predictions(runs)) == {"accuracy": 1.0}
+    only = pl.DataFrame({"target": [1, 0], "prediction": [1, 0], "logit": [3.0, -2.0]})  # as recorded of one label
+    assert prediction_scores(average_predictions([RecordedPredictions(only, description)])) == {"accuracy": 1.0}
     single = pl.DataFrame({"target": ["yes", "no"], "prediction": ["yes", "yes"], "logit": [2.0, 0.1]})
     binary = RecordedPredictions(single, {"class_names": ["no", "yes"]})
     assert average_predictions([binary]).frame["prediction"].to_list() == ["yes", "yes"]

@@ -58,7 +58,8 @@ def average_predictions(runs: Sequence[RecordedPredictions]) -> RecordedPredicti
     probabilities: Values = np.mean([_probabilities(run) for run in runs], 0)
     names: list[str] = first.description["class_names"]
     if first.description.get("multilabel"):
-        labels = {f"prediction_{name}": (probabilities[:, i] > 0.5).astype(int) for i, name in enumerate(names)}
+        columns = first.columns("prediction")
+        labels = {name: (probabilities[:, i] > 0.5).astype(int) for i, name in enumerate(columns)}
     else:
         labels = {"prediction": np.array(names)[probabilities.argmax(1)]}
     columns_of = {**labels, **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}}
