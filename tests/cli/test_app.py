@@ -98,6 +98,8 @@ def test_contents_of_a_run_folder() -> None:
         "val_predictions.parquet",
     ]
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    # The most confident mistakes are those by the calibrated probabilities.
+    assert (run / "calibration.json").stat().st_mtime_ns <= (run / "inputs.parquet").stat().st_mtime_ns
     assert [str(p) for p in Path().iterdir()] == ["checkpoints"], "something was written outside the run folder"
     results = json.loads((run / "results.json").read_text())
     assert results["best"]["monitor"] == "val/accuracy"

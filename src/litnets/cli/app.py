@@ -288,9 +288,9 @@ class LitnetsCLI(LightningCLI):
         baselines = {}
         if test_metrics is not None:
             baselines = store_baselines(self.run, self.model, self.datamodule, self.options.baselines)
-        if self.options.store_data:
-            store_data(self.run, self.model, self.datamodule)
         calibrate_after_test(self.run, self.trainer, self.options.calibrate)
+        if self.options.store_data:  # which orders the mistakes by their calibrated probabilities, like the report
+            store_data(self.run, self.model, self.datamodule)
         report_fit(
             self.run,
             self.trainer,
