@@ -34,7 +34,7 @@ Baselines = dict[str, dict[str, float]]
 Batches = Iterable[tuple[Tensor, Tensor]]  # outputs and targets
 
 # A method is fitted by default if its estimated time on one core is below this, so that all methods together take less
-# than ten seconds. Only sizes decide, not a clock, so that a run has the same baselines wherever it is repeated.
+# than ten seconds. The size of the data decides, not a clock, so a run has the same baselines wherever it is repeated.
 MAX_SECONDS = 4.0
 
 _SMALLEST_PROBABILITY = 1e-7  # so that the loss of a class that a method excludes is finite

@@ -108,8 +108,8 @@ def label_suspects(
     """Return the samples whose label may be wrong, the most suspicious first (confident learning; Northcutt 2021), and
     the class that each of them may belong to.
 
-    A class is confident of a sample if the probability is at least the mean over the samples with this label. A sample
-    is suspicious if the most probable of the confident classes is not its label.
+    A class is a candidate for a sample if its probability is at least its mean over the samples with this label. A
+    sample is suspicious if the most probable of its candidates is not its label.
 
     Args:
         probabilities: `(N, classes)`.
@@ -119,9 +119,9 @@ def label_suspects(
     confidence = np.full(classes, np.inf)
     for label in np.unique(targets):
         confidence[label] = probabilities[targets == label, label].mean()
-    is_confident = probabilities >= confidence
-    best = np.where(is_confident, probabilities, -1).argmax(1)
-    rows = np.flatnonzero(is_confident.any(1) & (best != targets))
+    is_candidate = probabilities >= confidence
+    best = np.where(is_candidate, probabilities, -1).argmax(1)
+    rows = np.flatnonzero(is_candidate.any(1) & (best != targets))
     margin = probabilities[rows, targets[rows]] - probabilities[rows, best[rows]]
     order = rows[np.argsort(margin, kind="stable")]
     return order, best[order]
