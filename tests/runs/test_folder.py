@@ -118,6 +118,28 @@ def test_updating_the_results_keeps_earlier_entries(run):
     assert run.results.read_text().endswith("}\n")
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"test": "x"}', "test: expected object, got 'x'"),
+        ('{"best": [1]}', "best: expected object, got '[1]'"),
+        ('{"best": {"monitor": "val/loss", "score": "x", "epoch": 1}}', "score: expected number, got 'x'"),
+        ('{"parameters": true}', "parameters: expected number, got 'True'"),
+        ('{"epochs": {}}', "epochs: expected number, got '{}'"),
+    ],
+)
+def test_results_of_other_types_are_damaged(run, content, problem):
+    run.results.write_text(content)
+    with pytest.raises(InputError) as error:
+        run.read_results()
+    assert str(error.value) == f"{run.results} is damaged ({problem}); restore a copy of it, or delete it"
+
+
+def test_nan_in_a_file_reads_as_it_would_be_written(run):
+    run.results.write_text('{"test": {"loss": NaN, "accuracy": 0.5}, "seconds": Infinity}')
+    assert run.read_results() == {"test": {"loss": None, "accuracy": 0.5}, "seconds": None}
+
+
 def test_nan_and_infinity_are_written_as_null(run):
     run.update_results(test={"auroc": float("nan"), "loss": 1.5}, scores=[float("inf"), 2], best=None)
     actual = json.loads(run.results.read_text(), parse_constant=pytest.fail)  # strict: JSON has no NaN

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from litnets.errors import InputError
@@ -26,3 +27,19 @@ def test_samples_are_taken_until_the_limits_are_reached() -> None:
     samples = [[text(0, 40)], [text(1, 70)], [text(2, 20), text(2, 30)], [text(3, 10)]]
     assert [stored.index for stored in take(samples, max_inputs=9, max_bytes=100)] == [0, 2, 2, 3]
     assert [stored.index for stored in take(samples, max_inputs=2, max_bytes=100)] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"),
+    [
+        (pl.lit("x").alias("index"), "expected columns of the types"),
+        (pl.lit("x").alias("content"), "expected columns of the types"),
+        (pl.lit(None, pl.Binary).alias("content"), "a cell is empty"),
+    ],
+)
+def test_inputs_of_other_types_are_damaged(column, problem):
+    path = Path("inputs.parquet")
+    save_inputs(path, [StoredInput("test", 0, "example", "text", b"a")])
+    pl.read_parquet(path).with_columns(column).write_parquet(path)
+    with pytest.raises(InputError, match=f"is damaged \\({problem}"):
+        load_inputs(path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
-from litnets.runs.storage import read_text
+from litnets.runs.storage import damaged, read_text
 from litnets.safety.plain import load_yaml
 
 # Options that may differ between two runs of one setting: the seed, names, and where and how the runs are logged.
@@ -54,7 +54,10 @@ class FinishedRun:
             InputError: A file is damaged.
         """
         path = run.configs[-1]
-        return cls(run, dict(_flatten(load_yaml(str(path), read_text(path)))), run.read_results())
+        results = run.read_results()
+        if (best := results.get("best")) and "monitor" not in best:
+            raise damaged(run.results, "best: monitor is missing")
+        return cls(run, dict(_flatten(load_yaml(str(path), read_text(path)))), results)
 
     @property
     def setting(self) -> dict[str, Any]:

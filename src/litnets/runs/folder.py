@@ -39,12 +39,18 @@ from typing import Any
 
 from litnets.errors import InputError
 from litnets.runs.lock import RunLock
-from litnets.runs.storage import damaged, read_json, write_json, write_text
+from litnets.runs.storage import check_types, damaged, read_json, write_json, write_text
 from litnets.safety.files import is_regular
 
 # The folders that loggers write into. wandb's links in them, such as `latest-run`, are allowed, because they point into
 # the run folder.
 _LOG_FOLDERS = ("tensorboard", "wandb")
+
+_RESULT_TYPES = {
+    **dict.fromkeys(("best", "test", "test_per_class", "test_per_target", "test_per_channel", "calibration"), "object"),
+    **dict.fromkeys(("epochs", "steps", "seconds", "samples_per_second", "parameters"), "number"),
+}
+_BEST_TYPES = {"monitor": "string", "score": "number", "epoch": "number"}
 
 
 class Run:
@@ -311,8 +317,16 @@ class Run:
         write_json(path, content)
 
     def read_results(self) -> dict[str, Any]:
-        """Return results.json, or an empty dict if it does not exist yet."""
-        return read_json(self.results) if self.results.exists() else {}
+        """Return results.json, or an empty dict if it does not exist yet.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        results = read_json(self.results) if self.results.exists() else {}
+        check_types(self.results, results, _RESULT_TYPES)
+        if best := results.get("best"):
+            check_types(self.results, best, _BEST_TYPES)
+        return results
 
     def update_results(self, forget: Sequence[str] = (), **content: Any) -> dict[str, Any]:
         """Add entries to results.json, remove the entries to `forget`, and return the result."""

@@ -33,6 +33,7 @@ A segmentation has a row for each image, with `index`, `file`, `loss`, `loss_wei
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,9 +82,25 @@ class RecordedPredictions:
             try:
                 description = json.loads(pl.read_parquet_metadata(file)[_KEY])
                 file.seek(0)
-                return cls(pl.read_parquet(file), description)
+                predictions = cls(pl.read_parquet(file), description)
+                predictions._check()
+                return predictions
             except (pl.exceptions.PolarsError, KeyError, ValueError) as error:
                 raise damaged(path, " ".join(str(error).split())[:200]) from error
+
+    def _check(self) -> None:
+        """Raise ValueError for a content that cannot come from `build_frame`."""
+        if not isinstance(self.description, dict) or not isinstance(self.names, list):
+            raise ValueError("expected a description of the task")
+        temperature = self.description.get("temperature", 1.0)
+        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+            raise ValueError(f"expected a temperature above 0, got {temperature}")
+        if "loss" in self.frame.columns and not self.frame["loss"].dtype.is_numeric():
+            raise ValueError(f"loss: expected numbers, got {self.frame['loss'].dtype}")
+        if self.description.get("class_names") and not self.description.get("multilabel"):
+            for name in {"target", "prediction"} & set(self.frame.columns):
+                if unknown := set(self.frame[name].unique().to_list()) - set(self.names):
+                    raise ValueError(f"{name}: there is no class {str(unknown.pop())!r}")
 
     def save(self, path: Path) -> None:
         """Write the file completely or not at all.

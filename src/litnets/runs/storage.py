@@ -9,6 +9,8 @@ from typing import Any
 from litnets.errors import InputError
 from litnets.safety import files
 
+_JSON_TYPES: dict[str, type | tuple[type, ...]] = {"object": dict, "list": list, "number": (int, float), "string": str}
+
 
 def read_text(path: Path) -> str:
     """Return the content of a UTF-8 text file.
@@ -37,12 +39,29 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=lambda _: None)  # NaN and infinity, as `write_json` writes them
     except (ValueError, RecursionError) as error:  # ValueError: also a number with thousands of digits
         raise damaged(path, str(error)) from error
     if not isinstance(content, dict):
         raise damaged(path, f"expected an object, got {type(content).__name__}")
     return content
+
+
+def check_types(path: Path, content: Mapping[str, Any], types: Mapping[str, str]) -> None:
+    """Check the types of those entries of a JSON object that are there and not null.
+
+    Args:
+        path: The file, for the message.
+        content: The object.
+        types: The type of each entry by its name: `object`, `list`, `number` or `string`.
+
+    Raises:
+        InputError: An entry has another type.
+    """
+    for name, expected in types.items():
+        value = content.get(name)
+        if value is not None and (not isinstance(value, _JSON_TYPES[expected]) or isinstance(value, bool)):
+            raise damaged(path, f"{name}: expected {expected}, got {str(value)[:40]!r}")
 
 
 def damaged(path: Path, problem: str) -> InputError:

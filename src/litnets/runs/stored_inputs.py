@@ -17,10 +17,13 @@ A segmented image has three rows: the image, its mask, and the mask that was pre
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from litnets.runs.storage import damaged, not_written
 from litnets.safety import files
+
+if TYPE_CHECKING:
+    import polars
 
 MAX_INPUTS = 200
 MAX_BYTES = 2_000_000
@@ -67,6 +70,10 @@ def load_inputs(path: Path) -> list[StoredInput]:
             frame = pl.read_parquet(file).select(_COLUMNS)
         except pl.exceptions.PolarsError as error:
             raise damaged(path, " ".join(str(error).split())[:200]) from error
+    if frame.schema != _schema():
+        raise damaged(path, f"expected columns of the types {', '.join(map(str, _schema().dtypes()))}")
+    if any(frame.null_count().row(0)):
+        raise damaged(path, "a cell is empty")
     return [StoredInput(*row) for row in frame.iter_rows()]
 
 
@@ -78,14 +85,19 @@ def save_inputs(path: Path, inputs: Iterable[StoredInput]) -> None:
     """
     import polars as pl
 
-    types = (pl.String, pl.Int64, pl.String, pl.String, pl.Binary)
-    schema = dict(zip(_COLUMNS, types, strict=True))
-    frame = pl.DataFrame([astuple(stored) for stored in inputs], schema=schema, orient="row")
+    frame = pl.DataFrame([astuple(stored) for stored in inputs], schema=_schema(), orient="row")
     try:
         with files.replacing(path) as file:
             frame.write_parquet(file)
     except OSError as error:
         raise not_written(path, error) from error
+
+
+def _schema() -> "polars.Schema":
+    """Return the types of the columns."""
+    import polars as pl
+
+    return pl.Schema(zip(_COLUMNS, (pl.String, pl.Int64, pl.String, pl.String, pl.Binary), strict=True))
 
 
 def take(samples: Iterable[Sequence[StoredInput]], max_inputs: int, max_bytes: int) -> list[StoredInput]:

@@ -35,7 +35,8 @@ def test_batch_sizes(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--low", "1", "--high", "0.1"], "expected 0 < --low < --high, got 1 and 0.1"),
+        (["--low", "1", "--high", "0.1"], "expected 0 < --low < --high < inf, got 1 and 0.1"),
+        (["--high", "inf"], "expected 0 < --low < --high < inf, got 1e-06 and inf"),
         (["--steps", "1"], "--steps: expected at least 10, got 1"),
         (["--seeds", "x"], "invalid int value: 'x'"),
         (["--model.lrr", "1"], "no option"),

@@ -29,3 +29,11 @@ def test_wrong_seeds_are_refused(seeds: str, capsys: pytest.CaptureFixture[str])
     assert main(["seeds", f"--seeds={seeds}", *OPTIONS]) == 2
     assert "seeds: --seeds: expected at least 2, or a list of different seeds" in capsys.readouterr().err
     assert not Path("checkpoints").exists()
+
+
+def test_a_seed_that_torch_does_not_take_is_refused_before_the_first_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["seeds", f"--seeds=1,{2**32}", *OPTIONS]) == 2
+    assert f"seeds: --seeds: expected seeds from 0 to 4294967295, got {2**32}" in capsys.readouterr().err
+    assert not Path("checkpoints").exists()

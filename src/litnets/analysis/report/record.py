@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from litnets.analysis.finished_run import FinishedRun
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
-from litnets.runs.storage import damaged, read_json, read_text
+from litnets.runs.storage import check_types, damaged, read_json, read_text
 from litnets.runs.stored_inputs import StoredInput, load_inputs
 
 
@@ -52,12 +52,12 @@ class Record:
         return cls(
             run,
             FinishedRun.load(run),
-            _json(run.environment),
+            _environment(run),
             _metrics(run.metrics),
             _predictions(run, "test"),
             _predictions(run, "val"),
             _json(run.data),
-            _json(run.baselines),
+            _baselines(run),
             load_inputs(run.inputs) if run.inputs.exists() else [],
         )
 
@@ -88,6 +88,21 @@ class Record:
 
 def _json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    environment = _json(run.environment)
+    types = {"attempts": "list", "versions": "object", "git": "object", "hardware": "object", "command": "string"}
+    check_types(run.environment, environment, types)
+    return environment
+
+
+def _baselines(run: Run) -> dict[str, dict[str, float]]:
+    baselines = _json(run.baselines)
+    check_types(run.baselines, baselines, dict.fromkeys(baselines, "object"))
+    for metrics in baselines.values():
+        check_types(run.baselines, metrics, dict.fromkeys(metrics, "number"))
+    return baselines
 
 
 def _predictions(run: Run, part: str) -> RecordedPredictions | None:

@@ -59,8 +59,8 @@ def lr(args: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="number of steps; default: 100")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="number of seeds; default: 3")
     options, fit_args = parser.split(args)
-    if not 0 < options.low < options.high:
-        raise InputError(f"lr: expected 0 < --low < --high, got {options.low:g} and {options.high:g}")
+    if not 0 < options.low < options.high < math.inf:
+        raise InputError(f"lr: expected 0 < --low < --high < inf, got {options.low:g} and {options.high:g}")
     for name, minimum in (("steps", 10), ("seeds", 1)):
         if (value := getattr(options, name)) < minimum:
             raise InputError(f"lr: --{name}: expected at least {minimum}, got {value}")

@@ -68,4 +68,6 @@ def _parse_seeds(text: str, first: object) -> list[int]:
         raise InputError(
             f"seeds: --seeds: expected at least 2, or a list of different seeds such as 42,43,44; got {text}"
         )
+    if outside := [number for number in numbers if not 0 <= number < 2**32]:
+        raise InputError(f"seeds: --seeds: expected seeds from 0 to {2**32 - 1}, got {outside[0]}")
     return numbers
