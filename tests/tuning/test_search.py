@@ -58,7 +58,7 @@ class Training:
 def run_search(training: Callable[..., None], settings: Settings = SETTINGS) -> tuple[Trial, list[Trial]]:
     FOLDER.mkdir(exist_ok=True)
     trials = Trials(FOLDER, settings.space, settings.mode)
-    winner = search_trials(FOLDER, settings, trials, training)
+    winner = search_trials(FOLDER, settings, trials, training, check=list)
     return winner, trials.read()
 
 
@@ -147,10 +147,27 @@ def test_a_trial_without_a_finite_score_fails() -> None:
         run_search(train)
 
 
+def test_nothing_is_trained_after_a_failed_check_until_the_search_continues() -> None:
+    FOLDER.mkdir()
+    settings = replace(SETTINGS, trials=6, sampler="random")
+    training, trials = Training(), Trials(FOLDER, SPACE, "max")
+
+    def check() -> None:
+        if len(training.epochs) == 2:
+            raise InputError("a configuration changed")
+
+    with pytest.raises(InputError, match="a configuration changed"):
+        search_trials(FOLDER, settings, trials, training, check)
+    assert len(training.epochs) == 2
+    continued = run_search(training, settings)
+    FOLDER.rename("interrupted")
+    assert continued == run_search(Training(), settings)
+
+
 def test_results(capsys: pytest.CaptureFixture[str]) -> None:
     winner, trials = run_search(Training(fails=lambda options: options["seed_everything"] == "43"))
     store = Trials(FOLDER, SETTINGS.space, "max")
-    final = train_final_runs(FOLDER, SETTINGS, winner, Training())
+    final = train_final_runs(FOLDER, SETTINGS, winner, Training(), check=list)
     assert [job.job.name for job in final] == ["final_seed_10042", "final_seed_10043", "final_seed_10044"]
     results = summarize_search(FOLDER, SETTINGS, store, winner, final)
     scores = results["final"]["validation"]["values"]

@@ -24,6 +24,9 @@ class ParsedFit(LitnetsCLI):
 
     Raises:
         InputError: An option is wrong, or one run on one device would not be trained to its end.
+
+    Attributes:
+        configs: The content of the configurations by their path.
     """
 
     def __init__(self, command: str, args: list[str], signals: Signals) -> None:
@@ -40,7 +43,8 @@ class ParsedFit(LitnetsCLI):
             raise InputError(f"{command}: each run is trained on one device, got --trainer.devices {devices}; omit it")
         if not options.test_after_fit:
             raise InputError(f"{command}: --test_after_fit false leaves no scores; omit it")
-        self.args = args
+        self._command_name, self.args = command, args
+        self.configs = self._read_configs()
 
     def before_instantiate_classes(self) -> None:
         check_plain_arguments(self.options)
@@ -71,6 +75,15 @@ class ParsedFit(LitnetsCLI):
         """Return whether the class of the data has an argument of this name."""
         return argument in init_arguments(self.data_class)
 
-    def read_configs(self) -> dict[str, str]:
+    def check_configs(self) -> None:
+        """Raise InputError if a configuration is no longer what it was when the command started."""
+        if self._read_configs() != self.configs:
+            names = ", ".join(self.configs)
+            raise InputError(
+                f"{self._command_name}: {names} changed after the first run; undo the change to continue, or run the "
+                "command again to start in a new folder"
+            )
+
+    def _read_configs(self) -> dict[str, str]:
         """Return the content of the configurations by their path."""
         return {str(path): read_text(path) for path in config_paths(self.options)}

@@ -83,20 +83,15 @@ def train_all(
         InputError: A training failed, or a configuration has changed since the first run.
         Stop: A signal ended the command. The runs have been saved.
     """
-    configs = parsed.read_configs()
-    command = {"command": kind, **settings, "options": parsed.args, "configs": configs}
+    command = {"command": kind, **settings, "options": parsed.args, "configs": parsed.configs}
     parent = open_parent(Path(parsed.options.runs_dir), parsed.options.experiment, kind, command)
     print(printable(f"{kind}: {count(len(jobs), 'run')} -> {parent}"), flush=True)
     waiting, runs, start = iter(jobs), dict[str, Run](), time.monotonic()
 
     def ask() -> Job | None:
         job = next(waiting, None)
-        if job is not None and parsed.read_configs() != configs:
-            names = ", ".join(configs)
-            raise InputError(
-                f"{kind}: {names} changed after the first run; undo the change to continue, or run the command again "
-                "to start in a new folder"
-            )
+        if job is not None:
+            parsed.check_configs()
         return job
 
     def tell(finished: FinishedJob) -> None:

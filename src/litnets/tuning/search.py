@@ -8,7 +8,7 @@ test split. If the search is killed, the same command continues it: see `litnets
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -210,7 +210,7 @@ class Search:
         return None
 
 
-def search_trials(folder: Path, settings: Settings, trials: Trials, train: Train) -> Trial:
+def search_trials(folder: Path, settings: Settings, trials: Trials, train: Train, check: Callable[[], object]) -> Trial:
     """Train all trials, and return the best one.
 
     Args:
@@ -218,12 +218,20 @@ def search_trials(folder: Path, settings: Settings, trials: Trials, train: Train
         settings: The settings.
         trials: The trials so far.
         train: Trains one run.
+        check: Called before each training. It raises an exception if the trials would not be comparable.
 
     Raises:
         InputError: No trial succeeded.
     """
     search = Search(settings, trials)
-    run_jobs(folder, search.ask, search.tell, train, settings.num_workers)
+
+    def ask() -> Job | None:
+        job = search.ask()
+        if job is not None:
+            check()
+        return job
+
+    run_jobs(folder, ask, search.tell, train, settings.num_workers)
     search.stop_others()
     winner = search.winner()
     if winner is None:
@@ -231,8 +239,10 @@ def search_trials(folder: Path, settings: Settings, trials: Trials, train: Train
     return winner
 
 
-def train_final_runs(folder: Path, settings: Settings, winner: Trial, train: Train) -> list[FinishedJob]:
-    """Train the winner again with fresh seeds, and test it.
+def train_final_runs(
+    folder: Path, settings: Settings, winner: Trial, train: Train, check: Callable[[], object]
+) -> list[FinishedJob]:
+    """Train the winner again with fresh seeds, and test it; see `search_trials`.
 
     Raises:
         InputError: A run failed.
@@ -242,10 +252,16 @@ def train_final_runs(folder: Path, settings: Settings, winner: Trial, train: Tra
     jobs = iter([Job(f"final_seed_{seed}", [*options, f"--seed_everything={seed}"]) for seed in seeds])
     finished: list[FinishedJob] = []
 
+    def ask() -> Job | None:
+        job = next(jobs, None)
+        if job is not None:
+            check()
+        return job
+
     def tell(job: FinishedJob) -> None:
         if job.error is not None:
             raise InputError(f"search: the final run {job.run.folder} failed: {job.error}")
         finished.append(job)
 
-    run_jobs(folder, lambda: next(jobs, None), tell, train, settings.num_workers)
+    run_jobs(folder, ask, tell, train, settings.num_workers)
     return sorted(finished, key=lambda job: job.job.name)

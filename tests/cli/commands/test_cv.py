@@ -8,6 +8,7 @@ import pytest
 from litnets.__main__ import main
 from litnets.cli.commands.cv import build_jobs
 from litnets.cli.parsed_fit import ParsedFit
+from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.training.signals import Signals
 
@@ -89,3 +90,14 @@ def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         main(["cv", "--help"])
     assert error.value.code == 0
     assert "--folds K" in capsys.readouterr().out
+
+
+def test_a_configuration_that_changes_between_runs_is_an_error() -> None:
+    config = Path("iris.yaml")
+    config.write_text("model: MLPClassifier\ndata: Iris\n")
+    with Signals() as signals:
+        parsed = ParsedFit("cv", ["--config", str(config)], signals)
+    parsed.check_configs()
+    config.write_text("model: MLPClassifier\ndata: Wine\n")
+    with pytest.raises(InputError, match=r"cv: iris\.yaml changed after the first run"):
+        parsed.check_configs()

@@ -95,7 +95,7 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
         "space": [f"{parameter.name}={parameter}" for parameter in space],
         **{name: getattr(options, name) for name in ("sampler", "no_halving", "min_epochs", "storage", "study")},
         "options": args,
-        "configs": parsed.read_configs(),
+        "configs": parsed.configs,
     }
     experiment = parsed.options.experiment
     check_space(args, space)
@@ -105,19 +105,19 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
     started, epochs = len(trials.read()), " → ".join(map(str, settings.rungs))
     print(printable(f"search: {started} of {settings.trials} trials started; epochs {epochs} -> {parent}"), flush=True)
     with stopped_by_interrupt("search", parent, signals):
-        results = _run(parent, settings, trials)
+        results = _run(parent, settings, trials, parsed)
     if results is not None:
         _print_results(parent, results, write_search(parent, settings, trials.read(), results))
 
 
-def _run(parent: Path, settings: Settings, trials: Trials) -> dict[str, Any] | None:
+def _run(parent: Path, settings: Settings, trials: Trials, parsed: ParsedFit) -> dict[str, Any] | None:
     """Train the trials and the winner; return the results, or None while other machines are training trials."""
-    winner = search_trials(parent, settings, trials, train_in_folder)
+    winner = search_trials(parent, settings, trials, train_in_folder, parsed.check_configs)
     if others := sum(trial.state == "training" for trial in trials.read()):
         print(f"search: other machines are training {others} trials; the last machine trains the winner again")
         return None
     print(printable(f"search: the best is {winner.name}; training it with fresh seeds"), flush=True)
-    final = train_final_runs(parent, settings, winner, train_in_folder)
+    final = train_final_runs(parent, settings, winner, train_in_folder, parsed.check_configs)
     return summarize_search(parent, settings, trials, winner, final)
 
 
