@@ -2,13 +2,13 @@
 
     python -m benchmarks.coverage
 
-It takes a minute. Each of the first lines trains a network once. Its predictions for all samples that it was not
-trained on are then split 50 times at random, and the run is calibrated with each validation part. On average, at least
-90 % of the test targets should be covered, apart from twice the standard error of that average. The exit code is 1 if
-fewer are.
+It takes a minute. One network each is trained on classes, labels and numbers. Its predictions for all samples that it
+was not trained on are then split 50 times at random, and the run is calibrated with each validation part. On average,
+at least 90 % of the test targets should be covered, up to twice the standard error of that average. The exit code is 1
+if fewer are.
 
 The forecasts are those of 50 simulated series. The validation part of a series precedes the test part, and its windows
-share steps, so that the guarantee does not hold exactly.
+share steps, so the guarantee does not hold exactly.
 """
 
 import os
@@ -44,7 +44,7 @@ def classes() -> Run:
 
 
 def labels() -> Run:
-    """Train a classifier of several labels per sample."""
+    """Train a multi-label classifier."""
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(SAMPLES, 6))
     targets = inputs[:, :4] + generator.normal(0, 0.5, (SAMPLES, 4)) > 0.5

@@ -18,7 +18,7 @@ for seed in range(42, 42 + int(sys.argv[1])):
 
 
 def measure_jobs(settings: Settings) -> list[Result]:
-    """Compare the runs per hour of two jobs with one, one thread each, and `litnets seeds` with its runs alone."""
+    """Compare `litnets seeds` with two jobs to one, and with one job to training the same runs directly."""
     seeds = str(settings.size(8, 2))
     epochs = ("--trainer.max_epochs", str(settings.size(300, 1)), "--early_stopping.patience", "1000")
     common = ("--config", "configs/digits_mlp.yaml", "--wandb.mode", "off", "--trainer.accelerator", "cpu", *epochs)
@@ -43,7 +43,7 @@ def measure_jobs(settings: Settings) -> list[Result]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let the processes that are started compute with one thread."""
+    """Let the processes that are started in this context compute with one thread."""
     former = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:

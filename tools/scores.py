@@ -1,10 +1,10 @@
-"""Make again the scores that the headers of configs/ and README.md state, and check that they agree.
+"""Reproduce the scores in the headers of configs/ and in README.md, and check that they agree.
 
     make scores                                              # all of them, which takes hours
     python tools/scores.py configs/iris_mlp.yaml --jobs 2    # some
     python tools/scores.py --check                           # without training
 
-The scores of a configuration come from `litnets seeds`, or from `litnets cv` with each seed if they are those of folds.
+The scores of a configuration come from `litnets seeds` or, for scores of folds, from `litnets cv` with each seed.
 They are written into the line `# test ... (mean ± standard deviation of 3 seeds: 42, 43, 44)` of its header, and into
 its row in README.md. If the command is interrupted, it continues: it uses the results in checkpoints/ that come from
 the same configuration. `--check` compares headers, README.md and these results.
@@ -53,7 +53,7 @@ class Header:
 
     @classmethod
     def read(cls, config: Path) -> "Header | None":
-        """Return the scores in the header of a configuration; None if it states none over three seeds."""
+        """Return the scores in the header of a configuration; None if it states no scores of three seeds."""
         text = config.read_text(encoding="utf-8")
         if (line := _LINE.search(text)) is None:
             return None
@@ -63,14 +63,14 @@ class Header:
         return cls(config, scores, seeds, folds, "--data.data_dir" in text[: line.start()])
 
     def commands(self, data_dir: str) -> list[list[str]]:
-        """Return the commands that make the scores."""
+        """Return the commands that compute the scores."""
         options = ["--config", str(self.config), *(["--data.data_dir", data_dir] if self.takes_data_dir else [])]
         if self.folds is None:
             return [["seeds", "--seeds", ",".join(map(str, self.seeds)), *options]]
         return [["cv", "--folds", str(self.folds), *options, "--seed_everything", str(seed)] for seed in self.seeds]
 
     def results(self, data_dir: str) -> dict[str, str] | None:
-        """Return the scores that the results in checkpoints/ have; None if a command has not been run."""
+        """Return the scores from the results in checkpoints/; None if a command has not finished."""
         found = [find_results(command, self.config) for command in self.commands(data_dir)]
         if None in found:
             return None
@@ -89,7 +89,7 @@ class Header:
 
 
 def find_results(command: list[str], config: Path) -> dict[str, Any] | None:
-    """Return the newest results of a command; None if it has not ended. Comments in the configuration may differ."""
+    """Return the newest results of a command; None if it has not finished. Comments in the configuration may differ."""
     kind = command[0]
     options = command[command.index("--config") :]
     for path in sorted(Path("checkpoints", config.stem).glob(f"{kind}_*/{kind}.json"), reverse=True):
@@ -147,7 +147,7 @@ def write(header: Header, measured: Mapping[str, str], readme_path: Path) -> Non
 
 
 def main(args: list[str]) -> int:
-    """Make the scores again or check them, and return the exit code."""
+    """Reproduce or check the scores, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="*", type=Path, help="configurations; default: all that state scores")
     parser.add_argument("--check", action="store_true", help="only compare headers, README.md and results")

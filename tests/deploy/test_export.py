@@ -110,7 +110,7 @@ def test_an_export_with_other_answers_is_refused(
         return network
 
     monkeypatch.setattr(export, "build_network", build)
-    with pytest.raises(InputError, match="the exported network gives other answers"):
+    with pytest.raises(InputError, match="the exported network predicts differently"):
         export_network(predictor, "pt2", Path("export"))
     assert list(Path().iterdir()) == []
 
@@ -119,7 +119,7 @@ def test_a_refused_export_leaves_the_earlier_one(predictor: Predictor, monkeypat
     Path("export").mkdir()
     Path("export", "certificate.json").write_text("{}")
     monkeypatch.setattr(export, "build_network", lambda predictor: ExportedNetwork(predictor).train())
-    with pytest.raises(InputError, match="the exported network gives other answers"):
+    with pytest.raises(InputError, match="the exported network predicts differently"):
         export_network(predictor, "pt2", Path("export"))
     assert list(Path().rglob("*")) == [Path("export"), Path("export", "certificate.json")]
 
@@ -150,7 +150,7 @@ def test_only_ties_may_be_decided_differently(counts: dict[str, Any], accepted: 
     if accepted:
         compared.check()
     else:
-        with pytest.raises(InputError, match="other answers"):
+        with pytest.raises(InputError, match="predicts differently"):
             compared.check()
 
 

@@ -3,9 +3,9 @@
     python -m tests.stress.interrupted_cv                     # 20 interruptions
     python -m tests.stress.interrupted_cv --jobs 2 --seed 1
 
-Each command is a fork of this process, which has imported everything already. SIGKILL ends it or one of its worker
-processes, or Ctrl-C or SIGTERM the command. The same command is then started again, until it ends by itself. cv.csv and
-the out-of-fold predictions must be identical to the last byte, and a run that was done may not have been touched again.
+Each command is a fork of this process, which has imported everything already. It is interrupted by Ctrl-C, SIGTERM or
+SIGKILL, or SIGKILL ends one of its worker processes. The same command is then started again, until it ends by itself.
+cv.csv and the out-of-fold predictions must be identical to the last byte, and a finished run must not change again.
 """
 
 import argparse
@@ -27,7 +27,7 @@ OPTIONS += ["--model.dropout", "0.2", "--figures", "false", "--wandb.mode", "off
 
 
 def start(folder: Path, jobs: int) -> int:
-    """Start the command in the folder, in a group of processes of its own, and return its process."""
+    """Start the command in the folder, in its own process group, and return its process ID."""
     folder.mkdir(exist_ok=True)
     if (pid := os.fork()) != 0:
         return pid
@@ -79,7 +79,7 @@ def results(folder: Path) -> tuple[bytes, bytes]:
 
 
 def when_done(folder: Path) -> dict[str, int]:
-    """Return when the results of each run that is done were written."""
+    """Return the time at which the results of each finished run were written."""
     paths = folder.glob("checkpoints/*/cv_*/jobs.json")
     return {
         name: (path.parent / name / "results.json").stat().st_mtime_ns

@@ -4,7 +4,7 @@
         --space configs/spaces/learning_rate.yaml --trials 20
     python -m tests.stress.search --kills 20 --compare -- ...     also search without successive halving, and compare
 
-What follows `--` are options of `litnets search`.
+The arguments after `--` are options of `litnets search`.
 """
 
 import argparse
@@ -75,16 +75,16 @@ def outcome(folder: Path) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="number of times to kill the search")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--compare", action="store_true", help="compare with a search without successive halving")
     parser.add_argument("options", nargs="+", help="options of `litnets search`, after --")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
-        whole, killed, full = (Path(name, part) for part in ("whole", "killed", "full"))
-        seconds = finish(arguments.options, whole)
+        uninterrupted, killed, full = (Path(name, part) for part in ("uninterrupted", "killed", "full"))
+        seconds = finish(arguments.options, uninterrupted)
         kills = kill_repeatedly(arguments.options, killed, arguments.kills, 0.8 * seconds / arguments.kills)
-        expected, actual = outcome(whole), outcome(killed)
+        expected, actual = outcome(uninterrupted), outcome(killed)
         differences = [key for key in expected if expected[key] != actual[key]]
         print(f"killed {kills} times: {'different ' + ', '.join(differences) if differences else 'identical'}")
         if arguments.compare:

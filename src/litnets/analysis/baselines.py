@@ -59,9 +59,9 @@ def compute_baselines(model: Task, data: ArrayDataModule, fits_all: bool = False
     """Return the test metrics of each baseline, with the names of the task's test metrics, and the `seconds` it took.
 
     Args:
-        model: The task, whose loss and metrics are used. Its network is not.
+        model: The task. Only its loss and metrics are used, not its network.
         data: The data, which have been set up.
-        fits_all: Whether to fit the methods that are estimated to take long, too.
+        fits_all: Whether to fit even the methods that are estimated to take long.
     """
     if isinstance(model, Segmenter):
         return _mask_baselines(data)
@@ -91,7 +91,7 @@ def score(model: Task, batches: Batches) -> dict[str, float]:
 
 def _methods(model: Task, data: ArrayDataModule) -> Iterator[_Method]:
     if not hasattr(data.splits["test"], "targets"):
-        return  # targets that are stored with the inputs are not read for this
+        return  # targets that are stored with the inputs, such as masks, are not read for baselines
     if isinstance(model, Forecaster):
         yield from _forecast_methods(data)
     elif isinstance(model, Classifier):
@@ -130,13 +130,13 @@ def _prior_outputs(model: Classifier, data: ArrayDataModule) -> Tensor:
 
 
 def _to_outputs(model: Classifier, probabilities: Tensor) -> Tensor:
-    """Return outputs of a classifier that stand for these probabilities, `(N, num_classes)`."""
+    """Return the outputs of a classifier that predicts these probabilities, `(N, num_classes)`."""
     logits = probabilities.clamp_min(_SMALLEST_PROBABILITY).log().float()
     return logits[:, 1:] - logits[:, :1] if model.binary_logit else logits
 
 
 def _estimators(data: ArrayDataModule, num_classes: int | None) -> Iterator[tuple[str, Any, float]]:
-    """Yield the name of each method of scikit-learn that can read the inputs, the method, and its estimated time.
+    """Yield the name, the estimator and the estimated time of each scikit-learn method that can read the inputs.
 
     Args:
         data: The data.
@@ -189,7 +189,7 @@ def _text_seconds(texts: Sequence[str], num_logits: int) -> float:
 
 
 def _are_words(texts: Sequence[str]) -> bool:
-    """Return whether texts are mostly single words, or of a language without spaces."""
+    """Return whether texts have fewer than three words on average: names, for example, or a language without spaces."""
     few = texts[:1000]
     return sum(len(text.split()) for text in few) < 3 * len(few)
 

@@ -101,7 +101,7 @@ def _calibrate_classes(val: RecordedPredictions, test: RecordedPredictions) -> t
 
 
 def _results_of_classes(test: RecordedPredictions, temperature: float, threshold: float) -> dict[str, Any]:
-    """Return the scores of the test split before and after the calibration, and how often the sets are right."""
+    """Return the scores of the test split before and after the calibration, and how many targets the sets cover."""
     multilabel = bool(test.description.get("multilabel"))
     logits, targets = test.values("logit"), test.class_indices("target")
     assert logits is not None
@@ -171,7 +171,7 @@ def _coverage(covered: Array, steps: int = 1) -> dict[str, Any]:
     """Return the fraction of the test targets that the sets or intervals cover, and its 95 % confidence interval.
 
     Args:
-        covered: The fraction that is covered of each sample, `(N,)`; of each window of a forecast, in order.
+        covered: The covered fraction of each sample, `(N,)`; for forecasts, of each window, in order.
         steps: Steps of a forecast. The windows share steps, so they are not independent.
     """
     mean = float(covered.mean())

@@ -31,7 +31,7 @@ class Calibration:
     Args:
         weights: Fingerprint of the network's weights.
         samples: Number of validation samples that it was calibrated with.
-        coverage: Fraction of new samples that the sets or intervals cover.
+        coverage: Fraction of new samples that the sets or intervals should cover.
         temperature: Divides the logits of a classifier; 1 if the network predicts numbers.
         set_threshold: The lowest calibrated probability of a class in a prediction set; None for numbers.
         half_widths: Half the width of the prediction intervals, in the units of the data: of each target, or of each

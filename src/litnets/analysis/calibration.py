@@ -96,7 +96,7 @@ def coverage_quantile(scores: Array) -> Array | None:
 
 
 def set_scores(probabilities: Array, targets: NDArray[np.int64], multilabel: bool = False) -> Array:
-    """Return how improbable the least probable class or label of each sample is, `(N,)`.
+    """Return 1 - the probability of the class of each sample, or of its least probable label, `(N,)`.
 
     This is the score of least ambiguous sets (Sadinle et al. 2019). A sample without labels scores 0, because every
     set includes its labels.

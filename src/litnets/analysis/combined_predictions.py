@@ -87,8 +87,11 @@ def _probabilities(run: RecordedPredictions) -> Values:
 
 
 def prediction_scores(predictions: RecordedPredictions) -> dict[str, float]:
-    """Return the scores of recorded predictions: accuracy for classes and labels, squared and absolute errors for
-    values. The errors of forecasts are those of standardized values, like the metrics of a run."""
+    """Return the scores of recorded predictions.
+
+    These are the accuracy of classes and labels, R2, MAE and RMSE of a regression, and MSE and MAE of forecasts. The
+    errors of forecasts are those of standardized values, like the metrics of a run.
+    """
     frame, description = predictions.frame, predictions.description
     if "class_names" in description and not description.get("multilabel"):
         return {"accuracy": float((frame["prediction"] == frame["target"]).mean())}  # type: ignore[arg-type]

@@ -59,9 +59,10 @@ def find_period(data: ArrayDataModule) -> int:
 
 
 def fit_linear(data: ArrayDataModule) -> Forecast:
-    """Return a linear forecast of each channel from its own window: ridge regression, the same for all channels.
+    """Return a linear forecast of each channel from its own window: one ridge regression for all channels.
 
-    The window and the forecast are relative to the last value. At most 20,000 evenly spaced windows are used.
+    The window and the forecast are relative to the last value. At most 20,000 evenly spaced windows of single channels
+    are used.
     """
     from sklearn.linear_model import Ridge  # imported on use, because it is slow
 

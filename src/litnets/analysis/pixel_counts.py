@@ -1,4 +1,4 @@
-"""The pixel counts of the images in a record of a segmentation, and the scores that follow from them."""
+"""Pixel counts from the recorded predictions of a segmentation, and scores that are computed from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class PixelCounts:
 
     @classmethod
     def of(cls, predictions: RecordedPredictions) -> "PixelCounts | None":
-        """Return the counts of recorded predictions; None if they are no masks."""
+        """Return the counts of recorded predictions; None if they are not masks."""
         frame = predictions.frame
         if "mean_iou" not in frame.columns:
             return None
@@ -50,7 +50,7 @@ class PixelCounts:
 
 
 def iou_interval(counts: PixelCounts) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the IoU, for images that are independent."""
+    """Return the 95 % bootstrap interval of the IoU, under the assumption that the images are independent."""
     return _interval([counts.iou(weights) for weights in _resamples(len(counts.both))])
 
 

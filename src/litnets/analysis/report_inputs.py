@@ -55,10 +55,10 @@ def _read(
 def worst_samples(predictions: RecordedPredictions) -> list[int]:
     """Return the positions of the samples that were predicted worst, the worst first.
 
-    - Classes: the mistakes of the largest loss and those of the largest probability, in the order of the loss.
-    - Masks: the images of the smallest mean IoU.
-    - Forecasts: the windows of the largest loss whose forecasts do not overlap.
-    - Labels and numbers: the samples of the largest loss.
+    - Classes: the mistakes with the largest loss and those with the largest probability, in the order of the loss.
+    - Masks: the images with the smallest mean IoU.
+    - Forecasts: the windows with the largest loss whose forecasts do not overlap.
+    - Labels and numbers: the samples with the largest loss.
     """
     import polars as pl
 

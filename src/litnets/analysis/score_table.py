@@ -128,8 +128,10 @@ def _test_samples(run: Run) -> Any:
 
 
 def mean_test_train_ratio(runs: Sequence[Run], part: Part) -> float:
-    """Return the mean number of evaluated samples per other sample. The latter include those of the other splits that
-    a run uses: to choose its epoch, for example.
+    """Return the mean of n_test / n_train over the folds, for `summarize_scores`.
+
+    n_test is the number of samples in a fold. If the folds are test splits, n_train includes the validation split,
+    which a run uses to choose its epoch.
 
     Args:
         runs: The folds.
@@ -165,7 +167,7 @@ def scores_of(run: Run, part: Part) -> dict[str, float]:
 
 
 def _validation_scores(run: Run, best_epoch: int | None) -> dict[str, float]:
-    """Return the validation metrics of an epoch, counted from 1, or of the last one; in the order of a test's."""
+    """Return the validation metrics of an epoch, from 1, or of the last one, in the order of the test metrics."""
     scores: dict[str, float] = {}
     for row in csv.DictReader(io.StringIO(read_text(run.metrics))):
         values = {

@@ -23,7 +23,7 @@ class ParsedFit(LitnetsCLI):
         signals: The signal handlers of the process.
 
     Raises:
-        InputError: An option is wrong, or one run on one device would not be trained to its end.
+        InputError: An option is wrong, or a run with these options would leave no scores or need several devices.
 
     Attributes:
         configs: The content of the configurations by their path.

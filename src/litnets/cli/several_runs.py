@@ -80,7 +80,7 @@ def train_all(
         The folder of the command, and the runs by their names.
 
     Raises:
-        InputError: A training failed, or a configuration has changed since the first run.
+        InputError: A run failed, or a configuration has changed since the first run.
         Stop: A signal ended the command. The runs have been saved.
     """
     command = {"command": kind, **settings, "options": parsed.args, "configs": parsed.configs}
@@ -118,7 +118,7 @@ def stopped_by_interrupt(kind: str, parent: Path, signals: Signals) -> Iterator[
         signals: The signal handlers of the process.
 
     Raises:
-        Stop: A signal, or Ctrl-C during a training, which raises KeyboardInterrupt.
+        Stop: A signal ended the command, or Ctrl-C ended a run with KeyboardInterrupt.
     """
     try:
         yield
@@ -126,7 +126,7 @@ def stopped_by_interrupt(kind: str, parent: Path, signals: Signals) -> Iterator[
         print(f"{kind}: interrupted; the same command continues in {printable(str(parent))}", file=sys.stderr)
         if isinstance(error, Stop):
             raise
-        signals.received = signal.SIGINT  # which the handlers of the training have received
+        signals.received = signal.SIGINT  # the handlers of a run received it, not these
         raise Stop(signal.SIGINT) from error
 
 

@@ -1,4 +1,4 @@
-"""The certificate of an export: its answers compared with those of the network that it came from."""
+"""The certificate of an export: its predictions compared with those of the network that it came from."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -51,7 +51,7 @@ class Timing:
 
 @dataclass
 class Certificate:
-    """How much the answers of an export differ from those of its network.
+    """How much the predictions of an export differ from those of its network.
 
     Args:
         checked_on: What the samples are.
@@ -101,10 +101,10 @@ class Certificate:
 
     def check(self) -> None:
         """Raise InputError unless all decisions agree, and all differences are within the tolerance."""
-        if self.flips or not self.largest_difference <= self.tolerance:  # `not`, because NaN is refused as well
+        if self.flips or not self.largest_difference <= self.tolerance:  # written with `not`, so that NaN fails as well
             differ = f"{self.flips} of {self.decisions:,} decisions differ, " if self.decisions else ""
             raise InputError(
-                f"export: the exported network gives other answers than the trained one ({differ}largest difference "
+                f"export: the exported network predicts differently from the trained one ({differ}largest difference "
                 f"{self.largest_difference:.2g}, at most {self.tolerance:.0e} is accepted), so nothing was written; "
                 "please report it with the configuration of the run"
             )
@@ -136,7 +136,7 @@ def certify(
         recorded: The test metrics of the run.
 
     Raises:
-        InputError: A class has another name in the metadata of the export, or the answers differ.
+        InputError: A class has another name in the metadata of the export, or the predictions differ.
     """
     if exported.metadata["class_names"] != predictor.classes:
         raise InputError(
@@ -149,17 +149,17 @@ def certify(
     scores = _Scores(predictor)
     for raw, targets in _batches(predictor, samples.data):
         inputs = as_tuple(raw)
-        reference, answers = _answers(predictor, raw, targets), exported(*inputs)
+        reference, actual = _reference_outputs(predictor, raw, targets), exported(*inputs)
         certificate.samples += len(inputs[0])
-        difference = _largest_difference(reference, answers, scores.scale)
+        difference = _largest_difference(reference, actual, scores.scale)
         certificate.largest_difference = max(certificate.largest_difference, difference, key=_nan_last)
         if "probability" in reference:
-            differ, margins = _decisions(reference, answers)
+            differ, margins = _decisions(reference, actual)
             certificate.decisions += differ.size
             certificate.flips += int((differ & (margins > TIE_MARGIN)).sum())
             certificate.ties += int((differ & (margins <= TIE_MARGIN)).sum())
         if samples.have_targets and isinstance(predictor.network, Task):
-            scores.add(reference, answers, targets)
+            scores.add(reference, actual, targets)
     certificate.check()
     certificate.metric, certificate.network_metric, certificate.exported_metric = scores.compute()
     if certificate.metric is not None:
@@ -174,7 +174,7 @@ def choose_evenly(samples: Any, count: int) -> Tensor:
 
 
 def measure(predictor: Predictor, exported: ExportedFile, samples: Any) -> list[Timing]:
-    """Return timings for several batch sizes; for sequences, of those in the batch."""
+    """Return timings for several batch sizes; for sequences, also for the shortest and the longest one alone."""
     batches = (samples[indices][0] for indices in _batches_to_measure(samples))
     return [measure_batch(predictor, exported, raw, SECONDS_PER_BATCH_SIZE) for raw in batches]
 
@@ -220,7 +220,7 @@ def _batches(predictor: Predictor, samples: Any) -> Iterator[tuple[Any, Tensor]]
         yield samples[indices]
 
 
-def _answers(predictor: Predictor, raw: Any, targets: Tensor) -> Outputs:
+def _reference_outputs(predictor: Predictor, raw: Any, targets: Tensor) -> Outputs:
     with torch.inference_mode():
         return {name: value.numpy() for name, value in predictor.predict_batch(raw, targets).items()}
 
@@ -229,31 +229,32 @@ def _nan_last(value: float) -> tuple[bool, float]:
     return value != value, value
 
 
-def _largest_difference(reference: Outputs, answers: Outputs, scale: NDArray[Any] | float) -> float:
+def _largest_difference(reference: Outputs, actual: Outputs, scale: NDArray[Any] | float) -> float:
     """Return the largest difference of all outputs that are not integers.
 
-    Differences of values in the units of the data are divided by `scale`, after the rounding of such a value.
+    For values in the units of the data, four rounding steps of the value are subtracted from the difference, and the
+    rest is divided by `scale`.
     """
     largest = 0.0
     for name, expected in reference.items():
         if expected.dtype.kind != "f":
             continue
-        difference = np.abs(answers[name].astype(np.float64) - expected)
+        difference = np.abs(actual[name].astype(np.float64) - expected)
         if name != "probability":
             difference = np.maximum(difference - 4 * np.spacing(np.abs(expected)), 0) / scale
         largest = max(largest, float(difference.max()), key=_nan_last)
     return largest
 
 
-def _decisions(reference: Outputs, answers: Outputs) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Return which decisions differ, and by how much the network preferred its own."""
+def _decisions(reference: Outputs, actual: Outputs) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Return which decisions differ, and by how much the network preferred its decision."""
     probabilities = reference["probability"]
     if reference["prediction"].shape == probabilities.shape:  # each label is a decision
         margins = 2 * np.abs(probabilities - 0.5)
     else:
         second, first = np.moveaxis(np.partition(probabilities, -2, axis=1), 1, 0)[-2:]
         margins = first - second
-    return reference["prediction"] != answers["prediction"], margins
+    return reference["prediction"] != actual["prediction"], margins
 
 
 class _Scores:
@@ -273,10 +274,10 @@ class _Scores:
         self._count = 0
         self._name: str | None = None
 
-    def add(self, reference: Outputs, answers: Outputs, targets: Tensor) -> None:
+    def add(self, reference: Outputs, actual: Outputs, targets: Tensor) -> None:
         """Add a batch."""
         truth = targets.numpy()
-        predictions = [outputs["prediction"] for outputs in (reference, answers)]
+        predictions = [outputs["prediction"] for outputs in (reference, actual)]
         if "probability" in reference:
             self._name = "accuracy"
             counted = np.ones(truth.shape, bool) if self.ignore_index is None else truth != self.ignore_index

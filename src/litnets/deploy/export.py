@@ -31,7 +31,7 @@ class Export(NamedTuple):
     Args:
         folder: The folder of the files.
         file: The network.
-        certificate: How its answers compare with those of the network that it came from.
+        certificate: How its predictions compare with those of the network that it came from.
     """
 
     folder: Path
@@ -43,8 +43,8 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
     """Write the network of a run and the preparation of its inputs into one file, and verify the file.
 
     The file is compared with the network on all samples of the test split; without the data, on the inputs that the run
-    recorded. The folder then holds the file, `certificate.json`, `golden.npz` (16 samples with the answers of the
-    network) and, for ONNX, `run.py`, which needs neither litnets nor PyTorch.
+    recorded. The folder then holds the file, `certificate.json`, `golden.npz` (16 samples with the predictions of
+    the network) and, for ONNX, `run.py`, which needs neither litnets nor PyTorch.
 
     Args:
         predictor: The network. It is exported in float32.
@@ -53,8 +53,8 @@ def export_network(predictor: Predictor, format: Format = "onnx", folder: Path |
             folder.
 
     Raises:
-        InputError: A package is missing, the network cannot be exported or answers differently afterwards, or there is
-            nothing to compare on. The folder stays as it was.
+        InputError: A package is missing, the network cannot be exported or predicts differently afterwards, or there
+            is nothing to compare on. The folder stays as it was.
     """
     check_packages(format)
     folder = folder or _folder_of(predictor)

@@ -26,7 +26,7 @@ class ExportedFile(Protocol):
     """A network that was read from a file.
 
     Attributes:
-        metadata: What `write` got.
+        metadata: The metadata that `write` stored in the file.
     """
 
     metadata: dict[str, Any]
@@ -66,7 +66,7 @@ def write(program: ExportedProgram, format: Format, path: Path, outputs: Sequenc
 
 
 def read(format: Format, path: Path, outputs: Sequence[str]) -> ExportedFile:
-    """Read a file. It computes with as many threads as torch does."""
+    """Read an exported network from a file. It computes with as many threads as torch does."""
     return OnnxFile(path) if format == "onnx" else ProgramFile(path, outputs)
 
 
@@ -112,7 +112,7 @@ def _write_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str], me
                 input_names=names,
                 output_names=outputs,
                 verbose=False,
-                # onnxscript 0.7 takes numbers up to 1e-8 for zero, and drops the floor of log(power + 1e-8). ONNX
+                # onnxscript 0.7 treats numbers up to 1e-8 as zero, and drops the floor of log(power + 1e-8). ONNX
                 # Runtime optimizes the graph when it loads it.
                 optimize=False,
                 custom_translation_table={torch.ops.aten.rnn_tanh.input: _rnn_tanh},
@@ -143,7 +143,7 @@ def _rnn_tanh(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Any, Any]:
-    """Translate torch's recurrent layer with tanh to ONNX. The layers for LSTM and GRU are in onnxscript (0.7)."""
+    """Translate torch's recurrent layer with tanh to ONNX. onnxscript 0.7 translates only LSTM and GRU."""
     from onnxscript import opset18
 
     op: Any = opset18

@@ -42,7 +42,7 @@ def describe(
         "reading": predictor.datamodule.describe_reading(),
         "class_names": predictor.classes,
         **{name: _plain(getattr(network, name, None)) for name in ("target_names", "channel_names", "multilabel")},
-        # What the graph contains of a calibration.
+        # The parts of a calibration that the graph contains.
         "calibration": {name: _plain(getattr(network, name, None)) for name in _CALIBRATION},
     }
 

@@ -114,8 +114,10 @@ def has_recorded(trainer: Trainer) -> bool:
 
 
 def _slice_values(datamodule: Any, part: str, indices: NDArray[np.int64]) -> Mapping[str, Sequence[Any]]:
-    """Return the values of samples to slice the results by. An error is reported in one line, because the predictions
-    are more important."""
+    """Return the values of samples to slice the results by.
+
+    An error is reported in one line and not raised, because the predictions are more important.
+    """
     if not hasattr(datamodule, "slice_values"):
         return {}
     try:
@@ -214,8 +216,8 @@ class _SampleResults:
 class _Columns:
     """Arrays with a row for each item of a split that is to be recorded.
 
-    The arrays are allocated once. Small arrays that stay for each batch would split the memory that the batches leave
-    free, so that the memory would grow by about a batch of inputs for each batch.
+    The arrays are allocated once. If small arrays of each batch were kept instead, they would fragment the memory that
+    the batches free, and the process would grow by about a batch of inputs with each batch.
 
     Args:
         is_chosen: Whether each item of the split is to be recorded, `(N,)`.
@@ -230,7 +232,7 @@ class _Columns:
 
     @classmethod
     def like(cls, results: Mapping[str, NDArray[Any]], size: int, positions: NDArray[np.int64] | None) -> "_Columns":
-        """Return columns of the types and shapes of the results of a first batch.
+        """Return empty columns with the types and shapes of the results of the first batch.
 
         Args:
             results: The results of the batch.

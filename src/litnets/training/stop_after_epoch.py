@@ -1,4 +1,4 @@
-"""Stop a training after an epoch, so that it can be resumed later."""
+"""Stop training after an epoch, so that it can be resumed later."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Train many runs for one answer: cross-validation, several seeds, a search."""
+"""Commands that train several runs: cross-validation, several seeds, a hyperparameter search."""

@@ -33,7 +33,7 @@ class Measurement:
 
 
 class TimeSteps(Callback):
-    """Time training steps, and stop after a second."""
+    """Time training steps, and stop after at least five steps and one second."""
 
     def __init__(self) -> None:
         self.samples, self.seconds = 0, 0.0
@@ -67,7 +67,7 @@ def sizes_up_to(samples: int) -> Iterator[int]:
 
 
 def memory_limit() -> int:
-    """Return how much memory a training may use: all of the GPU, or half of the memory of a machine without one."""
+    """Return how much memory training may use: all memory of the GPU or, without a GPU, half of the machine's."""
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
     return int(_CPU_FRACTION * _machine_memory())
@@ -90,7 +90,7 @@ def _machine_memory() -> int:
 
 
 def next_may_fit(measured: Sequence[Measurement], limit: int) -> bool:
-    """Return whether twice the last batch size may fit, if memory grows on as it did from the last size but one."""
+    """Return whether twice the last batch size may fit, if memory keeps growing as between the last two sizes."""
     if len(measured) < 2:
         return True
     growth = measured[-1].memory - measured[-2].memory

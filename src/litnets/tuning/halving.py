@@ -44,11 +44,11 @@ def next_promotion(
     """Return the trial to promote to its next rung, or None if there is none at present.
 
     Args:
-        scores: The score of each trial at each rung that it has reached, higher is better.
+        scores: The score of each trial at each rung that it has reached; higher is better.
         num_rungs: Number of rungs.
         can_train: The trials that may be promoted: not in training now, and not given up.
-        all_started: Whether every trial of the search has reached the first rung. Then at least one trial is promoted
-            from each rung, even if there are fewer than `factor`.
+        all_started: Whether all trials of the search have been started, and none is in training. Then at least one
+            trial is promoted from each rung, even if fewer than `factor` trials have reached it.
         factor: One in this many trials is promoted.
     """
     for rung in reversed(range(num_rungs - 1)):

@@ -20,7 +20,7 @@ class Train(Protocol):
     """A function that trains one run. Other processes import it, so it must be defined at the top of a module."""
 
     def __call__(self, options: list[str], run: Run, resumes: bool) -> object:
-        """Train.
+        """Train the run.
 
         Args:
             options: Options of `fit`.
@@ -36,8 +36,8 @@ class Job:
     Args:
         name: Name of the run's folder.
         options: Options of `fit` for a new run.
-        changes: Options that override them, and those of an existing run. With `--trainer.max_epochs=20` here, a job
-            resumes a run that an earlier job has trained for fewer epochs.
+        changes: Options that override `options` or, if the run exists, those of its configuration. With
+            `--trainer.max_epochs=20` here, a job resumes a run that an earlier job has trained for fewer epochs.
     """
 
     name: str
@@ -52,8 +52,8 @@ class FinishedJob:
     Args:
         job: The job.
         run: Its run.
-        error: Why it failed; None if it is done.
-        was_done: Whether an earlier call has done it.
+        error: Why it failed; None if it succeeded.
+        was_done: Whether an earlier call of `run_jobs` has already finished it.
         was_killed: Whether its process ended before the job did.
     """
 

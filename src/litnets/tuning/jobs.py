@@ -3,9 +3,9 @@
     jobs = iter([Job(f"fold_{fold}", [*options, f"--data.fold={fold}"]) for fold in range(5)])
     run_jobs(parent, ask=lambda: next(jobs, None), tell=print, train=train_in_folder, num_workers=2)
 
-Each process trains many runs, because importing Lightning takes longer than a small training. PARENT/jobs.json lists
-the jobs that are done. If any of the processes is killed, the same call finishes: what is done is not repeated, and an
-interrupted run is resumed from its last checkpoint. What a run prints is written to PARENT/NAME.log.
+Each process trains many runs, because importing Lightning takes longer than training a small network. PARENT/jobs.json
+lists the jobs that are done. If any of the processes is killed, repeat the same call: it skips the jobs that are done,
+and resumes an interrupted run from its last checkpoint. What a run prints is written to PARENT/NAME.log.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,12 @@ def run_jobs(
     Args:
         parent: The folder of the run folders, which exists.
         ask: Returns the next job, or None if there is none at present. It is called whenever a process is free, after
-            all jobs that ended before have been told, and ends the jobs if it returns None while none is running.
+            `tell` has been called for all jobs that have ended. If it returns None while no job is running, all jobs
+            are done.
         tell: Called with each job that has ended.
         train: Trains one run.
-        num_workers: Number of processes. One job at a time is run in this process; several processes divide the
-            processor cores among them.
+        num_workers: Number of processes. With 1, the jobs run one after another in this process; several processes
+            share the CPU cores.
     """
     done = _DoneJobs(parent / "jobs.json")
     with ThisProcess(parent, train) if num_workers == 1 else WorkerProcesses(parent, train, num_workers) as workers:

@@ -20,9 +20,9 @@ from litnets.errors import InputError
 
 _SMOOTHING = 0.9  # weight of the earlier losses in the moving average that ends the test
 _MIN_STEPS = 10  # before that, the average depends on a few batches
-_DIVERGED = 4.0  # the test ends when this average is so many times its lowest value
+_DIVERGED = 4.0  # the test ends when this average exceeds its lowest value by this factor
 _WINDOW = 0.03  # standard deviation of the Gaussian that smooths a curve, as a fraction of its range
-_MIN_DROP = 0.05  # a smaller fraction of the first loss is taken for noise
+_MIN_CHANGE = 0.05  # a smaller fall or rise, as a fraction of the first loss, counts as noise
 _MARGIN = 10.0  # the suggestion is the learning rate with the lowest loss, divided by this
 
 
@@ -98,7 +98,7 @@ class Curve:
 
     @property
     def rise(self) -> float:
-        """How far the loss rises above the first one, as a fraction of it; infinite if it is not finite."""
+        """How far the loss rises above the first one, as a fraction of it; infinite if the last loss is not finite."""
         first = self.smoothed[0]
         if not math.isfinite(self.losses[-1]):
             return math.inf
@@ -107,7 +107,7 @@ class Curve:
     @property
     def suggestion(self) -> float | None:
         """A tenth of the learning rate with the lowest loss; None if the loss does not fall."""
-        if self.drop < _MIN_DROP:
+        if self.drop < _MIN_CHANGE:
             return None
         return self.rates[self.smoothed.index(min(self._finite()))] / _MARGIN
 
@@ -133,9 +133,9 @@ class Suggestion:
 
     @classmethod
     def of(cls, curves: Sequence[Curve]) -> "Suggestion":
-        """Combine the suggestions of several seeds. If most seeds have none, there is none."""
+        """Combine the suggestions of several seeds. There is none unless more than half of the seeds have one."""
         rates = [curve.suggestion for curve in curves if curve.suggestion is not None]
-        diverges = any(curve.rise > _MIN_DROP for curve in curves)
+        diverges = any(curve.rise > _MIN_CHANGE for curve in curves)
         if 2 * len(rates) <= len(curves):
             return cls(None, math.nan, math.nan, diverges)
         return cls(float(f"{statistics.median_low(rates):.2g}"), min(rates), max(rates), diverges)
@@ -151,7 +151,7 @@ class Suggestion:
 
 
 def to_csv(curves: Sequence[Curve]) -> str:
-    """Return a row for each step of each seed."""
+    """Return the curves as CSV, with a row for each step of each seed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["seed", "step", "lr", "loss", "smoothed"])
@@ -162,7 +162,10 @@ def to_csv(curves: Sequence[Curve]) -> str:
 
 
 def smooth(losses: Sequence[float]) -> list[float]:
-    """Return the losses smoothed by a Gaussian, which does not shift the curve. NaN stays NaN, and does not spread."""
+    """Smooth the losses by a Gaussian, which does not shift the curve.
+
+    Losses that are not finite become NaN, and do not affect the others.
+    """
     values = np.asarray(losses, float)
     is_finite = np.isfinite(values)
     steps = np.arange(len(values))

@@ -25,8 +25,8 @@ def open_parent(runs_dir: Path, experiment: str, kind: str, command: Mapping[str
     Args:
         runs_dir: The folder of the experiments.
         experiment: The name of the experiment.
-        kind: The name of the command. It has finished when the folder holds its results, KIND.json.
-        command: What makes the command: its options, and the content of the files that they name.
+        kind: The name of the command. The command has finished if the folder holds KIND.json, its results.
+        command: What identifies the command: its options, and the content of the files that they name.
 
     Raises:
         InputError: The same command is running, or the folder cannot be written.

@@ -18,12 +18,12 @@ NOTE = "no pictures, because matplotlib is not installed: pip install 'litnets[f
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def draw_search(folder: Path, settings: Settings, trials: Sequence[Trial], results: Mapping[str, Any]) -> list[str]:
-    """Draw the course of a search, the scores by the values of each parameter, and the importance of the parameters.
+    """Draw the history of a search, the scores against each parameter, and the importance of the parameters.
 
     Returns:
         The names of the files in the folder; none without matplotlib, or without a score.
@@ -41,7 +41,7 @@ def draw_search(folder: Path, settings: Settings, trials: Sequence[Trial], resul
 
 
 def draw_learning_rates(path: Path, curves: Sequence[Curve], suggestion: Suggestion) -> bool:
-    """Draw the smoothed loss by the learning rate for each seed; return False without matplotlib."""
+    """Draw the loss of each seed against the learning rate, raw and smoothed; return False without matplotlib."""
     if not can_draw():
         return False
     figure, (axes,) = _figure(6, 3.5)
@@ -75,7 +75,7 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple["Figure", li
 
 
 def _draw_history(path: Path, settings: Settings, trials: Sequence[Trial]) -> None:
-    """Draw the score of each trial in the order of their start, and the best so far of those trained to the end."""
+    """Draw the scores in the order in which the trials started, and the best so far of those trained to the end."""
     figure, (axes,) = _figure(6, 3.5)
     _scatter(axes, settings, trials, [trial.number for trial in trials])
     finished = [trial for trial in trials if settings.rungs[-1] in trial.scores]
@@ -94,7 +94,7 @@ def _draw_history(path: Path, settings: Settings, trials: Sequence[Trial]) -> No
 
 
 def _draw_parameters(path: Path, settings: Settings, trials: Sequence[Trial]) -> None:
-    """Draw the score of each trial by the value of each parameter."""
+    """Draw the scores of the trials against the values of each parameter."""
     figure, all_axes = _figure(2.6 * len(settings.space) + 0.6, 3, len(settings.space))
     for axes, parameter in zip(all_axes, settings.space, strict=True):
         values = [trial.params[parameter.name] for trial in trials]

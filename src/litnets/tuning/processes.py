@@ -1,4 +1,4 @@
-"""The processes that run jobs: this one, or several that each run many."""
+"""Run jobs in this process, or in several worker processes that each run many of them."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ from litnets.tuning.job import FinishedJob, Job, Train, run_job
 
 
 class ThisProcess:
-    """Runs one job at a time in this process, when it is waited for."""
+    """Run one job at a time in this process: `start` stores the job, and `wait` runs it."""
 
     def __init__(self, parent: Path, train: Train) -> None:
         self._parent, self._train = parent, train
@@ -58,7 +58,7 @@ class _Worker:
 
 
 class WorkerProcesses:
-    """Runs jobs in processes, which are started when they are needed, and replaced if they are killed."""
+    """Run jobs in worker processes, which are started when they are needed, and replaced if they are killed."""
 
     def __init__(self, parent: Path, train: Train, num_workers: int) -> None:
         self._parent, self._train, self._num_workers = parent, train, num_workers
@@ -93,7 +93,7 @@ class WorkerProcesses:
         self._send(self._start_worker(), job)
 
     def _send(self, worker: _Worker, job: Job) -> bool:
-        """Give a job to a process; return False if the process was killed while it had none."""
+        """Give a job to a process; return False if the process was killed while it was idle."""
         try:
             worker.connection.send(job)
         except ConnectionError:
@@ -113,7 +113,8 @@ class WorkerProcesses:
         context = multiprocessing.get_context("spawn")
         connection, worker_end = context.Pipe()
         threads = max(1, torch.get_num_threads() // self._num_workers)
-        # The function is passed by its name, so that the process imports Lightning only when it is ready for it.
+        # The function is passed by its name, so that the process imports Lightning only after it has set its number of
+        # threads.
         name = f"{self._train.__module__}.{self._train.__qualname__}"  # type: ignore[attr-defined]
         arguments = (worker_end, self._parent, name, threads)
         process = context.Process(target=_work, args=arguments)
@@ -140,7 +141,7 @@ class WorkerProcesses:
 
 @contextmanager
 def _ignore_interrupt() -> Iterator[None]:
-    """Let a process that is started ignore Ctrl-C, which reaches it too; this process then ends it."""
+    """Let a process that is started here ignore Ctrl-C, which reaches all processes: this one ends the others."""
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
         yield
         return

@@ -20,9 +20,9 @@ from litnets.tuning.jobs import FinishedJob, Job, Train, run_jobs
 from litnets.tuning.space import Parameter
 from litnets.tuning.trials import Sampler, Trial, Trials, grid
 
-FIRST_FINAL_SEED = 10_000  # added to the seed of the search: no trial has been selected for these seeds
+FIRST_FINAL_SEED = 10_000  # added to the seed of the search, so that the winner was not selected on these seeds
 _TRIAL_OPTIONS = ("--test_after_fit=false", "--report=false", "--store_data=false")  # only the final runs need them
-_MAX_FAILURES = 3  # trials that may fail before any succeeds
+_MAX_FAILURES = 3  # the search ends if this many trials fail before any succeeds
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Settings:
         mode: Whether lower (`min`) or higher (`max`) values of the metric are better.
         rungs: Numbers of epochs at which trials are compared; the last is that of a complete training.
         sampler: How the values of a trial are chosen.
-        seed: Seed of the search; a trial adds its number.
+        seed: Seed of the search. The seed of a trial is this plus its number on this machine, from 0.
         trials: Number of trials, on all machines together.
-        budget: Seconds after which no training starts; None for no limit.
+        budget: Seconds after which no new trial starts and none is promoted; None for no limit.
         num_workers: Number of trials to train at the same time.
         num_final_seeds: Number of fresh seeds to train the winner with.
     """
@@ -79,7 +79,7 @@ class Settings:
 
 
 class Search:
-    """The next step of a search, given the trials so far.
+    """The state of a search: it chooses the next job from the trials so far, and stores their scores.
 
     Args:
         settings: The settings.
@@ -91,7 +91,8 @@ class Search:
         self._training: dict[str, int] = {}  # the rung that each run in training is to reach
         self._retried: set[str] = set()
         self._started_at, self._earlier_seconds = time.monotonic(), trials.seconds
-        for trial in trials.read():  # killed between its last score and its end
+        # A search may be killed after it has stored the last score of a trial, and before it has finished the trial.
+        for trial in trials.read():
             if trial.is_local and trial.state == "training" and settings.rungs[-1] in trial.scores:
                 trials.finish(trial, trial.scores[settings.rungs[-1]])
 
@@ -101,11 +102,11 @@ class Search:
         return self._earlier_seconds + time.monotonic() - self._started_at
 
     def ask(self) -> Job | None:
-        """Return the next training, or None if there is none at present."""
+        """Return the next job, or None if there is none at present."""
         trials = self._trials.read()
         for trial in trials:
             is_free = trial.is_local and trial.state == "training" and trial.name not in self._training
-            if is_free and not trial.scores:  # a new trial, when the search was interrupted
+            if is_free and not trial.scores:  # the search was interrupted before the first score
                 return self._start(trial, 0)
         if self.settings.budget is not None and self.seconds >= self.settings.budget:
             return None
@@ -155,7 +156,7 @@ class Search:
         )
 
     def tell(self, finished: FinishedJob) -> None:
-        """Store the score of a training that has ended, and print it.
+        """Store the score of a job that has ended, and print it.
 
         Raises:
             InputError: The first trials have all failed.
@@ -193,7 +194,7 @@ class Search:
         return next(trial for trial in self._trials.read() if trial.is_local and trial.name == name)
 
     def stop_others(self) -> None:
-        """Store that the trials which were not promoted are stopped."""
+        """Mark the trials that were not promoted as stopped."""
         for trial in self._trials.read():
             if trial.is_local and trial.state == "training":
                 self._trials.stop(trial)

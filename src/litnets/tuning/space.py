@@ -24,7 +24,7 @@ Kind = Literal["uniform", "log", "int", "logint", "values"]
 _KINDS: dict[str, Kind] = {"uniform": "uniform", "log": "log", "int": "int", "logint": "logint"}
 _FORMS = "a list such as [0, 0.2, 0.4], uniform(0, 0.5), log(1e-4, 1e-1), int(1, 4) or logint(16, 512)"
 
-# Options that a search sets itself, and those that would evaluate trials on different samples or by different metrics.
+# Options that a search sets itself, and options of the data that would evaluate trials on different samples.
 _SET_BY_SEARCH = {"seed_everything", "experiment", "runs_dir", "test_after_fit", "stop_after_epoch", "config"}
 _CHANGE_VALIDATION = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker", "group_column"}
 
@@ -49,7 +49,7 @@ class Parameter:
 
     @property
     def grid(self) -> tuple[str, ...] | None:
-        """All values, if they can be counted; otherwise None."""
+        """All values of a list or of `int(low, high)`; None for the other kinds."""
         if self.kind == "int":
             return tuple(str(value) for value in range(int(self.low), int(self.high) + 1))
         return self.values or None

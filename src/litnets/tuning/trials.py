@@ -76,7 +76,7 @@ class Trials:
         self._optuna = _import_optuna()
         self._space = space
         self._direction = "minimize" if mode == "min" else "maximize"
-        # Trials of other machines are told apart by the folder; a folder with its own journal may be moved.
+        # In a database, host and folder tell which machine owns a trial. A folder with its own journal may be moved.
         self._owner = "" if storage is None else f"{socket.gethostname()}:{folder.resolve()}"
         try:
             self._study = self._optuna.create_study(
@@ -183,7 +183,7 @@ class Trials:
             trials: All trials so far.
             sampler: How to choose. `tpe` samples the first ten trials at random.
             seed: The seed of the search.
-            index: The number of trials that this search has started.
+            index: The number of trials that this machine has started.
         """
         if sampler == "grid":
             tried = [trial.params for trial in trials]
@@ -199,7 +199,7 @@ class Trials:
     def _as_observed(self, trial: Trial) -> Any:
         """Return a trial as the sampler should see it.
 
-        A trial that waits for its promotion counts as pruned, so that its score is used. One that failed counts as
+        An unfinished trial with a score counts as pruned, so that the sampler uses the score. A failed trial counts as
         pruned without a score, which makes it the worst.
         """
         states = self._optuna.trial.TrialState
@@ -277,7 +277,7 @@ def _import_optuna() -> Any:
 
 def _storage_errors() -> tuple[type[Exception], ...]:
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError  # which Optuna requires
+    from sqlalchemy.exc import SQLAlchemyError  # a dependency of Optuna
 
     return ImportError, ValueError, OSError, StorageInternalError, SQLAlchemyError
 

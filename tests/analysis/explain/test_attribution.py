@@ -180,7 +180,7 @@ def test_relative_error_of_no_change() -> None:
 
 def test_tokens_without_an_embedding_are_refused() -> None:
     text = example("text", torch.tensor([[1, 2]]), torch.tensor([2]))
-    with pytest.raises(InputError, match=r"has no nn\.Embedding"):
+    with pytest.raises(InputError, match=r"need an nn\.Embedding"):
         check_method("saliency", nn.Linear(2, 2), text)
 
 

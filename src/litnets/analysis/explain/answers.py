@@ -26,11 +26,13 @@ def choose_answer(network: Any, outputs: Tensor, target: str | None = None, step
     """Return the answer to explain.
 
     - Classification: the logit of a class; by default, of the predicted one, or of the most probable label.
-    - Regression: a target in the units of the data; by default, the first one.
-    - Forecasting: a channel at a step in the units of the data; by default, the first channel at the first step.
-    - Segmentation: the sum of a class' logits over the pixels that are predicted as this class; over all pixels if
+    - Regression: a target; by default, the first one.
+    - Forecasting: a channel at a step; by default, the first channel at the first step.
+    - Segmentation: the sum of a class's logits over the pixels that are predicted as this class; over all pixels if
       there are none. By default, the second most frequent class of the predicted mask, because the most frequent one is
       usually the background; a mask of one class is explained by that class.
+
+    Targets and channels are in the units of the data, minus their mean in the training split.
 
     Args:
         network: The LightningModule.

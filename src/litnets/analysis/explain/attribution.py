@@ -1,4 +1,4 @@
-"""Attributions: how much each part of an input contributes to an answer of the network (captum underneath)."""
+"""Attributions: how much each part of an input contributes to an answer of the network, computed by captum."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -15,8 +15,8 @@ from litnets.errors import InputError
 Method = Literal["saliency", "integrated_gradients", "grad_cam", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-_MAX_ELEMENTS = 2**22  # of the inputs that are computed together
-# Steps of integrated gradients, until the error is small. Layer normalization changes fast near the baseline.
+_MAX_ELEMENTS = 2**22  # of the inputs in one forward pass
+# Steps of integrated gradients to try, until the error is small. Layer normalization changes fast near the baseline.
 _STEPS = (32, 128, 512, 2048)
 _SMALL_ERROR = 0.01
 
@@ -54,7 +54,7 @@ class _Function:
         self.batch_size = max(1, min(256, _MAX_ELEMENTS // self.features.numel()))
 
     def __call__(self, features: Tensor, weights: Tensor, *rest: Tensor) -> Tensor:
-        """Return the answer for each of several features, `(N,)`; captum repeats the other arguments."""
+        """Return the answers for a batch of features, `(N,)`; captum repeats the other arguments N times."""
         if self.embedding is None:
             outputs = run(self.network, (features, *rest))
         else:
@@ -71,8 +71,8 @@ def attribute(
 ) -> Attribution:
     """Return the attributions of an answer.
 
-    The baseline of integrated gradients and occlusion is zero: the mean of the training split, as inputs are
-    standardized, a missing category, or the embedding of padding.
+    The baseline of integrated gradients and occlusion is zero. This is the training mean of a standardized number, a
+    missing category, or the embedding of padding.
 
     Args:
         method: `saliency` (absolute gradient), `integrated_gradients`, `grad_cam` or `occlusion`.
@@ -127,7 +127,7 @@ def import_captum() -> Any:
 def _find_embedding(network: nn.Module) -> nn.Module:
     embedding = next((module for module in network.modules() if isinstance(module, nn.Embedding)), None)
     if embedding is None:
-        raise InputError(f"{type(network).__name__} has no nn.Embedding, whose outputs attributions of tokens need")
+        raise InputError(f"attributions of tokens need an nn.Embedding, which {type(network).__name__} does not have")
     return embedding
 
 

@@ -19,7 +19,7 @@ MAX_COMPLETENESS_ERROR = 0.05
 # The ranks of two maps with this correlation share a quarter of their variance.
 MAX_CORRELATION = 0.5
 RANDOM_NETWORKS = 5
-# A rank correlation of fewer values is mostly chance: of 7, one in four exceeds 0.5 in size.
+# A rank correlation of fewer values is mostly chance: with 7 values, one in four exceeds 0.5 in absolute value.
 MIN_VALUES = 8
 
 
@@ -76,10 +76,10 @@ def judge(
 
 
 def _correlation(values: Tensor, others: Sequence[Tensor]) -> float:
-    """Return the median rank correlation of a map with others, without what is zero in all of them.
+    """Return the median rank correlation of a map with others, over the positions where not all of them are zero.
 
-    The architecture reads nothing there, such as the other channels if it forecasts each channel by itself. Random
-    networks whose map shows nothing are left out, as Grad-CAM is often empty for them.
+    Where all are zero, the architecture reads nothing: for example the other channels, if it forecasts each channel by
+    itself. Random networks whose map shows nothing are left out, because Grad-CAM is often empty for them.
     """
     is_read = (torch.stack([values, *others]) != 0).any(0)
     comparable = [random for random in others if not is_empty(random)]

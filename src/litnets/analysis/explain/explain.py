@@ -30,7 +30,7 @@ _MAX_CLASSES = 10  # in the picture of the units; the table has all of them
 
 
 class Labeled(NamedTuple):
-    """Samples with targets, as they were read, and what they are, for captions."""
+    """Samples with targets, as they were read, and their name for captions."""
 
     samples: ArrayDataset | RaggedDataset
     name: str
@@ -43,7 +43,7 @@ class Options:
     Args:
         methods: Names of `ALL_METHODS`; empty for those that fit the network and the data.
         target: Name of the class, target or channel to explain; None for the default of `choose_answer`.
-        step: The step of a forecast, from 1; None likewise.
+        step: The step of a forecast, from 1; None for the default of `choose_answer`.
         repeats: How often permutation importance shuffles each column.
     """
 
@@ -173,7 +173,7 @@ def _explain_units(
         raise InputError("units are compared with classes, which this network does not predict")
     layer = last_linear(network, example.inputs)
     if layer is None:
-        raise InputError("the network has no hidden layer that a last linear layer reads")
+        raise InputError("the network has no last linear layer that reads hidden units")
     split, name = load()
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:MAX_SAMPLES]
     parts = chosen.split(min(predictor.datamodule.eval_batch_size, 256))

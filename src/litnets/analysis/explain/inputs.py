@@ -68,7 +68,7 @@ def prepare_examples(
 
 
 def prepare(predictor: Predictor, raw: Any) -> tuple[Tensor, ...]:
-    """Return the inputs of the network for a batch as it was read, with numbers as float32."""
+    """Return the inputs of the network for a batch as it was read; floating-point numbers become float32."""
     with torch.no_grad():
         prepared = predictor.prepare(move_data_to_device(raw, predictor.device))
     tensors = prepared if isinstance(prepared, (tuple, list)) else (prepared,)
@@ -76,7 +76,7 @@ def prepare(predictor: Predictor, raw: Any) -> tuple[Tensor, ...]:
 
 
 def reduce_map(values: Tensor, example: Example, reduction: Reduction) -> Tensor:
-    """Reduce the attributions of features to a map for people.
+    """Reduce the attributions of features to a map that people can read.
 
     An image gets a value per pixel, a text per token, a row per column, and a sequence per step and feature.
 

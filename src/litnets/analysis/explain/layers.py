@@ -48,7 +48,7 @@ def cam_layer(network: nn.Module, inputs: Sequence[Tensor]) -> Call | None:
 
     It is the last convolution, in the order of execution, whose kernel and output have more than one position. This
     leaves out the 1x1 convolutions of shortcuts and of the outputs of a segmentation. If modules with an output of the
-    same shape follow, such as a normalization, an activation or the sum of a residual block, it is the last of them.
+    same shape follow, such as a normalization or the sum of a residual block, the last of them is returned.
     """
     calls, outputs = trace(network, inputs)
     layer: Call | None = None
@@ -65,7 +65,7 @@ def cam_layer(network: nn.Module, inputs: Sequence[Tensor]) -> Call | None:
 
 
 def first_layer(network: nn.Module, inputs: Sequence[Tensor]) -> nn.Linear | nn.Conv1d | nn.Conv2d | None:
-    """Return the first layer with weights to run, or None if it is no linear layer or convolution of the inputs."""
+    """Return the first layer with weights that runs; None unless it is a linear layer or convolution of the inputs."""
     calls, _ = trace(network, inputs)
     layer = next((call.module for call in calls if _has_matrix(call.module)), None)
     first = inputs[0]

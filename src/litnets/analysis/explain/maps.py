@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from litnets.analysis.explain.answers import Answer, choose_answer
-from litnets.analysis.explain.attribution import METHODS, Attribution, Method, attribute, check_method
+from litnets.analysis.explain.attribution import Attribution, Method, attribute, check_method
 from litnets.analysis.explain.checks import (
     MAX_COMPLETENESS_ERROR,
     MAX_CORRELATION,
@@ -39,7 +39,9 @@ def default_methods(network: nn.Module, example: Example) -> list[Method]:
     """Return integrated gradients and, for an image whose network has a fine enough last convolution, Grad-CAM."""
     layer = cam_layer(network, example.inputs) if example.kind == "image" else None
     use_cam = layer is not None and layer.output_shape[2:].numel() >= _MIN_CAM_POSITIONS
-    return ["grad_cam", "integrated_gradients"] if use_cam and not isinstance(network, Segmenter) else [METHODS[1]]
+    if use_cam and not isinstance(network, Segmenter):
+        return ["grad_cam", "integrated_gradients"]
+    return ["integrated_gradients"]
 
 
 def explain_maps(
@@ -69,7 +71,7 @@ def explain_maps(
         check_method(method, network, examples[0])
     with torch.no_grad():
         answers = [choose_answer(network, run(network, one.inputs), target, step) for one in examples]
-    found = {method: _attribute_all(method, network, examples, answers) for method in methods}
+    attributed = {method: _attribute_all(method, network, examples, answers) for method in methods}
     random_maps: dict[str, list[list[Tensor]]] = {method: [] for method in methods}
     for seed in range(RANDOM_NETWORKS):
         random_network = randomize(network, seed)
@@ -79,19 +81,19 @@ def explain_maps(
     rows: list[dict[str, Any]] = []
     values: list[dict[str, Any]] = []
     for method in methods:
-        maps = [attribution.map for attribution in found[method]]
-        errors = [attribution.completeness_error for attribution in found[method]]
+        maps = [attribution.map for attribution in attributed[method]]
+        errors = [attribution.completeness_error for attribution in attributed[method]]
         others = list(zip(*random_maps[method], strict=True))  # for each input, the map of each random network
         checks = judge(maps, errors, others)
-        shown = [next((random for random in maps_ if not is_empty(random)), maps_[0]) for maps_ in others]
+        shown = [next((one for one in candidates if not is_empty(one)), candidates[0]) for candidates in others]
         caption = f"{_CAPTIONS[method]}; the network and one with random weights"
         path = explanation.add(method, caption, describe(checks), [check.passed for check in checks])
         titles = [
             f"{printable(example.name)}\n{printable(answer.name)}: {attribution.answer:.4g}"
-            for example, answer, attribution in zip(examples, answers, found[method], strict=True)
+            for example, answer, attribution in zip(examples, answers, attributed[method], strict=True)
         ]
         draw_maps(path, method, examples, titles, maps, shown, checks)
-        for example, answer, attribution, check in zip(examples, answers, found[method], checks, strict=True):
+        for example, answer, attribution, check in zip(examples, answers, attributed[method], checks, strict=True):
             rows.append(_row(method, example, answer, attribution, check))
             values += _values(method, example, attribution)
     explanation.write_table("maps.csv", rows)

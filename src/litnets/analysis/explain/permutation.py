@@ -78,7 +78,7 @@ def permutation_importance(
 
 
 def _shuffles(rows: Tensor, column: int, repeats: int, seed: int) -> list[Tensor]:
-    """Return copies of the rows in which a column is shuffled again and again, as scikit-learn does."""
+    """Return copies of the rows. In each, a column is shuffled once more than in the last, as in scikit-learn."""
     random = np.random.RandomState(seed)
     order = np.arange(len(rows))
     values, copies = rows[:, column], []

@@ -124,7 +124,7 @@ def _stretched(image: Tensor) -> Tensor:
 
 
 def _draw_heat(axes: Any, example: Example, values: Tensor, signed: bool) -> None:
-    """Draw a map as colors: red for and blue against the answer if it has signs."""
+    """Draw a map as colors. If it has signs, red supports the answer, and blue counts against it."""
     cells = values if example.kind == "image" else values.T
     sizes = values[values != 0].abs()
     limit = float(sizes.quantile(0.995)) if 0 < len(sizes) < 2**24 else 1.0  # a few outliers must not hide the rest

@@ -1,6 +1,6 @@
-"""Which units of the last hidden layer answer to which class, after network dissection (Bau et al. 2017).
+"""Which units of the last hidden layer respond to which class, after network dissection (Bau et al. 2017).
 
-For each class, the unit is sought whose activation separates the class from all others best. The samples are halved:
+`dissect` finds, for each class, the unit whose activation separates it best from all others. The samples are halved:
 one half chooses the unit, and the other one reports its AUC, because the best of many units is best partly by chance.
 """
 
@@ -95,7 +95,7 @@ def area_under_roc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 
 
 def read_units(network: nn.Module, layer: str, batches: Iterable[tuple[Tensor, ...]]) -> NDArray[np.float64]:
-    """Return what a layer reads for each sample, `(N, units)`."""
+    """Return the inputs of a layer for each sample, `(N, units)`."""
     parts: list[Tensor] = []
 
     def record(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:

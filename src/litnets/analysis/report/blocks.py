@@ -46,11 +46,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Example:
-    """An input with what is said about it.
+    """An input with lines of text below it.
 
     Args:
         content: The input as HTML.
-        lines: Texts below it.
+        lines: The lines, such as the prediction.
         is_wrong: Whether the prediction is wrong.
     """
 
@@ -79,7 +79,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Code:
-    """A text of many lines that opens with a click."""
+    """A long text that is collapsed until the reader clicks on it."""
 
     kind: ClassVar = "code"
     title: str

@@ -62,7 +62,7 @@ class Inputs:
     budget: Budget = field(default_factory=lambda: Budget(0))
 
     def examples(self, split: str) -> list[int]:
-        """Return the positions in the split of the inputs of the contact sheet."""
+        """Return the positions in the split of the inputs that were stored as examples."""
         chosen = (one.index for one in self.stored if (one.split, one.role) == (split, "example"))
         return list(dict.fromkeys(chosen))
 
@@ -161,7 +161,7 @@ def mask_color(classes: Any) -> Any:
 
 
 def _masked(parts: dict[str, bytes], budget: Budget) -> Markup:
-    """Return an image, and the image below its mask and below the predicted mask."""
+    """Return an image, then the image overlaid with its mask and with the predicted mask."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(parts["image"])).convert("RGB")

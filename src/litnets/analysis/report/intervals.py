@@ -1,8 +1,9 @@
 """95 % confidence intervals of test metrics, from the recorded predictions.
 
 The metrics that are functions of sums over the samples (accuracy, F1, R2, RMSE, ...) are resampled by the bootstrap
-(Efron 1979) with a fixed seed: a resample is a vector of counts, and its sums are a product of matrices. AUROC has an
-interval by DeLong et al. (1988) instead. The windows of a forecast overlap, so blocks of them are resampled.
+(Efron 1979) with a fixed seed. A resample is a vector of counts, so one matrix product computes the sums of all
+resamples. AUROC has an interval by DeLong et al. (1988) instead. The windows of a forecast overlap, so blocks of them
+are resampled.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from litnets.analysis.report.predictions import ClassPredictions, ValuePredictio
 from litnets.analysis.significance import LEVEL
 
 RESAMPLES = 1000
-_MAX_GROUPS = 2000  # samples beyond this number are resampled in groups of equal size
+_MAX_GROUPS = 2000  # more samples than this are resampled in this many groups of about equal size
 
 Interval = tuple[float, float]
 Metrics = Mapping[str, NDArray[Any]]

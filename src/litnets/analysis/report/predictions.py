@@ -121,12 +121,12 @@ class ValuePredictions:
 
     @cached_property
     def targets(self) -> NDArray[np.float64]:
-        """`(N, steps, targets)`."""
+        """The targets in the units of the data, `(N, steps, targets)`."""
         return self._values("target")
 
     @cached_property
     def predictions(self) -> NDArray[np.float64]:
-        """`(N, steps, targets)`."""
+        """The predictions in the units of the data, `(N, steps, targets)`."""
         return self._values("prediction")
 
     def _values(self, column: str) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ def compact(count: int) -> str:
 
 
 def value_range(values: Any, is_log: bool = False) -> tuple[float, float]:
-    """Return limits that include all finite values, and are not equal."""
+    """Return two different limits that include all finite values."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if not len(values):

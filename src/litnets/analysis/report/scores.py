@@ -23,7 +23,7 @@ class RankingCurves(NamedTuple):
 
 
 def ranking_curves(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> RankingCurves | None:
-    """Return the curves of one class against the rest; None if there is no sample of either.
+    """Return the curves of one class against the rest; None if one of the two has no samples.
 
     Args:
         scores: Probability of the class for each sample, `(N,)`.
@@ -46,7 +46,7 @@ def ranking_curves(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often predictions of a confidence are right.
+    """How often predictions are right, by their confidence.
 
     Args:
         confidence: Mean confidence of each bin with samples, `(bins,)`.
@@ -77,7 +77,7 @@ def reliability(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) ->
 
 
 class Threshold(NamedTuple):
-    """The results of predicting the positive class from a probability on."""
+    """The results of predicting the positive class from a threshold of its probability upwards."""
 
     threshold: float
     precision: float
@@ -108,18 +108,18 @@ def label_suspects(
     """Return the samples whose label may be wrong, the most suspicious first (confident learning; Northcutt 2021), and
     the class that each of them may belong to.
 
-    A class is a candidate for a sample if its probability is at least its mean over the samples with this label. A
-    sample is suspicious if the most probable of its candidates is not its label.
+    A class is a candidate for a sample if its probability is at least its mean probability over the samples that are
+    labeled with it. A sample is suspicious if the most probable of its candidates is not its label.
 
     Args:
         probabilities: `(N, classes)`.
         targets: The label of each sample, `(N,)`.
     """
     classes = probabilities.shape[1]
-    confidence = np.full(classes, np.inf)
+    mean_probability = np.full(classes, np.inf)
     for label in np.unique(targets):
-        confidence[label] = probabilities[targets == label, label].mean()
-    is_candidate = probabilities >= confidence
+        mean_probability[label] = probabilities[targets == label, label].mean()
+    is_candidate = probabilities >= mean_probability
     best = np.where(is_candidate, probabilities, -1).argmax(1)
     rows = np.flatnonzero(is_candidate.any(1) & (best != targets))
     margin = probabilities[rows, targets[rows]] - probabilities[rows, best[rows]]

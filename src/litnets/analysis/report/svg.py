@@ -301,7 +301,7 @@ def _path(points: Sequence[tuple[float, float]], css: str) -> Markup:
 
 
 def dots(points: Sequence[tuple[float, float]], color: int, radius: float = 2) -> Markup:
-    """Draw dots: a path with round ends and a tiny line for each is a third of the bytes of as many circles."""
+    """Draw dots as one path of zero-length lines with round ends, which takes a third of the bytes of circles."""
     data = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in points)
     return Markup('<path class="p s{}" d="{}" stroke-width="{}"/>').format(color, data, radius * 2)
 

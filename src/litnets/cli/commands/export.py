@@ -75,7 +75,7 @@ def _export(parser: argparse.ArgumentParser, args: list[str], signals: Signals) 
 
 
 def _print_certificate(certificate: Certificate, format: str) -> None:
-    """Print how the answers of the export compare with those of the network, and how long both take."""
+    """Print how the predictions of the export compare with those of the network, and how long both take."""
     print(printable(f"compared with the network on {certificate.samples:,} samples of {certificate.checked_on}:"))
     print(
         f"  largest difference {certificate.largest_difference:.1e} (at most {certificate.tolerance:.0e} is accepted)"

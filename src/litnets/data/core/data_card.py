@@ -29,7 +29,7 @@ SliceValues = Mapping[str, Sequence[Any]]
 
 
 class DescribesData(LightningDataModule):
-    """Base class of `ArrayDataModule`: describe the data for a report. A modality overrides what it knows better."""
+    """Base class of `ArrayDataModule`: describe the data for a report. A modality overrides what it can refine."""
 
     splits: dict[str, Split]
     init_arguments: dict[str, Any]
@@ -41,9 +41,9 @@ class DescribesData(LightningDataModule):
         return {1: "row", 3: "image"}.get(len(shape), "series")
 
     def describe_data(self) -> dict[str, Any]:
-        """Return the content of data.json, as plain values: the source, what a model knows of the data, and the splits.
+        """Return the content of data.json, as plain values: the source, what a model needs to know, and the splits.
 
-        No more than a bounded number of inputs are read from files for this.
+        This reads only a limited number of inputs from files.
         """
         facts = {name: getattr(self, name, None) for name in _FACTS}
         return {

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 
 def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name of the image and its uint8 pixels, `(channels, height, width)`; of any size if it is segmented."""
+    """Yield the name of the image and its uint8 pixels, `(channels, height, width)`; of any size for masks."""
     how = about["reading"]
     opened = Image.open(path)
     if "overlap" not in how:  # decodes a large JPEG at a fraction of its size

@@ -1,7 +1,7 @@
 """Predict with model.onnx, which lies beside this file. Needs numpy and onnxruntime, for images also pillow.
 
 python run.py FILE...       print the prediction for each input in the files; see reading.py for the formats
-python run.py --selftest    compare the answers for the samples in golden.npz with those of the trained network
+python run.py --selftest    compare the predictions for the samples in golden.npz with those of the trained network
 """
 
 import json
@@ -36,20 +36,20 @@ def to_text(outputs: dict[str, Any]) -> str:
     if "probability" not in outputs:
         return json.dumps(prediction.tolist())
     if prediction.ndim:  # labels, of which a sample can have several
-        shares = zip(names, outputs["probability"].tolist(), strict=True)
-        return ", ".join(f"{name} ({share:.4f})" for name, share in shares if share > 0.5) or "no label"
+        probabilities = zip(names, outputs["probability"].tolist(), strict=True)
+        return ", ".join(f"{name} ({value:.4f})" for name, value in probabilities if value > 0.5) or "no label"
     return f"{names[prediction]} ({outputs['probability'][prediction]:.4f})"
 
 
 def selftest() -> str | None:
-    """Compare the answers for all golden samples, together and one by one; return an error, or None."""
+    """Compare the predictions for all golden samples, together and one by one; return an error, or None."""
     golden = dict(np.load(HERE / "golden.npz"))
     inputs = [golden.pop(one.name) for one in SESSION.get_inputs()]
     singles = [predict(*(value[i : i + 1] for value in inputs)) for i in range(len(inputs[0]))]
     for name, expected in golden.items():
-        for answers in (predict(*inputs)[name], np.concatenate([single[name] for single in singles])):
-            if expected.dtype != bool and not np.allclose(answers, expected, rtol=1e-3, atol=1e-3):
-                return f"selftest failed: {name} differs by up to {np.abs(answers - expected).max():g}"
+        for actual in (predict(*inputs)[name], np.concatenate([single[name] for single in singles])):
+            if expected.dtype != bool and not np.allclose(actual, expected, rtol=1e-3, atol=1e-3):
+                return f"selftest failed: {name} differs by up to {np.abs(actual - expected).max():g}"
     print(f"selftest passed: {len(inputs[0])} samples")
     return None
 

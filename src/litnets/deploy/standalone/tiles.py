@@ -27,7 +27,7 @@ def segment(image: Any, how: Any, predict: Callable[..., dict[str, Any]]) -> Any
             if isinstance(total, int):
                 total = np.zeros((len(probability), *padded.shape[1:]), np.float32)
             total[place] += probability * weight
-    return total.argmax(0)[: sizes[0], : sizes[1]].astype(np.uint8)  # the sum of the weights does not matter
+    return total.argmax(0)[: sizes[0], : sizes[1]].astype(np.uint8)  # argmax needs no division by the weights
 
 
 def save_mask(path: str, mask: Any) -> str:
