@@ -103,6 +103,8 @@ class ProgramFile:
 
 
 def _write_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str], metadata: str) -> None:
+    from onnxscript import optimizer
+
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     names = INPUT_NAMES[: len(program.graph_signature.user_inputs)]
     try:
@@ -112,8 +114,6 @@ def _write_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str], me
                 input_names=names,
                 output_names=outputs,
                 verbose=False,
-                # onnxscript 0.7 treats numbers up to 1e-8 as zero, and drops the floor of log(power + 1e-8). ONNX
-                # Runtime optimizes the graph when it loads it.
                 optimize=False,
                 custom_translation_table={torch.ops.aten.rnn_tanh.input: _rnn_tanh},
             )
@@ -122,6 +122,10 @@ def _write_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str], me
             f"the graph cannot be written as ONNX: {str(error).splitlines()[0]}; try --format pt2"
         ) from error
     assert exported is not None
+    # The complete optimization of onnxscript 0.7 takes numbers up to 1e-8 for zero, and drops the floor of
+    # log(power + 1e-8). ONNX Runtime does the rest when it loads the file.
+    optimizer.fold_constants(exported.model)
+    optimizer.remove_unused_nodes(exported.model)
     axes: dict[Any, str] = {}
     for value in exported.model.graph.inputs:
         for name, size in zip(("batch", "length"), value.shape or (), strict=False):
