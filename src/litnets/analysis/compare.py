@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.analysis.finished_run import FinishedRun
+from litnets.analysis.finished_run import FinishedRun, choose_metric
 from litnets.analysis.pixel_counts import PixelCounts, iou_difference, iou_interval
 from litnets.analysis.significance import (
     LEVEL,
@@ -95,10 +95,7 @@ class NetworkComparison:
 
 
 def main_metric(runs: Sequence[FinishedRun]) -> str:
-    """Return the test metric to compare by.
-
-    This is the first run's monitored metric, if all runs have it. The loss is used only if there is no other metric,
-    because different losses are not comparable.
+    """Return the test metric to compare by: of those that all runs have, the one by which the first run is judged.
 
     Raises:
         InputError: The runs have no metric in common.
@@ -106,9 +103,7 @@ def main_metric(runs: Sequence[FinishedRun]) -> str:
     common = [name for name in runs[0].test if all(name in run.test for run in runs)]
     if not common:
         raise InputError("the runs have no test metric in common; compare runs of the same kind of task")
-    monitored = ((runs[0].results.get("best") or {}).get("monitor") or "").rpartition("/")[2]
-    others = [name for name in common if name != "loss"]
-    return monitored if monitored in others else (others or common)[0]
+    return choose_metric(common, (runs[0].results.get("best") or {}).get("monitor"))
 
 
 def group_runs(runs: Iterable[FinishedRun]) -> list[Setting]:

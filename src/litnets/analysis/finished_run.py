@@ -1,6 +1,6 @@
 """FinishedRun: the configuration, results and recorded predictions of a tested run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -92,9 +92,40 @@ class FinishedRun:
         return RecordedPredictions.load(path) if path.exists() else None
 
 
+def choose_metric(names: Sequence[str], monitor: str | None) -> str:
+    """Return the test metric by which runs are judged.
+
+    This is the monitored metric or, if that is the loss, R2 or the first other one. The loss is used only if there is
+    no other metric, because different losses are not comparable.
+
+    Args:
+        names: The available test metrics, at least one.
+        monitor: The monitored metric, such as `val/accuracy`.
+    """
+    others = [name for name in names if name != "loss"]
+    monitored = (monitor or "").rpartition("/")[2]
+    if monitored in others:
+        return monitored
+    return "r2" if "r2" in others else (others or names)[0]
+
+
 def is_lower_better(metric: str) -> bool:
     """Return whether lower values of a metric, such as `val/loss`, are better."""
     return metric.rpartition("/")[2] in _LOWER_IS_BETTER
+
+
+def is_better(metric: str, score: float, other: float) -> bool:
+    """Return whether a score of a metric is better than another one."""
+    return score < other if is_lower_better(metric) else score > other
+
+
+def best_baseline(baselines: Mapping[str, Mapping[str, float]], metric: str) -> tuple[str, float] | None:
+    """Return the name and the score of the baseline that is best by a metric; None if no baseline has it."""
+    scores = {name: values[metric] for name, values in baselines.items() if values.get(metric) is not None}
+    if not scores:
+        return None
+    name = (min if is_lower_better(metric) else max)(scores, key=scores.__getitem__)
+    return name, scores[name]
 
 
 def _flatten(config: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -6,9 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from litnets.analysis.baselines import Baselines
-from litnets.analysis.finished_run import is_lower_better
+from litnets.analysis.finished_run import best_baseline, choose_metric, is_better, is_lower_better
 from litnets.data.core.base import ArrayDataModule
-from litnets.tasks import Regressor
 
 FEW_STEPS = 200
 _RARE = 5  # a class is rare if another one is at least this many times as frequent
@@ -48,23 +47,19 @@ def advice(model: LightningModule, results: Mapping[str, Any], baselines: Baseli
             f"only {steps} optimizer steps: too few for most networks; raise --trainer.max_epochs or reduce "
             "--data.batch_size"
         )
-    return [*lines, *_below_baseline(model, results.get("test") or {}, baselines)]
+    return [*lines, *_below_baseline(results, baselines)]
 
 
-def _below_baseline(model: LightningModule, test: Mapping[str, float], baselines: Baselines) -> list[str]:
+def _below_baseline(results: Mapping[str, Any], baselines: Baselines) -> list[str]:
     """Return a line that names the best baseline, if the network is not better."""
-    # The loss of a regression depends on the chosen loss, and its unit says little.
-    metric = "r2" if isinstance(model, Regressor) else str(getattr(model, "monitor", "")).rpartition("/")[2]
-    scores = {name: values[metric] for name, values in baselines.items() if metric in values}
-    if metric not in test or not scores:
+    test: Mapping[str, float] = results.get("test") or {}
+    if not test:
         return []
-    lower_is_better = is_lower_better(metric)
-    name = (min if lower_is_better else max)(scores, key=scores.__getitem__)
-    is_better = test[metric] < scores[name] if lower_is_better else test[metric] > scores[name]
-    is_perfect = test[metric] == (0 if lower_is_better else 1)
-    if is_better or is_perfect:
+    metric = choose_metric(list(test), (results.get("best") or {}).get("monitor"))
+    baseline = best_baseline(baselines, metric)
+    is_perfect = test[metric] == (0 if is_lower_better(metric) else 1)
+    if baseline is None or is_perfect or is_better(metric, test[metric], baseline[1]):
         return []
-    compared = "below" if lower_is_better else "above"
-    return [
-        f"test {metric} {test[metric]:.4f} is not {compared} {scores[name]:.4f}, that of the best baseline ({name})"
-    ]
+    name, score = baseline
+    compared = "below" if is_lower_better(metric) else "above"
+    return [f"test {metric} {test[metric]:.4f} is not {compared} {score:.4f}, that of the best baseline ({name})"]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.table import Table
 from litnets.analysis.combined_predictions import concatenate_predictions, ensemble_scores
 from litnets.analysis.score_table import Part, ScoreTable
 from litnets.analysis.scores_page import scores_page
+from litnets.cli.command_parser import CommandParser
 from litnets.cli.in_process import train_in_folder
 from litnets.cli.parsed_fit import ParsedFit
 from litnets.errors import InputError
@@ -32,25 +33,16 @@ from litnets.tuning.jobs import FinishedJob, Job, run_jobs
 from litnets.tuning.parent import open_parent
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(CommandParser):
     """A parser for the options of a command, which leaves those of `fit` to `fit`."""
 
     def __init__(self, command: str, description: str, has_jobs: bool = True) -> None:
-        super().__init__(
-            f"litnets {command}",
-            f"litnets {command} [--config FILE] [options] [any option of `litnets fit`]",
-            description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self.command = command
+        usage = f"litnets {command} [--config FILE] [options] [any option of `litnets fit`]"
+        super().__init__(command, description, usage=usage)
         if has_jobs:
             self.add_argument(
                 "--jobs", type=int, default=1, metavar="N", help="number of runs at the same time; default: 1"
             )
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.command}: {message}; `litnets {self.command} --help` shows how to use it")
 
     def split(self, args: list[str]) -> tuple[argparse.Namespace, list[str]]:
         """Return the options of the command and those of `fit`.

@@ -129,7 +129,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield part
         if path.is_symlink() or path.exists():
             path.rename(former)
-        part.rename(path)
+        try:
+            part.rename(path)
+        except OSError:
+            if former.is_symlink() or former.exists():
+                former.rename(path)
+            raise
     finally:
         _remove(part)
         _remove(former)

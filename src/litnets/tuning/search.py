@@ -262,6 +262,8 @@ def train_final_runs(
     def tell(job: FinishedJob) -> None:
         if job.error is not None:
             raise InputError(f"search: the final run {job.run.folder} failed: {job.error}")
+        if job.run.read_results()["best"]["score"] is None:
+            raise InputError(f"search: the final run {job.run.folder} has no finite {settings.monitor}")
         finished.append(job)
 
     run_jobs(folder, ask, tell, train, settings.num_workers)

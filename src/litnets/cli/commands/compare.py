@@ -4,13 +4,12 @@ litnets compare checkpoints/digits_mlp                     all runs of an experi
 litnets compare RUN_1 RUN_2 --output comparison.html
 """
 
-import argparse
 import csv
 import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -27,6 +26,7 @@ from litnets.analysis.compare import (
 from litnets.analysis.comparison_page import comparison_page
 from litnets.analysis.finished_run import FinishedRun
 from litnets.analysis.verdicts import Judgement, describe_scores, judge, mean_and_deviation
+from litnets.cli.command_parser import CommandParser
 from litnets.errors import InputError
 from litnets.runs.find import find_runs
 from litnets.runs.folder import Run
@@ -45,11 +45,6 @@ _MAX_OPTIONS = 12  # of a setting, in the list of differences
 _MAX_FLIPS = 10
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"compare: {message}; `litnets compare --help` shows how to use it")
-
-
 def compare(args: list[str]) -> int:
     """Print the comparison of runs, and return the exit code.
 
@@ -59,7 +54,7 @@ def compare(args: list[str]) -> int:
     Raises:
         InputError: There is no such run, fewer than two runs were tested, or a tested run lacks the metric.
     """
-    parser = _Parser("litnets compare", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser("compare", _DESCRIPTION)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, experiments or patterns")
     parser.add_argument("--metric", help="test metric to compare by; default: the monitored one")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison to FILE.html, .csv or .json")

@@ -5,13 +5,12 @@ litnets explain digits_cnn photo.png --method occlusion
 litnets explain reviews "not a good film" --target negative
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -25,6 +24,7 @@ from litnets.analysis.explain.explanation import Explanation
 from litnets.analysis.explain.inputs import Example
 from litnets.analysis.explain.samples import examples_of_test_split, read_examples, stored_examples
 from litnets.analysis.predictor import Predictor, load_datamodule
+from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.predict import split_inputs
 from litnets.cli.main import run
 from litnets.cli.run_argument import find_device, parse_run_argument
@@ -76,13 +76,8 @@ def explain(args: list[str]) -> int:
     return run(partial(_explain, inputs), [*args[:1], *options])
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"explain: {message} (see `litnets explain --help`)")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="litnets explain", add_help=False, allow_abbrev=False)
+def _parser() -> CommandParser:
+    parser = CommandParser("explain", add_help=False)
     parser.add_argument("--method", action="append", default=[])
     parser.add_argument("--target")
     parser.add_argument("--step", type=int)

@@ -7,17 +7,17 @@ litnets export checkpoints/digits_cnn/<run> --format pt2 --output exported
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from litnets.cli.command_parser import CommandParser
 from litnets.cli.main import run
 from litnets.cli.run_argument import parse_run_argument
 from litnets.deploy.certificate import Certificate
 from litnets.deploy.formats import check_packages
-from litnets.errors import InputError
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
 
@@ -30,20 +30,13 @@ then holds the network, certificate.json, golden.npz and, for ONNX, run.py, whic
 onnxruntime alone."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"export: {message}; `litnets export --help` shows how to use it")
-
-
 def export(args: list[str]) -> int:
     """Export a network and return the exit code.
 
     Args:
         args: A run and options.
     """
-    parser = _Parser(
-        "litnets export", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = CommandParser("export", _DESCRIPTION)
     parser.add_argument("run", metavar="RUN", help="run folder, experiment or checkpoint")
     parser.add_argument("--format", choices=("onnx", "pt2"), default="onnx", help="onnx, or pt2 for torch.export.load")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write (default: `export` in the run)")

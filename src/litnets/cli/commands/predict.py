@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from litnets.analysis.predictor import Predictor
+from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.trainer import use_run
 from litnets.cli.main import run as run_command
 from litnets.cli.new_inputs import InputCounts, iter_chunks, read_chunks
@@ -90,14 +91,14 @@ def split_inputs(args: list[str]) -> tuple[list[str], list[str]]:
     return inputs, options
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(CommandParser):
     def error(self, message: str) -> NoReturn:
         hint = "other options belong to `predict RUN --data.predict_path NEW`" if "unrecognized" in message else ""
         raise InputError(f"predict RUN INPUT: {message}{'; ' if hint else ''}{hint} (see `litnets predict --help`)")
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="litnets predict", add_help=False, allow_abbrev=False)
+    parser = _Parser("predict", add_help=False)
     parser.add_argument("--output")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--strict", action="store_true")

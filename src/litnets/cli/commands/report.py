@@ -4,13 +4,11 @@ litnets report checkpoints/digits_cnn/<run>
 litnets report digits_cnn                       the newest run of an experiment
 """
 
-import argparse
 from pathlib import Path
-from typing import NoReturn
 
 from litnets.analysis.report import build_report
 from litnets.analysis.scores_page import read_scores, scores_page
-from litnets.errors import InputError
+from litnets.cli.command_parser import CommandParser
 from litnets.runs.find import find_run
 from litnets.runs.storage import write_text
 from litnets.safety.escaping import printable
@@ -24,11 +22,6 @@ RUN is a run folder, or an experiment for its newest run. The folder of a cross-
 report.html with the scores of all its runs."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"report: {message}; `litnets report --help` shows how to use it")
-
-
 def report(args: list[str]) -> int:
     """Write the report of a run, and return the exit code.
 
@@ -38,7 +31,7 @@ def report(args: list[str]) -> int:
     Raises:
         InputError: There is no such run, or one of its files is damaged or cannot be written.
     """
-    parser = _Parser("litnets report", None, _DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser("report", _DESCRIPTION)
     parser.add_argument("run", metavar="RUN", help="run folder or experiment")
     parser.add_argument("--runs_dir", type=Path, default=Path("checkpoints"), help="folder of the experiments")
     options = parser.parse_args(args)

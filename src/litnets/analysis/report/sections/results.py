@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from litnets.analysis.compare import main_metric
-from litnets.analysis.finished_run import is_lower_better
+from litnets.analysis.finished_run import best_baseline, is_better
 from litnets.analysis.pixel_counts import PixelCounts, iou_interval
 from litnets.analysis.report.blocks import Block, Note, Section, Table
-from litnets.analysis.report.formatting import is_number
 from litnets.analysis.report.intervals import (
     Interval,
     classification_intervals,
@@ -31,40 +30,19 @@ def intervals(record: Record) -> dict[str, Interval]:
     return forecast_intervals(values) if "channel_names" in record.description else regression_intervals(values)
 
 
-def headline_metric(record: Record) -> str:
-    """Return the test metric by which the run is judged: the one that `compare` uses, but R2 for a regression."""
-    metric = main_metric([record.finished])
-    monitored = str((record.results.get("best") or {}).get("monitor")).rpartition("/")[2]
-    return "r2" if "r2" in record.test_metrics and metric != monitored else metric
-
-
-def best_baseline(record: Record) -> tuple[str, str, float] | None:
-    """Return the metric by which the run is judged, the baseline with the best value of it, and this value."""
-    if not record.test_metrics or not record.baselines:
-        return None
-    metric = headline_metric(record)
-    sign = -1 if is_lower_better(metric) else 1
-    scores = {name: values[metric] for name, values in record.baselines.items() if is_number(values.get(metric))}
-    if not scores:
-        return None
-    best = max(scores, key=lambda name: sign * scores[name])
-    return metric, best, scores[best]
-
-
 def verdict(record: Record, limits: Mapping[str, Interval]) -> Note:
     """Return the first line of the report: how good the network is, and whether it beats the best baseline."""
     if not record.test_metrics:
         return Note(f"This run has no test metrics; `litnets test {record.run.folder}` prints them.", is_warning=True)
-    metric = headline_metric(record)
+    metric = main_metric([record.finished])
     value = record.test_metrics[metric]
     low, high = limits.get(metric, (value, value))
     result = f"test {metric} {value:.4f}" + (f" [{low:.4f}, {high:.4f}]" if metric in limits else "")
-    compared = best_baseline(record)
+    compared = best_baseline(record.baselines, metric)
     if compared is None:
         return Note(f"{result[0].upper()}{result[1:]}.")
-    _, name, score = compared
-    is_better = value < score if is_lower_better(metric) else value > score
-    if not is_better:
+    name, score = compared
+    if not is_better(metric, value, score):
         text = f"The network does not beat the baseline {name} ({metric} {score:.4f}): {result}."
         return Note(text, is_warning=True)
     if metric in limits and low <= score <= high:
