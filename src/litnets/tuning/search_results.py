@@ -11,7 +11,6 @@ from litnets.runs.folder import Run
 from litnets.runs.storage import read_text, write_json, write_text
 from litnets.safety.plain import dump_yaml, load_yaml
 from litnets.tuning.jobs import FinishedJob
-from litnets.tuning.pictures import draw_search
 from litnets.tuning.search import Settings
 from litnets.tuning.trials import Trial, Trials
 
@@ -75,9 +74,8 @@ def write_search(folder: Path, settings: Settings, trials: Sequence[Trial], resu
     """Write the files of a finished search, and return their names."""
     write_text(folder / "trials.csv", _table(folder, settings, trials))
     write_text(folder / "best.yaml", _best_config(folder, settings, results))
-    pictures = draw_search(folder, settings, trials, results)
     write_json(folder / "search.json", results)  # last, because it marks the search as finished
-    return ["best.yaml", "trials.csv", "search.json", *pictures]
+    return ["best.yaml", "trials.csv", "search.json"]
 
 
 def _table(folder: Path, settings: Settings, trials: Sequence[Trial]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from litnets.analysis.report import build_report
 from litnets.analysis.scores_page import read_scores, scores_page
+from litnets.analysis.search_page import read_search, search_page
 from litnets.cli.command_parser import CommandParser
 from litnets.runs.find import find_run
 from litnets.runs.storage import write_text
@@ -36,8 +37,9 @@ def report(args: list[str]) -> int:
     parser.add_argument("--runs_dir", type=Path, default=Path("checkpoints"), help="folder of the experiments")
     options = parser.parse_args(args)
     folder = next((path for path in (Path(options.run), options.runs_dir / options.run) if path.is_dir()), None)
-    if folder is not None and (scores := read_scores(folder)) is not None:
-        write_text(folder / "report.html", scores_page(folder, scores))
+    page = None if folder is None else _page_of_runs(folder)
+    if folder is not None and page is not None:
+        write_text(folder / "report.html", page)
         print(printable(f"report: {folder / 'report.html'}"))
         return 0
     run = find_run(options.run, options.runs_dir)
@@ -45,3 +47,12 @@ def report(args: list[str]) -> int:
     print(printable(f"report: {run.report}"))
     print(printable(f"model card: {run.model_card}"))
     return 0
+
+
+def _page_of_runs(folder: Path) -> str | None:
+    """Return the page of a cross-validation, of several seeds or of a search; None if the folder holds none."""
+    if (scores := read_scores(folder)) is not None:
+        return scores_page(folder, scores)
+    if (results := read_search(folder)) is not None:
+        return search_page(folder, results)
+    return None

@@ -12,17 +12,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from litnets.analysis.search_page import search_page
 from litnets.cli.build import BuildCLI, check_options
 from litnets.cli.in_process import restored_process_state, train_in_folder
 from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
 from litnets.cli.several_runs import Parser, stopped_by_interrupt
 from litnets.errors import InputError
+from litnets.runs.storage import write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
 from litnets.tuning.halving import rungs
 from litnets.tuning.parent import open_parent
-from litnets.tuning.pictures import NOTE, can_draw
 from litnets.tuning.search import Settings, search_trials, train_final_runs
 from litnets.tuning.search_results import summarize_search, write_search
 from litnets.tuning.space import Parameter, read_space
@@ -107,7 +108,9 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
     with stopped_by_interrupt("search", parent, signals):
         results = _run(parent, settings, trials, parsed)
     if results is not None:
-        _print_results(parent, results, write_search(parent, settings, trials.read(), results))
+        files = write_search(parent, settings, trials.read(), results)
+        write_text(parent / "report.html", search_page(parent, results))
+        _print_results(parent, results, [*files, "report.html"])
 
 
 def _run(parent: Path, settings: Settings, trials: Trials, parsed: ParsedFit) -> dict[str, Any] | None:
@@ -202,8 +205,6 @@ def _print_results(folder: Path, results: Mapping[str, Any], files: Sequence[str
     lines.append(f"trained {trained} of {without} epochs ({1 - trained / without:.0%} saved by successive halving)")
     lines += [f"results: {folder / files[0]}, {', '.join(files[1:])}", f"litnets fit --config {folder / 'best.yaml'}"]
     print(printable("\n".join(lines), lines=True))
-    if not can_draw():
-        print(NOTE)
 
 
 def _mean(spread: Mapping[str, Any]) -> str:

@@ -1,0 +1,136 @@
+"""Build the page of a search from search.json and trials.csv in its folder."""
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litnets.analysis.report import render_page
+from litnets.analysis.report.blocks import Figures, Note, Section, Table
+from litnets.analysis.report.svg import Figure, Line, bar_chart, line_chart
+from litnets.runs.storage import read_json, read_text
+
+_MAX_ROWS = 200
+_LOG_RATIO = 30  # a parameter whose values differ more than by this factor is drawn by its logarithm
+
+_Row = Mapping[str, str]
+
+
+def read_search(folder: Path) -> dict[str, Any] | None:
+    """Return the results of `litnets search` in a folder, or None if it has none."""
+    path = folder / "search.json"
+    return read_json(path) if path.exists() else None
+
+
+def search_page(folder: Path, results: Mapping[str, Any]) -> str:
+    """Return a page that needs no other file.
+
+    Args:
+        folder: The folder of the search.
+        results: The results; see `read_search`.
+    """
+    trials = list(csv.DictReader(io.StringIO(read_text(folder / "trials.csv"))))
+    winner, monitor = results["winner"], results["monitor"]
+    values = ", ".join(f"{name} {value}" for name, value in winner["values"].items())
+    fresh = _with_deviation(results["final"]["validation"])
+    verdict = f"The best of {results['trials']} trials: {values}. {monitor} {fresh} with fresh seeds."
+    sections = [_winner(results), _parameters(trials, results), _trials(trials)]
+    return render_page(f"Search of {folder.resolve().parent.name}", Note(verdict), sections)
+
+
+def _winner(results: Mapping[str, Any]) -> Section:
+    winner, final, monitor = results["winner"], results["final"], results["monitor"]
+    rows = [
+        [f"{monitor}, in the search", f"{winner['score']:.4f}"],
+        [f"{monitor}, with fresh seeds", _with_deviation(final["validation"])],
+        *([f"test {name}, with fresh seeds", _with_deviation(spread)] for name, spread in final["test"].items()),
+    ]
+    caption = (
+        "The score in the search is too optimistic, because it is the best of many. The winner was trained again with "
+        "fresh seeds, and only these runs read the test split."
+    )
+    trained, without = results["epochs_trained"], results["epochs_without_halving"]
+    cost = Note(f"{trained:,} epochs were trained; without successive halving, it would have been {without:,}.")
+    named = [[name, str(value)] for name, value in winner["values"].items()]
+    return Section("Winner", [Table([], named, "Values"), Table([], rows, "Scores", caption), cost])
+
+
+def _parameters(trials: Sequence[_Row], results: Mapping[str, Any]) -> Section:
+    monitor = results["monitor"]
+    figures = [_history(trials, monitor)]
+    figures += [_scores_by(name, trials, monitor) for name in results["winner"]["values"]]
+    if results["importance"]:
+        caption = f"Part of the variance of {monitor} that each parameter explains, estimated by fANOVA."
+        importance = results["importance"]
+        figures.append(bar_chart("Importance", list(importance), list(importance.values()), caption=caption))
+    return Section("Parameters", [Figures(figures)])
+
+
+def _history(trials: Sequence[_Row], monitor: str) -> Figure:
+    caption = "A dot for each trial, with its score after the epoch in the legend."
+    return line_chart(
+        "Trials", _dots(trials, monitor, lambda row: float(row["trial"])), "trial", monitor, caption=caption
+    )
+
+
+def _scores_by(name: str, trials: Sequence[_Row], monitor: str) -> Figure:
+    """Draw the scores against a numeric parameter, or the mean score for each value of another one."""
+    numbers = [_number(row[name]) for row in trials]
+    if any(number is None for number in numbers):
+        return _means_by(name, trials, monitor)
+    known = [number for number in numbers if number is not None]
+    is_log = min(known) > 0 and max(known) / min(known) > _LOG_RATIO
+    lines = _dots(trials, monitor, lambda row: float(np.log10(float(row[name]))) if is_log else float(row[name]))
+    return line_chart(name, lines, f"log10 of {name}" if is_log else name, monitor)
+
+
+def _means_by(name: str, trials: Sequence[_Row], monitor: str) -> Figure:
+    rung = _rungs(trials, monitor)[0]
+    scores: dict[str, list[float]] = {}
+    for row in trials:
+        if row[rung]:
+            scores.setdefault(row[name], []).append(float(row[rung]))
+    caption = f"Mean of {rung.replace(' at ', ' after epoch ')}."
+    return bar_chart(name, list(scores), [statistics.fmean(values) for values in scores.values()], caption=caption)
+
+
+def _dots(trials: Sequence[_Row], monitor: str, x: Any) -> list[Line]:
+    """Return a group of dots for each number of epochs after which trials were compared."""
+    lines = []
+    for rung in _rungs(trials, monitor):
+        rows = [row for row in trials if row[rung]]
+        epoch = rung.rpartition(" ")[2]
+        lines.append(Line(f"epoch {epoch}", [x(row) for row in rows], [float(row[rung]) for row in rows], "dots"))
+    return lines
+
+
+def _rungs(trials: Sequence[_Row], monitor: str) -> list[str]:
+    return [name for name in trials[0] if name.startswith(f"{monitor} at ")]
+
+
+def _trials(trials: Sequence[_Row]) -> Section:
+    head = [name for name in trials[0] if name != "run"]
+    rows = [[_cell(name, row[name]) for name in head] for row in trials[:_MAX_ROWS]]
+    caption = "" if len(trials) <= _MAX_ROWS else f"The first {_MAX_ROWS} trials; trials.csv has all."
+    return Section("Trials", [Table(head, rows, caption=caption)])
+
+
+def _cell(name: str, text: str) -> str | float:
+    """Return a score as a number, which the table aligns, and anything else as it is written."""
+    number = _number(text) if " at " in name else None
+    return text if number is None else number
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _with_deviation(spread: Mapping[str, Any]) -> str:
+    return f"{spread['mean']:.4f}" + ("" if spread["std"] is None else f" ± {spread['std']:.4f}")
