@@ -533,7 +533,7 @@ def test_two_processes_predict_one_sample() -> None:
     predict = ["predict", str(run), "--overwrite", "--data.predict_path", "series.csv"]
     subprocess.run([*litnets, *predict], check=True, timeout=300)
     header, *rows = (run / "predictions.csv").read_text().splitlines()
-    assert header == "index,step,time,prediction_a"
+    assert header == "index,step,time,prediction_a,lower_a,upper_a"
     assert main([*predict, "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
     assert rows == (run / "predictions.csv").read_text().splitlines()[1:]
     assert [row.split(",")[:3] for row in rows] == [["0", "1", "200"], ["0", "2", "201"], ["0", "3", "202"]]

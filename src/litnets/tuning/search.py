@@ -236,6 +236,8 @@ def search_trials(folder: Path, settings: Settings, trials: Trials, train: Train
     search.stop_others()
     winner = search.winner()
     if winner is None:
+        if failed := [trial for trial in trials.read() if trial.state == "failed"]:
+            raise InputError(f"search: all trials failed, the last one because: {failed[-1].error}")
         raise InputError("search: no trial has a validation score; give a larger --budget or more --trials")
     return winner
 

@@ -19,7 +19,7 @@ from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.stored_inputs import StoredInput, save_inputs
-from tests.helpers.tiny_runs import write_run
+from tests.helpers.tiny_runs import record, write_run
 
 EVIL = "<script>alert(1)</script>"
 
@@ -365,4 +365,14 @@ def test_a_damaged_file_is_named(name: str) -> None:
     run = write_run("1")
     Path(run.folder, name).write_bytes(b'a,b\n"1,2')
     with pytest.raises(InputError, match=rf"{name} is damaged"):
+        build_report(run)
+
+
+def test_predictions_without_a_needed_column_are_named() -> None:
+    run = write_run("1")
+    record(run, [0, 1, 2], [0, 1, 1])
+    path = run.recorded_predictions("test")
+    predictions = RecordedPredictions.load(path)
+    RecordedPredictions(predictions.frame.drop("target"), predictions.description).save(path)
+    with pytest.raises(InputError, match=r"test_predictions.parquet is damaged .it has no column target.; restore"):
         build_report(run)

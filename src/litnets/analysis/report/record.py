@@ -107,7 +107,13 @@ def _baselines(run: Run) -> dict[str, dict[str, float]]:
 
 def _predictions(run: Run, part: str) -> RecordedPredictions | None:
     path = run.recorded_predictions(part)
-    return RecordedPredictions.load(path) if path.exists() else None
+    if not path.exists():
+        return None
+    predictions = RecordedPredictions.load(path)
+    for start in ("index", "target", "prediction"):
+        if not any(name.startswith(start) for name in predictions.frame.columns):
+            raise damaged(path, f"it has no column {start}")
+    return predictions
 
 
 def _metrics(path: Path) -> dict[str, NDArray[np.float64]]:
