@@ -72,6 +72,7 @@ def test_a_configuration_gives_the_results_of_the_command_line() -> None:
     assert run.results["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_classes_and_objects_give_the_results_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model.lr", "0.01", "--model.hidden_layer_sizes", "[8]", "--trainer.max_epochs", "1"]
     command = ["fit", "--model", "MLPClassifier", "--data", "Digits", "--data.batch_size", "64", *options]

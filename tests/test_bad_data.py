@@ -167,6 +167,7 @@ def test_training_without_validation_split_monitors_a_training_metric() -> None:
     assert main(["validate", "--config", config]) == 2
 
 
+@pytest.mark.slow
 def test_without_test_split_test_and_predict_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     images()
     model, *options = IMAGES.split(" ")

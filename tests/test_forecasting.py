@@ -45,6 +45,7 @@ def test_every_forecaster_fits_a_csv_file(model: str, capsys: pytest.CaptureFixt
         assert results["test_per_channel"][name]["mae_in_units"] == pytest.approx(error, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_scales_another_file_as_in_training() -> None:
     """The statistics of the other file must not be used."""
     write_series(Path("series.csv"), waves(150, 2), ("wind", "OT"))

@@ -68,6 +68,7 @@ def test_a_run_from_before_the_rename_is_tested(renamed: None, capsys: pytest.Ca
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_run_from_before_the_rename_is_resumed(renamed: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *TWO_EPOCHS, "--trainer.max_epochs", "1"]) == 0
     rewrite_with_former_name()

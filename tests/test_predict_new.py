@@ -87,6 +87,7 @@ def table_run() -> Path:
     return fit("MLPClassifier", "TableCSV", *TABLE)
 
 
+@pytest.mark.slow
 def test_new_rows_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     run = table_run()
     # One additional column, another order, no target, missing numbers, a missing town and an unseen one.
@@ -111,6 +112,7 @@ def test_new_rows_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     torch.testing.assert_close(probabilities_in(predict(run, "new.parquet")), alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_invalid_new_tables_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     run = table_run()
     for text, message in (
@@ -224,6 +226,7 @@ def test_new_texts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "empty contains no text (.txt)" in refused(run, capsys, path="empty")
 
 
+@pytest.mark.slow
 def test_new_names(monkeypatch: pytest.MonkeyPatch) -> None:
     run = fit("RNNClassifier", "Names", "--data.data_dir", tiny_names(Path("old"), monkeypatch)["data_dir"])
     names = ["Caab", "b4", "Re\u0301mi d"]  # a combining accent, which normalization composes with its letter
@@ -280,6 +283,7 @@ def test_new_images(budget: float, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "name", ["MNIST", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Digits", "FashionMNIST", "CIFAR10"))]
 )
+@pytest.mark.slow
 def test_new_images_for_a_ready_made_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "CIFAR10":
         write_cifar10(Path("old"), monkeypatch)
@@ -308,6 +312,7 @@ def test_new_images_for_a_ready_made_set(name: str, monkeypatch: pytest.MonkeyPa
     assert [row["file"] for row in predict(run, "new", "--data.skip_broken", "true")] == ["a.png", "deep/b.PNG"]
 
 
+@pytest.mark.slow
 def test_new_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
     write_fsdd(Path("old"))
     run = fit("RNNClassifier", "SpokenDigits", "--data.data_dir", "old", "--data.val_size", "20")
@@ -352,6 +357,7 @@ def test_new_recordings(capsys: pytest.CaptureFixture[str]) -> None:
 # Series
 
 
+@pytest.mark.slow
 def test_forecast_of_a_new_series(capsys: pytest.CaptureFixture[str]) -> None:
     write_series(Path("old/series.csv"), waves(120, 2), ("wind", "OT"))
     data = ["--data.path", "old/series.csv", "--data.look_back", "12", "--data.horizon", "3"]

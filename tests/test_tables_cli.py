@@ -76,6 +76,7 @@ def test_a_csv_file_is_fitted_tested_and_predicted(
         assert [row["target_round"] for row in rows] == [str(int(c["round"] == "true")) for c in cells]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_columns_and_stores_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """A row with another kind of id is added later: the ids do not number the rows any more, but stay left out."""
     rows = [[str(i), f"2024-01-{i % 28 + 1:02}", *row] for i, row in enumerate(table_rows())]
@@ -95,6 +96,7 @@ def test_a_run_keeps_its_columns_and_stores_what_they_are(capsys: pytest.Capture
     assert Path("same.csv").read_text() == predictions
 
 
+@pytest.mark.slow
 def test_a_checkpoint_scales_a_new_file_as_in_training() -> None:
     """Double all incomes: if the new file were scaled by its own statistics, the predictions would not change."""
     write_csv(Path("table.csv"))

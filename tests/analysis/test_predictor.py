@@ -270,6 +270,7 @@ def test_load_accepts_folders_experiments_and_checkpoints(run: Run) -> None:
         litnets.load(run)
 
 
+@pytest.mark.slow
 def test_commands_python_and_the_record_agree_on_calibrated_predictions(run: Run) -> None:
     temperature = run.read_results()["calibration"]["temperature"]
     assert temperature != 1

@@ -103,6 +103,7 @@ def test_all_processes_validate_with_the_statistics_of_the_first() -> None:
     assert torch.equal(model.net[1].running_mean, in_training)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_holds_the_average_that_was_validated(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("averaged", *AVERAGED, "--trainer.max_epochs", "3")
     results = json.loads((run / "results.json").read_text())
@@ -118,6 +119,7 @@ def test_the_best_checkpoint_holds_the_average_that_was_validated(capsys: pytest
     assert f"{results['test']['loss']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_training_does_not_use_the_average() -> None:
     plain = fit("plain", *QUICK, "--trainer.max_epochs", "1")
     averaged = fit("averaged", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")
@@ -128,6 +130,7 @@ def test_training_does_not_use_the_average() -> None:
     assert not torch.equal(state(last)[statistics], state(last, "current_model_state")[statistics])
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumes_from_the_weights_that_were_trained(capsys: pytest.CaptureFixture[str]) -> None:
     uninterrupted = fit("uninterrupted", *AVERAGED, *QUICK, "--trainer.max_epochs", "2")
     resumed = fit("resumed", *AVERAGED, *QUICK, "--trainer.max_epochs", "1")

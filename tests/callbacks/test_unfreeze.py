@@ -255,6 +255,7 @@ def test_a_training_resumed_after_any_epoch_equals_an_uninterrupted_one(epochs: 
         assert difference(resumed[part], uninterrupted[part]) is None
 
 
+@pytest.mark.slow
 def test_options_changed_on_resume(capsys: pytest.CaptureFixture[str]) -> None:
     """A changed schedule and changed factors take effect, even within an epoch. The callback cannot be removed."""
     options = ["--trainer.max_epochs", "3", "--trainer.max_steps", "7"]  # an epoch has 5 steps

@@ -198,6 +198,7 @@ def test_predict_writes_a_row_for_each_sample() -> None:
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_modelcheckpoint_of_the_user_writes_into_the_run_folder() -> None:
     callback = "{class_path: ModelCheckpoint, init_args: {save_top_k: -1, monitor: null}}"
     Path("mine.yaml").write_text(f"trainer: {{callbacks: [{callback}]}}")
@@ -209,6 +210,7 @@ def test_a_modelcheckpoint_of_the_user_writes_into_the_run_folder() -> None:
     assert main(["fit", "--config", DIGITS, "--config", "mine.yaml", "--trainer.fast_dev_run", "true"]) == 0
 
 
+@pytest.mark.slow
 def test_predictions_are_not_overwritten_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
     run = fit()
     assert main(["predict", str(run), "--output", "mine.csv"]) == 0

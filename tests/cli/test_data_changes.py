@@ -73,6 +73,7 @@ def metrics(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["test", "validate"])
+@pytest.mark.slow
 def test_results_do_not_change_when_an_image_is_copied_or_renamed(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -94,6 +95,7 @@ def test_results_do_not_change_when_an_image_is_copied_or_renamed(
     assert metrics(renamed) == metrics(original)
 
 
+@pytest.mark.slow
 def test_predict_uses_the_test_split_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     run(capsys, "predict", run_folder)
@@ -112,6 +114,7 @@ def test_predict_uses_the_test_split_of_the_run(capsys: pytest.CaptureFixture[st
     ],
     ids=["a duplicated row", "another order", "no change"],
 )
+@pytest.mark.slow
 def test_resume_is_exact_when_rows_are_added_or_reordered(
     capsys: pytest.CaptureFixture[str], change: Any, reported: dict[str, Any] | None
 ) -> None:
@@ -128,6 +131,7 @@ def test_resume_is_exact_when_rows_are_added_or_reordered(
     assert resumed["test"] == expected["test"]
 
 
+@pytest.mark.slow
 def test_resume_warns_if_training_samples_changed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_noise_table()
     run_folder = fit(*TABLE, "--trainer.max_epochs", "2")
@@ -141,6 +145,7 @@ def test_resume_warns_if_training_samples_changed(capsys: pytest.CaptureFixture[
     assert results(run_folder)["data_changes"] == {"missing": 1}
 
 
+@pytest.mark.slow
 def test_resume_within_an_epoch_refuses_changed_training_samples(capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_noise_table()
     options = [*TABLE, "--data.batch_size", "8", "--trainer.max_epochs", "2"]
@@ -155,6 +160,7 @@ def test_resume_within_an_epoch_refuses_changed_training_samples(capsys: pytest.
     assert main(["resume", str(config.parent)]) == 0
 
 
+@pytest.mark.slow
 def test_split_again(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     Path("noise/a/00.png").rename("noise/a/zz.png")
@@ -172,6 +178,7 @@ def test_split_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--config", config, "--data.split_seed", "1", "--split_again"]) == 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_keeps_the_split_of_its_own_run(capsys: pytest.CaptureFixture[str]) -> None:
     first = fit_images("--data.split_seed", "1")
     second = fit(*IMAGES, "--trainer.max_epochs", "1")
@@ -187,6 +194,7 @@ def test_a_checkpoint_of_another_run_keeps_the_split_of_its_own_run(capsys: pyte
     assert metrics(capsys.readouterr().out.splitlines()) == expected
 
 
+@pytest.mark.slow
 def test_another_datamodule_does_not_use_the_split(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     Path("my_images.py").write_text("from litnets import ImageFolder\n\nclass MyImages(ImageFolder): pass\n")
@@ -197,6 +205,7 @@ def test_another_datamodule_does_not_use_the_split(capsys: pytest.CaptureFixture
     assert not any(line.startswith("data:") for line in run(capsys, "test", run_folder))
 
 
+@pytest.mark.slow
 def test_changed_data_with_a_checkpoint_without_hyperparameters(capsys: pytest.CaptureFixture[str]) -> None:
     """A LightningModule of the user, which may not save them."""
     Path("my_net.py").write_text(
@@ -211,6 +220,7 @@ def test_changed_data_with_a_checkpoint_without_hyperparameters(capsys: pytest.C
     assert run(capsys, "test", run_folder)[0].startswith("data: 1 file added and left out")
 
 
+@pytest.mark.slow
 def test_a_run_without_a_recorded_split_is_tested_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     before = run(capsys, "test", run_folder)
@@ -236,6 +246,7 @@ def test_a_damaged_split_file_is_refused(capsys: pytest.CaptureFixture[str], dam
     assert str(path) in line
 
 
+@pytest.mark.slow
 def test_a_text_run_is_tested_after_texts_are_removed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"word{i} {'good' if i % 2 else 'bad'},{'ab'[i % 2]}" for i in range(40)]
     Path("texts.csv").write_text("\n".join(["text,label", *lines]) + "\n")

@@ -10,6 +10,7 @@ from litnets.runs.lock import RunLock
 OPTIONS = ["--model", "MLPClassifier", "--data", "Iris", "--recipe", "false", "--trainer.max_epochs"]
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_in_its_folder_and_resumed_there() -> None:
     parent = Path("checkpoints", "iris_mlp", "cv")
     parent.mkdir(parents=True)

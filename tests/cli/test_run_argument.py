@@ -113,6 +113,7 @@ def test_commands_take_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"resume continues from {folder}/last.ckpt" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_on_new_labeled_data(capsys: pytest.CaptureFixture[str]) -> None:
     write_image_folder(Path("old"))
     options = ["--data.size", "8", "--trainer.max_epochs", "3", "--trainer.logger", "false"]

@@ -57,6 +57,7 @@ CELLS = ["rnn", pytest.param("gru", marks=pytest.mark.slow), pytest.param("lstm"
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.slow
 def test_recurrent_layers_read_sequences_of_any_length(cell: Any) -> None:
     network = RNN(5, 2, hidden_size=3, cell=cell, bidirectional=True, pooling="attention")
     program = export(network, sequences(3, 4))

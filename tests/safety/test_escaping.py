@@ -126,6 +126,7 @@ def test_arguments_that_are_not_utf8_are_refused(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.slow
 def test_a_run_with_malicious_names(capsys: pytest.CaptureFixture[str]) -> None:
     """Train, test, draw figures and predict: every place that shows a class or file name."""
     pytest.importorskip("matplotlib")

@@ -76,6 +76,7 @@ def test_the_default_of_the_former_option_is_ignored() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_the_former_name_is_tested_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     """Rename the option back in a run's configuration and checkpoints, as they were written before."""
     options = ["--model", "CNNClassifier", "--model.widths", "[4]", "--data", "Digits", "--trainer.max_epochs", "1"]

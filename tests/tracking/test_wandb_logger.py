@@ -126,6 +126,7 @@ def in_csv(run: Path) -> dict[int, dict[str, float]]:
     return {int(r["step"]): {n: float(v) for n, v in r.items() if v and n != "step"} for r in rows}
 
 
+@pytest.mark.slow
 def test_an_offline_run_matches_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit(
         "--wandb.mode=offline",
@@ -199,6 +200,7 @@ def start_wandb_run(folder: Path, mode: Any = "offline") -> WandbRun:
     return WandbRun(Run(folder), mode, {"a": {"b": 1}}, {"x": "max"})
 
 
+@pytest.mark.slow
 def test_a_run_folder_has_one_wandb_run(tmp_path: Path) -> None:
     folder = tmp_path / "experiment" / "run"
     for attempt in range(3):

@@ -12,6 +12,7 @@ from litnets.tuning.learning_rate import RaiseLearningRate
 OPTIONS = ["--model", "MLPClassifier", "--data", "Iris", "--recipe", "false"]
 
 
+@pytest.mark.slow
 def test_a_suggestion_with_its_curve_and_without_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lr", *OPTIONS, "--steps", "60", "--seeds", "2", "--model.lr_scheduler", "ReduceLROnPlateau"]) == 0
     (folder,) = Path("checkpoints").glob("*/*")

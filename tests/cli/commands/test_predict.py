@@ -93,6 +93,7 @@ def test_predictions_equal_those_of_predict_path(kind: str, runs: dict[str, str]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.slow
 def test_other_formats_hold_the_same(suffix: str, runs: dict[str, str]) -> None:
     new = write_new("table")
     for output in ("a.csv", f"a{suffix}"):

@@ -294,6 +294,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path) -> None:
 # The command line
 
 
+@pytest.mark.slow
 def test_a_crashed_run_resumes_bit_exactly(capsys: pytest.CaptureFixture[str]) -> None:
     write_image_arrays(Path("own"))
     options = [*FIT, "--data.batch_size", "16", "--data.augment", "[RandomShift]"]
@@ -310,6 +311,7 @@ def test_a_crashed_run_resumes_bit_exactly(capsys: pytest.CaptureFixture[str]) -
     assert (complete / "metrics.csv").read_text() == (crashed / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_new_arrays_and_image_files_are_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     write_image_arrays(Path("own"))
     assert main(["fit", *FIT, "--runs_dir", "runs"]) == 0

@@ -270,6 +270,7 @@ def test_compressed_chunks_are_refused(tmp_path: Path, written: Path) -> None:
 
 
 @pytest.mark.parametrize(("prefix", "workers"), [("", "0"), pytest.param("local:", "2", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_commands(
     written: Path, prefix: str, workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_invalid_input_is_reported_in_one_line(tmp_path: Path, capsys: pytest.Ca
     )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_vocabulary_and_classes(tmp_path: Path) -> None:
     path = write_texts(tmp_path / "t.csv", rows())
     data = ["--data", "TextFiles", "--data.path", str(path)]

@@ -138,6 +138,7 @@ def test_the_default_of_the_former_option_is_no_choice() -> None:
     assert not Names(train_copies=True).deduplicate_train
 
 
+@pytest.mark.slow
 def test_a_run_with_the_former_option_is_resumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rename the option back in the configuration of a run, as older versions wrote it."""
     data = ["--data", "Names", "--data.data_dir", str(folder), "--data.deduplicate_train", "true"]
