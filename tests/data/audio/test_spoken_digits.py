@@ -71,6 +71,19 @@ def test_folds_partition_training_and_validation(tmp_path: Path) -> None:
         assert not set(splits["test"].indices.tolist()) & set(held_out)
 
 
+def test_a_fold_holds_all_recordings_of_its_speakers(tmp_path: Path) -> None:
+    write_fsdd(tmp_path)
+    files = names(tmp_path)
+    held_out = []
+    for fold in range(2):
+        splits = ready(tmp_path, num_folds=2, fold=fold, group_by_speaker=True).splits
+        val, train = ({files[i].split("_")[1] for i in splits[part].indices.tolist()} for part in ("val", "train"))
+        assert len(val) == len(train) == 1
+        assert val != train
+        held_out += val
+    assert sorted(held_out) == ["jackson", "theo"]
+
+
 def test_missing_recordings_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no recordings(.|\n)*github.com/Jakobovski/(.|\n)*fsdd/recordings/0_"):
         ready(tmp_path)

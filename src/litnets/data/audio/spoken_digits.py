@@ -35,6 +35,8 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
         test_speaker: Test on all recordings of this speaker and train on the other five: `george`, `jackson`, `lucas`,
             `nicolas`, `theo` or `yweweler`. Default: test on the first five recordings
             of each digit by each speaker, the official split.
+        group_by_speaker: Whether the recordings of a speaker stay in the same fold or in the same of training and
+            validation, so that the score is that on new speakers: `litnets cv --folds 6 --data.group_by_speaker true`.
         sample_rate: Sample rate that recordings are resampled to, in Hz; the recordings have 8,000.
         **audio: Arguments of `AudioDataModule`, `ValSplitDataModule` and `ArrayDataModule`.
     """
@@ -46,12 +48,13 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
         self,
         data_dir: str = "data",
         test_speaker: str | None = None,
+        group_by_speaker: bool = False,
         sample_rate: int = 8000,
         **audio: Any,
     ) -> None:
         super().__init__(sample_rate=sample_rate, **audio)
         self.recordings = Path(data_dir) / "fsdd" / "recordings"
-        self.test_speaker = test_speaker
+        self.test_speaker, self.group_by_speaker = test_speaker, group_by_speaker
 
     def load(self) -> dict[str, RaggedDataset]:
         recordings = [path for path in self.recordings.glob("*.wav") if not is_system_name(path.name)]
@@ -79,8 +82,11 @@ class SpokenDigits(ValSplitDataModule, AudioDataModule):
 
         def propose() -> list[Tensor]:
             rest = torch.nonzero(~is_test & ~broken).squeeze(1)
-            strata = (speaker * self.num_classes + targets)[rest]
-            train, val, _ = split_indices(strata, len(rest), self.split_spec)
+            if self.group_by_speaker:
+                train, val, _ = split_indices(None, len(rest), self.split_spec, speaker[rest])
+            else:
+                strata = (speaker * self.num_classes + targets)[rest]
+                train, val, _ = split_indices(strata, len(rest), self.split_spec)
             return [rest[train], rest[val], test]
 
         samples = Fingerprint.of_files(self.recordings, files, contents)
