@@ -133,6 +133,9 @@ def test_commands_of_extending_run() -> None:
 def test_python_runs(page: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     names: dict[str, object] = {}
+    if any("export/model.onnx" in block for block in blocks(page, "python")):
+        pytest.importorskip("onnxscript", reason="needs the extra export")
+        assert main(with_run("export checkpoints/digits_cnn/<run>", project).split()) == 0
     for block in blocks(page, "python"):
         if not block.startswith("# mine.py"):
             exec(with_run(block, project), names)

@@ -33,7 +33,8 @@ def test_every_forecaster_fits_a_csv_file(model: str, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == ""
     with (single_run() / "predictions.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header == ["index", "step", "time", "target_wind", "target_OT", "prediction_wind", "prediction_OT"]
+    columns = [f"{name}_{channel}" for name in ("target", "prediction", "lower", "upper") for channel in ("wind", "OT")]
+    assert header == ["index", "step", "time", *columns]
     assert len(rows) == 3 * (30 - 3 + 1)
     steps = [start + step for start in range(120, 148) for step in range(3)]
     assert [row[2] for row in rows] == [str(datetime(2016, 7, 1) + timedelta(hours=step)) for step in steps]
