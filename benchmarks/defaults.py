@@ -85,7 +85,9 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--only", default=",".join(CASES), help="data sets (%(default)s)")
     parser.add_argument("--trials", type=int, default=20, help="random settings (%(default)s)")
     parser.add_argument("--longest", type=int, default=100, help="most epochs of a random setting (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of the default and of the best (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="seeds of the default and of the best setting (%(default)s)"
+    )
     options = parser.parse_args(args)
     if options.command == "prepare":
         prepare(options.packages, options.data)

@@ -30,7 +30,7 @@ print(run.results["epochs"], run.test()["accuracy"])
 # %% [markdown]
 # ## Compare
 #
-# Trainings in a loop do not influence each other, and leave the random numbers of this program alone.
+# Calls in a loop do not influence each other, and leave the random numbers of this program alone.
 
 # %%
 runs = {lr: litnets.fit(litnets.MLPClassifier, data, lr=lr, max_epochs=2) for lr in (0.001, 0.01)}

@@ -36,7 +36,7 @@ def search_page(folder: Path, results: Mapping[str, Any]) -> str:
     trials = list(csv.DictReader(io.StringIO(read_text(folder / "trials.csv"))))
     winner, monitor = results["winner"], results["monitor"]
     values = ", ".join(f"{name} {value}" for name, value in winner["values"].items())
-    fresh = _with_deviation(results["final"]["validation"])
+    fresh = describe_spread(results["final"]["validation"])
     verdict = f"The best of {results['trials']} trials: {values}. {monitor} {fresh} with fresh seeds."
     sections = [_winner(results), _parameters(trials, results), _trials(trials)]
     return render_page(f"Search of {folder.resolve().parent.name}", Note(verdict), sections)
@@ -46,8 +46,8 @@ def _winner(results: Mapping[str, Any]) -> Section:
     winner, final, monitor = results["winner"], results["final"], results["monitor"]
     rows = [
         [f"{monitor}, in the search", f"{winner['score']:.4f}"],
-        [f"{monitor}, with fresh seeds", _with_deviation(final["validation"])],
-        *([f"test {name}, with fresh seeds", _with_deviation(spread)] for name, spread in final["test"].items()),
+        [f"{monitor}, with fresh seeds", describe_spread(final["validation"])],
+        *([f"test {name}, with fresh seeds", describe_spread(spread)] for name, spread in final["test"].items()),
     ]
     caption = (
         "The score in the search is too optimistic, because it is the best of many. The winner was trained again with "
@@ -132,5 +132,6 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _with_deviation(spread: Mapping[str, Any]) -> str:
+def describe_spread(spread: Mapping[str, Any]) -> str:
+    """Return the mean of an entry of search.json, ± standard deviation."""
     return f"{spread['mean']:.4f}" + ("" if spread["std"] is None else f" ± {spread['std']:.4f}")

@@ -1,18 +1,16 @@
 """Where the samples to explain come from: new inputs, the inputs stored in the run, or its test split."""
 
 import io
-import json
-import wave
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from litnets.analysis.decode_stored import decode_stored
 from litnets.analysis.explain.inputs import Example, prepare_examples
 from litnets.analysis.predictor import Predictor
 from litnets.data.core.base import ArrayDataModule
@@ -86,7 +84,7 @@ def stored_examples(predictor: Predictor, run: Run, limit: int) -> list[Example]
     for position in positions:
         one = complete[position]
         try:
-            samples = predictor.datamodule.read_inputs(_decode(one, predictor.datamodule))
+            samples = predictor.datamodule.read_inputs(decode_stored(one, predictor.datamodule))
         except InputError as error:  # such as images of floats, which were stored as pixels
             raise InputError(f"{run.inputs} holds no inputs of the network ({error}); pass an INPUT") from error
         examples += prepare_examples(predictor, samples, [0], [f"test {one.index}"])
@@ -101,24 +99,6 @@ def _is_complete(stored: StoredInput, datamodule: ArrayDataModule) -> bool:
         width, height = Image.open(io.BytesIO(stored.content)).size
         return (height, width) == tuple(datamodule.input_shape[1:]) or max(width, height) < MAX_SIDE
     return len(stored.content) < (MAX_CHARACTERS if stored.kind == "text" else MAX_CONTENT_BYTES)
-
-
-def _decode(stored: StoredInput, datamodule: ArrayDataModule) -> Any:
-    """Return a stored input in the form that `read_inputs` takes."""
-    content = stored.content
-    if stored.kind == "text":
-        return content.decode()
-    if stored.kind == "row":
-        cells = json.loads(content)
-        return cells if datamodule.feature_groups() else np.array([list(cells.values())], np.float32)
-    if stored.kind == "image":
-        return Image.open(io.BytesIO(content))
-    if stored.kind == "audio":
-        with wave.open(io.BytesIO(content)) as recording:
-            return np.frombuffer(recording.readframes(recording.getnframes()), np.int16)
-    series = np.load(io.BytesIO(content), allow_pickle=False)
-    steps = datamodule.input_shape[0]  # of a forecast, the steps that follow the window are the truth
-    return series if steps is None else series[:steps]
 
 
 def examples_of_test_split(predictor: Predictor, datamodule: ArrayDataModule, limit: int) -> list[Example]:

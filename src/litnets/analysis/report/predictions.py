@@ -65,17 +65,17 @@ class ClassPredictions:
     @cached_property
     def one_hot(self) -> NDArray[np.bool_]:
         """Whether each sample belongs to each class, `(N, classes)`."""
-        if self.is_multilabel:
-            return self.targets.astype(bool)
-        one_hot: NDArray[np.bool_] = self.targets[:, None] == np.arange(len(self.names))
-        return one_hot
+        return self._to_one_hot(self.targets)
 
     @cached_property
     def predicted_one_hot(self) -> NDArray[np.bool_]:
         """Whether each sample is predicted to belong to each class, `(N, classes)`."""
+        return self._to_one_hot(self.predictions)
+
+    def _to_one_hot(self, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self.is_multilabel:
-            return self.predictions.astype(bool)
-        one_hot: NDArray[np.bool_] = self.predictions[:, None] == np.arange(len(self.names))
+            return classes.astype(bool)
+        one_hot: NDArray[np.bool_] = classes[:, None] == np.arange(len(self.names))
         return one_hot
 
     @cached_property

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from litnets.analysis.search_page import search_page
+from litnets.analysis.search_page import describe_spread, search_page
 from litnets.cli.build import BuildCLI, check_options
 from litnets.cli.in_process import restored_process_state, train_in_folder
 from litnets.cli.main import run
@@ -192,11 +192,11 @@ def _print_results(folder: Path, results: Mapping[str, Any], files: Sequence[str
     final, winner, monitor = results["final"], results["winner"], results["monitor"]
     lines = ["", f"best values ({winner['trial']}):"]
     lines += [f"  --{name} {value}" for name, value in winner["values"].items()]
-    validation = _mean(final["validation"])
+    validation = describe_spread(final["validation"])
     lines.append(f"{monitor}: {winner['score']:.4f} in the search, {validation} with fresh seeds")
     if results["optimism"] > 0:
         lines.append(f"  the search was optimistic by {results['optimism']:.4f}: it chose the best of its trials")
-    lines += [f"test/{name}: {_mean(spread)}" for name, spread in final["test"].items()]
+    lines += [f"test/{name}: {describe_spread(spread)}" for name, spread in final["test"].items()]
     if results["importance"]:
         fractions = ", ".join(f"{name} {fraction:.0%}" for name, fraction in results["importance"].items())
         count, epochs = results["importance_trials"], results["importance_epochs"]
@@ -205,8 +205,3 @@ def _print_results(folder: Path, results: Mapping[str, Any], files: Sequence[str
     lines.append(f"trained {trained} of {without} epochs ({1 - trained / without:.0%} saved by successive halving)")
     lines += [f"results: {folder / files[0]}, {', '.join(files[1:])}", f"litnets fit --config {folder / 'best.yaml'}"]
     print(printable("\n".join(lines), lines=True))
-
-
-def _mean(spread: Mapping[str, Any]) -> str:
-    std = "" if spread["std"] is None else f" ± {spread['std']:.4f}"
-    return f"{spread['mean']:.4f}{std}"
