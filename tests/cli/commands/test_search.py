@@ -58,7 +58,8 @@ def test_a_search_ends_with_a_configuration_that_can_be_trained(capsys: pytest.C
     assert sorted(trial["epochs"] for trial in trials) == [1, 1, 1, 3]
     assert max(trial["best"]["score"] for trial in trials if trial["epochs"] == 3) == results["winner"]["score"]
     assert len(results["final"]["test"]["accuracy"]["values"]) == 2
-    assert {path.suffix for path in folder.iterdir()} >= {".svg", ".csv", ".yaml"}
+    assert {path.suffix for path in folder.iterdir()} >= {".html", ".csv", ".yaml"}
+    assert (folder / "report.html").read_text().count("<svg") >= 3  # the trials, and the scores by each parameter
     assert "of 12 epochs" in capsys.readouterr().out
     assert main(["fit", "--config", str(folder / "best.yaml")]) == 0
     best = load_yaml("", (folder / "best.yaml").read_text())
