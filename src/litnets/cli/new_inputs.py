@@ -1,16 +1,34 @@
 """The inputs of `litnets predict RUN INPUT...`: list and read them in chunks, and report those that are broken."""
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
 from litnets.data.core.base import ArrayDataModule
+from litnets.data.core.listing import check_name
 from litnets.data.core.new_chunks import NamedSamples, NewChunk
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
 _MAX_BROKEN = 1000  # inputs
+
+
+def add_network_options(parser: ArgumentParser) -> None:
+    """Add the options that say which network of a run to load, and on which device."""
+    parser.add_argument("--device")
+    parser.add_argument("--ckpt_path", default="best")
+    parser.add_argument("--runs_dir")
+    parser.add_argument("--trust", action="append", default=[])
+
+
+def check_inputs(command: str, inputs: Iterable[str]) -> None:
+    """Raise InputError for an input that cannot be the name of a file."""
+    for source in inputs:
+        if not source:
+            raise InputError(f"{command} RUN INPUT: an INPUT is empty; `.` is the current folder")
+        check_name(Path(source))
 
 
 class InputCounts:

@@ -27,8 +27,8 @@ from litnets.analysis.predictor import Predictor, load_datamodule
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.predict import split_inputs
 from litnets.cli.main import run
+from litnets.cli.new_inputs import add_network_options, check_inputs
 from litnets.cli.run_argument import find_device, parse_run_argument
-from litnets.data.core.listing import check_name
 from litnets.errors import InputError, did_you_mean
 from litnets.runs.folder import Run
 from litnets.runs.storage import not_written
@@ -83,10 +83,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--step", type=int)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--device")
-    parser.add_argument("--ckpt_path", default="best")
-    parser.add_argument("--runs_dir")
-    parser.add_argument("--trust", action="append", default=[])
+    add_network_options(parser)
     return parser
 
 
@@ -106,10 +103,7 @@ def _explain(inputs: list[str], args: list[str], signals: Signals) -> None:
     for name, least in (("samples", 1), ("repeats", 2)):
         if getattr(options, name) < least:
             raise InputError(f"--{name}: expected at least {least}, got {getattr(options, name)}")
-    for source in inputs:
-        if not source:
-            raise InputError("explain RUN INPUT: an INPUT is empty; `.` is the current folder")
-        check_name(Path(source))
+    check_inputs("explain", inputs)
     import_captum()
     argument = parse_run_argument(args)
     assert argument.run is not None

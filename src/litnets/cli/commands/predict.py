@@ -20,11 +20,11 @@ from litnets.analysis.predictor import Predictor
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.trainer import use_run
 from litnets.cli.main import run as run_command
-from litnets.cli.new_inputs import InputCounts, iter_chunks, read_chunks
+from litnets.cli.new_inputs import InputCounts, add_network_options, check_inputs, iter_chunks, read_chunks
 from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, mask_table, open_output
 from litnets.cli.preflight import check_mask_folder, check_output
 from litnets.cli.run_argument import find_device, parse_run_argument
-from litnets.data.core.listing import check_name, names_in
+from litnets.data.core.listing import names_in
 from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
@@ -103,17 +103,14 @@ def _parser() -> _Parser:
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--batch_size", type=int)
-    parser.add_argument("--device")
-    parser.add_argument("--ckpt_path", default="best")
-    parser.add_argument("--runs_dir")
-    parser.add_argument("--trust", action="append", default=[])
+    add_network_options(parser)
     return parser
 
 
 def _predict(inputs: list[str], counts: InputCounts, args: list[str], signals: Signals) -> None:
     """Predict inputs with the run that the first argument names."""
     options = _parser().parse_args(args[1:])
-    _check_inputs(inputs)
+    check_inputs("predict", inputs)
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch_size: expected at least 1, got {options.batch_size}")
     counts.strict = options.strict
@@ -183,13 +180,6 @@ def _write_masks(
     if rows:
         files.write_tables(rows)
         print(printable(f"predictions: {path}\nmasks and overlays: {files.folder}", lines=True))
-
-
-def _check_inputs(inputs: list[str]) -> None:
-    for source in inputs:
-        if not source:
-            raise InputError("predict RUN INPUT: an INPUT is empty; `.` is the current folder")
-        check_name(Path(source))
 
 
 def _progress() -> Progress:
