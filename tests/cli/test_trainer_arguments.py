@@ -30,7 +30,7 @@ def test_the_first_process_removes_the_metrics_of_a_run_that_starts_over(
     run.metrics.write_text("epoch,step\n")
     options = Namespace(
         trainer=Namespace(fast_dev_run=False, logger=None), figures=False, histograms=False, record_predictions=False,
-        stop_after_epoch=None,
+        stop_after_epoch=None, keep_epochs=None,
         wandb=Namespace(gradients=False),
     )  # fmt: skip
     built: Any = SimpleNamespace(checkpoint=Checkpoint("val/loss"), early_stopping=object(), lr_monitor=object())

@@ -21,6 +21,7 @@ _NOT_A_SETTING = (
     "recipe",
     "figures",
     "histograms",
+    "keep_epochs",
     "calibrate",
     "report",
     "store_data",

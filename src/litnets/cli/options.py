@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, NamedTuple
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveInt, restricted_number_type
 from lightning.pytorch.cli import LightningArgumentParser
 
 from litnets.cli.defaults import default_monitor, default_monitor_mode
@@ -10,6 +10,9 @@ from litnets.tracking.learning_rate import CompactLearningRateMonitor
 from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.selection import TieBreakingEarlyStopping
+
+# The initial weights and those of one epoch are the least that show a change.
+KeptEpochs = restricted_number_type("KeptEpochs", int, (">=", 2))
 
 _RUN = "RUN is a run folder, the name of an experiment (its newest run), or a checkpoint in a run folder."
 DESCRIPTIONS = {
@@ -54,6 +57,13 @@ OPTIONS = (
         None,
         "Stop after this epoch; `litnets resume` continues as if training had not stopped. The learning-rate schedule "
         "keeps the length that --trainer.max_epochs gives it.",
+    ),
+    Option(
+        "keep_epochs",
+        KeptEpochs | None,
+        None,
+        "Keep the weights of at most this many evenly spaced epochs in the run folder (at most 1 GB); the report shows "
+        "how the predictions change over them.",
     ),
     Option("init_from", str | None, None, "Checkpoint whose weights a new run starts with (fine-tuning)."),
     Option("init_partial", bool, False, "Skip the parts of --init_from that do not fit the model."),

@@ -154,6 +154,7 @@ def _training_callbacks(
         early_stopping=built.early_stopping,
         lr_monitor=built.lr_monitor,
         stop_after_epoch=options.stop_after_epoch,
+        keep_epochs=options.keep_epochs,
         user_callbacks=user_callbacks,
         loggers=loggers,
         histograms=options.histograms,

@@ -8,6 +8,7 @@ checkpoints/<experiment>/<run>/
     environment.json    versions, code, hardware, command line and seed of each attempt
     best.ckpt           the checkpoint with the best monitored metric
     last.ckpt           the newest checkpoint
+    epochs/             with `--keep_epochs`: the weights after some of the epochs, `epoch_0.ckpt` before the first
     metrics.csv         the logged metrics, one row per step
     tensorboard/        the same as TensorBoard events
     results.json        the final results
@@ -45,6 +46,8 @@ from litnets.safety.files import is_regular
 # The folders that loggers write into. wandb's links in them, such as `latest-run`, are allowed, because they point into
 # the run folder.
 _LOG_FOLDERS = ("tensorboard", "wandb")
+
+_EPOCHS = "epochs"  # the folder with the weights of epochs
 
 _RESULT_TYPES = {
     **dict.fromkeys(("best", "test", "test_per_class", "test_per_target", "test_per_channel", "calibration"), "object"),
@@ -137,7 +140,8 @@ class Run:
     @classmethod
     def from_checkpoint(cls, checkpoint: Path) -> "Run | None":
         """Return the run that a checkpoint belongs to, or None if it is not in a run folder."""
-        run = cls(checkpoint.parent)
+        folder = checkpoint.parent
+        run = cls(folder.parent if folder.name == _EPOCHS else folder)
         return run if run.environment.exists() else None
 
     # Files
@@ -175,6 +179,16 @@ class Run:
     @property
     def last(self) -> Path:
         return self.folder / "last.ckpt"
+
+    def kept_epoch(self, epoch: int) -> Path:
+        """Return the file with the weights after an epoch; epoch 0 has the initial weights."""
+        return self.folder / _EPOCHS / f"epoch_{epoch}.ckpt"
+
+    def kept_epochs(self) -> dict[int, Path]:
+        """Return the files with the weights of epochs by the number of the epoch, in order."""
+        paths = self.folder.glob(f"{_EPOCHS}/epoch_*.ckpt")
+        matches = {path: re.fullmatch(r"epoch_([0-9]{1,9})\.ckpt", path.name) for path in paths}
+        return dict(sorted((int(match[1]), path) for path, match in matches.items() if match))
 
     def checkpoints(self) -> list[Path]:
         """Return all checkpoints in the folder, the newest first."""
@@ -257,8 +271,7 @@ class Run:
 
         Every other file is replaced when it is written, which does not follow a link.
         """
-        if self.metrics.is_symlink():
-            yield self.metrics
+        yield from (path for path in (self.metrics, self.folder / _EPOCHS) if path.is_symlink())
         inside = self.folder.resolve()
         for name in _LOG_FOLDERS:
             top = self.folder / name

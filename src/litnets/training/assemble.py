@@ -20,6 +20,7 @@ from litnets.tracking.wandb_logger import Gradients, WandbSetup, build_wandb_log
 from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.fast_loop import TESTED_LIGHTNING, FastEpochLoop
+from litnets.training.keep_epochs import KeepEpochs
 from litnets.training.mask_writer import MaskWriter
 from litnets.training.non_finite import StopOnNonFinite
 from litnets.training.predictions import PredictionsCSV
@@ -43,6 +44,7 @@ def build_callbacks(
     early_stopping: EarlyStopping,
     lr_monitor: LearningRateMonitor,
     stop_after_epoch: int | None,
+    keep_epochs: int | None,
     user_callbacks: Sequence[Callback],
     loggers: Sequence[Logger],
     histograms: bool,
@@ -60,6 +62,7 @@ def build_callbacks(
         early_stopping: Ends the training when the monitored metric stops improving.
         lr_monitor: Logs the learning rate.
         stop_after_epoch: The epoch after which to stop, to resume later; None: train to the end.
+        keep_epochs: The number of epochs whose weights to keep; None: keep none.
         user_callbacks: The callbacks of the configuration.
         loggers: The loggers of the run; without any, no callback that logs is added.
         histograms: Log histograms of weights and gradients to TensorBoard.
@@ -77,6 +80,8 @@ def build_callbacks(
     callbacks.append(SaveOnInterrupt(run, signals, checkpoint))
     if checkpoint is not None:
         callbacks.append(checkpoint)
+        if keep_epochs is not None:
+            callbacks.append(KeepEpochs(run, keep_epochs))
     if loggers:
         callbacks += [lr_monitor, Graph()]
     if loggers and histograms:

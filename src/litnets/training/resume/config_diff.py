@@ -29,6 +29,7 @@ _IGNORED_KEYS = {
     "store_data",
     "baselines",
     "stop_after_epoch",
+    "keep_epochs",
     "calibrate",
 }
 _WITH_OTHER_STATE = {
