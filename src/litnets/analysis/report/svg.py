@@ -170,9 +170,9 @@ def line_chart(
             legend.append((line.name, color))
         points = list(zip(axes.x(x).tolist(), axes.y(y).tolist(), strict=True)) if len(x) else []
         if line.style == "points":
-            axes.parts.append(dots(points, color))
+            axes.parts.append(dots(points, f"s{color}"))
         elif line.style == "dots" or len(points) == 1:
-            axes.parts.append(dots(points, color, radius=3))
+            axes.parts.append(dots(points, f"s{color}", radius=3))
         else:
             dashed = line.style == "dashed" or (line.color is None and index >= COLORS)
             axes.parts.append(_path(points, f"l s{color}{' dash' if dashed else ''}"))
@@ -300,10 +300,10 @@ def _path(points: Sequence[tuple[float, float]], css: str) -> Markup:
     return Markup('<path class="{}" d="{}"/>').format(css, data)
 
 
-def dots(points: Sequence[tuple[float, float]], color: int, radius: float = 2) -> Markup:
+def dots(points: Iterable[Sequence[float]], css: str, radius: float = 2) -> Markup:
     """Draw dots as one path of zero-length lines with round ends, which takes a third of the bytes of circles."""
     data = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in points)
-    return Markup('<path class="p s{}" d="{}" stroke-width="{}"/>').format(color, data, radius * 2)
+    return Markup('<path class="p {}" d="{}" stroke-width="{}"/>').format(css, data, radius * 2)
 
 
 def rectangle(x: float, y: float, width: float, height: float, css: str) -> Markup:

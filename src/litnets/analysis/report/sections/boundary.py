@@ -1,64 +1,61 @@
-"""The decision boundary of a classifier of rows of numbers: over two columns, or in a plane through the data."""
+"""What the network predicts for rows of numbers: over two columns, or in a plane through the data; also over epochs."""
 
 import json
-from itertools import pairwise
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from litnets.analysis.report.blocks import Block, Figures, Note, Section
-from litnets.analysis.report.predictions import ClassPredictions
+from litnets.analysis.report.prediction_colors import ClassColors, ValueColors
+from litnets.analysis.report.predictions import ClassPredictions, ValuePredictions
 from litnets.analysis.report.record import Record
 from litnets.analysis.report.scales import value_range
-from litnets.analysis.report.svg import COLORS, Axes, Figure, dots, rectangle
+from litnets.analysis.report.surface import Grid, animate
+from litnets.analysis.report.svg import COLORS, HEIGHT, WIDTH, Axes, Figure, svg
 from litnets.errors import InputError
+from litnets.runs.folder import Run
 
-_GRID = 60  # points in each direction
+Colors = ClassColors | ValueColors
+
 _MIN_ROWS = 10
-_LEVELS = 4  # of the opacity, which shows the probability
-
-
-class _Plane(NamedTuple):
-    """A plane through the data.
-
-    Args:
-        origin: A point of it, `(columns,)`.
-        axes: The change of each column along the two directions, `(2, columns)`.
-        names: Names of the directions.
-    """
-
-    origin: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    names: tuple[str, str]
+_MAX_TARGETS = 3
+_SIZE = 60  # points of the grid in each direction
+_FRAME_SIZE = 40  # the same for an animation
+_MAX_FRAMES = 24
+_MAX_ANIMATION_BYTES = 500_000
+_PAUSE = Markup('<label class="pause"><input type="checkbox"> pause</label>')
 
 
 def boundary(record: Record) -> Section | None:
-    """Build the section with the decision boundary; None if the stored inputs are not rows of numbers.
+    """Build the section with the predictions for a plane of inputs; None if the stored inputs are not rows of numbers.
 
-    This is the only section that uses the network. It is loaded from the best checkpoint.
+    This is the only section that uses networks: the best checkpoint, and the kept epochs.
     """
-    if record.test is None or "class_names" not in record.description or not record.run.best.exists():
+    if record.test is None or not record.run.best.exists():
         return None
-    predictions = ClassPredictions(record.test)
     rows = _rows(record)
-    if predictions.is_multilabel or not 2 <= len(predictions.names) <= COLORS or len(rows) < _MIN_ROWS:
+    columns = list(next(iter(rows.values()), {}))
+    colors = _colors(record, list(rows))
+    if len(rows) < _MIN_ROWS or len(columns) < 2 or not colors:
         return None
-    columns = list(next(iter(rows.values())))
-    values = np.array([list(row.values()) for row in rows.values()], float)  # (rows, columns)
-    if len(columns) < 2:
-        return None
-    plane = _choose_plane(values, columns)
-    points = np.stack([(values - plane.origin) @ axis / (axis @ axis) for axis in plane.axes], 1)
-    index = record.test.frame["index"].to_list()
-    target_of = dict(zip(index, predictions.targets.tolist(), strict=True))
-    targets = np.array([target_of[position] for position in rows])
+    plane = _Plane.through(np.array([list(row.values()) for row in rows.values()], float), columns)
+    title = "Decision boundary" if isinstance(colors[0], ClassColors) else "Predictions over the inputs"
     try:
-        figure = _draw(record, plane, columns, points, targets)
+        figures = [
+            plane.figure(one.title, plane.areas(record.run, record.run.best, one, _SIZE), one, one.caption)
+            for one in colors
+        ]
     except InputError as error:
-        return Section("Decision boundary", [Note(f"The network cannot be loaded: {error}")])
-    blocks: list[Block] = [Figures([figure])]
-    return Section("Decision boundary", blocks)
+        return Section(title, [Note(f"The network cannot be loaded: {error}")])
+    animation = _animation(record.run, plane, colors[0])
+    if isinstance(animation, Figure):
+        return Section(title, [Figures([*figures, animation])])
+    blocks: list[Block] = [Figures(figures)]
+    return Section(title, blocks if animation is None else [*blocks, animation])
 
 
 def _rows(record: Record) -> dict[int, dict[str, float]]:
@@ -76,58 +73,114 @@ def _rows(record: Record) -> dict[int, dict[str, float]]:
     return rows
 
 
-def _choose_plane(values: NDArray[np.float64], columns: list[str]) -> _Plane:
-    """Return the plane of two columns, or of the first two principal components of the standardized columns."""
-    if len(columns) == 2:
-        return _Plane(np.zeros(2), np.eye(2), (columns[0], columns[1]))
-    mean, std = values.mean(0), values.std(0)
-    std[std == 0] = 1
-    _, sizes, directions = np.linalg.svd((values - mean) / std, full_matrices=False)
-    directions = directions[:2] * np.sign(directions[:2, :1] + 1e-12)  # the sign of a direction is arbitrary
-    fractions = sizes[:2] ** 2 / (sizes**2).sum()
-    first, second = (f"component {i + 1} ({fraction:.0%})" for i, fraction in enumerate(fractions))
-    return _Plane(mean, directions * std, (first, second))
+def _colors(record: Record, indices: list[int]) -> list[Colors]:
+    """Return how the predictions and the targets of some test samples are colored, for each target of the network."""
+    assert record.test is not None
+    position = {index: row for row, index in enumerate(record.test.frame["index"].to_list())}
+    chosen = [position[index] for index in indices]
+    if "class_names" in record.description:
+        classes = ClassPredictions(record.test)
+        if classes.is_multilabel or not 2 <= len(classes.names) <= COLORS:
+            return []
+        return [ClassColors(classes.names, classes.targets[chosen])]
+    if "channel_names" in record.description:
+        return []
+    values = ValuePredictions(record.test)
+    targets = values.targets[chosen, 0]
+    return [ValueColors(name, index, targets[:, index]) for index, name in enumerate(values.names[:_MAX_TARGETS])]
 
 
-def _draw(
-    record: Record, plane: _Plane, columns: list[str], points: NDArray[np.float64], targets: NDArray[np.int64]
-) -> Figure:
-    """Return the figure of the class that the network predicts for each point of a grid in the plane."""
-    import polars as pl
+@dataclass(frozen=True)
+class _Plane:
+    """A plane through the data.
 
-    from litnets.analysis.predictor import Predictor  # here, because it imports torch and Lightning
+    Args:
+        columns: Names of the columns.
+        origin: A point of it, `(columns,)`.
+        axes: The change of each column along the two directions, `(2, columns)`.
+        names: Names of the directions.
+        points: The data in its coordinates, `(rows, 2)`.
+    """
 
-    limits = []
-    for coordinates in points.T:
-        low, high = value_range(coordinates)
-        limits.append((low - 0.1 * (high - low), high + 0.1 * (high - low)))
-    steps = (np.arange(_GRID) + 0.5) / _GRID
-    x, y = (low + (high - low) * steps for low, high in limits)
-    grid = plane.origin + x[None, :, None] * plane.axes[0] + y[:, None, None] * plane.axes[1]  # (GRID, GRID, columns)
-    predictor = Predictor.load(record.run, device="cpu")
-    flat = grid.reshape(-1, len(columns))
-    probabilities = predictor.predict_proba(pl.DataFrame(flat, schema=columns))
-    classes = probabilities.argmax(1).reshape(_GRID, _GRID)
-    sureness = np.ceil(probabilities.max(1) * _LEVELS).astype(int).reshape(_GRID, _GRID)
-    axes = Axes(limits[0], limits[1])
-    width, height = ((axes.x(x[1]) - axes.x(x[0])), (axes.y(y[0]) - axes.y(y[1])))
-    for row in range(_GRID):
-        keys = classes[row] * (_LEVELS + 1) + sureness[row]
-        starts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), _GRID]
-        for start, end in pairwise(starts):  # one rectangle for equal neighbors
-            css = f"f{classes[row, start]} o{sureness[row, start]}"
-            left, top = axes.x(x[start]) - width / 2, axes.y(y[row]) - height / 2
-            axes.parts.append(rectangle(left, top, width * (end - start), height, css))
-    axes.frame(*plane.names)
-    names = record.description["class_names"]
-    for index in range(len(names)):
-        chosen = points[targets == index]
-        pairs = list(zip(axes.x(chosen[:, 0]).tolist(), axes.y(chosen[:, 1]).tolist(), strict=True))
-        axes.parts.append(dots(pairs, index, radius=2.5))
-    caption = (
-        "Areas: the predicted class, stronger where it is more probable. Dots: some test samples, including the worst "
-        "mistakes, in the color of their class."
-    )
-    if len(columns) > 2:
-        caption += " The samples are projected onto the plane of the first two principal components."
-    return Figure("Predicted class", axes.draw(), caption, [(str(name), index) for index, name in enumerate(names)])
+    columns: list[str]
+    origin: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    names: tuple[str, str]
+    points: NDArray[np.float64]
+
+    @classmethod
+    def through(cls, values: NDArray[np.float64], columns: list[str]) -> "_Plane":
+        """Return the plane of two columns, or of the first two principal components of the standardized columns."""
+        if len(columns) == 2:
+            return cls(columns, np.zeros(2), np.eye(2), (columns[0], columns[1]), values)
+        mean, std = values.mean(0), values.std(0)
+        std[std == 0] = 1
+        standardized = (values - mean) / std
+        _, sizes, directions = np.linalg.svd(standardized, full_matrices=False)
+        directions = directions[:2] * np.sign(directions[:2, :1] + 1e-12)  # the sign of a direction is arbitrary
+        fractions = sizes[:2] ** 2 / (sizes**2).sum()
+        first, second = (f"component {i + 1} ({fraction:.0%})" for i, fraction in enumerate(fractions))
+        return cls(columns, mean, directions * std, (first, second), standardized @ directions.T)
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The limits of both directions, with a margin around the data."""
+        x, y = ((low - 0.1 * (high - low), high + 0.1 * (high - low)) for low, high in map(value_range, self.points.T))
+        return x, y
+
+    def areas(self, run: Run, checkpoint: Path, colors: Colors, size: int) -> Markup:
+        """Draw what a network predicts in this plane.
+
+        Args:
+            run: The run.
+            checkpoint: The checkpoint with the network.
+            colors: The colors of its predictions.
+            size: Points of the grid in each direction.
+
+        Raises:
+            InputError: The network cannot be loaded.
+        """
+        import polars as pl
+
+        from litnets.analysis.predictor import Predictor  # here, because it imports torch and Lightning
+
+        grid = Grid(self.limits, size)
+        predictor = Predictor.load(run, checkpoint, device="cpu")
+        keys = colors.keys(predictor, pl.DataFrame(grid.points(self.origin, self.axes), schema=self.columns))
+        return grid.areas(self._axes(colors), keys, colors.css)
+
+    def figure(self, title: str, areas: Markup, colors: Colors, caption: str) -> Figure:
+        """Return the picture of some areas, with the axes and the samples over them."""
+        if len(self.columns) > 2:
+            caption += " The samples are projected onto the plane of the first two principal components."
+        axes = self._axes(colors)
+        axes.parts.append(areas)
+        axes.frame(*self.names)
+        places = np.stack([axes.x(self.points[:, 0]), axes.y(self.points[:, 1])], 1)
+        return Figure(
+            title, svg(WIDTH, HEIGHT, [*axes.parts, *colors.dots(places), colors.scale]), caption, colors.legend
+        )
+
+    def _axes(self, colors: Colors) -> Axes:
+        return Axes(*self.limits, width=colors.width)
+
+
+def _animation(run: Run, plane: _Plane, colors: Colors) -> Figure | Note | None:
+    """Return the animation over the kept epochs; None if fewer than two are kept."""
+    paths = list(run.kept_epochs().items())
+    if len(paths) < 2:
+        return None
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _MAX_FRAMES)).round().astype(int))
+    try:
+        frames = [
+            (f"epoch {epoch}", plane.areas(run, path, colors, _FRAME_SIZE))
+            for epoch, path in (paths[index] for index in chosen)
+        ]
+    except InputError as error:
+        return Note(f"The animation over the epochs is left out: {error}")
+    areas = animate(frames, colors.width - 18, 22)
+    if len(areas) > _MAX_ANIMATION_BYTES:
+        return Note("The animation over the epochs is left out, because the page is limited to 5 MB.")
+    caption = f"The same after {len(frames)} of the epochs, from the initial weights (epoch 0) on."
+    figure = plane.figure(f"{colors.title} over the epochs", areas, colors, caption)
+    return replace(figure, svg=figure.svg + _PAUSE)
