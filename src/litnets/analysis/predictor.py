@@ -22,8 +22,7 @@ from litnets.analysis.calibrated_run import Calibration
 from litnets.analysis.calibration import MIN_SAMPLES
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
-from litnets.data.core.in_memory import InMemoryData, is_in_memory, plain_arguments
-from litnets.data.core.split_record import SplitRecord
+from litnets.data.core.in_memory import InMemoryData, plain_arguments
 from litnets.errors import InputError
 from litnets.former_names import update_class_paths
 from litnets.runs.folder import Run
@@ -306,33 +305,6 @@ def _batch_tiles(chunks: Iterable[tuple[Any, Any]], batch_size: int) -> Iterator
                 batch, missing = [], batch_size
     if batch:
         yield batch
-
-
-def load_datamodule(run: Run, checkpoint: Path | None = None, trust: Iterable[str] = ()) -> ArrayDataModule:
-    """Load the data of a run, with the splits and the encoding of its training.
-
-    Args:
-        run: The run. Its configuration names the class of the data.
-        checkpoint: The checkpoint; None for the best one.
-        trust: Modules, with their submodules, that the run's configuration may name and import.
-
-    Raises:
-        InputError: The data cannot be read, or were in memory.
-    """
-    config, content = _read_run(run, checkpoint or run.best)
-    if isinstance(config, dict) and is_in_memory(config.get("data") or {}):
-        raise InputError(f"{run.folder}: its data were in memory, so they cannot be read again")
-    datamodule = _build_datamodule(run, config, content, trust)
-    state = content.get(type(datamodule).__qualname__)
-    datamodule.trained_state = state
-    if run.split.exists():
-        record = SplitRecord.load(run.split)
-        record.check_spec(datamodule.split_spec)
-        datamodule.recorded_split = record
-    datamodule.ensure_setup()
-    if state is not None:
-        datamodule.load_state_dict(state)
-    return datamodule
 
 
 def _read_run(run: Run, checkpoint: Path) -> tuple[Any, dict[str, Any]]:

@@ -85,6 +85,22 @@ def test_a_checkpoint_recognizes_classes_that_only_look_different() -> None:
     assert again.state_dict() == trained.state_dict()
 
 
+def test_splits_that_are_read_after_a_checkpoint_are_encoded_like_new_rows() -> None:
+    """The preparation of a loaded network is built before the splits are read, and must fit their rows."""
+    module = table("code,x,y", [f"c{i // 2},{i % 7},{i % 2}" for i in range(60)])
+    trained = module.splits["train"].indices
+    assert len(set(module.table.inputs[trained, 1].tolist())) < 30  # some categories are only in the other splits
+    again = TableCSV("t.csv", "y")
+    again.restore_for_inputs(module.state_dict())
+    prepare = again.preparation()
+    again.predict_path = None
+    again.ensure_setup()
+    for part in ("train", "val", "test"):
+        expected = module.prepare(module.splits[part][:][0])
+        assert torch.equal(prepare(again.splits[part][:][0]), expected)
+        assert torch.equal(again.prepare(again.splits[part][:][0]), expected)
+
+
 def test_a_checkpoint_from_before_dates_keeps_its_encoding(capsys: pytest.CaptureFixture[str]) -> None:
     """Earlier versions used row numbers, one-hot encoded names and dates, and merged equal numbers into one class."""
     days = [date(2024, 1, 1) + timedelta(i % 4) for i in range(20)]

@@ -23,7 +23,8 @@ from litnets.analysis.explain.explain import explain as write_explanation
 from litnets.analysis.explain.explanation import Explanation
 from litnets.analysis.explain.inputs import Example
 from litnets.analysis.explain.samples import examples_of_test_split, read_examples, stored_examples
-from litnets.analysis.predictor import Predictor, load_datamodule
+from litnets.analysis.predictor import Predictor
+from litnets.analysis.split_of_run import read_split
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.predict import split_inputs
 from litnets.cli.main import run
@@ -109,7 +110,7 @@ def _explain(inputs: list[str], args: list[str], signals: Signals) -> None:
     assert argument.run is not None
     checkpoint = argument.choose_checkpoint(options.ckpt_path)
     predictor = Predictor.load(argument.run, checkpoint, device=find_device(options.device), trust=options.trust)
-    data = _Data(argument.run, checkpoint, options.trust, predictor, inputs)
+    data = _Data(argument.run, predictor, inputs)
     examples = data.examples(options.samples)
     argument.run.lock()
     chosen = Options(list(dict.fromkeys(options.method)), options.target, options.step, options.repeats)
@@ -134,19 +135,15 @@ def _spinner() -> Progress:
 class _Data:
     """The samples of an explanation: new inputs, or those of the run, whose data are read only if they are needed."""
 
-    def __init__(
-        self, run: Run, checkpoint: Path | None, trust: Sequence[str], predictor: Predictor, inputs: Sequence[str]
-    ) -> None:
-        self.run, self.checkpoint, self.trust = run, checkpoint, trust
-        self.predictor, self.inputs = predictor, inputs
-        self._test: Any = None
+    def __init__(self, run: Run, predictor: Predictor, inputs: Sequence[str]) -> None:
+        self.run, self.predictor, self.inputs = run, predictor, inputs
 
     def examples(self, limit: int) -> list[Example]:
         """Return the inputs to explain."""
         if self.inputs:
             return read_examples(self.predictor, self.inputs, limit)
         return stored_examples(self.predictor, self.run, limit) or examples_of_test_split(
-            self.predictor, self._load(), limit
+            self.predictor, self._read_test_split(), limit
         )
 
     def rows(self) -> Labeled:
@@ -161,15 +158,13 @@ class _Data:
 
     def test_split(self) -> Labeled:
         """Return the test split of the run."""
-        return Labeled(self._load().splits["test"], "the test split")
+        return Labeled(self._read_test_split(), "the test split")
 
-    def _load(self) -> Any:
-        if self._test is None:
-            try:
-                self._test = load_datamodule(self.run, self.checkpoint, self.trust)
-            except FileNotFoundError as error:
-                raise InputError(f"{error.filename or error}: no such file; pass an INPUT") from error
-        return self._test
+    def _read_test_split(self) -> Any:
+        try:
+            return read_split(self.predictor, "test")
+        except FileNotFoundError as error:
+            raise InputError(f"{error.filename or error}: no such file; pass an INPUT") from error
 
 
 def _print(explanation: Explanation, rows: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -17,7 +17,6 @@ from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.data_card import SliceValues
 from litnets.data.core.fingerprint import Fingerprint
 from litnets.data.core.inputs import is_path
-from litnets.data.core.labels import match_labels
 from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.raw_inputs import to_json
@@ -31,7 +30,15 @@ from litnets.data.tables.memory import encode_inputs
 from litnets.data.tables.new_rows import RowChunk, iter_rows
 from litnets.data.tables.reading import encode_new, read_rows
 from litnets.data.tables.skewness import NormalizeSkewed
-from litnets.data.tables.table import Encoding, Table, check_targets, digest_table, fit_statistics
+from litnets.data.tables.table import (
+    Encoding,
+    Table,
+    category_indices,
+    check_targets,
+    digest_table,
+    fit_statistics,
+    with_categories,
+)
 from litnets.errors import InputError
 
 _CHUNK_BATCHES = 32  # number of batches that are read at once, because each read has a fixed cost
@@ -150,6 +157,8 @@ class TableDataModule(SplitDataModule):
 
         splits = self.assign_splits(samples, propose, fixed_splits(table.parts, size, self.split_spec))
         check_targets(table, splits["train"])
+        if self._encoding is not None:  # restored to read new rows: encode those of the splits in the same way
+            self.table = table = with_categories(table, self._encoding.categories)
         return {name: ArrayDataset(table.inputs, table.targets, indices) for name, indices in splits.items()}
 
     def describe_data(self) -> dict[str, Any]:
@@ -246,7 +255,7 @@ class TableDataModule(SplitDataModule):
 
     def _read_again(self) -> None:
         """Read the table again, in the encoding of the checkpoint."""
-        is_set_up, self.splits, self.statistics = bool(self.splits), {}, {}
+        is_set_up, self.splits, self.statistics, self._encoding = bool(self.splits), {}, {}, None
         del self.table
         if is_set_up:
             self.setup()
@@ -306,11 +315,7 @@ class TableDataModule(SplitDataModule):
         if self.splits:
             self._encoding = self.table.encoding
         assert self._encoding is not None
-        self._one_hot_indices = []
-        for texts, train_texts in zip(self._encoding.categories, statistics["categories"], strict=True):
-            matches = match_labels(texts, train_texts, one_dataset=True)
-            missing = len(train_texts)
-            self._one_hot_indices.append(torch.tensor([*(matches.get(text, missing) for text in texts), missing]))
+        self._one_hot_indices = category_indices(self._encoding.categories, statistics["categories"])
 
     def _training_targets(self) -> Tensor:
         self.setup()

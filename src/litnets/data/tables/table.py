@@ -1,7 +1,7 @@
 """A table in memory, the statistics of its training rows, and checks of its targets."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.fingerprint import Digests, digest_each, digest_rows
+from litnets.data.core.labels import match_labels
 from litnets.data.core.scaling import replace_zero_std
 from litnets.data.tables.dates import DateFormat, part_names
 from litnets.data.tables.skewness import fit_quantiles
@@ -114,6 +115,27 @@ class Table:
     def encoding(self) -> Encoding:
         """How the rows are encoded."""
         return Encoding(self.columns, self.categories, self.dates, self.class_names)
+
+
+def category_indices(categories: list[list[str]], trained: list[list[str]]) -> list[Tensor]:
+    """Return, for each categorical column, the index in `trained` of each category, then that of a missing value.
+
+    That of a missing value, `len(trained)` for each column, also stands for categories that are not in `trained`.
+    """
+    indices = []
+    for texts, trained_texts in zip(categories, trained, strict=True):
+        matches = match_labels(texts, trained_texts, one_dataset=True)
+        missing = len(trained_texts)
+        indices.append(torch.tensor([*(matches.get(text, missing) for text in texts), missing]))
+    return indices
+
+
+def with_categories(table: Table, trained: list[list[str]]) -> Table:
+    """Return the table with other lists of categories. Categories that are not in them become missing values."""
+    inputs = table.inputs.clone()
+    for column, indices in enumerate(category_indices(table.categories, trained), table.num_numeric):
+        inputs[:, column] = indices[inputs[:, column].long()].to(inputs.dtype)
+    return replace(table, inputs=inputs, categories=trained)
 
 
 def fit_statistics(table: Table, train: Tensor, normalize_skewed: bool = False) -> dict[str, Any]:
