@@ -14,7 +14,7 @@ from litnets.deploy.graph import trace
 from litnets.errors import InputError
 from litnets.nets import RNN, CNN1d, Transformer, UNet
 
-pytest.importorskip("onnxscript", reason="needs the extra export")
+onnx = pytest.importorskip("onnx", reason="needs the extra export")
 
 METADATA = {"class_names": ["a", "b"]}
 
@@ -105,3 +105,21 @@ class Floor(nn.Module):
 
 def test_small_constants_are_kept() -> None:
     assert_equal_answers(Floor(), export(Floor(), (torch.ones(2, 3),)), "onnx", (torch.zeros(2, 3),))
+
+
+class Sizes(nn.Module):
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        samples, steps, features = x.shape
+        rows = x.flatten(0, 1) / torch.tensor([1.0, 2, 3, 4, 0])  # zero has no reciprocal
+        return rows.view(samples, steps, features).flatten(1) / 3  # the view has two sizes that cannot be inferred
+
+
+def test_sizes_are_constant_and_divisions_multiplications() -> None:
+    program = export(Sizes(), sequences(3, 4))
+    assert_equal_answers(Sizes(), program, "onnx", sequences(1, 1), sequences(2, 9))
+    nodes = [node for node in onnx.load("model.onnx").graph.node if node.op_type != "Constant"]
+    operations = [node.op_type for node in nodes]
+    assert operations.count("Div") == operations.count("Mul") == 1
+    assert operations.count("Concat") == 1
+    sizes = [node.input[1] for node in nodes if node.op_type == "Reshape"]
+    assert [name.endswith("_constant") for name in (sizes[0], sizes[-1])] == [True, True]

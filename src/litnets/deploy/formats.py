@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from litnets.deploy.graph import INPUT_NAMES
+from litnets.deploy.simplify import simplify
 from litnets.errors import InputError
 from litnets.internals import recurrent_layers_as_nodes
 
@@ -125,6 +126,7 @@ def _write_onnx(program: ExportedProgram, path: Path, outputs: Sequence[str], me
     # The complete optimization of onnxscript 0.7 takes numbers up to 1e-8 for zero, and drops the floor of
     # log(power + 1e-8). ONNX Runtime does the rest when it loads the file.
     optimizer.fold_constants(exported.model)
+    simplify(exported.model)
     optimizer.remove_unused_nodes(exported.model)
     axes: dict[Any, str] = {}
     for value in exported.model.graph.inputs:
