@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.functional.classification import multiclass_auroc
 
 from litnets.__main__ import main
+from litnets.runs.folder import Run
 from litnets.tasks import Classifier
 from litnets.tracking.figures import Figures, Mistake, confusion, curves, top_losses
-from litnets.tracking.tensorboard import Graph, Histograms
+from litnets.tracking.histograms import Histograms
+from litnets.tracking.tensorboard import Graph
 from litnets.training import assemble
 
 pytestmark = [
@@ -116,7 +118,7 @@ def samples():
 
 def test_tensorboard_logging_does_not_change_training(tmp_path, net, samples):
     state = {name: value.clone() for name, value in net.state_dict().items()}
-    weights = train(tmp_path / "all", net, *samples, callbacks=[Figures(), Graph(), Histograms()])
+    weights = train(tmp_path / "all", net, *samples, callbacks=[Figures(), Graph(), Histograms(Run(tmp_path))])
     logged = events(tmp_path / "all")
     assert set(logged.Tags()["images"]) == {"test/confusion_matrix", "test/roc", "test/pr"}
     for name in logged.Tags()["images"]:
@@ -129,6 +131,10 @@ def test_tensorboard_logging_does_not_change_training(tmp_path, net, samples):
         histograms = logged.Histograms(f"{kind}/net.0.weight")
         assert [histogram.step for histogram in histograms] == [3, 7]
         assert histograms[0].histogram_value.num == 32
+    activations = logged.Histograms("activations/net.0")
+    assert [histogram.step for histogram in activations] == [3, 7]
+    assert activations[0].histogram_value.num == 2 * 8  # the last of the batches has two samples
+    assert "activations/net.2" not in logged.Tags()["histograms"], "dropout is no layer"
     assert "train/loss" in logged.Tags()["scalars"]
 
     net.load_state_dict(state)

@@ -110,7 +110,12 @@ OPTIONS = (
         "Test simple methods on the same data, such as the most frequent class, logistic regression or a linear "
         "forecast (default: those that should take less than about four seconds each).",
     ),
-    Option("histograms", bool, False, "Log histograms of weights and gradients to TensorBoard, once an epoch."),
+    Option(
+        "histograms",
+        bool,
+        False,
+        "Log histograms of weights, gradients and activations to TensorBoard, once an epoch; the report shows them.",
+    ),
 )
 
 

@@ -11,6 +11,7 @@ checkpoints/<experiment>/<run>/
     epochs/             with `--keep_epochs`: the weights after some of the epochs, `epoch_0.ckpt` before the first
     metrics.csv         the logged metrics, one row per step
     tensorboard/        the same as TensorBoard events
+    distributions.csv   with `--histograms true`; see `litnets.runs.distributions`
     results.json        the final results
     predictions.csv     after `litnets predict`
     predictions/        the masks and overlays of the predicted images, for segmentation
@@ -197,6 +198,10 @@ class Run:
     @property
     def metrics(self) -> Path:
         return self.folder / "metrics.csv"
+
+    @property
+    def distributions(self) -> Path:
+        return self.folder / "distributions.csv"
 
     @property
     def results(self) -> Path:

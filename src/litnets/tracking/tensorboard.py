@@ -1,4 +1,4 @@
-"""Log more than scalars to TensorBoard: the graph of the network, and histograms of weights and gradients."""
+"""Log the graph of the network to TensorBoard."""
 
 import copy
 import warnings
@@ -10,7 +10,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from litnets.safety.escaping import printable
 
@@ -43,18 +42,3 @@ class Graph(Callback):
             except Exception as error:  # tracing may raise anything; training continues without a graph
                 reason = (str(error) or repr(error)).splitlines()[0]
                 print(printable(f"TensorBoard: no graph of {type(net).__name__}: {reason}"), flush=True)
-
-
-class Histograms(Callback):
-    """Log histograms of every weight and its gradient at the last step of each epoch."""
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if not trainer.is_last_batch or not trainer.is_global_zero:
-            return
-        for logger in trainer.loggers:
-            if not isinstance(logger, TensorBoardLogger):
-                continue
-            for name, parameter in pl_module.named_parameters():
-                logger.experiment.add_histogram(f"weights/{name}", parameter.detach(), trainer.global_step)
-                if parameter.grad is not None:
-                    logger.experiment.add_histogram(f"gradients/{name}", parameter.grad, trainer.global_step)

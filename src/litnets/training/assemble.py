@@ -14,8 +14,9 @@ from lightning.pytorch.plugins import CheckpointIO
 from litnets.internals import TrainingEpochLoop
 from litnets.runs.folder import Run
 from litnets.tracking.figures import Figures
+from litnets.tracking.histograms import Histograms
 from litnets.tracking.loggers import default_loggers
-from litnets.tracking.tensorboard import Graph, Histograms
+from litnets.tracking.tensorboard import Graph
 from litnets.tracking.wandb_logger import Gradients, WandbSetup, build_wandb_loggers, without_wandb
 from litnets.training.checkpoints.atomic_io import AtomicCheckpointIO
 from litnets.training.checkpoints.saving import Checkpoint
@@ -65,7 +66,7 @@ def build_callbacks(
         keep_epochs: The number of epochs whose weights to keep; None: keep none.
         user_callbacks: The callbacks of the configuration.
         loggers: The loggers of the run; without any, no callback that logs is added.
-        histograms: Log histograms of weights and gradients to TensorBoard.
+        histograms: Log how weights, gradients and activations are distributed.
         figures: Log figures of the test results.
         gradients: Log histograms of gradients to W&B.
         record_predictions: Write the predictions of the tested checkpoint.
@@ -85,7 +86,7 @@ def build_callbacks(
     if loggers:
         callbacks += [lr_monitor, Graph()]
     if loggers and histograms:
-        callbacks.append(Histograms())
+        callbacks.append(Histograms(run))
     if loggers and figures:
         callbacks.append(Figures())
     if gradients:

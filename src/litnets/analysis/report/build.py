@@ -19,6 +19,7 @@ from litnets.analysis.report.record import Record
 from litnets.analysis.report.sections.boundary import boundary
 from litnets.analysis.report.sections.classification import classification
 from litnets.analysis.report.sections.data_card import data_card
+from litnets.analysis.report.sections.distributions import distributions
 from litnets.analysis.report.sections.explanations import explanations
 from litnets.analysis.report.sections.forecasting import forecasting
 from litnets.analysis.report.sections.mistakes import classification_mistakes, image_mistakes, regression_mistakes
@@ -73,7 +74,8 @@ def build_report(run: Run) -> Report:
     results = headline(record, limits)
     sections: list[Section | None] = [results, curves(record), *_task_sections(record, inputs)]
     pictures = Budget(_MAX_PICTURE_BYTES)
-    sections += [boundary(record), explanations(run, pictures), data_card(record, inputs), weights(run), setup(record)]
+    sections += [boundary(record), explanations(run, pictures), data_card(record, inputs)]
+    sections += [distributions(run), weights(run), setup(record)]
     left_out = inputs.budget.left_out + pictures.left_out
     html = render_page(record.name, first_line, [one for one in sections if one], left_out)
     in_card = [results, setup(record), data_card(record, Inputs([]))]
