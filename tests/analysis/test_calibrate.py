@@ -273,12 +273,15 @@ def test_the_fingerprint_reads_every_type() -> None:
         {"half_widths": [None]},
         {"half_widths": [10**400]},
         {"half_widths": [[1.0], [1.0, 2.0]]},
+        {"half_widths": ["1.0"]},
+        {"half_widths": 1.0},
+        {"samples": "9"},
         {"code": "import os"},
     ],
 )
 def test_a_damaged_file_is_refused(change: dict[str, Any]) -> None:
     run = Run(Path())
-    content = {"weights": fingerprint(WEIGHTS), "samples": 9, "coverage": 0.9}
+    content = {"weights": fingerprint(WEIGHTS), "samples": 9, "coverage": 0.9, "temperature": 1.0}
     run.calibration.write_text(json.dumps(content))
     assert Calibration.find(run, WEIGHTS) is not None
     run.calibration.write_text(json.dumps({**content, **change}))

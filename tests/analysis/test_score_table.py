@@ -91,6 +91,26 @@ def test_validation_scores_are_those_of_the_best_epoch() -> None:
     assert list(scores_of(run, "val")) == list(scores_of(run, "test")) == ["f1", "loss"]
 
 
+def test_a_damaged_or_incomplete_metrics_file() -> None:
+    run = Run(Path("run"))
+    run.folder.mkdir()
+    run.metrics.write_text("epoch,val/loss,val/f1\n0,0.5,nan\n1,0.4")
+    assert scores_of(run, "val") == pytest.approx({"loss": 0.5, "f1": math.nan}, nan_ok=True)  # line 2 is incomplete
+    for damage in ("epoch,val/loss\n0,x\n", "epoch,val/loss\n0,1,2\n", "step,val/loss\n0,1\n"):
+        run.metrics.write_text(damage)
+        with pytest.raises(InputError, match=r"run/metrics\.csv is damaged"):
+            scores_of(run, "val")
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high"), [("f1", 0, 1), ("r2", None, 1), ("mae", 0, None), ("loss", None, None)]
+)
+def test_an_interval_ends_where_the_metric_does(metric: str, low: float | None, high: float | None) -> None:
+    summary, free = ScoreTable({"a": {metric: 0.1}, "b": {metric: 0.9}}).summary(metric), summarize_scores([0.1, 0.9])
+    assert summary is not None
+    assert (summary.low, summary.high) == (free.low if low is None else low, free.high if high is None else high)
+
+
 def test_a_run_without_scores_is_named() -> None:
     run = Run(Path("run"))
     run.folder.mkdir()

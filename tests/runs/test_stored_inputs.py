@@ -43,3 +43,10 @@ def test_inputs_of_other_types_are_damaged(column, problem):
     pl.read_parquet(path).with_columns(column).write_parquet(path)
     with pytest.raises(InputError, match=f"is damaged \\({problem}"):
         load_inputs(path)
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b'{"a": ', b"\xff", b"[" * 100_000])
+def test_a_row_is_a_json_object(content: bytes) -> None:
+    save_inputs(Path("inputs.parquet"), [StoredInput("test", 3, "example", "row", content)])
+    with pytest.raises(InputError, match=r"is damaged \(test 3: expected a row as a JSON object\)"):
+        load_inputs(Path("inputs.parquet"))

@@ -9,10 +9,9 @@ The entries of the file are the attributes of `Calibration`. `litnets.analysis.c
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -20,8 +19,17 @@ from torch import Tensor
 from litnets.analysis.calibration import MAX_TEMPERATURE
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from litnets.runs.storage import damaged, read_json
+from litnets.runs.storage import JsonType, check_types, damaged, read_json
 from litnets.tasks import Classifier, Forecaster, Regressor
+
+_TYPES: JsonType = {
+    "weights": "string",
+    "samples": "number",
+    "coverage": "number",
+    "temperature": "number",
+    "set_threshold?": "number",
+    "half_widths?": ["any"],
+}
 
 
 @dataclass(frozen=True)
@@ -59,22 +67,26 @@ class Calibration:
         if not run.calibration.exists():
             return None
         content = read_json(run.calibration)
-        try:
-            calibration = cls(**content)
-            calibration._check()
-        except (TypeError, ValueError, OverflowError) as error:
-            raise damaged(run.calibration, str(error)) from error
+        check_types(run.calibration, content, _TYPES)
+        if unknown := content.keys() - {field.name for field in fields(cls)}:
+            raise damaged(run.calibration, f"{min(unknown)}: expected no such entry")
+        calibration = cls(**content)
+        if problem := calibration._problem():
+            raise damaged(run.calibration, problem)
         return calibration if calibration.weights == fingerprint(weights) else None
 
-    def _check(self) -> None:
-        """Raise ValueError, TypeError or OverflowError for a value that cannot come from `calibrate`."""
+    def _problem(self) -> str | None:
+        """Return what cannot come from `calibrate`; None if everything can."""
         if not 1 / MAX_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
-            raise ValueError(f"expected a temperature from {1 / MAX_TEMPERATURE} to {MAX_TEMPERATURE}")
+            return f"temperature: expected {1 / MAX_TEMPERATURE} to {MAX_TEMPERATURE}, got {self.temperature}"
         if self.set_threshold is not None and not 0 <= self.set_threshold <= 1:
-            raise ValueError("expected a set_threshold from 0 to 1")
-        half_widths = np.array([] if self.half_widths is None else self.half_widths, float)
-        if not (np.isfinite(half_widths) & (half_widths >= 0)).all():
-            raise ValueError("expected half_widths of at least 0")
+            return f"set_threshold: expected 0 to 1, got {self.set_threshold}"
+        rows: list[Any] = self.half_widths or []  # of targets, or for each step those of the channels
+        numbers = [number for row in rows for number in (row if isinstance(row, list) else [row])]
+        is_number = all(isinstance(number, int | float) and 0 <= number < 1e39 for number in numbers)
+        if not is_number or len({len(row) if isinstance(row, list) else None for row in rows}) > 1:
+            return "half_widths: expected numbers of at least 0, or lists of equal length of them"
+        return None
 
     def apply(self, network: LightningModule) -> None:
         """Calibrate the predictions of a network.

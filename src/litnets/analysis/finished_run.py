@@ -1,5 +1,6 @@
 """FinishedRun: the configuration, results and recorded predictions of a tested run."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from typing import Any
 
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
-from litnets.runs.storage import damaged, read_text
+from litnets.runs.storage import read_text
 from litnets.safety.plain import load_yaml
 
 # Options that may differ between two runs of one setting: the seed, names, and where and how the runs are logged.
@@ -31,6 +32,7 @@ _NOT_A_SETTING = (
     "trainer.default_root_dir",
 )
 _LOWER_IS_BETTER = frozenset({"loss", "mse", "mae", "rmse"})
+_FRACTIONS = frozenset({"accuracy", "auroc", "f1", "precision", "recall", "iou", "dice"})
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,7 @@ class FinishedRun:
             InputError: A file is damaged.
         """
         path = run.configs[-1]
-        results = run.read_results()
-        if (best := results.get("best")) and "monitor" not in best:
-            raise damaged(run.results, "best: monitor is missing")
-        return cls(run, dict(_flatten(load_yaml(str(path), read_text(path)))), results)
+        return cls(run, dict(_flatten(load_yaml(str(path), read_text(path)))), run.read_results())
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -113,6 +112,14 @@ def choose_metric(names: Sequence[str], monitor: str | None) -> str:
 def is_lower_better(metric: str) -> bool:
     """Return whether lower values of a metric, such as `val/loss`, are better."""
     return metric.rpartition("/")[2] in _LOWER_IS_BETTER
+
+
+def metric_range(metric: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a metric can have; infinite if it has no bound, or is not known."""
+    if metric in _FRACTIONS:
+        return 0.0, 1.0
+    low = 0.0 if metric in _LOWER_IS_BETTER and metric != "loss" else -math.inf  # a custom loss may be negative
+    return low, 1.0 if metric == "r2" else math.inf
 
 
 def is_better(metric: str, score: float, other: float) -> bool:

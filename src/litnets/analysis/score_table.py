@@ -5,17 +5,18 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
+from litnets.analysis.finished_run import metric_range
 from litnets.analysis.significance import LEVEL
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from litnets.runs.storage import read_text
+from litnets.runs.metrics import read_metrics
 
 Part = Literal["test", "val"]
 
@@ -30,7 +31,9 @@ class Summary:
     high: float
 
 
-def summarize_scores(scores: Sequence[float], test_train_ratio: float = 0.0) -> Summary:
+def summarize_scores(
+    scores: Sequence[float], test_train_ratio: float = 0.0, limits: tuple[float, float] = (-inf, inf)
+) -> Summary:
     """Return mean, standard deviation and interval of the scores of several runs.
 
     The scores of folds depend on each other, because the folds share training samples. The interval uses the corrected
@@ -41,6 +44,7 @@ def summarize_scores(scores: Sequence[float], test_train_ratio: float = 0.0) -> 
     Args:
         scores: At least two scores.
         test_train_ratio: n_test / n_train. 0 for independent scores, such as those of several seeds.
+        limits: The lowest and the highest possible score, at which the interval is cut off.
 
     Example:
         >>> summarize_scores([0.9, 0.94, 0.92], 0.5)
@@ -49,7 +53,7 @@ def summarize_scores(scores: Sequence[float], test_train_ratio: float = 0.0) -> 
     mean, std = statistics.fmean(scores), statistics.stdev(scores)
     error = std * sqrt(1 / len(scores) + test_train_ratio)
     width = float(stats.t.isf(LEVEL / 2, len(scores) - 1)) * error
-    return Summary(mean, std, mean - width, mean + width)
+    return Summary(mean, std, max(mean - width, limits[0]), min(mean + width, limits[1]))
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ class ScoreTable:
     def summary(self, metric: str) -> Summary | None:
         """Return the summary of a metric; None if a score is NaN or infinite."""
         values = [scores[metric] for scores in self.scores.values()]
-        return summarize_scores(values, self.test_train_ratio or 0.0) if all(map(isfinite, values)) else None
+        if not all(map(isfinite, values)):
+            return None
+        return summarize_scores(values, self.test_train_ratio or 0.0, metric_range(metric))
 
     def rows(self) -> list[tuple[str, list[float | None]]]:
         """Return the name and the values of each row: one per run, then mean, standard deviation and interval."""
@@ -169,11 +175,13 @@ def scores_of(run: Run, part: Part) -> dict[str, float]:
 def _validation_scores(run: Run, best_epoch: int | None) -> dict[str, float]:
     """Return the validation metrics of an epoch, from 1, or of the last one, in the order of the test metrics."""
     scores: dict[str, float] = {}
-    for row in csv.DictReader(io.StringIO(read_text(run.metrics))):
+    for row in read_metrics(run.metrics).iter_rows(named=True):
         values = {
-            name.removeprefix("val/"): float(cell) for name, cell in row.items() if name.startswith("val/") and cell
+            name.removeprefix("val/"): value
+            for name, value in row.items()
+            if name.startswith("val/") and value is not None
         }
-        if values and (best_epoch is None or row["epoch"] == str(best_epoch - 1)):
+        if values and (best_epoch is None or row["epoch"] == best_epoch - 1):
             scores = values
     order = [name for name in run.read_results().get("test", {}) if name in scores]
     return {name: scores[name] for name in [*order, *(name for name in scores if name not in order)]}

@@ -10,15 +10,39 @@ from litnets.analysis.report import render_page
 from litnets.analysis.report.blocks import Figures, Note, Section, Table
 from litnets.analysis.report.svg import Figure, Line, line_chart
 from litnets.runs.folder import Run
-from litnets.runs.storage import read_json
+from litnets.runs.storage import JsonType, check_types, damaged, read_json
 
 _MAX_FIGURES = 6
 
+_SUMMARY: JsonType = {"mean": "number", "std": "number", "interval?": ("number", "number")}
+_TABLE: dict[str, JsonType] = {
+    "runs": {"*": {"*?": "number"}},
+    "summary": {"*?": _SUMMARY},
+    "test_train_ratio?": "number",
+    "ensemble?": {"*": "number"},
+}
+_SCORES: JsonType = {"command": "string", "evaluated_on?": "string", **_TABLE, "test?": _TABLE}
+
 
 def read_scores(folder: Path) -> dict[str, Any] | None:
-    """Return the results of `litnets cv` or `litnets seeds` in a folder, or None if it has none."""
-    paths = [path for path in (folder / "cv.json", folder / "seeds.json") if path.exists()]
-    return read_json(paths[0]) if paths else None
+    """Return the results of `litnets cv` or `litnets seeds` in a folder, or None if it has none.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = next((path for path in (folder / "cv.json", folder / "seeds.json") if path.exists()), None)
+    if path is None:
+        return None
+    content = read_json(path)
+    check_types(path, content, _SCORES)
+    for table in (content, content.get("test") or content):
+        if not table["runs"]:
+            raise damaged(path, "expected the scores of runs")
+        for metric, summary in table["summary"].items():
+            for name, scores in table["runs"].items():
+                if summary is not None and scores.get(metric) is None:
+                    raise damaged(path, f"{name} has no {metric}")
+    return content
 
 
 def scores_page(folder: Path, content: Mapping[str, Any]) -> str:
@@ -45,17 +69,15 @@ def _verdict(content: Mapping[str, Any], noun: str, part: str) -> str:
     summary = content["summary"].get(metric)
     if summary is None:
         return f"The runs have no {part} score in common that is a number."
-    low, high = summary["interval"]
-    return (
-        f"{part} {metric} {summary['mean']:.4f} ± {summary['std']:.4f} over {len(content['runs'])} {noun}s; "
-        f"95 % interval of the mean: {low:.4f} to {high:.4f}."
-    )
+    scores = f"{part} {metric} {summary['mean']:.4f} ± {summary['std']:.4f} over {len(content['runs'])} {noun}s"
+    interval = summary.get("interval")
+    return scores + (f"; 95 % interval of the mean: {interval[0]:.4f} to {interval[1]:.4f}." if interval else ".")
 
 
 def _scores(folder: Path, content: Mapping[str, Any], part: str, title: str = "Scores") -> Section:
     metrics = list(content["summary"])
     rows: list[list[Any]] = [
-        [_link(folder, name), *(scores[metric] for metric in metrics)] for name, scores in content["runs"].items()
+        [_link(folder, name), *(scores.get(metric) for metric in metrics)] for name, scores in content["runs"].items()
     ]
     summaries = [content["summary"][metric] or {} for metric in metrics]
     for name, key in (("mean", "mean"), ("standard deviation", "std")):
@@ -66,7 +88,7 @@ def _scores(folder: Path, content: Mapping[str, Any], part: str, title: str = "S
         for index, name in enumerate(("95 % from", "95 % to")):
             rows.append([name, *(None if interval is None else interval[index] for interval in intervals)])
         caption = "95 %: confidence interval of the mean"
-        caption += ", corrected for shared training samples." if content["test_train_ratio"] else "."
+        caption += ", corrected for shared training samples." if content.get("test_train_ratio") else "."
     if content.get("ensemble"):
         rows.append(["ensemble", *(content["ensemble"].get(metric) for metric in metrics)])
     figures = [_figure(metric, content) for metric in metrics[:_MAX_FIGURES] if content["summary"][metric] is not None]

@@ -12,18 +12,38 @@ import numpy as np
 from litnets.analysis.report import render_page
 from litnets.analysis.report.blocks import Figures, Note, Section, Table
 from litnets.analysis.report.svg import Figure, Line, bar_chart, line_chart
-from litnets.runs.storage import read_json, read_text
+from litnets.errors import InputError
+from litnets.runs.storage import JsonType, check_types, damaged, read_json, read_text
 
 _MAX_ROWS = 200
 _LOG_RATIO = 30  # a parameter whose values differ more than by this factor is drawn by its logarithm
 
 _Row = Mapping[str, str]
 
+_SPREAD: JsonType = {"mean": "number", "std?": "number"}
+_RESULTS: JsonType = {
+    "monitor": "string",
+    "winner": {"values": {"*": "string"}, "score": "number"},
+    "final": {"validation": _SPREAD, "test": {"*": _SPREAD}},
+    "importance": {"*": "number"},
+    "trials": "number",
+    "epochs_trained": "number",
+    "epochs_without_halving": "number",
+}
+
 
 def read_search(folder: Path) -> dict[str, Any] | None:
-    """Return the results of `litnets search` in a folder, or None if it has none."""
+    """Return the results of `litnets search` in a folder, or None if it has none.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     path = folder / "search.json"
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    results = read_json(path)
+    check_types(path, results, _RESULTS)
+    return results
 
 
 def search_page(folder: Path, results: Mapping[str, Any]) -> str:
@@ -32,14 +52,34 @@ def search_page(folder: Path, results: Mapping[str, Any]) -> str:
     Args:
         folder: The folder of the search.
         results: The results; see `read_search`.
+
+    Raises:
+        InputError: trials.csv is missing or damaged.
     """
-    trials = list(csv.DictReader(io.StringIO(read_text(folder / "trials.csv"))))
+    trials = _read_trials(folder / "trials.csv", results)
     winner, monitor = results["winner"], results["monitor"]
     values = ", ".join(f"{name} {value}" for name, value in winner["values"].items())
     fresh = describe_spread(results["final"]["validation"])
     verdict = f"The best of {results['trials']} trials: {values}. {monitor} {fresh} with fresh seeds."
     sections = [_winner(results), _parameters(trials, results), _trials(trials)]
     return render_page(f"Search of {folder.resolve().parent.name}", Note(verdict), sections)
+
+
+def _read_trials(path: Path, results: Mapping[str, Any]) -> list[_Row]:
+    if not path.exists():
+        raise InputError(f"{path} is missing")
+    rows: list[_Row] = list(csv.DictReader(io.StringIO(read_text(path))))
+    if not rows or any(None in row or None in row.values() for row in rows):
+        raise damaged(path, "expected trials, each with all columns")
+    if missing := [name for name in ("trial", *results["winner"]["values"]) if name not in rows[0]]:
+        raise damaged(path, f"no column {missing[0]}")
+    rungs = _rungs(rows, results["monitor"])
+    if not rungs:
+        raise damaged(path, f"no column with {results['monitor']}")
+    for name in ("trial", *rungs):
+        if wrong := [row[name] for row in rows if (row[name] or name == "trial") and _number(row[name]) is None]:
+            raise damaged(path, f"{name}: expected numbers, got {wrong[0]!r}")
+    return rows
 
 
 def _winner(results: Mapping[str, Any]) -> Section:
@@ -134,4 +174,4 @@ def _number(text: str) -> float | None:
 
 def describe_spread(spread: Mapping[str, Any]) -> str:
     """Return the mean of an entry of search.json, ± standard deviation."""
-    return f"{spread['mean']:.4f}" + ("" if spread["std"] is None else f" ± {spread['std']:.4f}")
+    return f"{spread['mean']:.4f}" + ("" if spread.get("std") is None else f" ± {spread['std']:.4f}")

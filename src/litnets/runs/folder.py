@@ -41,7 +41,7 @@ from typing import Any
 
 from litnets.errors import InputError
 from litnets.runs.lock import RunLock
-from litnets.runs.storage import check_types, damaged, read_json, write_json, write_text
+from litnets.runs.storage import JsonType, check_types, damaged, read_json, write_json, write_text
 from litnets.safety.files import is_regular
 
 # The folders that loggers write into. wandb's links in them, such as `latest-run`, are allowed, because they point into
@@ -50,11 +50,21 @@ _LOG_FOLDERS = ("tensorboard", "wandb")
 
 _EPOCHS = "epochs"  # the folder with the weights of epochs
 
-_RESULT_TYPES = {
-    **dict.fromkeys(("best", "test", "test_per_class", "test_per_target", "test_per_channel", "calibration"), "object"),
-    **dict.fromkeys(("epochs", "steps", "seconds", "samples_per_second", "parameters"), "number"),
+_SCORES: JsonType = {"*?": "number"}  # NaN and infinity are null
+_RESULTS: JsonType = {
+    "best?": {"monitor": "string", "score?": "number", "epoch": "number"},
+    "test?": _SCORES,
+    **{f"test_per_{part}?": {"*": _SCORES} for part in ("class", "target", "channel")},
+    "calibration?": {
+        "temperature?": "number",
+        "before?": {"*": "number"},
+        "after?": {"*": "number"},
+        "coverage?": "number",
+        "coverage_interval?": ("number", "number"),
+        "mean_set_size?": "number",
+    },
+    **dict.fromkeys(("epochs?", "steps?", "seconds?", "samples_per_second?", "parameters?"), "number"),
 }
-_BEST_TYPES = {"monitor": "string", "score": "number", "epoch": "number"}
 
 
 class Run:
@@ -341,9 +351,7 @@ class Run:
             InputError: The file is damaged.
         """
         results = read_json(self.results) if self.results.exists() else {}
-        check_types(self.results, results, _RESULT_TYPES)
-        if best := results.get("best"):
-            check_types(self.results, best, _BEST_TYPES)
+        check_types(self.results, results, _RESULTS)
         return results
 
     def update_results(self, forget: Sequence[str] = (), **content: Any) -> dict[str, Any]:

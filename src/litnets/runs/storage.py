@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from litnets.errors import InputError
 from litnets.safety import files
 
-_JSON_TYPES: dict[str, type | tuple[type, ...]] = {"object": dict, "list": list, "number": (int, float), "string": str}
+# What JSON holds: "number", "string", "any"; [type] for a list; (type, type) for a list of two; or an object with the
+# type of each entry by its name. An entry `name?` may be null or missing; "*" stands for all other names.
+JsonType: TypeAlias = "str | list[JsonType] | tuple[JsonType, ...] | Mapping[str, JsonType]"
 
 
 def read_text(path: Path) -> str:
@@ -47,21 +49,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_types(path: Path, content: Mapping[str, Any], types: Mapping[str, str]) -> None:
-    """Check the types of those entries of a JSON object that are there and not null.
+def check_types(path: Path, content: Any, expected: JsonType, name: str = "content") -> None:
+    """Check the types in the content of a JSON file.
 
     Args:
         path: The file, for the message.
-        content: The object.
-        types: The type of each entry by its name: `object`, `list`, `number` or `string`.
+        content: The content, or a part of it.
+        expected: Its type.
+        name: Its name, for the message.
 
     Raises:
-        InputError: An entry has another type.
+        InputError: A value has another type, or an entry is missing.
     """
-    for name, expected in types.items():
-        value = content.get(name)
-        if value is not None and (not isinstance(value, _JSON_TYPES[expected]) or isinstance(value, bool)):
-            raise damaged(path, f"{name}: expected {expected}, got {str(value)[:40]!r}")
+    if not _has_type(content, expected):
+        kinds = {list: "list", tuple: f"list of {len(expected)}", str: expected}
+        raise damaged(path, f"{name}: expected {kinds.get(type(expected), 'object')}, got {str(content)[:40]!r}")
+    if isinstance(expected, (list, tuple)):
+        types_of_list = expected if isinstance(expected, tuple) else expected * len(content)
+        for value, type_ in zip(content, types_of_list, strict=True):
+            check_types(path, value, type_, f"an entry of {name}")
+    elif isinstance(expected, Mapping):
+        types = {key.removesuffix("?"): (type_, key.endswith("?")) for key, type_ in expected.items()}
+        for key in [key for key in types if key != "*"] + [key for key in content if key not in types and "*" in types]:
+            type_, is_optional = types.get(key) or types["*"]
+            if not is_optional or content.get(key) is not None:
+                check_types(path, content.get(key), type_, key)
+
+
+def _has_type(value: Any, expected: JsonType) -> bool:
+    """Return whether a value has a type, apart from the types of its entries."""
+    if isinstance(expected, (list, tuple)):
+        return isinstance(value, list) and (isinstance(expected, list) or len(value) == len(expected))
+    if isinstance(expected, Mapping):
+        return isinstance(value, dict)
+    if expected == "number":  # that float32 can hold, so that sums and squares of it are finite
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e39
+    return expected == "any" or isinstance(value, str)
 
 
 def damaged(path: Path, problem: str) -> InputError:

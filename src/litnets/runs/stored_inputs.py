@@ -14,6 +14,7 @@ The file holds at most MAX_INPUTS inputs, in at most MAX_BYTES. Columns:
 A segmented image has three rows: the image, its mask, and the mask that was predicted.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -74,7 +75,18 @@ def load_inputs(path: Path) -> list[StoredInput]:
         raise damaged(path, f"expected columns of the types {', '.join(map(str, _schema().dtypes()))}")
     if any(frame.null_count().row(0)):
         raise damaged(path, "a cell is empty")
-    return [StoredInput(*row) for row in frame.iter_rows()]
+    stored = [StoredInput(*row) for row in frame.iter_rows()]
+    for one in stored:
+        if one.kind == "row" and not _is_json_object(one.content):
+            raise damaged(path, f"{one.split} {one.index}: expected a row as a JSON object")
+    return stored
+
+
+def _is_json_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def save_inputs(path: Path, inputs: Iterable[StoredInput]) -> None:

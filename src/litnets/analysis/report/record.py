@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,28 @@ from numpy.typing import NDArray
 
 from litnets.analysis.finished_run import FinishedRun
 from litnets.runs.folder import Run
+from litnets.runs.metrics import read_metrics
 from litnets.runs.recorded_predictions import RecordedPredictions
-from litnets.runs.storage import check_types, damaged, read_json, read_text
+from litnets.runs.storage import JsonType, check_types, damaged, read_json
 from litnets.runs.stored_inputs import StoredInput, load_inputs
+
+_ENVIRONMENT: JsonType = {
+    "attempts?": [{"*?": "any"}],
+    "versions?": {"*?": "any"},
+    "git?": {"*?": "any"},
+    "hardware?": {"gpus?": ["any"], "*?": "any"},
+    "command?": "string",
+}
+_NUMBERS: JsonType = {"mean?": "number", "std?": "number", "min?": "number", "max?": "number", "*?": "any"}
+_DATA: JsonType = {
+    "source?": {"*?": "any"},
+    "class_names?": ["any"],
+    "splits?": {
+        "*": {"samples?": "number", "class_counts?": ["number"], "targets?": {"*": _NUMBERS}, "inputs?": {"*": "any"}}
+    },
+    "columns?": [{"values?": _NUMBERS, "categories?": {"*": "number"}, "*?": "any"}],
+}
+_BASELINES: JsonType = {"*": {"*?": "number"}}
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,12 @@ class Record:
         return cls(
             run,
             FinishedRun.load(run),
-            _environment(run),
-            _metrics(run.metrics),
+            _json(run.environment, _ENVIRONMENT),
+            _metrics(run),
             _predictions(run, "test"),
             _predictions(run, "val"),
-            _json(run.data),
-            _baselines(run),
+            _json(run.data, _DATA),
+            _json(run.baselines, _BASELINES),
             load_inputs(run.inputs) if run.inputs.exists() else [],
         )
 
@@ -86,23 +104,10 @@ class Record:
         return str(self.finished.config.get(f"{part}.class_path") or "").rpartition(".")[2]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
-
-
-def _environment(run: Run) -> dict[str, Any]:
-    environment = _json(run.environment)
-    types = {"attempts": "list", "versions": "object", "git": "object", "hardware": "object", "command": "string"}
-    check_types(run.environment, environment, types)
-    return environment
-
-
-def _baselines(run: Run) -> dict[str, dict[str, float]]:
-    baselines = _json(run.baselines)
-    check_types(run.baselines, baselines, dict.fromkeys(baselines, "object"))
-    for metrics in baselines.values():
-        check_types(run.baselines, metrics, dict.fromkeys(metrics, "number"))
-    return baselines
+def _json(path: Path, expected: JsonType) -> dict[str, Any]:
+    content = read_json(path) if path.exists() else {}
+    check_types(path, content, expected)
+    return content
 
 
 def _predictions(run: Run, part: str) -> RecordedPredictions | None:
@@ -116,17 +121,7 @@ def _predictions(run: Run, part: str) -> RecordedPredictions | None:
     return predictions
 
 
-def _metrics(path: Path) -> dict[str, NDArray[np.float64]]:
-    if not path.exists():
-        return {}
-    import polars as pl
-
-    text = read_text(path)
-    if not text.strip():
-        return {}
-    try:
-        frame = pl.read_csv(BytesIO(text.encode()), infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise damaged(path, " ".join(str(error).split())[:200]) from error
-    numbers = frame.cast(pl.Float64, strict=False)
-    return {name: numbers[name].fill_null(np.nan).to_numpy().astype(float) for name in numbers.columns}
+def _metrics(run: Run) -> dict[str, NDArray[np.float64]]:
+    columns = {column.name: column.fill_null(np.nan).to_numpy() for column in read_metrics(run.metrics)}
+    largest = np.finfo(np.float32).max  # as which a training computes them; larger numbers cannot be drawn
+    return {name: np.where(np.abs(values) < largest, values, np.nan) for name, values in columns.items()}

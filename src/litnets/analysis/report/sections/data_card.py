@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litnets.analysis.report.blocks import Block, Example, Gallery, Section, Table
+from litnets.analysis.report.formatting import is_number
 from litnets.analysis.report.inputs import Inputs
 from litnets.analysis.report.record import Record
+from litnets.runs.storage import damaged
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _MAX_ROWS = 100
@@ -20,7 +22,11 @@ def data_card(record: Record, inputs: Inputs) -> Section | None:
     blocks: list[Block] = []
     if splits:
         blocks.append(_sizes(splits))
-        blocks += _classes(splits, data.get("class_names") or record.description.get("class_names"))
+        names = data.get("class_names") or record.description.get("class_names")
+        counts = {split: one["class_counts"] for split, one in splits.items() if one.get("class_counts")}
+        if names is not None and any(len(values) != len(names) for values in counts.values()):
+            raise damaged(record.run.data, f"class_counts: expected those of {len(names)} classes")
+        blocks += _classes(counts, names)
     if data.get("columns"):
         blocks.append(_columns(data["columns"]))
     if source := data.get("source"):
@@ -48,7 +54,7 @@ def _sizes(splits: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the table of what is known of each split: a row for each number or distribution."""
     facts: dict[str, dict[str, str]] = {}
     for split, described in splits.items():
-        facts.setdefault("samples", {})[split] = f"{described.get('samples', 0):,}"
+        facts.setdefault("samples", {})[split] = f"{described.get('samples') or 0:,}"
         for group in ("targets", "inputs"):
             for name, value in (described.get(group) or {}).items():
                 for title, text in _facts(name, value):
@@ -65,13 +71,17 @@ def _facts(name: str, value: Any) -> list[tuple[str, str]]:
     return [(name, f"{value:,}" if isinstance(value, int) else str(value))]
 
 
-def _distribution(value: Mapping[str, float]) -> str:
-    spread = f"{value['mean']:.4g} ± {value['std']:.4g}"
-    return f"{spread} [{value['min']:.4g} to {value['max']:.4g}]" if "min" in value else spread
+def _distribution(value: Mapping[str, Any]) -> str:
+    mean, std, low, high = (_short(value.get(name)) for name in ("mean", "std", "min", "max"))
+    return f"{mean} ± {std} [{low} to {high}]" if "min" in value else f"{mean} ± {std}"
 
 
-def _classes(splits: Mapping[str, Mapping[str, Any]], names: Sequence[str] | None) -> list[Block]:
-    counts = {split: described["class_counts"] for split, described in splits.items() if described.get("class_counts")}
+def _short(number: Any) -> str:
+    """Return a number with four digits; a dash for null, as of a column with infinite values."""
+    return f"{number:.4g}" if is_number(number) else "–"  # noqa: RUF001
+
+
+def _classes(counts: Mapping[str, Sequence[int]], names: Sequence[str] | None) -> list[Block]:
     if not counts or names is None:
         return []
     rows = [[str(name), *(values[index] for values in counts.values())] for index, name in enumerate(names)]

@@ -8,8 +8,11 @@ from litnets.analysis.report.blocks import Figures, Note, Section
 from litnets.analysis.report.inputs import Budget
 from litnets.analysis.report.svg import Figure
 from litnets.runs.folder import Run
-from litnets.runs.storage import damaged, read_json
+from litnets.runs.storage import JsonType, check_types, damaged, read_json
 from litnets.safety import files
+
+_ENTRY: JsonType = {"method": "string", "picture": "string", "caption": "string", "passed?": "any", "check": "string"}
+_INDEX: JsonType = {"explanations": [_ENTRY], "notes?": ["string"]}
 
 
 def explanations(run: Run, budget: Budget) -> Section | None:
@@ -24,25 +27,23 @@ def explanations(run: Run, budget: Budget) -> Section | None:
     if not path.exists():
         return None
     content = read_json(path)
+    check_types(path, content, _INDEX)
     figures = []
-    try:
-        for entry in content["explanations"]:
-            file = folder / str(entry["picture"])
-            if file.parent != folder or not files.is_regular(file):
-                raise damaged(path, f"there is no picture {entry['picture']}")
-            with files.open_regular(file) as opened:
-                address = budget.embed(opened.read(), "image/png")
-            if address is not None:
-                picture = Markup('<img alt="" src="{}">').format(address)
-                caption = " ".join(str(part) for part in (entry["caption"], _check(entry)) if part)
-                figures.append(Figure(str(entry["method"]), picture, caption, is_wide=True))
-        notes = [Note(str(note)) for note in content.get("notes", [])]
-    except (TypeError, KeyError) as error:
-        raise damaged(path, repr(error)) from error
+    for entry in content["explanations"]:
+        file = folder / entry["picture"]
+        if file.parent != folder or not files.is_regular(file):
+            raise damaged(path, f"there is no picture {entry['picture']}")
+        with files.open_regular(file) as opened:
+            address = budget.embed(opened.read(), "image/png")
+        if address is not None:
+            picture = Markup('<img alt="" src="{}">').format(address)
+            caption = " ".join(part for part in (entry["caption"], _check(entry)) if part)
+            figures.append(Figure(entry["method"], picture, caption, is_wide=True))
+    notes = [Note(note) for note in content.get("notes") or []]
     return Section("Explanations", [Figures(figures), *notes]) if figures else None
 
 
 def _check(entry: dict[str, Any]) -> str:
-    if entry["passed"] is None:
+    if entry.get("passed") is None:
         return str(entry["check"])
     return f"{'Check passed' if entry['passed'] else 'CHECK FAILED'}: {entry['check']}"

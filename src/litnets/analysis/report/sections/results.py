@@ -90,17 +90,16 @@ def _calibration(calibration: Mapping[str, Any] | None) -> list[Block]:
     if not calibration:
         return []
     blocks: list[Block] = []
-    before, after = calibration.get("before"), calibration.get("after")
-    if before and after:
+    before, after, temperature = (calibration.get(name) for name in ("before", "after", "temperature"))
+    if before and after and temperature:
         rows = [[name, value, after.get(name)] for name, value in before.items()]
-        caption = (
-            f"Temperature {calibration['temperature']:.3f}, fitted on the validation split. Lower metrics are better."
-        )
+        caption = f"Temperature {temperature:.3f}, fitted on the validation split. Lower metrics are better."
         blocks.append(Table(["metric", "before", "after"], rows, "Calibration of the probabilities", caption))
-    if "coverage" in calibration:
-        low, high = calibration["coverage_interval"]
-        kind = "intervals" if "mean_set_size" not in calibration else "sets"
-        size = f", with {calibration['mean_set_size']:.2f} classes on average" if kind == "sets" else ""
-        text = f"The 90 % prediction {kind} cover {calibration['coverage']:.1%} of the test targets{size}"
-        blocks.append(Note(f"{text} (95 % interval of the coverage: {low:.1%} to {high:.1%})."))
+    coverage, bounds = calibration.get("coverage"), calibration.get("coverage_interval")
+    if coverage is not None and bounds:
+        classes = calibration.get("mean_set_size")
+        kind = "intervals" if classes is None else "sets"
+        size = "" if classes is None else f", with {classes:.2f} classes on average"
+        text = f"The 90 % prediction {kind} cover {coverage:.1%} of the test targets{size}"
+        blocks.append(Note(f"{text} (95 % interval of the coverage: {bounds[0]:.1%} to {bounds[1]:.1%})."))
     return blocks

@@ -106,7 +106,7 @@ def _per_epoch(metrics: Mapping[str, NDArray[np.float64]], split: str, name: str
 
 
 def _learning_rates(metrics: Mapping[str, NDArray[np.float64]]) -> list[Figure]:
-    names = [name for name in metrics if name == "lr" or name.startswith("lr/")]
+    names = [name for name in metrics if name == "lr" or name.startswith("lr/")] if "step" in metrics else []
     lines = []
     for name in names:
         rows = np.flatnonzero(np.isfinite(metrics[name]))

@@ -1,0 +1,33 @@
+"""Read metrics.csv, which holds the metrics that a run has logged: a row for each step at which it logged any."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from litnets.runs.storage import damaged, read_text
+
+if TYPE_CHECKING:
+    import polars
+
+
+def read_metrics(path: Path) -> "polars.DataFrame":
+    """Return the columns of a metrics.csv as numbers. A cell without a value is null.
+
+    A last line that was not written completely is left out. The result is empty if there is no file.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    import polars as pl
+
+    text = read_text(path) if path.exists() else ""
+    lines = text[: text.rfind("\n") + 1]
+    if not lines.strip():
+        return pl.DataFrame()
+    try:
+        frame = pl.read_csv(BytesIO(lines.encode()), infer_schema=False).cast(pl.Float64)
+    except pl.exceptions.PolarsError as error:
+        raise damaged(path, " ".join(str(error).split())[:200]) from error
+    if "epoch" not in frame.columns:
+        raise damaged(path, "no column epoch")
+    return frame
