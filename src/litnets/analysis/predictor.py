@@ -8,28 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonargparse
 import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins import Precision
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from litnets.analysis.calibrated_run import Calibration
 from litnets.analysis.calibration import MIN_SAMPLES
+from litnets.analysis.load_run import SavedRun
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.batching import ArrayDataset, RaggedDataset
-from litnets.data.core.in_memory import InMemoryData, plain_arguments
 from litnets.errors import InputError
-from litnets.former_names import update_class_paths
 from litnets.runs.folder import Run
-from litnets.runs.storage import read_text
-from litnets.safety.checkpoint_file import load_model, load_verified
-from litnets.safety.plain import load_yaml
-from litnets.safety.resolving import names_from_checkpoint, resolve_class
 from litnets.tasks import Task
 
 
@@ -102,23 +95,15 @@ class Predictor:
         Raises:
             InputError: A file is missing or damaged, or names a class that is not allowed.
         """
-        checkpoint = checkpoint or run.best
-        config, content = _read_run(run, checkpoint)
-        model_class = _resolve(run, config, "model", LightningModule, trust)
-        # Compiling takes a minute, which pays off only in training.
-        overrides = {"compile": False} if issubclass(model_class, Task) else {}
-        with torch.random.fork_rng(devices=[]):  # initial weights are random, but must not change the global state
-            network = load_model(model_class, checkpoint, content, overrides, trust)
-        if (calibration := Calibration.find(run, content["state_dict"])) is not None:
-            calibration.apply(network)
+        saved = SavedRun.read(run, checkpoint, trust)
+        network = saved.load_network()
         if datamodule is None:
-            datamodule = _build_datamodule(run, config, content, trust)
-        if (state := content.get(type(datamodule).__qualname__)) is not None:
-            datamodule.restore_for_inputs(state)
+            datamodule = saved.load_datamodule()
+        else:
+            saved.restore(datamodule)
         if isinstance(network, Task):
             network.check_data(datamodule)
-        precision = str((config.get("trainer") or {}).get("precision") or "32-true")
-        return cls(network, datamodule, run, precision, device)
+        return cls(network, datamodule, run, saved.precision, device)
 
     def predict(self, inputs: Any, batch_size: int | None = None) -> NDArray[Any]:
         """Return a prediction for each input.
@@ -307,16 +292,6 @@ def _batch_tiles(chunks: Iterable[tuple[Any, Any]], batch_size: int) -> Iterator
         yield batch
 
 
-def _read_run(run: Run, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the newest configuration of a run, and the content of a checkpoint."""
-    if not checkpoint.exists():
-        raise InputError(f"there is no checkpoint {checkpoint} (a run that has just started has not saved one yet)")
-    path = run.configs[-1]
-    if not path.exists():
-        raise InputError(f"{run.folder} has no config.yaml, which names the classes of the model and the data")
-    return load_yaml(str(path), update_class_paths(read_text(path))), load_verified(checkpoint, mmap=True)
-
-
 def _check_preparation(cls: type[ArrayDataModule]) -> None:
     """Raise InputError if a class overrides a hook that changes batches, but not `preparation`."""
     order = cls.mro()
@@ -340,53 +315,3 @@ def _precision_plugin(name: str, device: torch.device) -> Precision:
     if name == "16-true":
         return HalfPrecision("16-true")
     return DoublePrecision() if name in ("64-true", "64") else Precision()
-
-
-def _resolve(run: Run, config: Any, part: str, expected: type, trust: Iterable[str]) -> Any:
-    """Return the class of the model or the data that a configuration names."""
-    section = config.get(part) if isinstance(config, dict) else None
-    if not isinstance(section, dict) or "class_path" not in section:
-        raise InputError(f"{run.config}: expected {part}.class_path")
-    package = __name__.partition(".")[0]
-    with names_from_checkpoint(str(run.folder), [package, *([trust] if isinstance(trust, str) else trust)]):
-        return resolve_class(f"{part}.class_path", section["class_path"], expected)
-
-
-def _build_datamodule(run: Run, config: Any, content: Mapping[str, Any], trust: Iterable[str]) -> ArrayDataModule:
-    """Construct the DataModule of a configuration. It reads no files yet."""
-    cls = _resolve(run, config, "data", LightningDataModule, trust)
-    arguments = config["data"].get("init_args") or {}
-    is_in_memory = cls is InMemoryData
-    if is_in_memory:
-        cls = _resolve(run, {"data": arguments}, "data", LightningDataModule, trust)
-        arguments = plain_arguments(arguments["arguments"])
-    if not issubclass(cls, ArrayDataModule):
-        raise InputError(
-            f"{run.folder}: its DataModule is {cls.__name__}, which does not define how to read new inputs; "
-            "derive it from litnets.ArrayDataModule, or use `load_from_checkpoint` of the model"
-        )
-    # Augmentation is for training only, and its value names classes, which are refused below.
-    arguments = {name: value for name, value in arguments.items() if name != "augment"}
-    if "skip_broken" in arguments:
-        arguments["skip_broken"] = False  # so that there is a prediction for each input
-    for name, value in arguments.items():
-        if "class_path" in str(value):
-            raise InputError(
-                f"{run.config}: data.{name} names a class; construct the DataModule and pass it: "
-                "litnets.load(run, datamodule)"
-            )
-    datamodule: ArrayDataModule
-    try:
-        if is_in_memory:
-            datamodule = cls.build_for_inputs(arguments, content.get(cls.__qualname__, {}))
-        else:
-            parser = jsonargparse.ArgumentParser(exit_on_error=False)
-            parser.add_class_arguments(cls, "data")
-            datamodule = parser.instantiate(parser.parse_object({"data": arguments})).data
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{run.config}: {cls.__name__} cannot be constructed again ({reason[:200]}); construct it and pass it: "
-            "litnets.load(run, datamodule)"
-        ) from error
-    return datamodule

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litnets.analysis.load_run import read_split
 from litnets.analysis.predictor import Predictor
-from litnets.analysis.split_of_run import read_split
 from litnets.deploy.certificate import Certificate, CheckSamples, certify, choose_evenly
 from litnets.deploy.formats import Format, check_packages, read, write
 from litnets.deploy.graph import INPUT_NAMES, ExportedNetwork, as_tuple, trace
@@ -131,7 +131,8 @@ def _in_float32(predictor: Predictor) -> Predictor:
 def _samples_to_check(predictor: Predictor) -> CheckSamples:
     """Return the test split or, if the data cannot be read, the inputs that the run has recorded."""
     try:
-        return CheckSamples(read_split(predictor, "test"), "the test split", have_targets=True)
+        samples = read_split(predictor.datamodule, predictor.run, "test")
+        return CheckSamples(samples, "the test split", have_targets=True)
     except InputError as error:
         stored = read_stored(predictor)
         if stored is None:

@@ -14,7 +14,7 @@ from litnets.analysis.decode_stored import decode_stored
 from litnets.analysis.explain.inputs import Example, prepare_examples
 from litnets.analysis.predictor import Predictor
 from litnets.data.core.base import ArrayDataModule
-from litnets.data.core.batching import ArrayDataset, RaggedDataset
+from litnets.data.core.new_samples import Split
 from litnets.data.core.raw_inputs import MAX_CHARACTERS, MAX_CONTENT_BYTES, MAX_SIDE
 from litnets.errors import InputError
 from litnets.runs.folder import Run
@@ -102,7 +102,7 @@ def _is_complete(stored: StoredInput, datamodule: ArrayDataModule) -> bool:
     return len(stored.content) < (MAX_CHARACTERS if stored.kind == "text" else MAX_CONTENT_BYTES)
 
 
-def examples_of_test_split(predictor: Predictor, split: ArrayDataset | RaggedDataset, limit: int) -> list[Example]:
+def examples_of_test_split(predictor: Predictor, split: Split, limit: int) -> list[Example]:
     """Return random samples of the test split, the same ones every time.
 
     Args:

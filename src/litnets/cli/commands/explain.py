@@ -23,8 +23,8 @@ from litnets.analysis.explain.explain import explain as write_explanation
 from litnets.analysis.explain.explanation import Explanation
 from litnets.analysis.explain.inputs import Example
 from litnets.analysis.explain.samples import examples_of_test_split, read_examples, stored_examples
+from litnets.analysis.load_run import read_split
 from litnets.analysis.predictor import Predictor
-from litnets.analysis.split_of_run import read_split
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.predict import split_inputs
 from litnets.cli.main import run
@@ -143,7 +143,7 @@ class _Data:
         if self.inputs:
             return read_examples(self.predictor, self.inputs, limit)
         return stored_examples(self.predictor, self.run, limit) or examples_of_test_split(
-            self.predictor, self._read_test_split(), limit
+            self.predictor, self.test_split().samples, limit
         )
 
     def rows(self) -> Labeled:
@@ -158,13 +158,7 @@ class _Data:
 
     def test_split(self) -> Labeled:
         """Return the test split of the run."""
-        return Labeled(self._read_test_split(), "the test split")
-
-    def _read_test_split(self) -> Any:
-        try:
-            return read_split(self.predictor, "test")
-        except FileNotFoundError as error:
-            raise InputError(f"{error.filename or error}: no such file; pass an INPUT") from error
+        return Labeled(read_split(self.predictor.datamodule, self.run, "test"), "the test split")
 
 
 def _print(explanation: Explanation, rows: Sequence[dict[str, Any]], folder: Path) -> None:

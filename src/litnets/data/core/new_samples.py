@@ -34,6 +34,9 @@ class NewSamples(LightningDataModule):
     # The state in the checkpoint. It is set before the data are read, so that they are read as in training.
     trained_state: Mapping[str, Any] | None = None
 
+    # Whether the data of the training can be read; not if they were in memory in another process.
+    has_training_data: bool = True
+
     # The path of new samples to predict, and their file names, which are set when the samples are read.
     predict_path: Path | None = None
     sample_names: list[str] | None = None
