@@ -39,8 +39,10 @@ def boundary(record: Record) -> Section | None:
         return None
     rows = _rows(record)
     columns = list(next(iter(rows.values()), {}))
+    if len(rows) < _MIN_ROWS or len(columns) < 2:
+        return None
     colors = _colors(record, list(rows))
-    if len(rows) < _MIN_ROWS or len(columns) < 2 or not colors:
+    if not colors:
         return None
     plane = _Plane.through(np.array([list(row.values()) for row in rows.values()], float), columns)
     title = "Decision boundary" if isinstance(colors[0], ClassColors) else "Predictions over the inputs"
