@@ -19,7 +19,7 @@ from litnets.analysis.report.svg import Figure
 from litnets.errors import InputError
 from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.stored_inputs import StoredInput, save_inputs
-from tests.helpers.tiny_runs import write_run
+from tests.helpers.tiny_runs import record_masks, write_run
 
 
 def load(rows: list[dict[str, Any]], is_regression: bool = False) -> Record:
@@ -179,3 +179,11 @@ def test_a_network_that_cannot_be_loaded_is_noted() -> None:
     record = load(rows_of_two_columns())
     record.run.best.write_text("damaged")
     assert note(boundary(record)) == f"The network cannot be loaded: checkpoint {record.run.best} is damaged"
+
+
+def test_a_segmentation_has_none() -> None:
+    run = write_run("1")
+    run.best.touch()
+    record_masks(run, [0, 10, 20])
+    save_inputs(run.inputs, [StoredInput("test", 0, "example", "image", b"")])
+    assert boundary(Record.load(run)) is None
