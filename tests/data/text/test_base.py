@@ -106,3 +106,9 @@ def test_token_dropout_applies_to_training_only(tmp_path: Path) -> None:
         assert changed.float().mean().item() == pytest.approx(0.25 if training else 0, abs=0.03)
     with pytest.raises(InputError, match="token_dropout"):
         TextFiles("t.csv", token_dropout=1.0)
+
+
+def test_a_text_in_place_of_a_file_is_explained(tmp_path: Path) -> None:
+    data = TextFiles(str(tmp_path / "t.csv"))
+    with pytest.raises(InputError, match=r"^Müller: no such file; for texts instead of files, pass - and write one"):
+        next(data.iter_new(Path("Müller"), 1))
