@@ -34,7 +34,7 @@ def to_text(outputs: dict[str, Any]) -> str:
     """Return a prediction as it is printed."""
     prediction, names = outputs["prediction"], ABOUT["class_names"]
     if "probability" not in outputs:
-        return json.dumps(prediction.tolist())
+        return json.dumps(prediction.astype(str).astype(float).tolist())  # without digits beyond float32
     if prediction.ndim:  # labels, of which a sample can have several
         probabilities = zip(names, outputs["probability"].tolist(), strict=True)
         return ", ".join(f"{name} ({value:.4f})" for name, value in probabilities if value > 0.5) or "no label"
