@@ -110,7 +110,7 @@ def _figure(metric: str, content: Mapping[str, Any]) -> Figure:
     lines = [Line("", numbers, values, "dots"), Line("mean", ends, [mean, mean], "dashed")]
     spread = max(max(values) - min(values), 1e-6)
     limits = (min(values) - 0.1 * spread, max(values) + 0.1 * spread)
-    return line_chart(metric, lines, "run", metric, x_range=(ends[0], ends[1]), y_range=limits)
+    return line_chart(metric, lines, "run", metric, counts_x=True, x_range=(ends[0], ends[1]), y_range=limits)
 
 
 def _runs(folder: Path, content: Mapping[str, Any]) -> Section:

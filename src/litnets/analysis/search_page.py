@@ -112,9 +112,8 @@ def _parameters(trials: Sequence[_Row], results: Mapping[str, Any]) -> Section:
 
 def _history(trials: Sequence[_Row], monitor: str) -> Figure:
     caption = "A dot for each trial, with its score after the epoch in the legend."
-    return line_chart(
-        "Trials", _dots(trials, monitor, lambda row: float(row["trial"])), "trial", monitor, caption=caption
-    )
+    lines = _dots(trials, monitor, lambda row: float(row["trial"]))
+    return line_chart("Trials", lines, "trial", monitor, caption=caption, counts_x=True)
 
 
 def _scores_by(name: str, trials: Sequence[_Row], monitor: str) -> Figure:

@@ -69,6 +69,7 @@ def test_each_channel_of_a_series_is_a_line() -> None:
 def test_numbers_of_axes() -> None:
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert ticks(-3, 7) == [-2, 0, 2, 4, 6]
+    assert ticks(0.5, 3.5, is_whole=True) == [1, 2, 3]
     assert [short(value) for value in (0.0, 0.25, 1234.5, 1e-5, 2e6)] == ["0", "0.25", "1,234", "1e-5", "2e6"]
     assert [compact(count) for count in (7, 999, 1234, 35_000, 2_000_000)] == ["7", "999", "1.2k", "35k", "2.0M"]
     assert value_range([np.nan]) == (0, 1)

@@ -38,10 +38,11 @@ def value_range(values: Any, is_log: bool = False) -> tuple[float, float]:
     return low, high
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return round numbers between two limits, about `count` of them."""
+def ticks(low: float, high: float, count: int = 5, is_whole: bool = False) -> list[float]:
+    """Return round numbers between two limits, about `count` of them; with `is_whole`, no fractions."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= min((factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count), default=10)
+    step = max(step, 1) if is_whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
 

@@ -66,6 +66,7 @@ class Axes:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     is_log: bool = False  # the y axis
+    counts_x: bool = False  # the x axis counts something, such as epochs
     width: int = WIDTH
     height: int = HEIGHT
     parts: list[Markup] = field(default_factory=list)
@@ -83,7 +84,7 @@ class Axes:
     def frame(self, x_label: str, y_label: str) -> None:
         """Draw grid lines, the numbers at them, and the names of the axes."""
         right, bottom = self.width - _RIGHT, self.height - _BOTTOM
-        for tick in ticks(*self.x_range):
+        for tick in ticks(*self.x_range, is_whole=self.counts_x):
             at = f"{self.x(tick):.1f}"
             self.parts.append(
                 Markup('<path class="grid" d="M{0},{1}V{2}"/><text x="{0}" y="{3}" class="m">{4}</text>').format(
@@ -133,6 +134,7 @@ def line_chart(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     is_log: bool = False,
+    counts_x: bool = False,
     mark: float | None = None,
     has_diagonal: bool = False,
 ) -> Figure:
@@ -147,6 +149,7 @@ def line_chart(
         x_range: Limits of the x axis; None for those of the data.
         y_range: Limits of the y axis; None for those of the data.
         is_log: Whether the y axis is logarithmic. Values that are not positive are left out.
+        counts_x: Whether the x axis counts something, such as epochs.
         mark: Draw a vertical line here.
         has_diagonal: Draw the line x = y.
     """
@@ -155,6 +158,7 @@ def line_chart(
         x_range or value_range(np.concatenate([x for x, _ in finite])),
         y_range or value_range(np.concatenate([y for _, y in finite]), is_log),
         is_log,
+        counts_x,
     )
     axes.frame(x_label, y_label)
     if mark is not None:

@@ -37,7 +37,7 @@ def explanations(run: Run, budget: Budget) -> Section | None:
             address = budget.embed(opened.read(), "image/png")
         if address is not None:
             picture = Markup('<img alt="" src="{}">').format(address)
-            caption = " ".join(part for part in (entry["caption"], _check(entry)) if part)
+            caption = ". ".join(part for part in (entry["caption"], _check(entry)) if part)
             figures.append(Figure(entry["method"], picture, caption, is_wide=True))
     notes = [Note(note) for note in content.get("notes") or []]
     return Section("Explanations", [Figures(figures), *notes]) if figures else None

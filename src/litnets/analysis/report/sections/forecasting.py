@@ -73,7 +73,9 @@ def _windows(values: ValuePredictions, series: NDArray[np.float64] | None) -> li
             lines.append(Line("forecast", ahead, values.predictions[window, :, channel], "line", 0))
             name = values.names[channel]
             caption = f"First step: {starts[window]}. MSE of the window: {errors[window]:.4f}."
-            figures.append(line_chart(f"{name}, {title}", lines, "step", name, caption=caption, mark=0.5))
+            figures.append(
+                line_chart(f"{name}, {title}", lines, "step", name, caption=caption, counts_x=True, mark=0.5)
+            )
     return figures
 
 
@@ -85,7 +87,15 @@ def _error_by_step(values: ValuePredictions, series: NDArray[np.float64] | None)
         for name, error in naive_errors(values, series).items():
             lines.append(Line(name, ahead, error, "dashed"))
     caption = "On standardized values, averaged over windows and channels."
-    return line_chart("Error by step", lines, "step", "mean squared error", caption=caption, y_range=_from_zero(lines))
+    return line_chart(
+        "Error by step",
+        lines,
+        "step",
+        "mean squared error",
+        caption=caption,
+        counts_x=True,
+        y_range=_from_zero(lines),
+    )
 
 
 def _from_zero(lines: list[Line]) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def setup(record: Record) -> Section:
         "training": _training(results),
         "stopped because": results.get("stop_reason"),
         "code": commit and f"commit {commit[:12]}{' with uncommitted changes' if git.get('dirty') else ''}",
-        "processor": hardware.get("processor") and f"{hardware['processor']}, {hardware.get('threads')} threads",
+        "processor": hardware.get("processor") and f"{hardware['processor']}, threads: {hardware.get('threads')}",
         "GPUs": hardware and gpus,
         "system": hardware.get("system"),
         "versions": ", ".join(
@@ -92,7 +92,9 @@ def _curve(name: str, lines: list[Line], best: int | None, caption: str) -> Figu
     epochs = np.concatenate([np.asarray(line.x) for line in lines])
     if epochs.min() == epochs.max():
         limits = (float(epochs.min()) - 0.5, float(epochs.max()) + 0.5)
-    return line_chart(name, lines, "epoch", name, caption=caption, is_log=is_log, mark=best, x_range=limits)
+    return line_chart(
+        name, lines, "epoch", name, caption=caption, is_log=is_log, counts_x=True, mark=best, x_range=limits
+    )
 
 
 def _per_epoch(metrics: Mapping[str, NDArray[np.float64]], split: str, name: str, color: int) -> Line:
@@ -113,4 +115,4 @@ def _learning_rates(metrics: Mapping[str, NDArray[np.float64]]) -> list[Figure]:
         rows = rows[np.argsort(metrics["step"][rows], kind="stable")]
         lines.append(Line(name if len(names) > 1 else "", metrics["step"][rows], metrics[name][rows]))
     lines = [line for line in lines if len(line.x)]
-    return [line_chart("learning rate", lines, "step", "learning rate")] if lines else []
+    return [line_chart("learning rate", lines, "step", "learning rate", counts_x=True)] if lines else []
