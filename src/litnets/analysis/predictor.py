@@ -4,7 +4,9 @@ It has three parts. The DataModule reads files, texts and tables (`read_inputs`)
 that compute with tensors only, so that they can be exported as a graph.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,8 @@ from torch import Tensor, nn
 from litnets.analysis.calibration import MIN_SAMPLES
 from litnets.analysis.load_run import SavedRun
 from litnets.data.core.base import ArrayDataModule
-from litnets.data.core.batching import ArrayDataset, RaggedDataset
+from litnets.data.core.new_samples import Split
+from litnets.data.core.read_ahead import read_ahead
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.tasks import Task
@@ -189,14 +192,25 @@ class Predictor:
     def _predict(self, inputs: Any, batch_size: int | None, keep_probabilities: bool = False) -> dict[str, Tensor]:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size: expected at least 1, got {batch_size}")
+        batch_size = batch_size or self.datamodule.eval_batch_size
+        with closing(self._read(inputs, batch_size)) as chunks:
+            return self._predict_chunks(chunks, batch_size, keep_probabilities)
+
+    def _read(self, inputs: Any, batch_size: int) -> Generator[Split]:
+        """Yield inputs as samples. Many files are read in chunks, while the network computes."""
+        files = self.datamodule.list_files(inputs)
+        if files is not None and len(files) > batch_size:
+            chunks = (files[start : start + batch_size] for start in range(0, len(files), batch_size))
+            yield from read_ahead(chunks, self.datamodule.read_inputs)
+            return
         samples = self.datamodule.read_inputs(inputs)
         if not len(samples):
             raise InputError("expected at least one input, got none")
-        return self.predict_samples(samples, batch_size, keep_probabilities)
+        yield samples
 
     def predict_samples(
         self,
-        samples: ArrayDataset | RaggedDataset,
+        samples: Split,
         batch_size: int | None = None,
         keep_probabilities: bool = False,
     ) -> dict[str, Tensor]:
@@ -207,17 +221,25 @@ class Predictor:
             batch_size: Samples per batch; None for the DataModule's `eval_batch_size`.
             keep_probabilities: Whether to return the class probabilities of each pixel of a mask.
         """
-        if hasattr(samples, "stitcher"):
-            return self._predict_images(samples, batch_size, keep_probabilities)
+        batch_size = batch_size or self.datamodule.eval_batch_size
+        return self._predict_chunks(iter([samples]), batch_size, keep_probabilities)
+
+    def _predict_chunks(self, chunks: Iterator[Split], batch_size: int, keep_probabilities: bool) -> dict[str, Tensor]:
+        """Return the outputs for chunks of samples. All but the last have a multiple of `batch_size` samples."""
+        first = next(chunks)
+        chunks = chain([first], chunks)
+        if hasattr(first, "stitcher"):
+            return self._predict_images(chunks, batch_size, keep_probabilities)
         parts = [
             {name: column.cpu() for name, column in self.predict_batch(*samples[indices]).items()}
-            for indices in torch.arange(len(samples)).split(batch_size or self.datamodule.eval_batch_size)
+            for samples in chunks
+            for indices in torch.arange(len(samples)).split(batch_size)
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _predict_images(self, samples: Any, batch_size: int | None, keep_probabilities: bool) -> dict[str, Tensor]:
+    def _predict_images(self, chunks: Iterable[Any], batch_size: int, keep_probabilities: bool) -> dict[str, Tensor]:
         """Return the masks of images of one size, and the probabilities of their pixels."""
-        images = [image for _, image in self.predict_masks([samples], batch_size, keep_probabilities)]
+        images = [image for _, image in self.predict_masks(chunks, batch_size, keep_probabilities)]
         if len({image.mask.shape for image in images}) > 1:
             raise InputError("expected images of one size; predict those of different sizes one by one")
         outputs = {"prediction": torch.stack([image.mask for image in images])}

@@ -2,13 +2,16 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from litnets.data.core.base import ArrayDataModule
 from litnets.data.core.listing import check_name
 from litnets.data.core.new_chunks import NamedSamples, NewChunk
+from litnets.data.core.read_ahead import read_ahead
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
@@ -64,34 +67,40 @@ class InputCounts:
             raise InputError(f"stopped after {self.broken} broken inputs")
 
 
-def iter_chunks(source: str, datamodule: ArrayDataModule, batch_size: int, counts: InputCounts) -> Iterator[NewChunk]:
-    """Yield the samples of a file, of a folder, or of standard input (`-`), in chunks that are not read yet."""
-    chunks = (
-        datamodule.iter_lines(_standard_input(), batch_size)
-        if source == "-"
-        else datamodule.iter_new(Path(source), batch_size)
-    )
-    while True:
-        with redirect_stdout(sys.stderr):  # notes on the inputs must not mix with the predictions
-            try:
-                chunk = next(chunks, None)
-            except InputError as error:  # the source itself cannot be read
-                chunk = None
-                counts.report(error)
-        if chunk is None:
-            return
-        yield chunk
+def iter_chunks(
+    inputs: Sequence[str], datamodule: ArrayDataModule, batch_size: int, counts: InputCounts
+) -> Iterator[NewChunk]:
+    """Yield the samples of files, of folders, or of standard input (`-`), in chunks that are not read yet."""
+    for source in inputs:
+        try:
+            chunks = (
+                datamodule.iter_lines(_standard_input(), batch_size)
+                if source == "-"
+                else datamodule.iter_new(Path(source), batch_size)
+            )
+            yield from chunks if len(inputs) == 1 else map(partial(_with_source, source), chunks)
+        except InputError as error:  # the source itself cannot be read
+            counts.report(error)
 
 
-def read_chunks(chunks: Iterable[NewChunk], counts: InputCounts) -> Iterator[NamedSamples]:
-    """Yield the readable samples of each chunk."""
-    for chunk in chunks:
-        with redirect_stdout(sys.stderr):
-            samples, errors = chunk.load()
-        for broken in errors:
-            counts.report(broken)
-        if samples is not None:
-            yield samples
+def _with_source(source: str, chunk: NewChunk) -> NewChunk:
+    """Return a chunk whose columns name the file of each sample."""
+
+    def read(items: list[Any]) -> NamedSamples:
+        samples, columns = chunk.read(items)
+        return samples, columns if "file" in columns else {"file": [source] * len(samples), **columns}
+
+    return chunk._replace(read=read)
+
+
+def read_chunks(chunks: Iterable[NewChunk], counts: InputCounts) -> Generator[NamedSamples]:
+    """Yield the readable samples of each chunk. The next chunk is read while the caller uses them."""
+    with closing(read_ahead(chunks, NewChunk.load)) as results:
+        for samples, errors in results:
+            for broken in errors:
+                counts.report(broken)
+            if samples is not None:
+                yield samples
 
 
 def _standard_input() -> Iterator[str]:

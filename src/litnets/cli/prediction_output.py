@@ -1,12 +1,12 @@
 """Write predictions chunk by chunk, as CSV, JSON Lines or Parquet, to a file or to standard output."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TextIO
 
 from litnets.cli.preflight import check_output
 from litnets.errors import InputError
@@ -55,10 +55,15 @@ def mask_table(output: str) -> Path:
 
 
 @contextmanager
-def open_output(output: str) -> Iterator[Writer]:
-    """Open a file, which is written atomically, or `-`, which is standard output as CSV."""
+def open_output(output: str, stdout: TextIO) -> Iterator[Writer]:
+    """Open a file, which is written atomically, or `-`, which is standard output as CSV.
+
+    Args:
+        output: The file.
+        stdout: Standard output; `sys.stdout` may be redirected.
+    """
     if output == STANDARD_OUTPUT:
-        yield _TextWriter(_print if sys.stdout.isatty() else sys.stdout.write, is_json=False)
+        yield _TextWriter(partial(_print, stdout) if stdout.isatty() else stdout.write, is_json=False)
         return
     path = Path(output)
     try:
@@ -74,8 +79,8 @@ def open_output(output: str) -> Iterator[Writer]:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _print(text: str) -> None:
-    print(printable(text, lines=True), end="")
+def _print(stdout: TextIO, text: str) -> None:
+    print(printable(text, lines=True), end="", file=stdout)
 
 
 class _TextWriter:

@@ -177,6 +177,24 @@ def test_broken_rows_are_named_and_the_others_predicted(
     assert [float(row["prediction"]) for row in found] == pytest.approx([expected[row["row"]] for row in found])
 
 
+def test_broken_images_are_named_in_their_place(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(Path("new"), size=3)
+    files = sorted(map(str, Path("new").rglob("*.*")))
+    expected = litnets.load(runs["images"]).predict(files, batch_size=2).tolist()
+    assert expected == litnets.load(runs["images"]).predict(files).tolist()
+    broken = files[4]
+    Path(broken).write_bytes(b"no image")
+    assert main(["predict", runs["images"], "new", "--batch_size", "2"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"litnets: {broken}: ")
+    rows = list(csv.DictReader(io.StringIO(captured.out)))
+    good = [(file, name) for file, name in zip(files, expected, strict=True) if file != broken]
+    assert [(row["file"], row["prediction"]) for row in rows] == good
+    assert main(["predict", runs["images"], "new", "--batch_size", "2", "--strict"]) == 2
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == files[:4]
+
+
 def test_cells_with_line_breaks_are_one_row(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "_CHUNK_BATCHES", 1)
     monkeypatch.setattr(new_rows, "_may_have_decimal_commas", lambda path, separator: False)
@@ -275,7 +293,7 @@ def test_a_class_of_the_user_has_to_be_trusted(
 
 
 def test_a_file_name_may_look_like_a_pattern() -> None:
-    with open_output("a[1]*.parquet") as writer:
+    with open_output("a[1]*.parquet", sys.stdout) as writer:
         writer.write({"index": [1]})
         writer.write({"index": [2]})
     assert pl.read_parquet(Path("a[1]*.parquet").read_bytes())["index"].to_list() == [1, 2]
@@ -285,14 +303,14 @@ def test_a_terminal_gets_no_control_characters(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    with open_output("-") as writer:
+    with open_output("-", sys.stdout) as writer:
         writer.write({"file": ["a\x1b[31m.png"]})
     assert capsys.readouterr().out == "file\na\\x1b[31m.png\n"
 
 
 def test_a_failed_command_leaves_no_file(runs: dict[str, str]) -> None:
     def fail() -> None:
-        with open_output("a.parquet") as writer:
+        with open_output("a.parquet", sys.stdout) as writer:
             writer.write({"index": [1]})
             raise ZeroDivisionError
 

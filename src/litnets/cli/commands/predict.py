@@ -8,10 +8,10 @@ litnets predict digits_mlp --data.predict_path new_images    new data, into the 
 
 import argparse
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -25,7 +25,6 @@ from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destina
 from litnets.cli.preflight import check_mask_folder, check_output
 from litnets.cli.run_argument import find_device, parse_run_argument
 from litnets.data.core.listing import names_in
-from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
 from litnets.runs.folder import Run
@@ -119,39 +118,41 @@ def _predict(inputs: list[str], counts: InputCounts, args: list[str], signals: S
     checkpoint = argument.choose_checkpoint(options.ckpt_path)
     predictor = Predictor.load(argument.run, checkpoint, device=find_device(options.device), trust=options.trust)
     options.batch_size = options.batch_size or predictor.datamodule.eval_batch_size
-    if isinstance(predictor.network, Segmenter):
-        _write_masks(predictor, argument.run, inputs, counts, options)
-    else:
-        _write_rows(predictor, inputs, counts, options)
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):  # notes on the inputs must not mix with the predictions
+        if isinstance(predictor.network, Segmenter):
+            message = _write_masks(predictor, argument.run, inputs, counts, options)
+        else:
+            message = _write_rows(predictor, inputs, counts, options, stdout)
+    if message:
+        print(message)
 
 
-def _write_rows(predictor: Predictor, inputs: list[str], counts: InputCounts, options: argparse.Namespace) -> None:
-    """Write a table with a row for each sample, or for each step of a forecast."""
+def _write_rows(
+    predictor: Predictor, inputs: list[str], counts: InputCounts, options: argparse.Namespace, stdout: TextIO
+) -> str:
+    """Write a table with a row for each sample, or for each step of a forecast; return what to print at the end."""
     output = STANDARD_OUTPUT if options.output is None else options.output
     check_destination(output, options.overwrite)
+    chunks = iter_chunks(inputs, predictor.datamodule, options.batch_size, counts)
     with ExitStack() as stack:
-        progress = stack.enter_context(_progress())
+        progress = stack.enter_context(_progress(disable=output == STANDARD_OUTPUT and stdout.isatty()))
         task = progress.add_task("", total=None)
         writer: Writer | None = None
-        for source in inputs:
-            chunks = iter_chunks(source, predictor.datamodule, options.batch_size, counts)
-            for samples, columns in read_chunks(chunks, counts):
-                outputs = predictor.predict_samples(samples, options.batch_size)
-                if writer is None:
-                    writer = stack.enter_context(open_output(output))
-                if len(inputs) > 1 and "file" not in columns:
-                    columns = {"file": [source] * len(samples), **columns}
-                writer.write(_rows(predictor, outputs, columns, counts.predicted))
-                counts.predicted += len(samples)
-                progress.update(task, completed=counts.predicted)
-    if output != STANDARD_OUTPUT and writer is not None:
-        print(printable(f"predictions: {output}"))
+        for samples, columns in stack.enter_context(closing(read_chunks(chunks, counts))):
+            outputs = predictor.predict_samples(samples, options.batch_size)
+            if writer is None:
+                writer = stack.enter_context(open_output(output, stdout))
+            writer.write(_rows(predictor, outputs, columns, counts.predicted))
+            counts.predicted += len(samples)
+            progress.update(task, completed=counts.predicted)
+    return "" if output == STANDARD_OUTPUT or writer is None else printable(f"predictions: {output}")
 
 
 def _write_masks(
     predictor: Predictor, run: Run, inputs: list[str], counts: InputCounts, options: argparse.Namespace
-) -> None:
-    """Write a mask and an overlay for each image, and a table with a row for each image."""
+) -> str:
+    """Write a mask and an overlay for each image, and a table with a row for each image; return what to print."""
     path = run.predictions if options.output is None else mask_table(options.output)
     check_output(path, options.overwrite)
     if options.output is None:
@@ -159,33 +160,31 @@ def _write_masks(
     else:
         check_mask_folder(path, options.overwrite)
     files = MaskFolder(path, predictor.classes or ())
-    chunks: list[NewChunk] = []
-    names: dict[str, str] = {}  # of each file in the table
-    for source in inputs:
-        new = list(iter_chunks(source, predictor.datamodule, options.batch_size, counts))
-        found = [name for chunk in new for name in chunk.names]
-        shown = names_in(Path(source), list(map(Path, found))) if len(inputs) == 1 else found
-        names |= dict(zip(found, shown, strict=True))
-        chunks += new
+    chunks = list(iter_chunks(inputs, predictor.datamodule, options.batch_size, counts))
+    found = [name for chunk in chunks for name in chunk.names]
+    shown = names_in(Path(inputs[0]), list(map(Path, found))) if len(inputs) == 1 else found
+    names = dict(zip(found, shown, strict=True))  # of each file in the table
     stems = dict(zip(names, unique_stems(list(names.values())), strict=True))
-    tiles = (samples for samples, _ in read_chunks(chunks, counts))
     rows: dict[int, list[Any]] = {}
-    with _progress() as progress:
+    with closing(read_chunks(chunks, counts)) as named_samples, _progress() as progress:
+        tiles = (samples for samples, _ in named_samples)
         task = progress.add_task("", total=len(names))
         for images, stitched in predictor.predict_masks(tiles, options.batch_size):
             file = images.names[stitched.index]
             rows[counts.predicted] = files.write(names[file], stems[file], images.image(stitched.index), stitched)
             counts.predicted += 1
             progress.update(task, completed=counts.predicted)
-    if rows:
-        files.write_tables(rows)
-        print(printable(f"predictions: {path}\nmasks and overlays: {files.folder}", lines=True))
+    if not rows:
+        return ""
+    files.write_tables(rows)
+    return printable(f"predictions: {path}\nmasks and overlays: {files.folder}", lines=True)
 
 
-def _progress() -> Progress:
+def _progress(disable: bool = False) -> Progress:
     """Return a progress bar on standard error, if that is a terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} predictions"), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+    disable = disable or not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), disable=disable, transient=True)
 
 
 def _rows(predictor: Predictor, outputs: Any, columns: Columns, start: int) -> Any:

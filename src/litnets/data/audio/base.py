@@ -16,7 +16,7 @@ from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folders import read_all, read_content
 from litnets.data.core.data_card import SliceValues, describe_numbers
 from litnets.data.core.fingerprint import Digests
-from litnets.data.core.inputs import as_array, as_items, as_paths, is_path
+from litnets.data.core.inputs import as_array, as_items, as_paths
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_samples import check_new_shape
 from litnets.data.core.raw_inputs import to_wav
@@ -147,11 +147,15 @@ class AudioDataModule(ArrayDataModule):
 
         An array holds int16 samples or floats in [-1, 1], `(samples,)`, or `(N, samples)` for several recordings.
         """
-        items = as_items(inputs)
-        waveforms: list[Tensor] = []
-        for item in [items] if as_paths(items) is not None else items:
-            waveforms += self._to_waveforms(item)
+        if (files := self.list_files(inputs)) is not None:
+            waveforms = self._waveforms_in(files)
+        else:
+            waveforms = [waveform for item in as_items(inputs) for waveform in self._to_waveforms(item)]
         return ragged_splits([*waveforms], torch.zeros(len(waveforms)), {"new": torch.arange(len(waveforms))})["new"]
+
+    def list_files(self, inputs: Any) -> list[Path] | None:
+        paths = as_paths(as_items(inputs))
+        return None if paths is None else [file for path in paths for file in new_files(path, SUFFIXES, "recording")]
 
     def describe_reading(self) -> dict[str, Any]:
         """Return the sample rate of the int16 samples."""
@@ -159,10 +163,8 @@ class AudioDataModule(ArrayDataModule):
 
     def _to_waveforms(self, item: Any) -> list[Tensor]:
         """Return the recordings of an item, each int16 `(samples,)`."""
-        paths = as_paths([item] if is_path(item) else as_items(item))
-        if paths is not None:
-            files = [file for path in paths for file in new_files(path, SUFFIXES, "recording")]
-            return [waveform for waveform in self.read_files(files)[0] if waveform is not None]
+        if (files := self.list_files(item)) is not None:
+            return self._waveforms_in(files)
         array = as_array(item, "a recording: a file, or an array of int16 samples or of floats in [-1, 1]")
         if array.ndim not in (1, 2):
             raise InputError(
@@ -175,6 +177,9 @@ class AudioDataModule(ArrayDataModule):
         elif array.dtype != np.int16:
             raise InputError(f"expected int16 samples or floats in [-1, 1], got {array.dtype}")
         return list(torch.from_numpy(np.atleast_2d(array).astype(np.int16)))
+
+    def _waveforms_in(self, files: list[Path]) -> list[Tensor]:
+        return [waveform for waveform in self.read_files(files)[0] if waveform is not None]
 
     def read_files(self, files: list[Path]) -> tuple[list[Tensor | None], Tensor, Digests]:
         """Read recordings. Report those that are silent or exceed full scale.

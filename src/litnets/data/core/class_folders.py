@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ from torch import Tensor
 from litnets.data.core.fingerprint import Digests, Fingerprint
 from litnets.data.core.listing import data_files, explain_twins, real_files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
+from litnets.data.core.read_ahead import reading_stopped
 from litnets.data.core.splits import SplitSpec, check_trained_on, split_indices
 from litnets.errors import InputError, abbreviate, did_you_mean
 from litnets.safety.escaping import printable
@@ -274,8 +275,11 @@ def read_all(
         InputError: Files are broken and `skip_broken` is False, or all files are broken.
     """
     problems: dict[int, str] = {}
+    stopped = reading_stopped.get()  # of this thread, not of those that read
 
     def attempt(index: int) -> T | None:
+        if stopped.is_set():
+            raise CancelledError
         try:
             return read(index)
         except BrokenFileError as error:

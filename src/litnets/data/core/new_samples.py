@@ -142,6 +142,13 @@ class NewSamples(LightningDataModule):
         """
         raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
 
+    def list_files(self, inputs: Any) -> list[Path] | None:
+        """Return the files that inputs name, if all are files with one sample each, or folders of them; else None.
+
+        `read_inputs` then accepts them in parts, so that they can be read while the network computes.
+        """
+        return None
+
     def describe_reading(self) -> dict[str, Any]:
         """Return how a file becomes a raw input of the exported network, as plain values for other programs.
 

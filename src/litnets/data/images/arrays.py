@@ -301,6 +301,10 @@ class ImageArrays(SplitDataModule, ImageDataModule):
             return self.load_predict(Path(inputs))
         return super().read_inputs(inputs)
 
+    def list_files(self, inputs: Any) -> list[Path] | None:
+        is_array = is_path(inputs) and Path(inputs).suffix == ".npy"
+        return None if is_array else super().list_files(inputs)
+
     def slice_values(self, part: str, positions: Tensor) -> SliceValues:
         """Return the brightness of images, unless reading them again would take long."""
         split: Any = self.splits[part]

@@ -112,14 +112,16 @@ class ImageDataModule(ArrayDataModule):
 
         Files and PIL images are converted as for `predict_path`.
         """
-        items = as_items(inputs)
-        if (paths := as_paths(items)) is not None:
-            files = [file for path in paths for file in new_files(path, SUFFIXES, "image")]
+        if (files := self.list_files(inputs)) is not None:
             images, broken, *_ = self.read_files(files)
             return ArrayDataset(images, torch.zeros(len(files), dtype=torch.uint8), (~broken).nonzero().squeeze(1))
-        parts = [self._to_pixels(item) for item in items]
+        parts = [self._to_pixels(item) for item in as_items(inputs)]
         pixels = parts[0] if len(parts) == 1 else torch.cat(parts)
         return ArrayDataset(pixels, torch.zeros(len(pixels), dtype=torch.uint8))
+
+    def list_files(self, inputs: Any) -> list[Path] | None:
+        paths = as_paths(as_items(inputs))
+        return None if paths is None else [file for path in paths for file in new_files(path, SUFFIXES, "image")]
 
     def describe_reading(self) -> dict[str, Any]:
         """Return the size and the largest value of the pixels; for the conversion of files see `to_pixels`."""

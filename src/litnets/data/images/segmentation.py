@@ -15,7 +15,7 @@ from litnets.data.core.base import SplitDataModule
 from litnets.data.core.batching import ArrayDataset, EpochSampler
 from litnets.data.core.class_folders import BrokenFileError, read_all, read_content
 from litnets.data.core.data_card import SliceValues, describe_numbers
-from litnets.data.core.inputs import as_items, as_paths, is_path
+from litnets.data.core.inputs import as_items, is_path
 from litnets.data.core.listing import names_in, new_files
 from litnets.data.core.new_chunks import NewChunk
 from litnets.data.core.new_samples import Split
@@ -229,12 +229,10 @@ class SegmentationDataModule(SplitDataModule, ImageDataModule):
 
         Arrays are `(H, W)`, `(H, W, C)` or `(C, H, W)`.
         """
-        items = as_items(inputs)
-        if (paths := as_paths(items)) is not None:
-            files = [file for path in paths for file in new_files(path, SUFFIXES, "image")]
+        if (files := self.list_files(inputs)) is not None:
             images, members, sizes = self._read_new(files)
             return self._tiled(images, members, sizes, [str(files[i]) for i in members.tolist()])
-        pixels = [image for item in items for image in self._images_in(item)]
+        pixels = [image for item in as_items(inputs) for image in self._images_in(item)]
         return self._tiled(pixels, torch.arange(len(pixels)), torch.tensor([image.shape[1:] for image in pixels]))
 
     def describe_reading(self) -> dict[str, Any]:
