@@ -44,6 +44,18 @@ def test_the_ensemble_of_classifiers_averages_probabilities() -> None:
     assert averaged.frame.columns[:2] == ["index", "target"]
 
 
+def test_the_folds_keep_their_temperatures() -> None:
+    folds = {
+        "fold_0": classified([[2, 1, 0]], ["cat"], temperature=2.0),
+        "fold_1": classified([[0, 3, 0]], ["dog"], temperature=0.5),
+        "fold_2": classified([[0, 1, 0]], ["dog"]),
+    }
+    combined = concatenate_predictions(folds)
+    expected = np.concatenate([fold.probabilities() for fold in folds.values()])  # type: ignore[arg-type]
+    np.testing.assert_allclose(combined.probabilities(), expected)  # type: ignore[arg-type]
+    assert combined.frame["temperature"].to_list() == [2.0, 0.5, None]
+
+
 def test_two_wrong_networks_may_be_right_together() -> None:
     runs = [classified([[2, 1.9, 0], [0, 3, 0]], ["dog", "dog"]), classified([[0, 1.9, 2], [0, 3, 0]], ["dog", "dog"])]
     assert ensemble_scores(runs, [{"accuracy": 0.5, "f1": 0.3}] * 2) == {"accuracy": 1.0}

@@ -91,6 +91,15 @@ def test_validation_scores_are_those_of_the_best_epoch() -> None:
     assert list(scores_of(run, "val")) == list(scores_of(run, "test")) == ["f1", "loss"]
 
 
+def test_a_score_that_is_no_number_stays_in_the_table() -> None:
+    run = Run(Path("run"))
+    run.folder.mkdir()
+    run.update_results(test={"loss": math.nan, "accuracy": 0.5})
+    table = ScoreTable({"a": scores_of(run, "test"), "b": {"loss": 0.1, "accuracy": 0.7}})
+    assert table.metrics == ["loss", "accuracy"]
+    assert table.summary("loss") is None
+
+
 def test_a_damaged_or_incomplete_metrics_file() -> None:
     run = Run(Path("run"))
     run.folder.mkdir()

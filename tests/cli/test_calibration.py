@@ -15,10 +15,12 @@ from litnets.training.record_predictions import RecordPredictions
 from tests.helpers.tiny_runs import record_logits, write_calibratable_run
 
 
-def after_a_test(run: Run, has_recorded: bool = True, enabled: bool = True) -> dict[str, Any] | None:
+def after_a_test(
+    run: Run, has_recorded: bool = True, enabled: bool = True, limit_val_batches: int | float = 1.0
+) -> dict[str, Any] | None:
     recorder = RecordPredictions(run, locks=True)
     recorder.has_recorded = has_recorded
-    trainer: Any = SimpleNamespace(callbacks=[recorder])
+    trainer: Any = SimpleNamespace(callbacks=[recorder], limit_val_batches=limit_val_batches)
     return calibrate_after_test(run, trainer, enabled)
 
 
@@ -48,6 +50,17 @@ def test_the_results_are_stored_and_printed(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "calibration: 90 % intervals cover 50.0 %\n"
     print_calibration(None)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("limit", [1, 0.5])
+def test_a_calibration_with_a_part_of_the_validation_split_is_noted(
+    limit: int | float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    after_a_test(recorded_run(), limit_val_batches=limit)
+    assert (
+        capsys.readouterr().out
+        == f"note: calibrated with 50 validation samples (--trainer.limit_val_batches {limit})\n"
+    )
 
 
 def test_an_earlier_calibration_is_removed_if_it_is_disabled() -> None:

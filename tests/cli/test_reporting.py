@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch import LightningModule
 from torch import nn
 
-from litnets.cli.reporting import print_start, report_fit, write_report
+from litnets.cli.reporting import print_start, report_fit, store_test_metrics, write_report
 from litnets.cli.resolve_run import ResolvedRun
 from litnets.data import Diabetes, Digits, ETTh1
 from litnets.runs.folder import Run
@@ -24,6 +24,7 @@ def report(model: Any, datamodule: Any, metrics: dict[str, float]) -> dict[str, 
     run.folder.mkdir()
     run.update_results(epochs=1, steps=300, seconds=1.0)
     trainer: Any = SimpleNamespace(lightning_module=model, loggers=[])
+    store_test_metrics(run, trainer, datamodule, metrics)
     report_fit(run, trainer, datamodule, WandbOptions(), None, metrics, {}, False)
     results: dict[str, Any] = json.loads(run.results.read_text())
     return results

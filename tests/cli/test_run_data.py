@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from litnets.__main__ import main
+from litnets.analysis import baselines
 from litnets.data import Iris
 from litnets.runs.folder import Run
 from litnets.runs.recorded_predictions import RecordedPredictions
@@ -52,6 +53,25 @@ def test_both_can_be_turned_off() -> None:
     assert not run.data.exists()
     assert not run.inputs.exists()
     assert not run.baselines.exists()
+
+
+def test_the_test_metrics_are_stored_before_the_baselines_which_may_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored: list[Any] = []
+
+    def fail(*_: Any, **__: Any) -> Any:
+        (results,) = Path("checkpoints", "iris_mlpclassifier").glob("*/results.json")
+        stored.append(json.loads(results.read_text()).get("test"))
+        raise MemoryError("too many trees")
+
+    monkeypatch.setattr(baselines, "_classify", fail)
+    run = fit("--baselines", "true")
+    assert stored == [json.loads(run.results.read_text())["test"]] * 2
+    assert json.loads(run.baselines.read_text()).keys() == {"most frequent class"}
+    out = capsys.readouterr().out
+    for name in ("logistic regression", "gradient boosting"):
+        assert f"note: no baseline {name}: MemoryError: too many trees\n" in out
 
 
 def test_errors_are_reported_in_a_line_each(

@@ -55,21 +55,35 @@ class _Method(NamedTuple):
     predict: Callable[[], Batches]
 
 
-def compute_baselines(model: Task, data: ArrayDataModule, fits_all: bool = False) -> Baselines:
+def compute_baselines(
+    model: Task,
+    data: ArrayDataModule,
+    fits_all: bool = False,
+    on_error: Callable[[str, Exception], object] | None = None,
+) -> Baselines:
     """Return the test metrics of each baseline, with the names of the task's test metrics, and the `seconds` it took.
 
     Args:
         model: The task. Only its loss and metrics are used, not its network.
         data: The data, which have been set up.
         fits_all: Whether to fit even the methods that are estimated to take long.
+        on_error: Called with the name and the error of a method that fails, which is then left out; None to raise the
+            error.
     """
     if isinstance(model, Segmenter):
         return _mask_baselines(data)
     results: Baselines = {}
     for method in _methods(model, data):
-        if fits_all or method.seconds <= MAX_SECONDS:
-            start = time.perf_counter()
+        if not fits_all and method.seconds > MAX_SECONDS:
+            continue
+        start = time.perf_counter()
+        try:
             scores = score(model, method.predict())
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(method.name, error)
+        else:
             results[method.name] = {**scores, "seconds": round(time.perf_counter() - start, 2)}
     return results
 

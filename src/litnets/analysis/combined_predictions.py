@@ -20,14 +20,27 @@ Values = NDArray[np.float64]
 def concatenate_predictions(runs: Mapping[str, RecordedPredictions]) -> RecordedPredictions:
     """Return the predictions of all runs, with the name of the run in the first column.
 
+    The temperature of a calibrated run is in the column `temperature`, and the logits are divided by it.
+
     Args:
         runs: The recorded predictions by the name of the run.
     """
-    frames = [predictions.frame.select(pl.lit(name).alias("run"), pl.all()) for name, predictions in runs.items()]
-    first, *others = (predictions.description for predictions in runs.values())
+    frames = [_with_scaled_logits(one).select(pl.lit(name).alias("run"), pl.all()) for name, one in runs.items()]
+    first, *others = ({**one.description} for one in runs.values())
+    for description in (first, *others):
+        description.pop("temperature", None)
     common = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
     counts = {key: sum(one.get(key, 0) for one in (first, *others)) for key in ("samples", "recorded")}
     return RecordedPredictions(pl.concat(frames, how="diagonal_relaxed"), common | counts)
+
+
+def _with_scaled_logits(predictions: RecordedPredictions) -> pl.DataFrame:
+    temperature = predictions.description.get("temperature")
+    if temperature is None:
+        return predictions.frame
+    return predictions.frame.with_columns(
+        *(pl.col(name) / temperature for name in predictions.columns("logit")), pl.lit(temperature).alias("temperature")
+    )
 
 
 def average_predictions(runs: Sequence[RecordedPredictions]) -> RecordedPredictions:

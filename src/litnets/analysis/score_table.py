@@ -5,7 +5,7 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, nan, sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -153,7 +153,7 @@ def mean_test_train_ratio(runs: Sequence[Run], part: Part) -> float:
 
 
 def scores_of(run: Run, part: Part) -> dict[str, float]:
-    """Return the scores of a run's best checkpoint.
+    """Return the scores of a run's best checkpoint; one that is not a number, or infinite, is NaN.
 
     Args:
         run: A finished run.
@@ -169,7 +169,7 @@ def scores_of(run: Run, part: Part) -> dict[str, float]:
         scores = _validation_scores(run, (results.get("best") or {}).get("epoch"))
     if not scores:
         raise InputError(f"{run.folder} has no {part} metrics")
-    return {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    return {name: nan if value is None else value for name, value in scores.items()}
 
 
 def _validation_scores(run: Run, best_epoch: int | None) -> dict[str, float]:

@@ -28,7 +28,14 @@ from litnets.cli.error_messages import first_cause, format_build_error, parse_op
 from litnets.cli.links import linked_value, pretrained_weights, read_as_trained
 from litnets.cli.options import DESCRIPTIONS, add_options
 from litnets.cli.preflight import check_before_start, check_mask_folder, check_output, check_predict_path, has_test
-from litnets.cli.reporting import logged_metrics, print_start, report_data, report_evaluation, report_fit
+from litnets.cli.reporting import (
+    logged_metrics,
+    print_start,
+    report_data,
+    report_evaluation,
+    report_fit,
+    store_test_metrics,
+)
 from litnets.cli.resolve_run import (
     ResolvedRun,
     check_config_files,
@@ -278,6 +285,8 @@ class LitnetsCLI(LightningCLI):
         if self.options.test_after_fit and has_test(self.model, self.datamodule):
             self.trainer.test(self.model, self.datamodule, ckpt_path=best, weights_only=True, verbose=False)
             test_metrics = logged_metrics(self.trainer)
+            if self.trainer.is_global_zero and not self.is_dry_run:
+                store_test_metrics(self.run, self.trainer, self.datamodule, test_metrics)
         if not self.trainer.is_global_zero:
             return
         if self.is_dry_run:

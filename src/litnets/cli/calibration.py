@@ -10,6 +10,7 @@ from litnets.analysis.calibrated_run import Calibration
 from litnets.cli.resolve_run import ResolvedRun
 from litnets.errors import InputError
 from litnets.runs.folder import Run
+from litnets.runs.storage import read_json
 from litnets.safety.escaping import printable
 from litnets.training.record_predictions import RecordPredictions
 
@@ -39,6 +40,10 @@ def calibrate_after_test(run: Run, trainer: Trainer, enabled: bool) -> dict[str,
         results = calibrate(run) if enabled else None
         if results is not None:
             run.update_results(calibration=results)
+            limit: Any = trainer.limit_val_batches
+            if isinstance(limit, int) or limit < 1:
+                samples = read_json(run.calibration)["samples"]
+                print(f"note: calibrated with {samples} validation samples (--trainer.limit_val_batches {limit})")
         return results
     except Exception as error:  # such as a full disk; the results of the test must be stored in any case
         reason = error if isinstance(error, (NotCalibrated, InputError)) else f"{type(error).__name__}: {error}"

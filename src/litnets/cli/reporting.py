@@ -120,6 +120,23 @@ def _breakdown(trainer: Trainer) -> str:
     return str(getattr(trainer.lightning_module, "breakdown", "class"))
 
 
+def store_test_metrics(
+    run: Run, trainer: Trainer, datamodule: LightningDataModule | None, test_metrics: Mapping[str, float]
+) -> None:
+    """Store the metrics of the test of the best checkpoint in results.json.
+
+    Args:
+        run: The run.
+        trainer: The Trainer that trained it.
+        datamodule: The data, which may have changed since the run was started.
+        test_metrics: The metrics.
+    """
+    overall, parts = summarize(test_metrics)
+    run.update_results(forget=("data_changes",), test=overall, **{f"test_per_{_breakdown(trainer)}": parts})
+    if changes := _data_changes(datamodule):
+        run.update_results(data_changes=changes.to_dict())
+
+
 def report_fit(
     run: Run,
     trainer: Trainer,
@@ -130,7 +147,7 @@ def report_fit(
     baselines: Baselines,
     report: bool | None,
 ) -> None:
-    """Store the test metrics in results.json, print the results, log them to W&B, and write the report.
+    """Print the results, log them to W&B, and write the report.
 
     Args:
         run: The run.
@@ -145,16 +162,12 @@ def report_fit(
     folds = _fold_of(datamodule)
     results = run.update_results(fold=folds[0], num_folds=folds[1]) if folds else run.read_results()
     if test_metrics is not None:
-        overall, parts = summarize(test_metrics)
-        breakdown = _breakdown(trainer)
-        results = run.update_results(forget=("data_changes",), test=overall, **{f"test_per_{breakdown}": parts})
         title = "test, best checkpoint" if best else "test"
         if folds:
             title += f", fold {folds[0]} of {folds[1]}"
         if changes := _data_changes(datamodule):
-            results = run.update_results(data_changes=changes.to_dict())
             title += f"; data changed since the training: {changes}"
-        print_results(title, test_metrics, breakdown)
+        print_results(title, test_metrics, _breakdown(trainer))
         print_calibration(results.get("calibration"))
     for line in advice(trainer.lightning_module, results, baselines):
         print(printable(f"note: {line}"))

@@ -66,9 +66,13 @@ def store_baselines(run: Run, model: LightningModule, data: LightningDataModule 
     baselines: Baselines = {}
     with _replacing(run.baselines):
         data.ensure_setup()
-        baselines = compute_baselines(model, data, fits_all=bool(fits))
+        baselines = compute_baselines(model, data, fits_all=bool(fits), on_error=_report_baseline)
         run.write_json(run.baselines, baselines)
     return baselines
+
+
+def _report_baseline(name: str, error: Exception) -> None:
+    print(printable(f"note: no baseline {name}: {type(error).__name__}: {error}"))
 
 
 @contextmanager

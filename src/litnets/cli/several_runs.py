@@ -4,11 +4,13 @@ The parser is also that of `litnets search` and `litnets lr`.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,15 @@ from litnets.cli.in_process import train_in_folder
 from litnets.cli.parsed_fit import ParsedFit
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from litnets.runs.print_results import count
+from litnets.runs.print_results import best_score, count
 from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.storage import replace_non_finite, write_json, write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals, Stop
 from litnets.tuning.jobs import FinishedJob, Job, run_jobs
-from litnets.tuning.parent import open_parent
+from litnets.tuning.parent import discarded_if_refused, open_parent
+
+MAX_RUNS = 10_000
 
 
 class Parser(CommandParser):
@@ -51,8 +55,9 @@ class Parser(CommandParser):
             InputError: An option of the command is wrong.
         """
         options, fit_args = self.parse_known_args(args)
-        if getattr(options, "jobs", 1) < 1:
-            raise InputError(f"{self.command}: --jobs: expected at least 1, got {options.jobs}")
+        most = max(16, 2 * (os.cpu_count() or 1))
+        if not 1 <= getattr(options, "jobs", 1) <= most:
+            raise InputError(f"{self.command}: --jobs: expected 1 to {most}, got {options.jobs}")
         return options, fit_args
 
 
@@ -89,12 +94,13 @@ def train_all(
     def tell(finished: FinishedJob) -> None:
         name = finished.job.name
         if finished.error is not None:
-            raise InputError(f"{kind}: {name}: {finished.error} (its output: {parent / f'{name}.log'})")
+            log = f" (its output: {parent / f'{name}.log'})" if finished.run.folder.exists() else ""
+            raise InputError(f"{kind}: {name}: {finished.error}{log}")
         runs[name] = finished.run
         state = " (done before)" if finished.was_done else ""
         print(printable(f"{len(runs)}/{len(jobs)}  {name}  {_describe(finished.run)}{state}"), flush=True)
 
-    with stopped_by_interrupt(kind, parent, parsed.signals):
+    with discarded_if_refused(parent), stopped_by_interrupt(kind, parent, parsed.signals):
         run_jobs(parent, ask, tell, train_in_folder, num_workers)
     print(f"{count(len(runs), 'run')} in {time.monotonic() - start:.1f} s")
     return parent, {job.name: runs[job.name] for job in jobs}
@@ -124,10 +130,10 @@ def stopped_by_interrupt(kind: str, parent: Path, signals: Signals) -> Iterator[
 
 def _describe(run: Run) -> str:
     results = run.read_results()
-    scores = {name: value for name, value in results.get("test", {}).items() if name != "loss"}
-    test = "".join(f"test {name} {value:.4f}  " for name, value in list(scores.items())[:1])
+    scores = [(name, value) for name, value in (results.get("test") or {}).items() if name != "loss"]
+    test = "".join(f"test {name} {nan if value is None else value:.4f}  " for name, value in scores[:1])
     best = results.get("best")
-    return test + (f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "")
+    return test + (best_score(best) if best else "")
 
 
 def print_scores(title: str, table: ScoreTable, ensemble: Mapping[str, float] | None = None) -> None:

@@ -75,10 +75,16 @@ def count(number: int, noun: str) -> str:
 def best_of(results: Mapping[str, Any]) -> str:
     """Return one line with the best validation score, its epoch, and how long the training took."""
     best = results.get("best") or {}
-    score = f"best {best['monitor']} {best['score']:.4f} in epoch {best['epoch']}" if best else "no validation score"
+    score = best_score(best) if best else "no validation score"
     line = f"{score}; {count(results['epochs'], 'epoch')} in {results['seconds']:.1f} s"
     rate = results.get("samples_per_second")
     return f"{line}, {rate:,} samples/s" if rate else line
+
+
+def best_score(best: Mapping[str, Any]) -> str:
+    """Return the entry `best` of results.json in words."""
+    score = best.get("score")
+    return f"best {best['monitor']} {'not a number' if score is None else f'{score:.4f}'} in epoch {best['epoch']}"
 
 
 def print_end(results: Mapping[str, Any], run: Run, commands: Iterable[str]) -> None:

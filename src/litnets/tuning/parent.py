@@ -10,10 +10,13 @@ checkpoints/<experiment>/cv_<time>/
 If the command is interrupted, the same command continues in the same folder.
 """
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.runs.lock import RunLock
 from litnets.runs.storage import read_json, write_json
@@ -46,3 +49,19 @@ def is_unfinished(folder: Path, kind: str, command: Mapping[str, Any]) -> bool:
     """Return whether this command was started in the folder, and has not written its results."""
     path = folder / "command.json"
     return path.exists() and not (folder / f"{kind}.json").exists() and read_json(path) == command
+
+
+@contextmanager
+def discarded_if_refused(folder: Path) -> Iterator[None]:
+    """Remove the folder of a command, and those above it that are then empty, if an InputError ends the body before any
+    run has a folder."""
+    try:
+        yield
+    except InputError:
+        if not any(path.is_dir() for path in folder.iterdir()):
+            shutil.rmtree(folder)
+            for above in (folder.parent, folder.parent.parent):
+                if any(above.iterdir()):
+                    break
+                above.rmdir()
+        raise

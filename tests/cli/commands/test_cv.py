@@ -64,7 +64,10 @@ def test_repeats_split_again() -> None:
         (["--folds", "1"], "cv: --folds: expected at least 2, got 1"),
         (["--folds", "two"], "cv: argument --folds: invalid int value: 'two'"),
         (["--repeats", "0"], "cv: --repeats: expected at least 1, got 0"),
-        (["--jobs", "0"], "cv: --jobs: expected at least 1, got 0"),
+        (["--jobs", "0"], "cv: --jobs: expected 1 to "),
+        (["--jobs", "1000"], ", got 1000"),
+        (["--folds", "151"], "cv: fold_000: "),  # by the data of the first run
+        (["--folds", "1000000000"], "cv: --folds, --repeats: expected at most 10,000 runs, got 1,000,000,000"),
         (["--data.fold", "1"], "cv: --data.num_folds and --data.fold are set by --folds"),
         (["--model.lrr", "1"], "no option 'lrr'"),
         (["--trainer.fast_dev_run", "true"], "cv: --trainer.fast_dev_run keeps no run"),

@@ -10,7 +10,15 @@ from typing import Any
 from litnets.analysis.score_table import Part, ScoreTable, held_out_part, mean_test_train_ratio, scores_of
 from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
-from litnets.cli.several_runs import Parser, ensemble_of, print_scores, train_all, write_predictions, write_results
+from litnets.cli.several_runs import (
+    MAX_RUNS,
+    Parser,
+    ensemble_of,
+    print_scores,
+    train_all,
+    write_predictions,
+    write_results,
+)
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.safety.escaping import printable
@@ -41,6 +49,8 @@ def cv(args: list[str]) -> int:
     for name, minimum in (("folds", 2), ("repeats", 1)):
         if (value := getattr(options, name)) < minimum:
             raise InputError(f"cv: --{name}: expected at least {minimum}, got {value}")
+    if (runs := options.folds * options.repeats) > MAX_RUNS:
+        raise InputError(f"cv: --folds, --repeats: expected at most {MAX_RUNS:,} runs, got {runs:,}")
     command = partial(_cross_validate, folds=options.folds, repeats=options.repeats, num_workers=options.jobs)
     return run(command, fit_args)
 

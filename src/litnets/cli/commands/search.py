@@ -23,7 +23,7 @@ from litnets.runs.storage import write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
 from litnets.tuning.halving import rungs
-from litnets.tuning.parent import open_parent
+from litnets.tuning.parent import discarded_if_refused, open_parent
 from litnets.tuning.search import Settings, search_trials, train_final_runs
 from litnets.tuning.search_results import summarize_search, write_search
 from litnets.tuning.space import Parameter, read_space
@@ -101,8 +101,9 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
     experiment = parsed.options.experiment
     check_space(args, space)
     parent = open_parent(Path(parsed.options.runs_dir), experiment, "search", command)
-    trials = Trials(parent, space, settings.mode, options.storage, options.study or experiment)
-    trials.check_settings(settings.shared())
+    with discarded_if_refused(parent):
+        trials = Trials(parent, space, settings.mode, options.storage, options.study or experiment)
+        trials.check_settings(settings.shared())
     started, epochs = len(trials.read()), " → ".join(map(str, settings.rungs))
     print(printable(f"search: {started} of {settings.trials} trials started; epochs {epochs} -> {parent}"), flush=True)
     with stopped_by_interrupt("search", parent, signals):

@@ -4,12 +4,13 @@ litnets seeds --config configs/digits_mlp.yaml --seeds 3
 litnets seeds --config configs/digits_mlp.yaml --seeds 42,43,44 --jobs 3
 """
 
+import re
 from functools import partial
 
 from litnets.analysis.score_table import ScoreTable, scores_of
 from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
-from litnets.cli.several_runs import Parser, ensemble_of, print_scores, train_all, write_results
+from litnets.cli.several_runs import MAX_RUNS, Parser, ensemble_of, print_scores, train_all, write_results
 from litnets.errors import InputError
 from litnets.runs.print_results import count
 from litnets.safety.escaping import printable
@@ -36,8 +37,16 @@ def seeds(args: list[str]) -> int:
         metavar="N|A,B,...",
         help="number of seeds, starting at --seed_everything (42), or a list of seeds; default: 5",
     )
-    options, fit_args = parser.split(args)
+    options, fit_args = parser.split(_with_joined_seeds(args))
     return run(partial(_train_seeds, seeds=options.seeds, num_workers=options.jobs), fit_args)
+
+
+def _with_joined_seeds(args: list[str]) -> list[str]:
+    """Return the arguments with `--seeds=-1,-2` for `--seeds -1,-2`, which argparse would take for two options."""
+    at = args.index("--seeds") if "--seeds" in args[:-1] else None
+    if at is None or not re.match(r"-\d", args[at + 1]):
+        return args
+    return [*args[:at], f"--seeds={args[at + 1]}", *args[at + 2 :]]
 
 
 def _train_seeds(args: list[str], signals: Signals, *, seeds: str, num_workers: int) -> None:
@@ -63,7 +72,9 @@ def _parse_seeds(text: str, first: object) -> list[int]:
         numbers = []
     if "," not in text and numbers:
         start = first if isinstance(first, int) and not isinstance(first, bool) else 42
-        numbers = list(range(start, start + numbers[0]))
+        numbers = list(range(start, start + min(numbers[0], MAX_RUNS + 1)))
+    if len(numbers) > MAX_RUNS:
+        raise InputError(f"seeds: --seeds: expected at most {MAX_RUNS:,}, got {text}")
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise InputError(
             f"seeds: --seeds: expected at least 2, or a list of different seeds such as 42,43,44; got {text}"

@@ -58,9 +58,16 @@ def headline(record: Record, limits: Mapping[str, Interval]) -> Section | None:
     baselines = record.baselines
     head = ["metric", "network", *(["95 % interval"] if limits else []), *baselines]
     rows: list[list[Any]] = []
-    for name, value in record.test_metrics.items():
+    for name, value in record.results["test"].items():
         interval = [_interval(limits.get(name))] if limits else []
-        rows.append([name, value, *interval, *(values.get(name) for values in baselines.values())])
+        rows.append(
+            [
+                name,
+                "not a number" if value is None else value,
+                *interval,
+                *(values.get(name) for values in baselines.values()),
+            ]
+        )
     blocks: list[Block] = [Table(head, rows, caption=_caption(record, limits))]
     if changes := record.results.get("data_changes"):
         blocks.append(Note(f"The data had changed since the training: {changes}.", is_warning=True))
