@@ -14,6 +14,7 @@ from torch import Tensor
 from litnets import LinearForecaster, MLPClassifier, MLPRegressor, RNNClassifier, UNetSegmenter
 from litnets.analysis.baselines import compute_baselines, score
 from litnets.analysis.forecast_baselines import find_period
+from litnets.analysis.report.sections.forecasting import find_baseline_period
 from litnets.data import ArrayData, BreastCancer, Diabetes, Digits, Iris, SeriesCSV, Shapes, TextFiles
 from litnets.data.core.base import ArrayDataModule
 from tests.helpers.tiny_series import write_series
@@ -118,6 +119,7 @@ def test_forecasts_repeat_the_last_period_or_are_linear() -> None:
     model = LinearForecaster((8, 1), horizon=9, channel_names=["a"])
     results = compute_baselines(model, data, fits_all=True)
     assert list(results) == ["last value", "last 6 steps", "linear"]
+    assert find_baseline_period(results) == 6
     inputs, targets = data.splits["test"][torch.arange(len(data.splits["test"]))]
     assert isinstance(inputs, Tensor)
     last = data.prepare(inputs)[:, -1:] - data.prepare(targets)

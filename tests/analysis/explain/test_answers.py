@@ -12,8 +12,8 @@ NET = nn.Identity()
 def test_the_predicted_class_or_the_target_is_explained() -> None:
     classifier = Classifier(NET, num_classes=3, class_names=["cat", "dog", "owl"])
     outputs = torch.tensor([[0.1, 2.0, 0.3]])
-    name, weights = choose_answer(classifier, outputs)
-    assert (name, weights.tolist()) == ("dog", [[0, 1, 0]])
+    answer = choose_answer(classifier, outputs)
+    assert (answer.name, answer.weights.tolist()) == ("dog", [[0, 1, 0]])
     assert choose_answer(classifier, outputs, "owl").weights.tolist() == [[0, 0, 1]]
     with pytest.raises(
         InputError, match=r"--target: no class 'dgo'; did you mean 'dog'\? \(choose from: cat, dog, owl\)"
@@ -25,20 +25,27 @@ def test_the_predicted_class_or_the_target_is_explained() -> None:
 
 def test_a_single_logit_counts_for_one_class_and_against_the_other() -> None:
     binary = Classifier(NET, num_classes=2, class_names=["no", "yes"], loss="BCEWithLogitsLoss")
-    assert choose_answer(binary, torch.tensor([[3.0]])) == ("yes", torch.tensor([[1.0]]))
-    assert choose_answer(binary, torch.tensor([[-3.0]])) == ("no", torch.tensor([[-1.0]]))
+    assert choose_answer(binary, torch.tensor([[3.0]])) == ("yes", torch.tensor([[1.0]]), 0)
+    assert choose_answer(binary, torch.tensor([[-3.0]])) == ("no", torch.tensor([[-1.0]]), 0)
 
 
 def test_values_are_in_the_units_of_the_data() -> None:
-    regressor = Regressor(NET, num_targets=2, target_names=["price", "size"], target_std=[2.0, 5.0])
-    assert choose_answer(regressor, torch.zeros(1, 2)).weights.tolist() == [[2, 0]]
-    assert choose_answer(regressor, torch.zeros(1, 2), "size").weights.tolist() == [[0, 5]]
+    names, std, mean = ["price", "size"], [2.0, 5.0], [100.0, 7.0]
+    regressor = Regressor(NET, num_targets=2, target_names=names, target_std=std, target_mean=mean)
+    outputs = torch.tensor([[3.0, 4.0]])
+    for name, value in zip(names, regressor.predict_step((outputs, None), 0)["prediction"][0], strict=True):
+        answer = choose_answer(regressor, outputs, name)
+        assert answer.name == name
+        assert (outputs * answer.weights).sum() + answer.constant == value
+    assert choose_answer(regressor, outputs).name == "price"
 
 
 def test_one_step_of_one_channel_is_explained() -> None:
-    forecaster = Forecaster(NET, horizon=3, channel_names=["load", "wind"], channel_std=[1.0, 4.0])
-    name, weights = choose_answer(forecaster, torch.zeros(1, 3, 2), "wind", step=2)
-    assert name == "wind, step 2"
+    forecaster = Forecaster(
+        NET, horizon=3, channel_names=["load", "wind"], channel_std=[1.0, 4.0], channel_mean=[0.0, 9.0]
+    )
+    name, weights, constant = choose_answer(forecaster, torch.zeros(1, 3, 2), "wind", step=2)
+    assert (name, constant) == ("wind, step 2", 9)
     assert weights.nonzero().tolist() == [[0, 1, 1]]
     assert weights.max() == 4
     with pytest.raises(InputError, match="--step: expected 1 to 3, got 4"):
@@ -49,7 +56,7 @@ def test_the_pixels_of_the_second_most_frequent_class_are_explained() -> None:
     segmenter = Segmenter(NET, num_classes=3, ignore_index=255, class_names=["ground", "road", "tree"])
     mask = torch.tensor([[[0, 0, 0], [0, 2, 2]]])
     outputs = nn.functional.one_hot(mask, 3).movedim(3, 1).float()
-    name, weights = choose_answer(segmenter, outputs)
+    name, weights, _ = choose_answer(segmenter, outputs)
     assert name == "tree"
     assert torch.equal(weights[:, 2], (mask == 2).float())
     assert not weights[:, :2].any()

@@ -183,10 +183,15 @@ def record_forecast(run: Run, windows: int = 40, steps: int = 3) -> None:
 def test_a_forecast_has_windows_and_the_error_of_each_step_beside_simple_forecasts() -> None:
     run = write_run("1")
     record_forecast(run)
+    scores = {"mse": 0.1, "mae": 0.2}
+    run.write_json(run.baselines, {"last value": scores, "last 4 steps": scores})
     text = page_of(run).text
     assert "load, largest error" in text
     assert "history" in text
-    assert "last 12 steps" in text
+    figure = text[text.index("Error by step") :]
+    assert "last value" in figure
+    assert "last 4 steps" in figure  # chosen on the training split, although 12 steps repeat the test split
+    assert "last 12 steps" not in text
 
 
 def test_an_untested_run_has_its_curves_weights_and_the_command_that_tests_it() -> None:

@@ -11,15 +11,17 @@ from litnets.tasks import Classifier, Forecaster, Regressor, Segmenter
 
 
 class Answer(NamedTuple):
-    """A weighted sum of the outputs of a network for one input.
+    """A weighted sum of the outputs of a network for one input, plus a constant.
 
     Args:
         name: What it is, such as the name of a class.
         weights: The weight of each output, in the shape of the outputs for one input, `(1, ...)`.
+        constant: The mean of a target or channel, which the outputs are relative to. It does not change attributions.
     """
 
     name: str
     weights: Tensor
+    constant: float = 0.0
 
 
 def choose_answer(network: Any, outputs: Tensor, target: str | None = None, step: int | None = None) -> Answer:
@@ -32,7 +34,7 @@ def choose_answer(network: Any, outputs: Tensor, target: str | None = None, step
       there are none. By default, the second most frequent class of the predicted mask, because the most frequent one is
       usually the background; a mask of one class is explained by that class.
 
-    Targets and channels are in the units of the data, minus their mean in the training split.
+    Targets and channels are in the units of the data.
 
     Args:
         network: The LightningModule.
@@ -52,13 +54,13 @@ def choose_answer(network: Any, outputs: Tensor, target: str | None = None, step
             raise InputError(f"--step: expected 1 to {network.horizon}, got {step}")
         channel = 0 if target is None else _index(target, network.channel_names, "channel")
         weights[0, step - 1, channel] = network.channel_std[channel]
-        return Answer(f"{network.channel_names[channel]}, step {step}", weights)
+        return Answer(f"{network.channel_names[channel]}, step {step}", weights, float(network.channel_mean[channel]))
     if isinstance(network, Segmenter):
         return _choose_pixels(network, outputs, target)
     if isinstance(network, Regressor):
         index = 0 if target is None else _index(target, network.target_names, "target")
         weights[0, index] = network.target_std[index]
-        return Answer(network.target_names[index], weights)
+        return Answer(network.target_names[index], weights, float(network.target_mean[index]))
     if isinstance(network, Classifier):
         probabilities = network.metric_inputs(outputs)
         index = int(probabilities[0].argmax()) if target is None else _index(target, network.class_names, "class")

@@ -27,7 +27,7 @@ class Attribution:
 
     Args:
         map: A value per pixel `(H, W)`, per token or column `(n,)`, or per step and feature `(T, features)`.
-        answer: The explained answer f(x).
+        answer: The explained answer f(x), without its constant.
         completeness_error: For integrated gradients, the difference between the sum of the attributions and
             f(x) - f(baseline), divided by the latter.
     """

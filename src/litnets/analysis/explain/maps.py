@@ -89,7 +89,7 @@ def explain_maps(
         caption = f"{_CAPTIONS[method]}; the network and one with random weights"
         path = explanation.add(method, caption, describe(checks), [check.passed for check in checks])
         titles = [
-            f"{printable(example.name)}\n{printable(answer.name)}: {attribution.answer:.4g}"
+            f"{printable(example.name)}\n{printable(answer.name)}: {attribution.answer + answer.constant:.4g}"
             for example, answer, attribution in zip(examples, answers, attributed[method], strict=True)
         ]
         draw_maps(path, method, examples, titles, maps, shown, checks)
@@ -125,7 +125,7 @@ def _row(method: str, example: Example, answer: Answer, attribution: Attribution
         "method": method,
         "input": example.name,
         "answer": answer.name,
-        "value": attribution.answer,
+        "value": attribution.answer + answer.constant,
         "completeness_error": check.completeness_error,
         "random_correlation": check.correlation,
         "passed": check.passed,

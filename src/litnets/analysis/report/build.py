@@ -133,7 +133,7 @@ def _task_sections(record: Record, inputs: Inputs) -> list[Section | None]:
     errors = (values.errors**2).mean((1, 2))
     by_slice = slices(test, errors, "mean squared error (standardized)")
     if "channel_names" in test.description:
-        return [*forecasting(values, results.get("test_per_channel")), by_slice]
+        return [*forecasting(values, results.get("test_per_channel"), record.baselines), by_slice]
     return [*regression(values, results.get("test_per_target")), regression_mistakes(values, inputs), by_slice]
 
 

@@ -1,6 +1,7 @@
 """Forecasting: windows with forecast and truth, and the error of each step beside simple forecasts."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from litnets.analysis.report.scales import value_range
 from litnets.analysis.report.svg import Figure, Line, line_chart
 
 _MAX_CHANNELS = 3  # in the figures of windows
-_PERIODS = (2, 4, 5, 7, 12, 24, 30, 48, 52, 60, 96, 144, 168, 288, 365)
 
 
-def forecasting(values: ValuePredictions, per_channel: Any) -> list[Section]:
+def forecasting(values: ValuePredictions, per_channel: Any, baselines: Iterable[str]) -> list[Section]:
     """Build the section about the test predictions of a forecast.
 
     Args:
         values: The predictions.
         per_channel: The metrics of each channel in results.json.
+        baselines: The names in baselines.json.
     """
     series = join_windows(values)
-    blocks: list[Block] = [Figures(_windows(values, series)), Figures([_error_by_step(values, series)])]
+    naive = {} if series is None else naive_errors(values, series, find_baseline_period(baselines))
+    blocks: list[Block] = [Figures(_windows(values, series)), Figures([_error_by_step(values, naive)])]
     if series is None:
         blocks.append(
             Note(
@@ -79,13 +81,11 @@ def _windows(values: ValuePredictions, series: NDArray[np.float64] | None) -> li
     return figures
 
 
-def _error_by_step(values: ValuePredictions, series: NDArray[np.float64] | None) -> Figure:
+def _error_by_step(values: ValuePredictions, naive: Mapping[str, NDArray[np.float64]]) -> Figure:
     """Return the figure of the error of each step: of the network, and of simple forecasts from the same past."""
     ahead = np.arange(1, values.steps + 1)
     lines = [Line("network", ahead, (values.errors**2).mean((0, 2)))]
-    if series is not None:
-        for name, error in naive_errors(values, series).items():
-            lines.append(Line(name, ahead, error, "dashed"))
+    lines += [Line(name, ahead, error, "dashed") for name, error in naive.items()]
     caption = "On standardized values, averaged over windows and channels."
     return line_chart(
         "Error by step",
@@ -103,21 +103,32 @@ def _from_zero(lines: list[Line]) -> tuple[float, float]:
     return 0.0, max(high, 1e-12) * 1.05
 
 
-def naive_errors(values: ValuePredictions, series: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+def find_baseline_period(baselines: Iterable[str]) -> int | None:
+    """Return the period of the seasonal baseline, which was chosen on the training split; None without one.
+
+    Args:
+        baselines: The names in baselines.json, such as `last 24 steps`.
+    """
+    matches = (re.fullmatch(r"last ([1-9]\d*) steps", name) for name in baselines)
+    return next((int(match[1]) for match in matches if match), None)
+
+
+def naive_errors(
+    values: ValuePredictions, series: NDArray[np.float64], period: int | None
+) -> Mapping[str, NDArray[np.float64]]:
     """Return the error of each step of forecasts that repeat the last value or the last period, by their name.
 
-    Of common periods, the one with the smallest error is used. All windows whose past is in the test split count.
+    All windows whose past is in the test split count.
+
+    Args:
+        values: The predictions.
+        series: The series of the test split.
+        period: The period to repeat; None for the last value alone.
     """
     scaled = series / values.std
-    last = _repeat_error(scaled, 1, values.steps)
-    errors = {} if last is None else {"last value": last}
-    seasonal = {
-        period: error for period in _PERIODS if (error := _repeat_error(scaled, period, values.steps)) is not None
-    }
-    if seasonal:
-        best = min(seasonal, key=lambda period: float(seasonal[period].mean()))
-        errors[f"last {best} steps"] = seasonal[best]
-    return errors
+    names = {1: "last value"} if period is None else {1: "last value", period: f"last {period} steps"}
+    errors = {name: _repeat_error(scaled, steps, values.steps) for steps, name in names.items()}
+    return {name: error for name, error in errors.items() if error is not None}
 
 
 def _repeat_error(scaled: NDArray[np.float64], period: int, steps: int) -> NDArray[np.float64] | None:
