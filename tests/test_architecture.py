@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 SOURCE = ROOT / "src" / "litnets"
 
-FOUNDATION = {"errors", "former_names", "internals", "safety", "seeding"}
+FOUNDATION = {"errors", "former_names", "internals", "pieces", "safety", "seeding"}
 # What a package, or a top-level module, may import from litnets besides itself and the foundation.
 MAY_IMPORT = {
     "nets": set[str](),

@@ -1,7 +1,6 @@
 """The inputs of `litnets predict RUN INPUT...`: list and read them in chunks, and report those that are broken."""
 
 import sys
-from argparse import ArgumentParser
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -16,14 +15,6 @@ from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
 _MAX_BROKEN = 1000  # inputs
-
-
-def add_network_options(parser: ArgumentParser) -> None:
-    """Add the options that say which network of a run to load, and on which device."""
-    parser.add_argument("--device")
-    parser.add_argument("--ckpt_path", default="best")
-    parser.add_argument("--runs_dir")
-    parser.add_argument("--trust", action="append", default=[])
 
 
 def check_inputs(command: str, inputs: Iterable[str]) -> None:

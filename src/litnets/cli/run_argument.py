@@ -1,5 +1,6 @@
 """The argument RUN of a command: a run folder, the name of an experiment, or a checkpoint file."""
 
+from argparse import ArgumentParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +55,15 @@ def parse_run_argument(args: list[str]) -> RunArgument:
         return RunArgument(find_run(where, runs_dir_of(options)), None, options)
     is_config = path.suffix == ".yaml"
     return RunArgument(find_run_of_file(path), None if is_config else path, options)
+
+
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add the options that every command takes that loads the network of a run."""
+    text = "best (the default), last, or a checkpoint file"
+    parser.add_argument("--ckpt_path", default="best", metavar="FILE", help=text)
+    parser.add_argument("--runs_dir", default="checkpoints", metavar="DIR", help="folder of the experiments")
+    text = "a module that the run may import; may be repeated"
+    parser.add_argument("--trust", action="append", default=[], metavar="MODULE", help=text)
 
 
 def find_device(name: str | None) -> Any:

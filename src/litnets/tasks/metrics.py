@@ -7,6 +7,8 @@ from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 
+from litnets.pieces import append_merged
+
 
 class MeanLoss(MeanMetric):
     """Weighted mean of the losses of batches. A NaN loss makes the mean NaN."""
@@ -52,11 +54,7 @@ class FastAccuracy(Metric):
 
 
 class AUROC(Metric):
-    """Exact area under the ROC curve of each class against the rest, or of each label, averaged.
-
-    Scores and targets are stored in a few pieces, each at least twice as long as the next, instead of one per batch.
-    Many small tensors would fragment the memory, so that large ones would no longer fit in between.
-    """
+    """Exact area under the ROC curve of each class against the rest, or of each label, averaged."""
 
     full_state_update = False
     higher_is_better = True
@@ -76,10 +74,8 @@ class AUROC(Metric):
             targets: Class indices `(N,)`, or multi-label targets `(N, labels)`.
             scores: Log-odds, or whatever else orders the samples of each class or label, `(N, classes)`.
         """
-        for pieces, batch in ((self.scores, scores), (self.targets, targets)):
-            pieces.append(batch)
-            while len(pieces) > 1 and len(pieces[-2]) < 2 * len(pieces[-1]):
-                pieces[-2:] = [torch.cat(pieces[-2:])]
+        append_merged(self.scores, scores)
+        append_merged(self.targets, targets)
 
     def compute(self) -> Tensor:
         """Return the mean over classes with positive and negative samples, or NaN. torchmetrics counts others as 0."""

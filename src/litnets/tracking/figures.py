@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 
+from litnets.pieces import append_merged
 from litnets.safety.escaping import printable
 from litnets.tracking.sample_order import fixed_order
 
@@ -67,8 +68,8 @@ class Figures(Callback):
         if names is None or not isinstance(outputs, Tensor) or outputs.shape[1:] != (len(names),):
             return
         inputs, targets = batch
-        _append(self._probabilities, outputs)
-        _append(self._targets, targets)
+        append_merged(self._probabilities, outputs)
+        append_merged(self._targets, targets)
         order = self._order[batch_idx] if batch_idx < len(self._order) else None
         worst_of_batch = top_losses(_mistakes(outputs, targets, inputs, order, names))
         # Copy each input, because a view would keep its entire batch in memory until the test ends.
@@ -100,13 +101,6 @@ class Figures(Callback):
                 _to_wandb(logger, matrix, roc, pr, mistakes, names)
             elif isinstance(logger, TensorBoardLogger):
                 _to_tensorboard(logger, matrix, roc, pr, names, trainer.global_step)
-
-
-def _append(pieces: list[Tensor], batch: Tensor) -> None:
-    """Append a batch, and merge pieces so that few remain, for the reason that `litnets.tasks.metrics.AUROC` gives."""
-    pieces.append(batch)
-    while len(pieces) > 1 and len(pieces[-2]) < 2 * len(pieces[-1]):
-        pieces[-2:] = [torch.cat(pieces[-2:])]
 
 
 def confusion(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:

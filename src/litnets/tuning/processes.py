@@ -88,19 +88,17 @@ class WorkerProcesses:
 
     def start(self, job: Job) -> None:
         for worker in [worker for worker in self._workers if worker.job is None]:
-            if self._send(worker, job):
+            try:
+                worker.connection.send(job)
+            except ConnectionError:  # it was killed while it was idle
+                self._remove(worker)
+            else:
+                worker.job = job
                 return
-        self._send(self._start_worker(), job)
-
-    def _send(self, worker: _Worker, job: Job) -> bool:
-        """Give a job to a process; return False if the process was killed while it was idle."""
-        try:
-            worker.connection.send(job)
-        except ConnectionError:
-            self._remove(worker)
-            return False
+        worker = self._start_worker()
         worker.job = job
-        return True
+        with suppress(ConnectionError):  # it has been killed already, which `wait` reports
+            worker.connection.send(job)
 
     def _remove(self, worker: _Worker) -> None:
         worker.process.join()

@@ -39,6 +39,15 @@ def test_the_comparison_is_printed(exports: list[object], capsys: pytest.Capture
     assert "16 x 30" in printed
 
 
+def test_the_checkpoint_is_chosen(exports: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run("a")
+    loaded: list[Path | None] = []
+    monkeypatch.setattr(Predictor, "load", lambda run, checkpoint, **options: loaded.append(checkpoint))
+    for options in ([], ["--ckpt_path", "last"], ["--ckpt_path", "other.ckpt"]):
+        assert main(["export", "pets", *options]) == 0
+    assert loaded == [None, run.last, Path("other.ckpt")]
+
+
 @pytest.mark.parametrize(
     ("args", "problem"),
     [

@@ -5,7 +5,6 @@ litnets explain digits_cnn photo.png --method occlusion
 litnets explain reviews "not a good film" --target negative
 """
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from litnets.analysis.explain.attribution import import_captum
@@ -28,8 +26,9 @@ from litnets.analysis.predictor import Predictor
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.predict import split_inputs
 from litnets.cli.main import run
-from litnets.cli.new_inputs import add_network_options, check_inputs
-from litnets.cli.run_argument import find_device, parse_run_argument
+from litnets.cli.new_inputs import check_inputs
+from litnets.cli.run_argument import add_run_options, find_device, parse_run_argument
+from litnets.cli.spinner import spinner
 from litnets.errors import InputError, did_you_mean
 from litnets.runs.folder import Run
 from litnets.runs.storage import not_written
@@ -84,7 +83,8 @@ def _parser() -> CommandParser:
     parser.add_argument("--step", type=int)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=10)
-    add_network_options(parser)
+    parser.add_argument("--device")
+    add_run_options(parser)
     return parser
 
 
@@ -116,20 +116,12 @@ def _explain(inputs: list[str], args: list[str], signals: Signals) -> None:
     chosen = Options(list(dict.fromkeys(options.method)), options.target, options.step, options.repeats)
     folder = argument.run.explanation
     try:
-        with _spinner(), replacing_folder(folder) as part:
+        with spinner("explaining"), replacing_folder(folder) as part:
             explanation = Explanation(part)
             rows = write_explanation(predictor, examples, data.rows, data.test_split, explanation, chosen)
     except OSError as error:
         raise not_written(folder, error) from error
     _print(explanation, rows, folder)
-
-
-def _spinner() -> Progress:
-    """Return a progress indicator on standard error, which is hidden if that is no terminal."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-    progress.add_task("explaining", total=None)
-    return progress
 
 
 class _Data:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.main import run
-from litnets.cli.run_argument import parse_run_argument
+from litnets.cli.run_argument import add_run_options, parse_run_argument
 from litnets.deploy.certificate import Certificate
 from litnets.deploy.formats import check_packages
 from litnets.safety.escaping import printable
@@ -40,10 +40,7 @@ def export(args: list[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="run folder, experiment or checkpoint")
     parser.add_argument("--format", choices=("onnx", "pt2"), default="onnx", help="onnx, or pt2 for torch.export.load")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write (default: `export` in the run)")
-    parser.add_argument("--runs_dir", default="checkpoints", metavar="DIR", help="folder of the experiments")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="a module that the run may import"
-    )
+    add_run_options(parser)
     if args[:1] in (["-h"], ["--help"]):
         parser.print_help()
         return 0
@@ -58,7 +55,8 @@ def _export(parser: argparse.ArgumentParser, args: list[str], signals: Signals) 
     from litnets.analysis.predictor import Predictor
     from litnets.deploy.export import export_network
 
-    predictor = Predictor.load(argument.run, argument.checkpoint, device="cpu", trust=options.trust)
+    checkpoint = argument.choose_checkpoint(options.ckpt_path)
+    predictor = Predictor.load(argument.run, checkpoint, device="cpu", trust=options.trust)
     argument.run.lock()
     exported = export_network(predictor, options.format, options.output)
     _print_certificate(exported.certificate, options.format)

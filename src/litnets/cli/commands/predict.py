@@ -13,17 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from litnets.analysis.predictor import Predictor
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.commands.trainer import use_run
 from litnets.cli.main import run as run_command
-from litnets.cli.new_inputs import InputCounts, add_network_options, check_inputs, iter_chunks, read_chunks
+from litnets.cli.new_inputs import InputCounts, check_inputs, iter_chunks, read_chunks
 from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, mask_table, open_output
 from litnets.cli.preflight import check_mask_folder, check_output
-from litnets.cli.run_argument import find_device, parse_run_argument
+from litnets.cli.run_argument import add_run_options, find_device, parse_run_argument
+from litnets.cli.spinner import spinner
 from litnets.data.core.listing import names_in
 from litnets.data.core.sample_columns import Columns
 from litnets.errors import InputError
@@ -56,6 +54,7 @@ Without an INPUT, `litnets predict RUN` predicts the test split, or new data wit
 predictions.csv in the run folder. `litnets predict RUN --help` lists the options for this.
 """
 
+_COUNT = "{task.completed:,.0f} predictions"
 _FLAGS = ("--overwrite", "--strict", "--debug", "--print_config", "--help", "-h")
 
 
@@ -102,7 +101,8 @@ def _parser() -> _Parser:
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--batch_size", type=int)
-    add_network_options(parser)
+    parser.add_argument("--device")
+    add_run_options(parser)
     return parser
 
 
@@ -136,8 +136,7 @@ def _write_rows(
     check_destination(output, options.overwrite)
     chunks = iter_chunks(inputs, predictor.datamodule, options.batch_size, counts)
     with ExitStack() as stack:
-        progress = stack.enter_context(_progress(disable=output == STANDARD_OUTPUT and stdout.isatty()))
-        task = progress.add_task("", total=None)
+        show = stack.enter_context(spinner(_COUNT, hide=output == STANDARD_OUTPUT and stdout.isatty()))
         writer: Writer | None = None
         for samples, columns in stack.enter_context(closing(read_chunks(chunks, counts))):
             outputs = predictor.predict_samples(samples, options.batch_size)
@@ -145,7 +144,7 @@ def _write_rows(
                 writer = stack.enter_context(open_output(output, stdout))
             writer.write(_rows(predictor, outputs, columns, counts.predicted))
             counts.predicted += len(samples)
-            progress.update(task, completed=counts.predicted)
+            show(counts.predicted)
     return "" if output == STANDARD_OUTPUT or writer is None else printable(f"predictions: {output}")
 
 
@@ -166,25 +165,17 @@ def _write_masks(
     names = dict(zip(found, shown, strict=True))  # of each file in the table
     stems = dict(zip(names, unique_stems(list(names.values())), strict=True))
     rows: dict[int, list[Any]] = {}
-    with closing(read_chunks(chunks, counts)) as named_samples, _progress() as progress:
+    with closing(read_chunks(chunks, counts)) as named_samples, spinner(_COUNT) as show:
         tiles = (samples for samples, _ in named_samples)
-        task = progress.add_task("", total=len(names))
         for images, stitched in predictor.predict_masks(tiles, options.batch_size):
             file = images.names[stitched.index]
             rows[counts.predicted] = files.write(names[file], stems[file], images.image(stitched.index), stitched)
             counts.predicted += 1
-            progress.update(task, completed=counts.predicted)
+            show(counts.predicted)
     if not rows:
         return ""
     files.write_tables(rows)
     return printable(f"predictions: {path}\nmasks and overlays: {files.folder}", lines=True)
-
-
-def _progress(disable: bool = False) -> Progress:
-    """Return a progress bar on standard error, if that is a terminal."""
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} predictions"), TimeElapsedColumn())
-    disable = disable or not sys.stderr.isatty()
-    return Progress(*columns, console=Console(stderr=True), disable=disable, transient=True)
 
 
 def _rows(predictor: Predictor, outputs: Any, columns: Columns, start: int) -> Any:
