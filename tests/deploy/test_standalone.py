@@ -88,6 +88,27 @@ def test_a_missing_column_is_named() -> None:
             list(program.read("new.csv", {"reading": how}))
 
 
+@pytest.mark.parametrize(
+    ("line", "row_message", "series_message"),
+    [
+        ("1,5,2,5", "row 2: expected 2 cells, with commas between", "row 2: expected commas between the cells"),
+        ("1", "row 2: expected 2 cells, with commas between", "row 2: expected commas between the cells"),
+        ("x,2.5", "row 2: could not convert string to float: 'x'", "could not convert string to float: 'x'"),
+        (",2.5", None, "could not convert string to float: ''"),
+    ],
+)
+def test_a_wrong_cell_ends_the_program_with_its_row(line: str, row_message: str | None, series_message: str) -> None:
+    Path("new.csv").write_text(f"size,price\n1,2\n{line}\n")
+    how = {"numbers": ["size"], "dates": {}, "categories": {}}
+    if row_message is None:  # a missing value
+        assert [np.isnan(row).any() for _, row in read_row.read("new.csv", {"reading": how})] == [False, True]
+    else:
+        with pytest.raises(SystemExit, match=f"^new.csv, {row_message}"):
+            list(read_row.read("new.csv", {"reading": how}))
+    with pytest.raises(SystemExit, match=f"^new.csv.*{series_message}"):
+        list(read_series.read("new.csv", {"reading": {"channels": ["size"]}}))
+
+
 @pytest.mark.parametrize("written", ["2024-03-0{}", "2024-03-0{}T12:30:00", "1{}.03.2024", "1{}.03.2024 06:15"])
 def test_dates(written: str) -> None:
     lines = [f"{written.format(day % 9 + 1)},{'red' if day % 2 else 'blue'},{day}" for day in range(30)]

@@ -1,4 +1,5 @@
 import json
+import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_machines_share_a_database(tmp_path: Path) -> None:
     there.add({"lr": 0.02, "size": "[4]"}, "trial_000", 0)
     assert [trial.is_local for trial in here.read()] == [True, False]
     assert [trial.is_local for trial in there.read()] == [False, True]
+    assert here.give_up_stale() == 0
+    with sqlite3.connect(tmp_path / "trials.db") as database:
+        database.execute("UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-11 minutes')")
+    with here.heartbeat():
+        assert here.give_up_stale() == 1
+    assert [trial.state for trial in here.read()] == ["training", "failed"]
+    assert here.read()[1].error == "its machine gave no sign of life for 10 minutes"
+    assert there.give_up_stale() == 0
 
 
 def test_the_importance_compares_equally_long_trainings() -> None:

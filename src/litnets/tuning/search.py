@@ -163,6 +163,9 @@ class Search:
         """
         trial, rung = self._find(finished.job.name), self._training.pop(finished.job.name)
         self._trials.seconds = round(self.seconds, 1)
+        if trial.state != "training":  # another machine gave it up, because this one was asleep
+            print(printable(f"{trial.name} is left out: {trial.error}"), flush=True)
+            return
         if finished.was_killed and trial.name not in self._retried:
             self._retried.add(trial.name)
             return

@@ -8,9 +8,12 @@ several machines share.
 
 import itertools
 import socket
+import threading
+import warnings
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +24,10 @@ from filelock import FileLock
 from litnets.errors import InputError
 from litnets.internals import trial_id
 from litnets.tuning.space import Parameter
+
+_HEARTBEAT = 60  # seconds between the signs of life of a machine
+GRACE_PERIOD = 600  # seconds without one, after which the trials of a machine are given up
+_STALE = f"its machine gave no sign of life for {GRACE_PERIOD // 60} minutes"
 
 State = Literal["training", "finished", "stopped", "failed"]
 Sampler = Literal["tpe", "random", "grid"]
@@ -79,15 +86,62 @@ class Trials:
         # In a database, host and folder tell which machine owns a trial. A folder with its own journal may be moved.
         self._owner = "" if storage is None else f"{socket.gethostname()}:{folder.resolve()}"
         try:
+            self._storage = self._open_journal(folder / "trials.journal") if storage is None else self._connect(storage)
             self._study = self._optuna.create_study(
                 study_name=study or ("search" if storage is None else folder.name),
-                storage=self._open_journal(folder / "trials.journal") if storage is None else storage,
+                storage=self._storage,
                 sampler=self._optuna.samplers.RandomSampler(0),  # never used: `propose` chooses the values
                 direction=self._direction,
                 load_if_exists=True,
             )
         except _storage_errors() as error:
             raise InputError(f"search: the storage {storage or folder} cannot be used: {error}") from error
+
+    def _connect(self, storage: str) -> Any:
+        with self._experimental():
+            return self._optuna.storages.RDBStorage(storage, heartbeat_interval=_HEARTBEAT, grace_period=GRACE_PERIOD)
+
+    @contextmanager
+    def _experimental(self) -> Iterator[None]:
+        """Hide the warning that Optuna's heartbeat, which is there since version 2.9, may change."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
+            yield
+
+    @contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Tell the other machines that share the database, during the body, that this one is alive."""
+        if not self._owner:
+            yield
+            return
+        self.record_heartbeats()
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(_HEARTBEAT):
+            with suppress(*_storage_errors()):  # if the database stays away, the search itself fails
+                self.record_heartbeats()
+
+    def record_heartbeats(self) -> None:
+        """Record that the trials of this machine are alive."""
+        for frozen in self._study.get_trials(deepcopy=False, states=[self._optuna.trial.TrialState.RUNNING]):
+            if self._trial(frozen).is_local:
+                self._storage.record_heartbeat(trial_id(frozen))
+
+    def give_up_stale(self) -> int:
+        """Mark the trials of other machines without a heartbeat as failed, and return their number."""
+        before = sum(trial.state == "failed" for trial in self.read())
+        if self._owner:
+            with self._experimental():
+                self._optuna.storages.fail_stale_trials(self._study)
+        return sum(trial.state == "failed" for trial in self.read()) - before
 
     def _open_journal(self, path: Path) -> Any:
         if path.exists():
@@ -112,7 +166,7 @@ class Trials:
             states.get(frozen.state.name, "training"),
             int(attributes.get("seed", 0)),
             attributes.get("owner", "") == self._owner,
-            attributes.get("error"),
+            attributes.get("error", _STALE if frozen.state.name == "FAIL" else None),
         )
 
     def add(self, params: Mapping[str, Any], name: str, seed: int) -> None:
@@ -125,6 +179,8 @@ class Trials:
                 user_attrs={"run": name, "seed": seed, "owner": self._owner},
             )
         )
+        if self._owner:
+            self.record_heartbeats()
 
     def report(self, trial: Trial, epochs: int, score: float) -> None:
         """Store the score that a trial has reached."""

@@ -19,6 +19,7 @@ from litnets.cli.main import run
 from litnets.cli.parsed_fit import ParsedFit
 from litnets.cli.several_runs import Parser, stopped_by_interrupt
 from litnets.errors import InputError
+from litnets.runs.print_results import count
 from litnets.runs.storage import write_text
 from litnets.safety.escaping import printable
 from litnets.training.signals import Signals
@@ -27,8 +28,9 @@ from litnets.tuning.parent import discarded_if_refused, open_parent
 from litnets.tuning.search import Settings, search_trials, train_final_runs
 from litnets.tuning.search_results import summarize_search, write_search
 from litnets.tuning.space import Parameter, read_space
-from litnets.tuning.trials import Trials, grid
+from litnets.tuning.trials import GRACE_PERIOD, Trials, grid
 
+_GRACE = f"{GRACE_PERIOD // 60} minutes"
 _DESCRIPTION = """\
 Search hyperparameters: train a trial for each choice of values, give the best ones more epochs, and train the winner
 again with fresh seeds.
@@ -116,9 +118,13 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
 
 def _run(parent: Path, settings: Settings, trials: Trials, parsed: ParsedFit) -> dict[str, Any] | None:
     """Train the trials and the winner; return the results, or None while other machines are training trials."""
-    winner = search_trials(parent, settings, trials, train_in_folder, parsed.check_configs)
+    with trials.heartbeat():
+        winner = search_trials(parent, settings, trials, train_in_folder, parsed.check_configs)
+    if stale := trials.give_up_stale():
+        print(f"search: gave up {count(stale, 'trial')} of other machines: no sign of life for {_GRACE}")
     if others := sum(trial.state == "training" for trial in trials.read()):
-        print(f"search: other machines are training {others} trials; the last machine trains the winner again")
+        print(f"search: other machines are training {count(others, 'trial')}; the last machine trains the winner again")
+        print(f"search: if no machine is left, repeat this command after {_GRACE}")
         return None
     print(printable(f"search: the best is {winner.name}; training it with fresh seeds"), flush=True)
     final = train_final_runs(parent, settings, winner, train_in_folder, parsed.check_configs)

@@ -21,13 +21,27 @@ def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
             if name not in (rows.fieldnames or ()):
                 raise SystemExit(f"{path}: no column '{name}'; expected a header, and commas between the columns")
         for number, row in enumerate(rows, 1):
-            cells = {name: None if text.strip() in MISSING else text.strip() for name, text in row.items()}
-            values = [to_number(cells[name]) for name in how["numbers"]]
-            for name, written in how["dates"].items():
-                values += date_parts(cells[name], written)
-            for name, texts in how["categories"].items():
-                values.append(texts.index(cells[name]) if cells[name] in texts else len(texts))
-            yield f"{path}, row {number}", np.array(values, np.float32)
+            try:
+                yield f"{path}, row {number}", encode(row, how)
+            except ValueError as error:
+                raise SystemExit(f"{path}, row {number}: {error}") from error
+
+
+def encode(row: dict[str, str], how: Any) -> Any:
+    """Return the columns of a row.
+
+    Raises:
+        ValueError: A cell is no number or date, or there are too few or too many cells, as with decimal commas.
+    """
+    if None in row or None in row.values():
+        raise ValueError(f"expected {len(row.keys() - {None})} cells, with commas between them and decimal points")
+    cells = {name: None if text.strip() in MISSING else text.strip() for name, text in row.items()}
+    values = [to_number(cells[name]) for name in how["numbers"]]
+    for name, written in how["dates"].items():
+        values += date_parts(cells[name], written)
+    for name, texts in how["categories"].items():
+        values.append(texts.index(cells[name]) if cells[name] in texts else len(texts))
+    return np.array(values, np.float32)
 
 
 def to_number(text: str | None) -> float:

@@ -20,4 +20,12 @@ def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
     steps = how.get("look_back", len(rows))
     if len(rows) < steps:
         raise SystemExit(f"{path}: a forecast needs {steps} rows, got {len(rows)}")
-    yield path, np.array([[row[name] for name in how["channels"]] for row in rows[-steps:]], np.float32)
+    first = len(rows) - steps + 1
+    for number, row in enumerate(rows[-steps:], first):
+        if None in row or None in row.values():
+            raise SystemExit(f"{path}, row {number}: expected commas between the cells, and decimal points")
+    try:
+        values = np.array([[row[name] for name in how["channels"]] for row in rows[-steps:]], np.float32)
+    except ValueError as error:
+        raise SystemExit(f"{path}: {error}; from row {first} on, each cell must be a number") from error
+    yield path, values

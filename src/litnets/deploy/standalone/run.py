@@ -4,6 +4,7 @@ python run.py FILE...       print the prediction for each input in the files; se
 python run.py --selftest    compare the predictions for the samples in golden.npz with those of the trained network
 """
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -54,16 +55,24 @@ def selftest() -> str | None:
     return None
 
 
+def predict_file(path: str) -> None:
+    """Print the prediction for each input in a file."""
+    for name, sample in reading.read(path, ABOUT):
+        if "overlap" in ABOUT["reading"]:  # the class of each pixel of an image of any size
+            from tiles import save_mask, segment
+
+            print(name, save_mask(path, segment(sample, ABOUT["reading"], predict)), sep="\t")
+        else:
+            print(name, to_text(predict_one(sample)), sep="\t")
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     if sys.argv[1] == "--selftest":
         sys.exit(selftest())
     for path in sys.argv[1:]:
-        for name, sample in reading.read(path, ABOUT):
-            if "overlap" in ABOUT["reading"]:  # the class of each pixel of an image of any size
-                from tiles import save_mask, segment
-
-                print(name, save_mask(path, segment(sample, ABOUT["reading"], predict)), sep="\t")
-            else:
-                print(name, to_text(predict_one(sample)), sep="\t")
+        try:
+            predict_file(path)
+        except (OSError, EOFError, ValueError, csv.Error) as error:  # ValueError: also a text that is not UTF-8
+            sys.exit(f"{path}: {error}")
