@@ -118,14 +118,14 @@ def test_forecasts_repeat_the_last_period_or_are_linear() -> None:
     assert find_period(data) == 6
     model = LinearForecaster((8, 1), horizon=9, channel_names=["a"])
     results = compute_baselines(model, data, fits_all=True)
-    assert list(results) == ["last value", "last 6 steps", "linear"]
+    assert list(results) == ["last value", "last 6 steps", "ridge regression"]
     assert find_baseline_period(results) == 6
     inputs, targets = data.splits["test"][torch.arange(len(data.splits["test"]))]
     assert isinstance(inputs, Tensor)
     last = data.prepare(inputs)[:, -1:] - data.prepare(targets)
     assert results["last value"]["mse"] == pytest.approx(float(last.square().mean()), rel=1e-5)
     assert results["last 6 steps"]["mse"] < 1e-3
-    assert results["linear"]["mse"] < 0.1 * results["last value"]["mse"]
+    assert results["ridge regression"]["mse"] < 0.1 * results["last value"]["mse"]
 
 
 def test_large_data_are_left_out_unless_they_are_asked_for() -> None:

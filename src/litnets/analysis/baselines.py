@@ -248,7 +248,7 @@ def _forecast_methods(data: ArrayDataModule) -> Iterator[_Method]:
     yield _Method("last value", seconds, lambda: batches(repeat_last(1, horizon)))
     if look_back > 1 and (period := find_period(data)) > 1:
         yield _Method(f"last {period} steps", seconds, lambda: batches(repeat_last(period, horizon)))
-    yield _Method("linear", seconds + 2e-10 * values * look_back, lambda: batches(fit_linear(data)))
+    yield _Method("ridge regression", seconds + 2e-10 * values * look_back, lambda: batches(fit_linear(data)))
 
 
 # Masks

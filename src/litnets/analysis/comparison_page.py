@@ -32,14 +32,16 @@ def comparison_page(
     if len(settings) > 1:
         sections.append(_cost(settings, metric))
     sections.append(_runs(settings))
-    first = judgement.verdicts[0].text if len(judgement.verdicts) == 1 else f"Best by validation: {_summary(settings)}"
+    first = judgement.verdicts[0].text if len(judgement.verdicts) == 1 else _summary(settings, judgement)
     return render_page("Comparison of runs", Note(f"{first}."), sections)
 
 
-def _summary(settings: Sequence[Setting]) -> str:
+def _summary(settings: Sequence[Setting], judgement: Judgement) -> str:
     best = settings[0]
     runs = "one run" if len(best.runs) == 1 else f"{len(best.runs)} runs"
-    return f"{best.label}, {runs} in {best.runs[0].run.folder.parent.name}"
+    text = f"Best by validation: {best.label}, {runs} in {best.runs[0].run.folder.parent.name}"
+    unclear = [one.other for one in judgement.verdicts if one.comparison and not one.comparison.is_significant]
+    return f"{text}; on the test split it may be no better than {', '.join(unclear)}" if unclear else text
 
 
 def _settings(settings: Sequence[Setting], options: Mapping[str, Mapping[str, Any]], metric: str) -> Section:

@@ -1,5 +1,7 @@
 """Build what `litnets fit` would train, without a run folder and without training."""
 
+import io
+from contextlib import redirect_stdout
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -40,10 +42,10 @@ class BuildCLI(LitnetsCLI):
 
 
 def check_options(options: list[str]) -> None:
-    """Check options of `fit` by building the model and reading the data. Leave the process as it was.
+    """Check options of `fit` by building the model and reading the data. Print nothing; leave the process as it was.
 
     Raises:
         InputError: An option is wrong.
     """
-    with restored_process_state():
+    with restored_process_state(), redirect_stdout(io.StringIO()):
         BuildCLI(options)

@@ -247,8 +247,13 @@ def npy() -> bytes:
         ("audio", wav(), "<audio controls"),
         ("series", npy(), "<path"),
         ("row", json.dumps({"age": 31, "<i>city</i>": "Paris"}).encode(), "&lt;i&gt;city"),
+        (
+            "row",
+            json.dumps({"income": 26614.6, "age": None}).encode(),
+            "<td>26,615</td></tr><tr><th>age</th><td>missing<",
+        ),
     ],
-    ids=["image", "text", "audio", "series", "row"],
+    ids=["image", "text", "audio", "series", "row", "cells"],
 )
 def test_mistakes_are_shown_with_their_inputs(kind: Any, content: bytes, shown: str) -> None:
     run = write_run("1")

@@ -54,6 +54,16 @@ def test_the_comparison_is_written_as_csv_and_json() -> None:
     assert [run["setting"] for run in content["runs"]] == ["A", "B"]
 
 
+def test_the_first_line_of_a_page_answers_whether_the_best_of_several_is_better() -> None:
+    runs = [write_run(str(i), score=0.95 - i / 100, lr=0.1**i) for i in range(3)]
+    record(runs[0], [0, 1, 2] * 20, [0, 1, 2] * 20)
+    record(runs[1], [0, 1, 2] * 19 + [0, 1, 0], [0, 1, 2] * 20)
+    record(runs[2], [0, 1, 0] * 20, [0, 1, 2] * 20)
+    assert main(["compare", *(str(run.folder) for run in runs), "--output", "c.html"]) == 0
+    page = Path("c.html").read_text()
+    assert "Best by validation: A, one run in pets; on the test split it may be no better than B.<" in page
+
+
 def test_the_comparison_is_written_as_a_page() -> None:
     a, b = write_run("1", score=0.95, lr=0.1), write_run("2", experiment_tag="<script>")
     record(a, [0, 1, 2] * 20, [0, 1, 2] * 20)

@@ -152,7 +152,12 @@ def _row(content: bytes, budget: Budget) -> Markup:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return a value of a table with four significant digits; thousands are written out."""
+    if value is None:
+        return "missing"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return str(value)
 
 
 def mask_color(classes: Any) -> Any:

@@ -6,7 +6,10 @@ litnets lr --config configs/digits_mlp.yaml --batch_size
 
 import argparse
 import gc
+import io
 import math
+import sys
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +74,10 @@ def _test_range(args: list[str], signals: Signals, *, options: argparse.Namespac
     parsed = ParsedFit("lr", args, signals).options
     first = int(parsed.seed_everything or 0)
     seeds = range(first, first + options.seeds)
-    curves = [sweep(args, seed, options.low, options.high, options.steps) for seed in seeds]
+    curves = []
+    for seed in seeds:
+        with redirect_stdout(sys.stdout if seed == first else io.StringIO()):  # notes on the data only once
+            curves.append(sweep(args, seed, options.low, options.high, options.steps))
     suggestion = Suggestion.of(curves)
     folder = Run.new(Path(parsed.runs_dir), parsed.experiment, prefix="lr_").folder
     write_text(folder / "lr.csv", to_csv(curves))

@@ -27,7 +27,11 @@ def classification_mistakes(predictions: ClassPredictions, inputs: Inputs) -> Se
     orders = {"Most confident mistakes": wrong[np.argsort(-confidence[wrong], kind="stable")]}
     if loss is not None:
         orders = {"Worst mistakes": wrong[np.argsort(-loss[wrong], kind="stable")], **orders}
-    captions = {"Worst mistakes": "The highest losses.", "Most confident mistakes": "The highest probabilities."}
+    others = "" if loss is None else " among the other mistakes"
+    captions = {
+        "Worst mistakes": "The highest losses.",
+        "Most confident mistakes": f"The highest probabilities{others}.",
+    }
     blocks: list[Block] = []
     shown: set[int] = set()
     for title, order in orders.items():

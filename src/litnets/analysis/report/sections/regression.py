@@ -26,11 +26,10 @@ def regression(values: ValuePredictions, per_target: Any) -> list[Section]:
     for index, name in enumerate(values.names[:_MAX_TARGETS]):
         true, predicted = targets[:, index], predictions[:, index]
         limits = value_range(np.concatenate([true, predicted]))
-        title = name if len(values.names) > 1 else "target"
         caption = f"{len(shown):,} of {len(true):,} samples." if len(shown) < len(true) else ""
         figures = [
             line_chart(
-                f"Predicted against true: {title}",
+                f"Predicted against true: {name}",
                 [Line("", true[shown], predicted[shown], "points", 0)],
                 "true",
                 "predicted",
@@ -40,7 +39,7 @@ def regression(values: ValuePredictions, per_target: Any) -> list[Section]:
                 has_diagonal=True,
             ),
             line_chart(
-                f"Residuals: {title}",
+                f"Residuals: {name}",
                 [
                     Line("", predicted[shown], (predicted - true)[shown], "points", 0),
                     Line("", value_range(predicted), [0, 0], "dashed", 7),
@@ -49,7 +48,7 @@ def regression(values: ValuePredictions, per_target: Any) -> list[Section]:
                 "predicted - true",
                 caption="A trend or a funnel means that the errors depend on the value.",
             ),
-            histogram(f"Residuals: {title}", predicted - true, "predicted - true"),
+            histogram(f"Residuals: {name}", predicted - true, "predicted - true"),
         ]
         blocks.append(Figures(figures))
     if per_target:
