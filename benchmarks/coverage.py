@@ -4,7 +4,7 @@
 
 It takes a minute. One network each is trained on classes, labels and numbers. Its predictions for all samples that it
 was not trained on are then split 50 times at random, and the run is calibrated with each validation part. On average,
-at least 90 % of the test targets should be covered, up to twice the standard error of that average. The exit code is 1
+at least 90% of the test targets should be covered, up to twice the standard error of that average. The exit code is 1
 if fewer are.
 
 The forecasts are those of 50 simulated series. The validation part of a series precedes the test part, and its windows

@@ -2,9 +2,9 @@
 
     python -m benchmarks.significance
 
-It takes two minutes. Each line simulates 2,000 pairs of networks, or of settings. Without a difference, about 5 % of
-them should be reported as different. With a difference that the test should detect with a probability of 80 %, about
-80 % should be.
+It takes two minutes. Each line simulates 2,000 pairs of networks, or of settings. Without a difference, about 5% of
+them should be reported as different. With a difference that the test should detect with a probability of 80%, about
+80% should be.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SAMPLES = 1000
 
 
 def classifiers(generator: np.random.Generator, gain: float) -> bool:
-    """Simulate two classifiers that agree on 90 % of the samples, and return whether the test reports a difference."""
+    """Simulate two classifiers that agree on 90% of the samples, and return whether the test reports a difference."""
     disagree = generator.random(SAMPLES) < 0.1
     b_is_right = disagree & (generator.random(SAMPLES) < 0.5 + gain / 0.2)
     a_is_right = disagree & ~b_is_right
@@ -56,7 +56,7 @@ def settings(generator: np.random.Generator, gain: float, seeds: int = 5) -> boo
 
 def main() -> None:
     """Print how often each test reports a difference."""
-    both_tails = stats.norm.isf(LEVEL / 2) + stats.norm.isf(1 - POWER)  # detected at 80 %, in standard errors
+    both_tails = stats.norm.isf(LEVEL / 2) + stats.norm.isf(1 - POWER)  # detected at 80%, in standard errors
     noise = np.sqrt(2) / np.sqrt(SAMPLES)  # standard error of the mean of Laplace samples
     five_seeds = next(effect for effect in np.arange(1, 4, 0.001) if (seeds_needed(effect) or 6) <= 5)
     cases: list[tuple[Callable[[np.random.Generator, float], bool], float]] = [
@@ -68,7 +68,7 @@ def main() -> None:
     for test, gain in cases:
         generator = np.random.default_rng(0)
         fractions = [np.mean([test(generator, size) for _ in range(PAIRS)]) for size in (0.0, gain)]
-        print(f"{test.__name__:<12} no difference: {fractions[0]:.1%} reported; power 80 %: {fractions[1]:.1%}")
+        print(f"{test.__name__:<12} no difference: {fractions[0]:.1%} reported; power 80%: {fractions[1]:.1%}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Self-supervised pretraining with SimCLR (Chen et al. 2020, arXiv 2002.05709): features from images without labels.
 
 Two random views of the same image must be more similar than views of different images. The example then compares, with
-1, 10 and 100 % of the labels: a linear classifier on the frozen features (a linear probe), the fine-tuned network, and
+1, 10 and 100% of the labels: a linear classifier on the frozen features (a linear probe), the fine-tuned network, and
 the same network trained from scratch.
 
     python examples/simclr.py --data_dir data   # a folder with FashionMNIST/raw; missing files are downloaded

@@ -57,7 +57,7 @@ def tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from torchvision import datasets
 
     folder = tmp_path / "tiny"
-    # Large enough for each class to be in the validation split, which is 5 % of some.
+    # Large enough for each class to be in the validation split, which is 5% of some.
     for source in (datasets.MNIST, datasets.FashionMNIST):
         checksums = write_mnist(folder, source.__name__, train=240)
         monkeypatch.setattr(source, "resources", list(checksums.items()))

@@ -29,7 +29,7 @@ def content() -> dict[str, Any]:
 def test_the_page_has_the_scores_and_links_to_the_reports(content: dict[str, Any]) -> None:
     page = scores_page(FOLDER, content)
     assert "Cross-validation of pets" in page
-    assert "test accuracy 0.8000 ± 0.1414 over 2 folds; 95 % interval of the mean:" in page
+    assert "test accuracy 0.8000 ± 0.1414 over 2 folds; 95% interval of the mean:" in page
     assert re.findall(r'<a href="([^"#]*)"', page) == ["fold_&lt;b&gt;/report.html"] * 2
     assert "<b>" not in page
     assert "corrected for shared training samples" in page
@@ -41,7 +41,7 @@ def test_the_test_split_has_a_table_with_the_ensemble(content: dict[str, Any]) -
     assert "val accuracy" in page
     assert "Scores on the test split, which all runs share" in page
     assert "0.8750" in page
-    assert page.count("95 % from") == 1
+    assert page.count("95% from") == 1
 
 
 def test_scores_that_are_no_numbers_leave_no_figure(content: dict[str, Any]) -> None:

@@ -513,7 +513,7 @@ def test_compatible_options(options: list[str]) -> None:
     assert (run / "best.ckpt").exists()
     if "ReduceLROnPlateau" in options:
         (group, _) = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
-        # The first check, in epoch 2, is the best so far. The second, in epoch 4, does not improve on it by 100 %.
+        # The first check, in epoch 2, is the best so far. The second, in epoch 4, does not improve on it by 100%.
         assert group["lr"] == 0.5 * group["initial_lr"]
 
 

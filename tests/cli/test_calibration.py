@@ -43,11 +43,11 @@ def test_the_results_are_stored_and_printed(capsys: pytest.CaptureFixture[str]) 
         f"calibration: temperature {results['temperature']:.3g}; ECE {results['before']['ece']:.4f} ->"
     )
     assert (
-        f"90 % sets cover {100 * results['coverage']:.1f} % with {results['mean_set_size']:.2f} classes on average"
+        f"90% sets cover {100 * results['coverage']:.1f}% with {results['mean_set_size']:.2f} classes on average"
         in line
     )
     print_calibration({"coverage": 0.5, "coverage_interval": [0.4, 0.6]})
-    assert capsys.readouterr().out == "calibration: 90 % intervals cover 50.0 %\n"
+    assert capsys.readouterr().out == "calibration: 90% intervals cover 50.0%\n"
     print_calibration(None)
     assert capsys.readouterr().out == ""
 

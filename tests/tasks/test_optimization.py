@@ -272,7 +272,7 @@ def test_cyclic_schedules_do_not_add_momentum(scheduler, kwargs, momentum):
 
 
 def test_one_cycle_can_be_a_triangle():
-    """From a fifth of the learning rate up to the full rate and down to 7 % of it, as in Jordan (2024)."""
+    """From a fifth of the learning rate up to the full rate and down to 7% of it, as in Jordan (2024)."""
     shape = {"pct_start": 0.3, "div_factor": 5, "final_div_factor": 20 / 7, "anneal_strategy": "linear"}
     expected = [0.5 * (0.2 + 0.8 * k / 2) for k in range(2)] + [0.5 * (1 - 0.93 * k / 7) for k in range(8)]
     assert learning_rates(10, lr_scheduler="OneCycleLR", lr_scheduler_args=shape) == pytest.approx(expected)

@@ -168,7 +168,7 @@ def _check(val: Array, test: Array | None) -> None:
 
 
 def _coverage(covered: Array, steps: int = 1) -> dict[str, Any]:
-    """Return the fraction of the test targets that the sets or intervals cover, and its 95 % confidence interval.
+    """Return the fraction of the test targets that the sets or intervals cover, and its 95% confidence interval.
 
     Args:
         covered: The covered fraction of each sample, `(N,)`; for forecasts, of each window, in order.

@@ -2,7 +2,7 @@
 
 `fit_temperature` scales the logits of a classifier (Guo et al. 2017), which changes neither its predictions nor its
 accuracy. `coverage_quantile` is the core of split conformal prediction (Vovk et al. 2005): of new samples, at least
-90 % are no worse than this quantile of the validation samples, whatever the network, if all samples come from one
+90% are no worse than this quantile of the validation samples, whatever the network, if all samples come from one
 distribution.
 """
 
@@ -83,7 +83,7 @@ def expected_calibration_error(confidences: Array, outcomes: NDArray[np.bool_]) 
 
 
 def coverage_quantile(scores: Array) -> Array | None:
-    """Return the quantile that the score of a new sample does not exceed with a probability of 90 %.
+    """Return the quantile that the score of a new sample does not exceed with a probability of 90%.
 
     Args:
         scores: A score of each validation sample, `(N, ...)`, such as the size of its error.

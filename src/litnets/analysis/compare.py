@@ -74,7 +74,7 @@ class NetworkComparison:
         samples: Number of samples.
         measure: `accuracy` or `squared error`, averaged over the samples, or `iou`, of all pixels.
         difference: The measure of the second network minus that of the first.
-        interval: 95 % interval of the difference.
+        interval: 95% interval of the difference.
         test: Name of the significance test; None if the bootstrap interval decides instead.
         p_value: p-value of the test; None without a test.
         flips: Samples that only one of the two answers correctly.
@@ -194,7 +194,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def score_interval(run: FinishedRun, metric: str) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of the test accuracy or IoU of a network; None for other metrics."""
+    """Return the 95% bootstrap interval of the test accuracy or IoU of a network; None for other metrics."""
     if run.predictions is None:
         return None
     if metric == "iou":

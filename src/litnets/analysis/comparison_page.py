@@ -54,7 +54,7 @@ def _settings(settings: Sequence[Setting], options: Mapping[str, Mapping[str, An
         scores = [mean_and_deviation(best), describe_scores(setting, metric)]
         rows.append([setting.label, len(setting.runs), *map(_rounded, numbers), *scores])
     caption = (
-        "Means over the runs of a setting, ± standard deviation. Brackets: 95 % interval over the test samples of a "
+        "Means over the runs of a setting, ± standard deviation. Brackets: 95% interval over the test samples of a "
         "single run. The settings are ordered by their validation score, the best first."
     )
     blocks: list[Block] = [Table(head, rows, "Scores", caption)]

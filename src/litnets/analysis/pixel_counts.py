@@ -50,12 +50,12 @@ class PixelCounts:
 
 
 def iou_interval(counts: PixelCounts) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the IoU, under the assumption that the images are independent."""
+    """Return the 95% bootstrap interval of the IoU, under the assumption that the images are independent."""
     return _interval([counts.iou(weights) for weights in _resamples(len(counts.both))])
 
 
 def iou_difference(a: PixelCounts, b: PixelCounts) -> tuple[float, tuple[float, float]]:
-    """Return the IoU of b minus that of a, on the same images, and its 95 % paired bootstrap interval."""
+    """Return the IoU of b minus that of a, on the same images, and its 95% paired bootstrap interval."""
     differences = [b.iou(weights) - a.iou(weights) for weights in _resamples(len(a.both))]
     return b.iou() - a.iou(), _interval(differences)
 

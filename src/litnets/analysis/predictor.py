@@ -147,7 +147,7 @@ class Predictor:
     def predict_set(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.bool_]:
         """Return whether the prediction set of each input includes each class or label, `(N, classes)`.
 
-        At least 90 % of the sets include the true class, or all true labels; see `docs/calibration.md`.
+        At least 90% of the sets include the true class, or all true labels; see `docs/calibration.md`.
 
         Args:
             inputs: One input, or a list, array or table of inputs.
@@ -166,7 +166,7 @@ class Predictor:
         """Return the bounds of the prediction interval of each number: `(N, 2)`, `(N, 2, targets)`, or, of forecasts,
         `(N, 2, horizon, channels)`. The lower bound comes first.
 
-        At least 90 % of the intervals of a target, or of a step and channel, include the true value; see
+        At least 90% of the intervals of a target, or of a step and channel, include the true value; see
         `docs/calibration.md`.
 
         Args:

@@ -23,7 +23,7 @@ Part = Literal["test", "val"]
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, standard deviation and 95 % confidence interval of the mean."""
+    """Mean, standard deviation and 95% confidence interval of the mean."""
 
     mean: float
     std: float
@@ -85,7 +85,7 @@ class ScoreTable:
         """Return the name and the values of each row: one per run, then mean, standard deviation and interval."""
         shown = [("mean", "mean"), ("standard deviation", "std")]
         if self.test_train_ratio is not None:
-            shown += [("95 % from", "low"), ("95 % to", "high")]
+            shown += [("95% from", "low"), ("95% to", "high")]
         metrics = self.metrics
         rows: list[tuple[str, list[float | None]]] = [
             (name, [scores[metric] for metric in metrics]) for name, scores in self.scores.items()

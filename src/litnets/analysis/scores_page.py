@@ -71,7 +71,7 @@ def _verdict(content: Mapping[str, Any], noun: str, part: str) -> str:
         return f"The runs have no {part} score in common that is a number."
     scores = f"{part} {metric} {summary['mean']:.4f} ± {summary['std']:.4f} over {len(content['runs'])} {noun}s"
     interval = summary.get("interval")
-    return scores + (f"; 95 % interval of the mean: {interval[0]:.4f} to {interval[1]:.4f}." if interval else ".")
+    return scores + (f"; 95% interval of the mean: {interval[0]:.4f} to {interval[1]:.4f}." if interval else ".")
 
 
 def _scores(folder: Path, content: Mapping[str, Any], part: str, title: str = "Scores") -> Section:
@@ -85,9 +85,9 @@ def _scores(folder: Path, content: Mapping[str, Any], part: str, title: str = "S
     intervals = [summary.get("interval") for summary in summaries]
     caption = ""
     if any(intervals):
-        for index, name in enumerate(("95 % from", "95 % to")):
+        for index, name in enumerate(("95% from", "95% to")):
             rows.append([name, *(None if interval is None else interval[index] for interval in intervals)])
-        caption = "95 %: confidence interval of the mean"
+        caption = "95%: confidence interval of the mean"
         caption += ", corrected for shared training samples." if content.get("test_train_ratio") else "."
     if content.get("ensemble"):
         rows.append(["ensemble", *(content["ensemble"].get(metric) for metric in metrics)])

@@ -37,7 +37,7 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float
 
 
 def bootstrap_mean(values: NDArray[np.float64], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean (Efron 1979).
+    """Return the 95% percentile bootstrap interval of a mean (Efron 1979).
 
     Args:
         values: One number per sample, such as the difference of two losses, `(N,)`. The samples are independent.
@@ -62,7 +62,7 @@ def diebold_mariano(differences: NDArray[np.float64], horizon: int) -> tuple[flo
         horizon: Number of steps that a window forecasts.
 
     Returns:
-        The two-sided p-value, and the 95 % confidence interval of the mean difference.
+        The two-sided p-value, and the 95% confidence interval of the mean difference.
     """
     count = len(differences)
     horizon = min(horizon, count)
@@ -88,9 +88,9 @@ class SeedComparison:
 
     Args:
         difference: Mean score of the second setting minus that of the first.
-        interval: 95 % confidence interval of the difference.
+        interval: 95% confidence interval of the difference.
         p_value: Probability of a difference at least as large if the settings are equally good.
-        seeds_needed: Number of seeds of each setting that would detect such a difference with a probability of 80 %;
+        seeds_needed: Number of seeds of each setting that would detect such a difference with a probability of 80%;
             None if it is above a thousand, or if the scores of neither setting vary.
     """
 
@@ -129,7 +129,7 @@ def compare_seeds(scores_a: Sequence[float], scores_b: Sequence[float]) -> SeedC
 
 
 def seeds_needed(effect: float) -> int | None:
-    """Return how many seeds of each of two settings detect a difference with a probability of 80 %.
+    """Return how many seeds of each of two settings detect a difference with a probability of 80%.
 
     The power of a two-sided t-test comes from the noncentral t distribution (Cohen 1988).
 

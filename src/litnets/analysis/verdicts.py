@@ -95,7 +95,7 @@ def _describe_networks(label: str, result: NetworkComparison) -> str:
 
 
 def describe_scores(setting: Setting, metric: str) -> str:
-    """Return the mean of the test scores, ± standard deviation; of a single run, its score and 95 % interval."""
+    """Return the mean of the test scores, ± standard deviation; of a single run, its score and 95% interval."""
     text = mean_and_deviation(setting.scores(metric))
     interval = score_interval(setting.runs[0], metric) if len(setting.runs) == 1 else None
     return text if interval is None else f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]"

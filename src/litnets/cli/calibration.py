@@ -64,7 +64,7 @@ def print_calibration(results: Mapping[str, Any] | None) -> None:
         before, after = results["before"], results["after"]
         parts += [f"{name.upper()} {before[name]:.4f} -> {after[name]:.4f}" for name in ("ece", "nll")]
     regions = "sets" if "mean_set_size" in results else "intervals"
-    coverage = f"90 % {regions} cover {100 * results['coverage']:.1f} %"
+    coverage = f"90% {regions} cover {100 * results['coverage']:.1f}%"
     if "mean_set_size" in results:
         coverage += f" with {results['mean_set_size']:.2f} classes on average"
     print(f"calibration: {'; '.join([*parts, coverage])}")

@@ -95,7 +95,7 @@ OPTIONS = (
         bool | None,
         None,
         "Write a report of the run, report.html and model_card.md, after the training (default: if that takes less "
-        "than two seconds or 2 % of the training).",
+        "than two seconds or 2% of the training).",
     ),
     Option(
         "store_data",

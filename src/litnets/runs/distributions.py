@@ -5,7 +5,7 @@
     layer       name of the parameter, or of the module whose outputs the activations are
     std         standard deviation
     zeros       fraction of the values that are exactly zero
-    q05 ... q95 quantiles: 5 %, 25 %, 50 %, 75 % and 95 % of the values are smaller
+    q05 ... q95 quantiles: 5%, 25%, 50%, 75% and 95% of the values are smaller
 
 Values that are not finite do not count.
 """

@@ -335,7 +335,7 @@ def test_the_calibration_is_shown() -> None:
     run.update_results(calibration=calibration)
     text = page_of(run).text
     assert "Temperature 1.500" in text
-    assert "The 90 % prediction sets cover 92.0% of the test targets, with 1.25 classes on average" in text
+    assert "The 90% prediction sets cover 92.0% of the test targets, with 1.25 classes on average" in text
 
 
 def test_reports_of_large_files_are_quick_only_after_a_long_training() -> None:

@@ -40,5 +40,5 @@ def test_a_linear_network_scores_like_scikit_learn_on_the_same_folds(name: str) 
         expected = make_pipeline(StandardScaler(), linear).fit(inputs[train], targets[train])
         differences.append(scores[metric] - expected.score(inputs[test], targets[test]))
     error = np.std(differences, ddof=1) / FOLDS**0.5
-    assert abs(np.mean(differences)) <= max(2.8 * error, 0.01)  # 2.8: t with 4 degrees of freedom, 95 %
+    assert abs(np.mean(differences)) <= max(2.8 * error, 0.01)  # 2.8: t with 4 degrees of freedom, 95%
     assert np.abs(differences).max() < 0.07  # two of the 30 irises

@@ -252,7 +252,7 @@ def test_only_missing_files_are_downloaded(cls: type[MNIST], tmp_path: Path, mon
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("real", "mean", "std"),
-    # The well-known values of all 60,000 training images; those of a random 90 % are close.
+    # The well-known values of all 60,000 training images; those of a random 90% are close.
     [(MNIST, 0.1307, 0.3081), (FashionMNIST, 0.2860, 0.3530)],
 )
 def test_the_real_data(real: type[MNIST], mean: float, std: float, real_data: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-# Sundararajan et al. (2017) recommend that attributions add up to f(x) - f(baseline) within 5 %.
+# Sundararajan et al. (2017) recommend that attributions add up to f(x) - f(baseline) within 5%.
 MAX_COMPLETENESS_ERROR = 0.05
 # The ranks of two maps with this correlation share a quarter of their variance.
 MAX_CORRELATION = 0.5

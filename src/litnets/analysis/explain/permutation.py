@@ -24,7 +24,7 @@ class Importance:
     Args:
         column: Its name.
         mean: Score of the network minus its mean score with the column shuffled.
-        low, high: 95 % interval, by a bootstrap over the rows and the repeats.
+        low, high: 95% interval, by a bootstrap over the rows and the repeats.
     """
 
     column: str

@@ -215,7 +215,7 @@ def draw_importances(path: Path, importances: Sequence[Importance], metric: str)
     axes.set_yticks(range(len(shown)), [_short(importance.column) for importance in shown], fontsize=8)
     axes.invert_yaxis()
     change = "rise of the loss" if metric == "loss" else f"fall of {metric}"
-    axes.set_xlabel(f"{change} when the column is shuffled (95 % interval)", fontsize=8)
+    axes.set_xlabel(f"{change} when the column is shuffled (95% interval)", fontsize=8)
     axes.tick_params(axis="x", labelsize=7)
     _save(figure, path)
 

@@ -98,7 +98,7 @@ def render_page(title: str, verdict: Note, sections: Sequence[Section], left_out
 
 
 def is_quick(run: Run) -> bool:
-    """Return whether building the report of a run takes less than two seconds, or 2 % of the time of its training.
+    """Return whether building the report of a run takes less than two seconds, or 2% of the time of its training.
 
     The time is estimated by the size of the files to read, so that the answer does not depend on the load of the
     machine.

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of test metrics, from the recorded predictions.
+"""95% confidence intervals of test metrics, from the recorded predictions.
 
 The metrics that are functions of sums over the samples (accuracy, F1, R2, RMSE, ...) are resampled by the bootstrap
 (Efron 1979) with a fixed seed. A resample is a vector of counts, so one matrix product computes the sums of all

@@ -26,7 +26,7 @@ from litnets.training.signals import Signals
 from litnets.tuning.jobs import Job
 
 _DESCRIPTION = """\
-Train and test a network once per fold, and print the scores with their mean, standard deviation and 95 % interval.
+Train and test a network once per fold, and print the scores with their mean, standard deviation and 95% interval.
 
 Each run is an ordinary run in checkpoints/<experiment>/cv_<time>/fold_<k>. The folds are stratified by class; samples
 of one group (--data.group_column, equal texts) stay together; the folds of a time series are expanding windows. If the
@@ -73,7 +73,7 @@ def _cross_validate(args: list[str], signals: Signals, *, folds: int, repeats: i
         lines += [line] if line else []
     else:
         lines.append("no ensemble: the networks have no test samples in common")
-    lines.append("95 % interval: corrected for the training samples that folds share (Nadeau and Bengio 2003)")
+    lines.append("95% interval: corrected for the training samples that folds share (Nadeau and Bengio 2003)")
     lines.append(write_results(parent, table, content))
     for line in lines:
         print(printable(line))

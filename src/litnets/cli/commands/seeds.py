@@ -18,7 +18,7 @@ from litnets.training.signals import Signals
 from litnets.tuning.jobs import Job
 
 _DESCRIPTION = """\
-Train and test a network once per seed, and print the scores with their mean, standard deviation and 95 % interval.
+Train and test a network once per seed, and print the scores with their mean, standard deviation and 95% interval.
 
 Each run is an ordinary run in checkpoints/<experiment>/seeds_<time>/seed_<seed>. All runs have the same splits. If the
 command is interrupted, the same command continues."""

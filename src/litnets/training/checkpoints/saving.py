@@ -31,7 +31,7 @@ class Checkpoint(lightning_callbacks.Checkpoint):
 
     Among epochs with equal values of the metric, the best is the one with the lowest loss.
 
-    last.ckpt is saved at the end of each epoch (less often if epochs are short, to stay below 1 % of the time), when
+    last.ckpt is saved at the end of each epoch (less often if epochs are short, to stay below 1% of the time), when
     training ends or is interrupted, and at the intervals below. It is saved just before a batch starts, so that
     training resumes at exactly that batch.
 

@@ -136,7 +136,7 @@ def _reliability(predictions: ClassPredictions, probabilities: Any) -> list[Figu
     name = "" if temperature is None else f"calibrated, ECE {result.ece:.4f}"
     lines.append(Line(name, result.confidence, result.accuracy, "line", 0))
     lines.append(Line("", result.confidence, result.accuracy, "points", 0))
-    caption = "Below the diagonal, the network is too sure. Gray: 95 % interval of each bin."
+    caption = "Below the diagonal, the network is too sure. Gray: 95% interval of each bin."
     edges = np.linspace(0, 1, 21)
     right, wrong = (np.histogram(confidence[mask], edges)[0] for mask in (is_right, ~is_right))
     middles = (edges[1:] + edges[:-1]) / 2

@@ -29,7 +29,7 @@ def distributions(run: Run) -> Section | None:
     epochs = sorted({rows.epoch for layer in layers.values() for rows in layer})
     text = (
         f"The last step of {len(epochs)} epochs, from {epochs[0]} to {epochs[-1]}. Line: the median. Dark and light "
-        "bands: the middle 50 % and 90 % of the values. Gradients that shrink from the last layer to the first, or "
+        "bands: the middle 50% and 90% of the values. Gradients that shrink from the last layer to the first, or "
         "activations that are all zero, mean that a layer learns little."
     )
     return Section("Distributions by layer", [Note(text), *blocks])

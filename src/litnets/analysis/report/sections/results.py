@@ -18,7 +18,7 @@ from litnets.analysis.report.record import Record
 
 
 def intervals(record: Record) -> dict[str, Interval]:
-    """Return the 95 % intervals of the test metrics, by name; empty without recorded predictions."""
+    """Return the 95% intervals of the test metrics, by name; empty without recorded predictions."""
     if record.test is None or not len(record.test.frame):
         return {}
     pixels = PixelCounts.of(record.test)
@@ -56,7 +56,7 @@ def headline(record: Record, limits: Mapping[str, Interval]) -> Section | None:
     if not record.test_metrics:
         return None
     baselines = record.baselines
-    head = ["metric", "network", *(["95 % interval"] if limits else []), *baselines]
+    head = ["metric", "network", *(["95% interval"] if limits else []), *baselines]
     rows: list[list[Any]] = []
     for name, value in record.results["test"].items():
         interval = [_interval(limits.get(name))] if limits else []
@@ -107,6 +107,6 @@ def _calibration(calibration: Mapping[str, Any] | None) -> list[Block]:
         classes = calibration.get("mean_set_size")
         kind = "intervals" if classes is None else "sets"
         size = "" if classes is None else f", with {classes:.2f} classes on average"
-        text = f"The 90 % prediction {kind} cover {coverage:.1%} of the test targets{size}"
-        blocks.append(Note(f"{text} (95 % interval of the coverage: {bounds[0]:.1%} to {bounds[1]:.1%})."))
+        text = f"The 90% prediction {kind} cover {coverage:.1%} of the test targets{size}"
+        blocks.append(Note(f"{text} (95% interval of the coverage: {bounds[0]:.1%} to {bounds[1]:.1%})."))
     return blocks

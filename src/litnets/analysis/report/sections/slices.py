@@ -42,7 +42,7 @@ def slices(recorded: RecordedPredictions, scores: NDArray[np.floating[Any]], mea
         rows = [[part.name, *_row(scores[part.mask], scores.mean(), measure)] for part in split(frame[column][::steps])]
         if len(rows) > 1:
             title = column.removeprefix(_PREFIX)
-            interval = ["95 % interval", ""] if measure.endswith("accuracy") else []
+            interval = ["95% interval", ""] if measure.endswith("accuracy") else []
             blocks.append(Table([title, "samples", measure, *interval], rows, f"By {title}"))
     return Section("Slices of the test split", blocks) if blocks else None
 
