@@ -26,7 +26,17 @@ _FORMS = "a list such as [0, 0.2, 0.4], uniform(0, 0.5), log(1e-4, 1e-1), int(1,
 
 # Options that a search sets itself, and options of the data that would evaluate trials on different samples.
 _SET_BY_SEARCH = {"seed_everything", "experiment", "runs_dir", "test_after_fit", "stop_after_epoch", "config"}
-_CHANGE_VALIDATION = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker", "group_column"}
+_CHANGE_VALIDATION = {
+    "val_size",
+    "test_size",
+    "split_seed",
+    "num_folds",
+    "fold",
+    "test_speaker",
+    "group_by_speaker",
+    "group_column",
+    "group_pattern",
+}
 
 
 @dataclass(frozen=True)

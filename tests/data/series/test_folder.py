@@ -47,7 +47,7 @@ def test_the_scale_is_fitted_on_the_training_split_or_restored(tmp_path: Path) -
     for split in ("val", "test"):
         for index in module.splits[split].indices.tolist():
             _, name = series[index]
-            write_series(tmp_path / name / f"{index % 12:02}.csv", 1e4 * waves(8, 2), ("x", "y"), time=None)
+            write_series(tmp_path / name / f"{index % 12:02}.csv", 1e4 * waves(8, 2, index), ("x", "y"), time=None)
     again = ready(tmp_path)
     assert again.state_dict() == module.state_dict()
     other = SeriesFolder(str(tmp_path))
@@ -123,7 +123,7 @@ def _sample(module: SeriesFolder, index: int) -> tuple[tuple[torch.Tensor, torch
 def test_the_time_column_is_not_a_channel(tmp_path: Path) -> None:
     for name in "ab":
         for number in range(4):
-            write_series(tmp_path / name / f"{number}.csv", waves(6, 2), ("x", "y"))
+            write_series(tmp_path / name / f"{number}.csv", waves(6, 2, number), ("x", "y"))
     assert ready(tmp_path, time_column="date").input_shape == (None, 2)
     assert ready(tmp_path, time_column="date", channels=["y"]).input_shape == (None, 1)
 

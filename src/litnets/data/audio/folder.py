@@ -22,7 +22,8 @@ class AudioFolder(ClassFolderDataModule, AudioDataModule):
 
     Args:
         root: Folder of the recordings.
-        **audio: Arguments of `AudioDataModule`, `SplitDataModule` and `ArrayDataModule`.
+        **audio: Arguments of `ClassFolderDataModule`, `AudioDataModule`, `SplitDataModule` and
+            `ArrayDataModule`.
     """
 
     suffixes = SUFFIXES

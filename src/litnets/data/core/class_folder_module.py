@@ -11,6 +11,7 @@ from torch import Tensor
 from litnets.data.core.base import SplitDataModule
 from litnets.data.core.class_folders import ClassFolders, check_classes
 from litnets.data.core.fingerprint import Digests
+from litnets.data.core.groups import copy_groups
 from litnets.data.core.stray_files import report_copies, report_small_files
 
 
@@ -22,15 +23,19 @@ class ClassFolderDataModule(SplitDataModule):
 
     Args:
         root: The folder.
+        group_pattern: Regular expression for the start of the name of each file, including subfolders of the class.
+            Files for which its parentheses match the same text, such as those of one patient or speaker, stay in one
+            split and fold: `([^_]+)_` for `p7_left.png`, `([^/]+)/` for `p7/left.png`. Default: only exact copies stay
+            together.
         **splitting: Arguments of `SplitDataModule` and `ArrayDataModule`.
     """
 
     suffixes: ClassVar[Collection[str]]  # of the files, in lower case, with the dot
     file_kind: ClassVar[str]  # what a file is called in messages
 
-    def __init__(self, root: str, **splitting: Any) -> None:
+    def __init__(self, root: str, group_pattern: str | None = None, **splitting: Any) -> None:
         super().__init__(**splitting)
-        self.root = Path(root)
+        self.root, self.group_pattern = Path(root), group_pattern
 
     @cached_property
     def folders(self) -> ClassFolders:
@@ -45,23 +50,34 @@ class ClassFolderDataModule(SplitDataModule):
     def num_classes(self) -> int:  # type: ignore[override]
         return len(self.class_names)
 
+    @cached_property
+    def _name_groups(self) -> Tensor | None:
+        return None if self.group_pattern is None else self.folders.name_groups(self.group_pattern)
+
     def files_to_read(self) -> list[Path]:
-        """Return all files. Raise InputError for sizes of a split that are invalid, before any file is read."""
+        """Return all files. Raise InputError for options of the split that are invalid, before any file is read."""
         if self.recorded_split is None:
-            self.folders.split(self.split_spec)
+            self.folders.split(self.split_spec, self._name_groups)
         return self.folders.files
 
     def assign_files(self, contents: Digests, usable: Tensor | None = None) -> dict[str, Tensor]:
         """Return the indices of the files in each split; see `assign_splits`. Report copies and very small files.
+
+        Copies stay in one split, unless folders determine the splits or `group_pattern` determines the groups.
 
         Args:
             contents: Digest of the content of each file.
             usable: Mask of the files that may be used, `(files,)`; None for all.
         """
         folders = self.folders
+
+        def propose() -> list[Tensor]:
+            groups = copy_groups(contents, usable) if self._name_groups is None else self._name_groups
+            return folders.split(self.split_spec, groups)
+
         splits = self.assign_splits(
             folders.fingerprint(contents),
-            lambda: folders.split(self.split_spec),
+            propose,
             folders.fixed_splits(self.split_spec),
             usable,
         )

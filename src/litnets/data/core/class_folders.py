@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.fingerprint import Digests, Fingerprint
+from litnets.data.core.groups import groups_in, name_groups
 from litnets.data.core.listing import data_files, explain_twins, real_files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
 from litnets.data.core.read_ahead import reading_stopped
@@ -96,23 +98,33 @@ class ClassFolders:
         """Return the split of each file whose folder determines it; see `fixed_splits`."""
         return fixed_splits(self.parts, len(self.files), spec)
 
-    def split(self, spec: SplitSpec) -> list[Tensor]:
+    def name_groups(self, pattern: str) -> Tensor:
+        """Return the group of each file, whose name is its path in the folder of its class; see `name_groups`."""
+        return name_groups(self.files, len(self.root.parts) + (2 if self.parts else 1), pattern)
+
+    def split(self, spec: SplitSpec, groups: Tensor | None = None) -> list[Tensor]:
         """Return the indices of train, val and test; see `split_the_rest`.
+
+        Args:
+            spec: Sizes, seed and folds.
+            groups: Group of each file, `(files,)`; None if each file is a group. Files of a group stay in one split,
+                unless folders determine the split.
 
         Raises:
             InputError: The sizes or folds leave no file for training, or a class that has to be split has one file.
         """
-        return split_the_rest(self.parts, len(self.files), spec, self._split)
+        return split_the_rest(self.parts, len(self.files), spec, partial(self._split, groups))
 
-    def _split(self, pool: Tensor, spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
+    def _split(self, groups: Tensor | None, pool: Tensor, spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
         labels = self.targets[pool]
-        if spec.val_size or spec.test_size or spec.num_folds is not None:
-            for name, count in zip(self.class_names, labels.bincount(minlength=len(self.class_names)), strict=True):
-                if count == 1:
-                    raise InputError(
-                        f"class '{name}' has a single file, which cannot be split; add files or remove the class"
-                    )
-        return split_indices(labels, len(labels), spec)
+        if not (spec.val_size or spec.test_size or spec.num_folds is not None):
+            return split_indices(labels, len(labels), spec)
+        for name, count in zip(self.class_names, labels.bincount(minlength=len(self.class_names)), strict=True):
+            if count == 1:
+                raise InputError(
+                    f"class '{name}' has a single file, which cannot be split; add files or remove the class"
+                )
+        return split_indices(labels, len(labels), spec, groups_in(pool, groups))
 
     def check_trained_on(self, train: Tensor) -> None:
         """Raise InputError if a class has no file in the training split, whose indices are `train`."""

@@ -55,20 +55,26 @@ def split_indices(
     """
     if groups is not None:
         return _split_groups(groups, labels, spec)
+    return _split_units(labels, size, spec, "samples")
+
+
+def _split_units(labels: Tensor | None, size: int, spec: SplitSpec, kinds: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Split samples or groups, which are called `kinds` in messages; see `split_indices`."""
     order = _stratified_order(labels, size, spec.seed)
     num_val, num_test = _count("val_size", spec.val_size, size), _count("test_size", spec.test_size, size)
     if spec.num_folds is not None:
         num_folds, fold = spec.num_folds, spec.fold
         if not 2 <= num_folds <= size or not 0 <= fold < num_folds:
             raise InputError(
-                f"num_folds: expected 2 to {size} folds and a fold in [0, num_folds), got fold {fold} of {num_folds}"
+                f"num_folds: expected 2 to {size} folds, the number of {kinds}, and a fold in [0, num_folds), "
+                f"got fold {fold} of {num_folds}"
             )
         bounds = [round(i * size / num_folds) for i in range(num_folds + 1)]
         order = order.roll(-bounds[fold])
         held_out = bounds[fold + 1] - bounds[fold]
         num_val, num_test = (num_val, held_out) if spec.test_size else (held_out, 0)
     if num_val + num_test >= size:
-        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
+        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} {kinds} leave none for training")
     test, val, train = order.tensor_split([num_test, num_test + num_val])
     return train, val, test
 
@@ -82,10 +88,18 @@ def _split_groups(groups: Tensor, labels: Tensor | None, spec: SplitSpec) -> tup
     num_val, num_test = _count("val_size", spec.val_size, size), _count("test_size", spec.test_size, size)
     if max(num_val, num_test) >= size:  # a fraction of 1 or more would be taken as a number of groups
         raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} samples leave none for training")
+    for name, number in (("val_size", num_val), ("test_size", num_test)):
+        is_used = spec.num_folds is None or (name == "val_size" and spec.test_size > 0)
+        if is_used and number and round(number / size * count) == 0:
+            enough = f", or set --data.{name} to {1 / count:.2g}" if count > 2 else ""
+            raise InputError(
+                f"{name}: {getattr(spec, name):g} of {count} group{'s' * (count > 1)} rounds to none; samples that "
+                f"belong together, such as copies, are one group; use data of more groups{enough}"
+            )
     group_labels = None if labels is None else labels[first]
     fractions = replace(spec, val_size=num_val / size, test_size=num_test / size)
     split = torch.empty(count, dtype=torch.long)
-    for number, part in enumerate(split_indices(group_labels, count, fractions)):
+    for number, part in enumerate(_split_units(group_labels, count, fractions, "groups")):
         split[part] = number
     train, val, test = (torch.nonzero(split[group] == number).squeeze(1) for number in range(3))
     return train, val, test

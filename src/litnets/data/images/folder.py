@@ -35,7 +35,8 @@ class ImageFolder(ClassFolderDataModule, ImageDataModule):
         gray: Convert images to grayscale (one channel) instead of RGB.
         memory_budget: Memory for the images, in gigabytes (10^9 bytes).
         grey: Deprecated name of `gray`.
-        **images: Arguments of `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
+        **images: Arguments of `ClassFolderDataModule`, `ImageDataModule`, `SplitDataModule` and
+            `ArrayDataModule`.
     """
 
     suffixes = SUFFIXES

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from litnets.data.core.class_folders import check_linked_once
+from litnets.data.core.groups import name_groups
 from litnets.data.core.listing import check_twins, linked_files_in, real_files_in, subfolders
 from litnets.data.core.predefined_splits import find_splits
 from litnets.data.images import decoding, masks
@@ -75,6 +76,10 @@ class MaskFiles:
             parts[part] = torch.arange(start, len(images))
         check_linked_once(images)
         return cls(root, list(images), paired, {} if "" in parts else parts)
+
+    def name_groups(self, pattern: str) -> Tensor:
+        """Return the group of each image, whose name is its path in the folder of the images; see `name_groups`."""
+        return name_groups(self.images, len(self.root.parts) + (2 if self.parts else 1), pattern)
 
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from litnets.data.core.class_folders import check_classes
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.groups import copy_groups, groups_in
 from litnets.data.core.new_samples import Split
 from litnets.data.core.predefined_splits import fixed_splits, split_the_rest
 from litnets.data.core.splits import SplitSpec, split_indices
@@ -55,6 +56,9 @@ class SegmentationFolder(SegmentationDataModule):
         ignore_value: Value of the pixels in the masks that are not labeled. Default: 255, or none if the masks contain
             only 0 and 255.
         mask_suffix: End of the name of each mask: `_mask` if the mask of `a.jpg` is `a_mask.png`.
+        group_pattern: Regular expression for the start of the name of each image, including subfolders. Images for
+            which its parentheses match the same text, such as the tiles of one scene, stay in one split and fold:
+            `([^_]+)_` for `scene7_3.jpg`. Default: only exact copies stay together.
         memory_budget: Memory for images and masks, in gigabytes (10^9 bytes).
         **images: Arguments of `SegmentationDataModule`, `ImageDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
@@ -66,6 +70,7 @@ class SegmentationFolder(SegmentationDataModule):
         gray: bool = False,
         ignore_value: int | None = None,
         mask_suffix: str = "",
+        group_pattern: str | None = None,
         memory_budget: float = 2.0,
         **images: Any,
     ) -> None:
@@ -82,7 +87,7 @@ class SegmentationFolder(SegmentationDataModule):
         if ignore_value is not None and not 0 <= ignore_value <= 255:
             raise InputError(f"ignore_value: expected a mask value from 0 to 255, got {ignore_value}")
         self.root, self.gray, self.ignore_value = Path(root), gray, ignore_value
-        self.mask_suffix, self.memory_budget = mask_suffix, memory_budget
+        self.mask_suffix, self.group_pattern, self.memory_budget = mask_suffix, group_pattern, memory_budget
         self._crop = None if sides is None else (sides[0], sides[1])
         self._values: MaskValues | None = None  # set by `load`, or from a checkpoint
 
@@ -120,7 +125,7 @@ class SegmentationFolder(SegmentationDataModule):
     def load(self) -> dict[str, Split]:
         files = self.files
         if self.recorded_split is None:
-            self._propose_splits()  # raises an error for invalid split sizes before any file is read
+            self._propose_splits(self._name_groups)  # raises an error for invalid options before any file is read
         named = read_class_names(self.root / "class_names.txt")
         names, colors = (None, None) if named is None else named
 
@@ -131,7 +136,9 @@ class SegmentationFolder(SegmentationDataModule):
         self._values = labeled.values
         splits = self.assign_splits(
             Fingerprint.of_files(self.root, files.images, labeled.contents),
-            self._propose_splits,
+            lambda: self._propose_splits(
+                copy_groups(labeled.image_contents, labeled.usable) if self._name_groups is None else self._name_groups
+            ),
             fixed_splits(files.parts, len(files.images), self.split_spec),
             labeled.usable,
         )
@@ -144,9 +151,13 @@ class SegmentationFolder(SegmentationDataModule):
             report_copies(labeled.image_contents, no_classes, splits, "images", lambda i: str(files.images[i]))
         return self.make_splits(labeled.pairs, splits)
 
-    def _propose_splits(self) -> list[Tensor]:
+    @cached_property
+    def _name_groups(self) -> Tensor | None:
+        return None if self.group_pattern is None else self.files.name_groups(self.group_pattern)
+
+    def _propose_splits(self, groups: Tensor | None) -> list[Tensor]:
         def split(pool: Tensor, spec: SplitSpec) -> tuple[Tensor, Tensor, Tensor]:
-            return split_indices(None, len(pool), spec)
+            return split_indices(None, len(pool), spec, groups_in(pool, groups))
 
         return split_the_rest(self.files.parts, len(self.files.images), self.split_spec, split)
 

@@ -1,6 +1,7 @@
 """SeriesFolder: classify time series from CSV files in one folder per class, or from `.ts` files."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +17,16 @@ from litnets.data.core.batching import RaggedDataset, length_mask, smallest_type
 from litnets.data.core.class_folder_module import ClassFolderDataModule
 from litnets.data.core.class_folders import check_known_classes
 from litnets.data.core.fingerprint import Fingerprint
+from litnets.data.core.groups import copy_groups, groups_in
 from litnets.data.core.listing import data_files, names_in, new_files
 from litnets.data.core.predefined_splits import find_splits, fixed_splits, split_the_rest
 from litnets.data.core.scaling import Standardize
-from litnets.data.core.splits import check_trained_on, split_indices
+from litnets.data.core.splits import SplitSpec, check_trained_on, split_indices
 from litnets.data.core.stray_files import report_copies
 from litnets.data.series.base import ChannelScale, read_series_inputs
 from litnets.data.series.reading import read_series, report_names_like_data
 from litnets.data.series.ts_format import ARCHIVE_SUFFIXES, LabeledSeries, read_archive
+from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
 Values = NDArray[np.float64]  # (steps, channels)
@@ -69,7 +72,7 @@ class SeriesFolder(ClassFolderDataModule):
         header: Whether the first line of a file names the columns; if not, they are `column_1`, `column_2` ...
         predict_path: New series for `predict`: a CSV file, a folder of CSV files at any depth, or a `.ts` file, with or
             without classes, with the channels of training. The training data are not needed. Default: the test split.
-        **loading: Arguments of `SplitDataModule` and `ArrayDataModule`.
+        **loading: Arguments of `ClassFolderDataModule`, `SplitDataModule` and `ArrayDataModule`.
     """
 
     suffixes = (".csv",)
@@ -152,16 +155,23 @@ class SeriesFolder(ClassFolderDataModule):
         sizes = [len(part) for part in self._archive.values()]
         indices = torch.arange(len(samples)).split(sizes)
         parts = dict(zip(self._archive, indices, strict=True)) if "" not in self._archive else {}
+        if self.group_pattern is not None:
+            raise InputError(
+                f"group_pattern: {self.root} has several series in a file, without names; remove the option"
+            )
         targets = torch.tensor([self.class_names.index(series.label) for series in samples])
         contents = np.array([series.digest for series in samples], np.uint64)
+        groups = copy_groups(contents)
+
+        def split(pool: Tensor, spec: SplitSpec) -> Sequence[Tensor]:
+            return split_indices(targets[pool], len(pool), spec, groups_in(pool, groups))
+
         fingerprint = replace(
             Fingerprint.of_rows(contents, sizes), describe=[sample.where for sample in samples].__getitem__
         )
         splits = self.assign_splits(
             fingerprint,
-            lambda: split_the_rest(
-                parts, len(samples), self.split_spec, lambda pool, spec: split_indices(targets[pool], len(pool), spec)
-            ),
+            lambda: split_the_rest(parts, len(samples), self.split_spec, split),
             fixed_splits(parts, len(samples), self.split_spec),
         )
         check_trained_on(self.class_names, targets[splits["train"]], "series")

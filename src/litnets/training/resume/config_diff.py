@@ -38,7 +38,17 @@ _WITH_OTHER_STATE = {
     "model.init_args.optimizer",
     "model.init_args.weights",
 }
-_SPLIT = {"val_size", "test_size", "split_seed", "num_folds", "fold", "test_speaker", "group_column"}
+_SPLIT = {
+    "val_size",
+    "test_size",
+    "split_seed",
+    "num_folds",
+    "fold",
+    "test_speaker",
+    "group_by_speaker",
+    "group_column",
+    "group_pattern",
+}
 _BATCHING_KEYS = {"batch_size", "drop_last", "limit_train_batches"}  # how an epoch is split into batches
 _LENGTH_LIMITS = {"trainer.max_epochs", "trainer.max_steps"}
 _TRAINING_LENGTH_KEYS = {"max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches"}
