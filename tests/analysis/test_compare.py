@@ -4,7 +4,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from litnets.analysis.compare import compare_networks, differences, group_runs, holm, main_metric, score_interval
+from litnets.analysis.compare import (
+    compare_networks,
+    differences,
+    group_runs,
+    holm,
+    main_metric,
+    option_text,
+    score_interval,
+)
 from litnets.analysis.finished_run import FinishedRun
 from litnets.errors import InputError
 from litnets.runs.folder import Run
@@ -48,6 +56,12 @@ def test_options_of_another_class_are_left_out() -> None:
         "A": {"model.class_path": "litnets.MLPClassifier", "model.init_args.lr": 0.01},
         "B": {"model.class_path": "litnets.CNNClassifier", "model.init_args.lr": 0.1},
     }
+
+
+def test_values_of_options_name_classes_in_short() -> None:
+    shift = {"class_path": "litnets.RandomShift", "init_args": {"pixels": 1, "padding": "zeros"}}
+    assert option_text([shift, {"class_path": "mine.Flip"}]) == "[RandomShift(pixels=1, padding=zeros), mine.Flip]"
+    assert [option_text(value) for value in ("litnets.CNNClassifier", 0.01, None)] == ["CNNClassifier", "0.01", "None"]
 
 
 def test_metrics_that_runs_lack_are_not_compared() -> None:

@@ -132,6 +132,22 @@ def differences(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
     return {label: {name: values[name] for name in shown if name in values} for label, values in options.items()}
 
 
+def option_name(name: str) -> str:
+    """Return the name of an option as on the command line, such as `model.lr` for `model.init_args.lr`."""
+    return name.replace(".init_args.", ".").removesuffix(".class_path")
+
+
+def option_text(value: Any) -> str:
+    """Return the value of an option as text, with short names of classes, as in `RandomShift(pixels=1)`."""
+    if isinstance(value, dict) and "class_path" in value:
+        arguments = [f"{name}={option_text(argument)}" for name, argument in (value.get("init_args") or {}).items()]
+        return option_text(value["class_path"]) + (f"({', '.join(arguments)})" if arguments else "")
+    if isinstance(value, list):
+        return f"[{', '.join(map(option_text, value))}]"
+    text = str(value)
+    return text.rpartition(".")[2] if text.startswith("litnets.") else text
+
+
 def compare_networks(a: FinishedRun, b: FinishedRun) -> NetworkComparison:
     """Compare two networks on the same test samples, by their recorded predictions.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litnets.analysis.compare import NetworkComparison, Setting
+from litnets.analysis.compare import NetworkComparison, Setting, option_name, option_text
 from litnets.analysis.finished_run import FinishedRun
 from litnets.analysis.report import render_page
 from litnets.analysis.report.blocks import Block, Figures, Note, Section, Table
@@ -59,7 +59,7 @@ def _settings(settings: Sequence[Setting], options: Mapping[str, Mapping[str, An
     )
     blocks: list[Block] = [Table(head, rows, "Scores", caption)]
     if names:
-        short = [name.replace(".init_args.", ".").removesuffix(".class_path") for name in names]
+        short = [option_name(name) for name in names]
         cells = [[label, *(_text(values.get(name)) for name in names)] for label, values in options.items()]
         blocks.insert(0, Table(["", *short], cells, "What differs"))
     return Section("Settings", blocks)
@@ -140,4 +140,4 @@ def _rounded(number: float | None) -> int | None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else option_text(value)

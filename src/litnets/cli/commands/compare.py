@@ -22,6 +22,8 @@ from litnets.analysis.compare import (
     differences,
     group_runs,
     main_metric,
+    option_name,
+    option_text,
 )
 from litnets.analysis.comparison_page import comparison_page
 from litnets.analysis.finished_run import FinishedRun
@@ -106,18 +108,10 @@ def _print_differences(options_of: dict[str, dict[str, Any]]) -> None:
     """Print the label of each setting, and the options in which the settings differ."""
     no_options = "all runs differ only in their seed" if len(options_of) == 1 else "without the options of the others"
     for label, options in options_of.items():
-        shown = [f"{_short(name)}={_class_name(value)}" for name, value in list(options.items())[:_MAX_OPTIONS]]
+        shown = [f"{option_name(name)}={option_text(value)}" for name, value in list(options.items())[:_MAX_OPTIONS]]
         if len(options) > _MAX_OPTIONS:
             shown.append(f"and {len(options) - _MAX_OPTIONS} more")
         print(printable(f"{label}  {', '.join(shown) or no_options}"))
-
-
-def _short(name: str) -> str:
-    return name.replace(".init_args.", ".").removesuffix(".class_path")
-
-
-def _class_name(value: Any) -> Any:
-    return value.rpartition(".")[2] if isinstance(value, str) and value.startswith("litnets.") else value
 
 
 def _print_table(settings: Sequence[Setting], metric: str) -> None:
@@ -169,7 +163,7 @@ def _write(
             "setting": setting.label,
             "run": str(run.run.folder),
             "seed": run.seed,
-            **{_short(name): value for name, value in options_of[setting.label].items()},
+            **{option_name(name): value for name, value in options_of[setting.label].items()},
             **{name: run.results.get(name) for name in ("parameters", "epochs", "seconds", "samples_per_second")},
             "validation": (run.results.get("best") or {}).get("score"),
             **{f"test_{name}": value for name, value in run.test.items()},
