@@ -308,6 +308,18 @@ def test_a_terminal_gets_no_control_characters(
     assert capsys.readouterr().out == "file\na\\x1b[31m.png\n"
 
 
+def test_predictions_go_to_standard_output_beside_a_progress_bar(
+    runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image_folder(Path("new"), size=2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["predict", runs["images"], "new"]) == 0
+    captured = capsys.readouterr()
+    assert "predictions" in captured.err
+    assert captured.out.startswith("index,file,prediction,")
+
+
 def test_a_failed_command_leaves_no_file(runs: dict[str, str]) -> None:
     def fail() -> None:
         with open_output("a.parquet", sys.stdout) as writer:
