@@ -115,6 +115,39 @@ def test_an_export_with_other_answers_is_refused(
     assert list(Path().iterdir()) == []
 
 
+def test_another_quantile_is_refused(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(predictor: Predictor) -> ExportedNetwork:
+        network: Any = ExportedNetwork(predictor).eval()
+        network.network.set_threshold = 0.9
+        return network
+
+    monkeypatch.setattr(predictor.network, "set_threshold", 0.1)
+    monkeypatch.setattr(export, "build_network", build)
+    with pytest.raises(InputError, match=r"0 of 12 decisions differ, [0-9]+ classes of prediction sets differ"):
+        export_network(predictor, "pt2", Path("export"))
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "prediction", "flips"),
+    [
+        ([0.7, 0.3, 0.0], 0, 1),
+        ([0.7, 0.200001, 0.1], 0, 0),  # at the threshold
+        ([0.35, 0.35, 0.3], 1, 0),  # a tie, so that the sets have different predictions
+    ],
+)
+def test_only_classes_at_the_threshold_may_be_missing_in_a_set(
+    probability: list[float], prediction: int, flips: int
+) -> None:
+    reference = {
+        "prediction": np.array([0]),
+        "probability": np.array([probability]),
+        "set": np.array([[True, True, False]]),
+    }
+    actual = {"prediction": np.array([prediction]), "set": np.array([[True, False, False]])}
+    assert certificate._count_set_flips(reference, actual, 0.2) == flips
+
+
 def test_a_refused_export_leaves_the_earlier_one(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("export").mkdir()
     Path("export", "certificate.json").write_text("{}")

@@ -64,6 +64,7 @@ class Certificate:
         decisions: Number of decisions: one for each sample, label or pixel.
         flips: Number of decisions that differ, without ties.
         ties: Number of decisions that differ where two classes were equally probable up to rounding.
+        set_flips: Number of classes that only one of the two has in the prediction set of a sample, without ties.
         metric: Name of the metric; None without targets.
         network_metric: The metric of the network.
         exported_metric: The metric of the export.
@@ -85,6 +86,7 @@ class Certificate:
     decisions: int = 0
     flips: int = 0
     ties: int = 0
+    set_flips: int = 0
     metric: str | None = None
     network_metric: float | None = None
     exported_metric: float | None = None
@@ -101,8 +103,11 @@ class Certificate:
 
     def check(self) -> None:
         """Raise InputError unless all decisions agree, and all differences are within the tolerance."""
-        if self.flips or not self.largest_difference <= self.tolerance:  # written with `not`, so that NaN fails as well
+        if (
+            self.flips or self.set_flips or not self.largest_difference <= self.tolerance
+        ):  # written with `not`, so that NaN fails as well
             differ = f"{self.flips} of {self.decisions:,} decisions differ, " if self.decisions else ""
+            differ += f"{self.set_flips} classes of prediction sets differ, " if self.set_flips else ""
             raise InputError(
                 f"export: the exported network predicts differently from the trained one ({differ}largest difference "
                 f"{self.largest_difference:.2g}, at most {self.tolerance:.0e} is accepted), so nothing was written; "
@@ -158,6 +163,8 @@ def certify(
             certificate.decisions += differ.size
             certificate.flips += int((differ & (margins > TIE_MARGIN)).sum())
             certificate.ties += int((differ & (margins <= TIE_MARGIN)).sum())
+        if "set" in reference:
+            certificate.set_flips += _count_set_flips(reference, actual, predictor.network.set_threshold)
         if samples.have_targets and isinstance(predictor.network, Task):
             scores.add(reference, actual, targets)
     certificate.check()
@@ -255,6 +262,17 @@ def _decisions(reference: Outputs, actual: Outputs) -> tuple[NDArray[np.bool_], 
         second, first = np.moveaxis(np.partition(probabilities, -2, axis=1), 1, 0)[-2:]
         margins = first - second
     return reference["prediction"] != actual["prediction"], margins
+
+
+def _count_set_flips(reference: Outputs, actual: Outputs, threshold: Any) -> int:
+    """Return how many classes are in only one of the sets, although their probability is not at the threshold.
+
+    Samples whose prediction differs are left out: their sets differ too, because a set includes the prediction.
+    """
+    same = reference["prediction"] == actual["prediction"]
+    same = same if same.ndim == 2 else same[:, None]  # labels, or classes
+    is_tie = np.abs(reference["probability"] - threshold) <= TIE_MARGIN
+    return int(((reference["set"] != actual["set"]) & same & ~is_tie).sum())
 
 
 class _Scores:
