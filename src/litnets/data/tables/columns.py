@@ -1,5 +1,6 @@
 """A column of a table: its cells as texts and as numbers, and what they appear to be."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -261,3 +262,8 @@ def parse_numbers(texts: "polars.Series", decimal: Decimal) -> "polars.Series":
     elif texts.str.contains("," if decimal else _HAS_BOTH).any() and texts.str.contains(_DECIMAL_POINT).all():
         texts = texts.str.replace_all(",", "", literal=True)
     return texts.cast(pl.Float64, strict=False)
+
+
+def category_indices(texts: "polars.Series", indices: Mapping[str, int], missing: int) -> Array:
+    """Return the index of each text, or `missing` for any other."""
+    return np.array([indices.get(text, missing) for text in texts.to_list()], float)

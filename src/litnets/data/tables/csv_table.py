@@ -9,9 +9,11 @@ from litnets.data.core.batching import ArrayDataset
 from litnets.data.core.sample_columns import Columns, carried
 from litnets.data.core.split_files import SplitFilesDataModule
 from litnets.data.tables.base import TableDataModule
-from litnets.data.tables.reading import ColumnRoles, cells_of, encode_new, encode_targets, read_rows, read_table
+from litnets.data.tables.reading import cells_of, encode_new, read_rows, read_table
+from litnets.data.tables.roles import ColumnRoles
 from litnets.data.tables.spoilers import find_spoilers
 from litnets.data.tables.table import Table, digest_table
+from litnets.data.tables.targets import encode_targets
 from litnets.errors import InputError
 from litnets.safety.escaping import printable
 
