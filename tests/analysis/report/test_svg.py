@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litnets.analysis.report.scales import compact, short, ticks, value_range
+from litnets.analysis.report.scales import compact, short, tick_labels, ticks, value_range
 from litnets.analysis.report.svg import Figure, Line, bar_chart, histogram, line_chart, matrix_chart, traces
 
 NAME = '<script>alert("&")</script>'
@@ -71,6 +71,8 @@ def test_numbers_of_axes() -> None:
     assert ticks(-3, 7) == [-2, 0, 2, 4, 6]
     assert ticks(0.5, 3.5, is_whole=True) == [1, 2, 3]
     assert [short(value) for value in (0.0, 0.25, 1234.5, 1e-5, 2e6)] == ["0", "0.25", "1,234", "1e-5", "2e6"]
+    assert tick_labels([0.482, 0.4825, 0.483]) == ["0.482", "0.4825", "0.483"]
+    assert tick_labels([10_000.0, 10_000.5]) == ["10,000.0", "10,000.5"]
     assert [compact(count) for count in (7, 999, 1234, 35_000, 2_000_000)] == ["7", "999", "1.2k", "35k", "2.0M"]
     assert value_range([np.nan]) == (0, 1)
     assert value_range([3, 3]) == (2.85, 3.15)

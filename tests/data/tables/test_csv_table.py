@@ -193,7 +193,8 @@ def test_columns_of_rare_categories_are_reported(
     module = table("ticket,x,y", [f"t{i % categories},{i % 7},{i % 2}" for i in range(40)])
     assert module.table.columns == ["x", "ticket"]
     note = f"t.csv: most categories are rare: 'ticket' ({categories}); consider --data.ignore"
-    assert (note in capsys.readouterr().out.splitlines()) == is_reported
+    groups = ", or --data.group_column if rows of a category belong together"
+    assert (f"{note}{groups}" in capsys.readouterr().out.splitlines()) == is_reported
 
 
 def test_the_only_column_is_never_left_out() -> None:

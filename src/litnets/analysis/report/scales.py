@@ -6,13 +6,23 @@ from typing import Any
 import numpy as np
 
 
-def short(value: float) -> str:
-    """Return a number for an axis or a bar, with at most three significant digits."""
+def short(value: float, digits: int = 3) -> str:
+    """Return a number for an axis or a bar, with at most three significant digits, or more `digits`."""
     if not math.isfinite(value):
         return "–"  # noqa: RUF001
     if value and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{value:.{digits - 1}g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:,.{digits - 3}f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def tick_labels(ticks: list[float]) -> list[str]:
+    """Return the texts at the ticks of an axis, with as many digits as it takes to tell them apart."""
+    labels = [short(tick) for tick in ticks]
+    digits = 3
+    while len(set(labels)) < len(ticks) and digits < 9:
+        digits += 1
+        labels = [short(tick, digits) for tick in ticks]
+    return labels
 
 
 def compact(count: int) -> str:

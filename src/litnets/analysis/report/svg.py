@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from litnets.analysis.report.scales import compact, log_ticks, short, ticks, value_range
+from litnets.analysis.report.scales import compact, log_ticks, short, tick_labels, ticks, value_range
 
 WIDTH, HEIGHT = 360, 240  # of a chart, in CSS pixels: a chart is as wide as a phone
 COLORS = 10  # the page defines --c0 to --c9
@@ -84,18 +84,20 @@ class Axes:
     def frame(self, x_label: str, y_label: str) -> None:
         """Draw grid lines, the numbers at them, and the names of the axes."""
         right, bottom = self.width - _RIGHT, self.height - _BOTTOM
-        for tick in ticks(*self.x_range, is_whole=self.counts_x):
+        x_ticks = ticks(*self.x_range, is_whole=self.counts_x)
+        for tick, label in zip(x_ticks, tick_labels(x_ticks), strict=True):
             at = f"{self.x(tick):.1f}"
             self.parts.append(
                 Markup('<path class="grid" d="M{0},{1}V{2}"/><text x="{0}" y="{3}" class="m">{4}</text>').format(
-                    at, _TOP, bottom, bottom + 13, short(tick)
+                    at, _TOP, bottom, bottom + 13, label
                 )
             )
-        for tick in log_ticks(*self.y_range) if self.is_log else ticks(*self.y_range):
+        y_ticks = log_ticks(*self.y_range) if self.is_log else ticks(*self.y_range)
+        for tick, label in zip(y_ticks, tick_labels(y_ticks), strict=True):
             at = f"{self.y(tick):.1f}"
             self.parts.append(
                 Markup('<path class="grid" d="M{1},{0}H{2}"/><text x="{3}" y="{0}" class="e" dy="4">{4}</text>').format(
-                    at, _LEFT, right, _LEFT - 4, short(tick)
+                    at, _LEFT, right, _LEFT - 4, label
                 )
             )
         middle = (_LEFT + right) / 2

@@ -176,10 +176,11 @@ def _infer_encoding(rows: Rows, roles: ColumnRoles, summary: list[ColumnSummary]
         summary.append(ColumnSummary.of(column, how))
     for name in roles.ignore:
         summary.append(ColumnSummary(name, "", None, None, "group" if name == roles.group else "ignored"))
-    rare = [name for name in categorical if columns[name].num_distinct > 0.5 * max(20, len(columns[name]))]
+    rare = [name for name in categorical if columns[name].num_distinct > 0.2 * max(100, len(columns[name]))]
     if rare:
         shown = [f"'{name}' ({columns[name].num_distinct})" for name in rare]
-        notes.append(f"most categories are rare: {abbreviate(shown, 5)}; consider --data.ignore")
+        groups = "" if roles.group else ", or --data.group_column if rows of a category belong together"
+        notes.append(f"most categories are rare: {abbreviate(shown, 5)}; consider --data.ignore{groups}")
     if not features:
         raise InputError(f"{rows.path}: no column is left to predict from; remove some from --data.ignore")
     parts = [part for name, date_format in dates.items() for part in part_names(name, date_format)]
