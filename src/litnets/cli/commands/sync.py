@@ -4,6 +4,7 @@ litnets sync checkpoints/digits_mlp/<run>
 """
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -48,11 +49,13 @@ def offline_runs(run: Path) -> list[Path]:
         InputError: The run has no offline attempt.
     """
     try:
-        folders = sorted((run / "wandb").glob("offline-run-*"))
-    except OSError as error:  # for example, a name that is too long
+        is_folder = stat.S_ISDIR(run.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
+    except OSError as error:  # for example, a name that is too long, which some versions of Path.is_dir hide
         raise InputError(f"sync {run}: {error.strerror}") from error
+    folders = sorted((run / "wandb").glob("offline-run-*"))
     if not folders:
-        # Path.is_dir raises an error for a name that is too long in Python 3.13.
-        problem = "it holds no offline W&B run" if os.path.isdir(run) else "no such folder"  # noqa: PTH112
+        problem = "it holds no offline W&B run" if is_folder else "no such folder"
         raise InputError(f"sync {run}: {problem}; expected the folder of a run with `--wandb.mode offline`")
     return folders
