@@ -1,28 +1,55 @@
+"""Fixtures of all tests. It imports no torch, which the process that only hands out the tests does not need."""
+
+import gc
 import os
+import shutil
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-import torch
-
-from litnets.analysis import baselines
-from litnets.cli import reporting
-from litnets.training import assemble
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 
 
+def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Make the folder the working directory, and hide the settings of the user who runs the tests."""
+    patch.chdir(folder)
+    patch.delenv("LITNETS_DEBUG", raising=False)
+    patch.setenv("WANDB_MODE", "disabled")  # no test may log to a real account
+    patch.setenv("PL_GLOBAL_SEED", "0")
+    patch.setattr("litnets.training.assemble.find_spec", lambda name: None)  # figures take half a second
+    patch.setattr("litnets.cli.reporting.is_quick", lambda run: False)  # a fit writes no report unless asked to
+    patch.setattr("litnets.analysis.baselines.MAX_SECONDS", 0)  # fitting takes a tenth of a second
+
+
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in its temporary folder, without the settings of the user who runs the tests."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LITNETS_DEBUG", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # no test may log to a real account
-    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    monkeypatch.setattr(assemble, "find_spec", lambda name: None)  # figures take half a second
-    monkeypatch.setattr(reporting, "is_quick", lambda run: False)  # so that a fit writes no report unless asked to
-    monkeypatch.setattr(baselines, "MAX_SECONDS", 0)  # fitting takes a tenth of a second
+    import torch
+
+    isolate(monkeypatch, tmp_path)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def trained_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of two epochs, to be copied: `digits_run` is such a copy."""
+    from litnets.__main__ import main
+
+    folder = tmp_path_factory.mktemp("trained_digits")
+    options = ["--model.hidden_layer_sizes", "[8]", "--trainer.max_epochs", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder)
+        assert main(["fit", "--config", str(CONFIGS / "digits_mlp.yaml"), *options]) == 0
+    (run,) = folder.glob("checkpoints/digits_mlp/*")
+    return run
+
+
+@pytest.fixture
+def digits_run(trained_digits: Path) -> Path:
+    """The folder of a finished run of `configs/digits_mlp.yaml`: eight hidden units, two epochs."""
+    return Path(shutil.copytree(trained_digits, Path("checkpoints/digits_mlp", trained_digits.name)))
 
 
 @pytest.fixture
@@ -36,5 +63,20 @@ def real_data() -> Path:
 
 def pytest_configure() -> None:
     """Use one thread per test process: the tests are tiny, and two processes run at once."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exclude what the tests import from garbage collection, which takes a quarter of a second with it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the process free at its end what it imported: triton reports what is left as leaks."""
+    gc.unfreeze()

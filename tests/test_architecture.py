@@ -7,9 +7,8 @@ layer, or pass it in as an argument. Change `MAY_IMPORT` only together with the 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import ROOT
 
@@ -37,6 +36,7 @@ MAY_IMPORT = {
 MODALITIES = ("images", "text", "audio", "tables", "series")
 
 
+@cache
 def modules_imported_by(path: Path) -> set[str]:
     """Return the litnets modules that a file imports anywhere, without the leading `litnets.`."""
     names: list[str] = []
@@ -53,29 +53,29 @@ def modules_imported_by(path: Path) -> set[str]:
 SOURCES = sorted(SOURCE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_follow_the_layers(path: Path) -> None:
-    package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    allowed = MAY_IMPORT.get(package, set()) | FOUNDATION | {package}
-    forbidden = {name for name in modules_imported_by(path) if name.split(".")[0] not in allowed}
-    assert not forbidden, (
-        f"src/litnets/{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}, but {package} may import only "
-        f"{', '.join(sorted(allowed - {package}))}: move what both need into the lower layer, or pass it in"
-    )
+def test_imports_follow_the_layers() -> None:
+    problems = []
+    for path in SOURCES:
+        package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        allowed = MAY_IMPORT.get(package, set()) | FOUNDATION | {package}
+        forbidden = {name for name in modules_imported_by(path) if name.split(".")[0] not in allowed}
+        if forbidden:
+            problems.append(
+                f"src/litnets/{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}, but {package} may "
+                f"import only {', '.join(sorted(allowed - {package}))}"
+            )
+    assert not problems, "\n".join([*problems, "move what both need into the lower layer, or pass it in"])
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_modalities_do_not_import_each_other(path: Path) -> None:
-    parts = path.relative_to(SOURCE).parts
-    if parts[0] != "data" or len(parts) != 3:
-        return
-    others = {f"data.{name}" for name in MODALITIES if name != parts[1]}
-    if parts[1] == "core":
-        others = {f"data.{name}" for name in MODALITIES}
-    forbidden = {name for name in modules_imported_by(path) if ".".join(name.split(".")[:2]) in others}
-    assert not forbidden, (
-        f"{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}: put what both need into data/core"
-    )
+def test_modalities_do_not_import_each_other() -> None:
+    problems = []
+    for modality in ("core", *MODALITIES):
+        others = {f"data.{name}" for name in MODALITIES if name != modality}
+        for path in (SOURCE / "data" / modality).glob("*.py"):
+            forbidden = {name for name in modules_imported_by(path) if ".".join(name.split(".")[:2]) in others}
+            if forbidden:
+                problems.append(f"{path.relative_to(SOURCE)} imports {', '.join(sorted(forbidden))}")
+    assert not problems, "\n".join([*problems, "put what both need into data/core"])
 
 
 def test_analysis_imports_no_modality() -> None:

@@ -42,6 +42,7 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
@@ -85,12 +86,12 @@ def private_names(path: Path) -> Iterator[str]:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_private_names_of_other_packages_are_only_in_internals(path: Path) -> None:
-    uses = list(private_names(path))
-    assert not uses, f"{path.relative_to(ROOT)}: {'; '.join(uses)}: put it behind a function in litnets/internals.py"
+def test_private_names_of_other_packages_are_only_in_internals() -> None:
+    uses = [f"{path.relative_to(ROOT)}, {use}" for path in SOURCES for use in private_names(path)]
+    assert not uses, f"{'; '.join(uses)}: put it behind a function in litnets/internals.py"
 
 
+@cache
 def defined_by(cls: type) -> set[str]:
     """Return the private methods and attributes that a class of another package defines."""
     try:
@@ -106,18 +107,16 @@ def defined_by(cls: type) -> set[str]:
     return {name for name in names if is_private(name)}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_class_uses_private_names_of_a_third_party_base_class(path: Path) -> None:
-    name = ".".join(["litnets", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
-    for node in parse(path).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
+def test_no_class_uses_private_names_of_a_third_party_base_class() -> None:
+    classes = [(path, node) for path in SOURCES for node in parse(path).body if isinstance(node, ast.ClassDef)]
+    for path, node in classes:
         used = {
             part.attr
             for part in ast.walk(node)
             if isinstance(part, ast.Attribute) and is_private(part.attr) and is_self(part.value)
         }
         used |= {part.name for part in node.body if isinstance(part, ast.FunctionDef) and is_private(part.name)}
+        name = ".".join(["litnets", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
         cls = getattr(import_module(name), node.name)
         for base in cls.__mro__:
             if base.__module__.partition(".")[0] not in ("litnets", "builtins", "abc", "typing", OPTIONAL):

@@ -166,23 +166,22 @@ def test_the_saved_config_reproduces_the_run() -> None:
     )
 
 
-def test_test_uses_the_best_checkpoint_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit()
+def test_test_uses_the_best_checkpoint_of_the_run(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = digits_run
     accuracy = json.loads((run / "results.json").read_text())["test"]["accuracy"]
-    capsys.readouterr()
     assert main(["test", "--config", str(run / "config.yaml")]) == 0
     out = capsys.readouterr().out
     assert f"{run}/best.ckpt" in out
     assert f"{accuracy:.4f}" in out
     assert main(["validate", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
     assert "last.ckpt" in capsys.readouterr().out
-    assert main(["test", "--config", DIGITS, *SHORT, "--ckpt_path", str(run / "last.ckpt")]) == 0
+    network = ["--model.hidden_layer_sizes", "[8]"]
+    assert main(["test", "--config", DIGITS, *network, "--ckpt_path", str(run / "last.ckpt")]) == 0
 
 
-def test_predict_writes_a_row_for_each_sample() -> None:
-    run = fit()
-    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
-    with (run / "predictions.csv").open() as file:
+def test_predict_writes_a_row_for_each_sample(digits_run: Path) -> None:
+    assert main(["predict", "--config", str(digits_run / "config.yaml")]) == 0
+    with (digits_run / "predictions.csv").open() as file:
         header, *rows = csv.reader(file)
     assert header[:7] == ["index", "row", "target", "prediction", "set", "probability", "probability_0"]
     assert [int(row[0]) for row in rows] == list(range(359))
@@ -236,12 +235,11 @@ def test_predictions_are_not_overwritten_unless_asked(capsys: pytest.CaptureFixt
     assert len(list(Path("checkpoints").glob("*/*"))) == 1, "a folder was created for a run that writes elsewhere"
 
 
-def test_load_from_checkpoint_restores_the_network() -> None:
-    run = fit()
-    model = MLPClassifier.load_from_checkpoint(run / "best.ckpt", weights_only=True)
+def test_load_from_checkpoint_restores_the_network(digits_run: Path) -> None:
+    model = MLPClassifier.load_from_checkpoint(digits_run / "best.ckpt", weights_only=True)
     assert tuple(model.hparams["input_shape"]) == (1, 8, 8)
-    assert model.hparams["hidden_layer_sizes"] == [16]
-    saved = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    assert model.hparams["hidden_layer_sizes"] == [8]
+    saved = torch.load(digits_run / "best.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
 
 
@@ -391,10 +389,10 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypat
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_mismatched_or_damaged_checkpoints_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit()
+def test_mismatched_or_damaged_checkpoints_are_refused(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = digits_run
     message = error(capsys, "test", "--config", str(run / "config.yaml"), "--model.hidden_layer_sizes", "[17]")
-    assert "net.layers.1.weight is (16, 64) in the checkpoint, (17, 64) in the model" in message
+    assert "net.layers.1.weight is (8, 64) in the checkpoint, (17, 64) in the model" in message
     assert "has no" in error(
         capsys, "test", "--model", "CNNClassifier", "--data", "Digits", "--ckpt_path", str(run / "best.ckpt")
     )

@@ -232,18 +232,15 @@ def test_a_run_without_a_recorded_split_is_tested_and_resumed(capsys: pytest.Cap
     assert not (run_folder / "split.npz").exists()  # a new record might not match the split of the run
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "not an archive", "a folder"])
-def test_a_damaged_split_file_is_refused(capsys: pytest.CaptureFixture[str], damage: str) -> None:
+def test_a_damaged_split_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = fit_images()
     path = run_folder / "split.npz"
-    content = path.read_bytes()
+    for damaged in (path.read_bytes()[:-30], b"", b"not an archive"):
+        path.write_bytes(damaged)
+        assert str(path) in error_line(capsys, "test", "--config", str(run_folder / "config.yaml")), damaged
     path.unlink()
-    if damage == "a folder":
-        path.mkdir()
-    else:
-        path.write_bytes({"truncated": content[:-30], "empty": b"", "not an archive": b"abc"}[damage])
-    line = error_line(capsys, "test", "--config", str(run_folder / "config.yaml"))
-    assert str(path) in line
+    path.mkdir()
+    assert str(path) in error_line(capsys, "test", "--config", str(run_folder / "config.yaml"))
 
 
 @pytest.mark.slow

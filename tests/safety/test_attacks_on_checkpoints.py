@@ -11,6 +11,7 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,14 @@ class Call:
         return self.call
 
 
+@cache
+def small_network() -> MLPClassifier:
+    return MLPClassifier(input_shape=(3,), num_classes=2, hidden_layer_sizes=[4])
+
+
 def write(path: str = "evil.ckpt", **hyperparameters: Any) -> str:
     """Write the checkpoint of a small network with modified hyperparameters."""
-    model = MLPClassifier(input_shape=(3,), num_classes=2, hidden_layer_sizes=[4])
+    model = small_network()
     content = {"state_dict": model.state_dict(), "hyper_parameters": {**model.hparams, **hyperparameters}}
     torch.save(content | {"pytorch-lightning_version": lightning.__version__}, path)
     return path

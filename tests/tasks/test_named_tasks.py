@@ -286,9 +286,9 @@ def test_a_checkpoint_restores_the_model(task, tmp_path):
         targets = torch.randn(4, 5, 2)
     model = make(task, **arguments)
     x = torch.randn(4, *model.hparams["input_shape"])
-    loader = DataLoader(TensorDataset(x, targets), batch_size=2)
+    loader = DataLoader(TensorDataset(x, targets), batch_size=4)
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(accelerator="cpu", logger=False, max_epochs=1, **quiet)
+    trainer = Trainer(accelerator="cpu", logger=False, max_epochs=1, num_sanity_val_steps=0, **quiet)
     trainer.fit(model, loader, loader)
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)

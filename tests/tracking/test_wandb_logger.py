@@ -20,7 +20,6 @@ import yaml
 from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import Logger
 from PIL import Image
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 import litnets.tracking.wandb_logger
 from litnets.__main__ import main
@@ -453,6 +452,8 @@ def test_a_damaged_run_id_file_is_reported(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_sweep_runs_as_the_wandb_agent_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args  # takes seconds
+
     sweep = yaml.safe_load((CONFIGS / "sweeps" / "digits_mlp.yaml").read_text())
     assert sweep["method"] in ("grid", "random", "bayes")
     assert sweep["metric"] == {"name": "best/val/accuracy", "goal": "maximize"}

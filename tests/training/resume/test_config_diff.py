@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,16 +232,15 @@ def test_a_resumed_epoch_has_a_summary_line(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("name", ["results.json", "environment.json", "metrics.csv"])
-def test_a_damaged_run_file_is_reported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit("--trainer.max_epochs", "1")
-    (run / name).write_bytes(b"\xff\xfe{")
-    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 2
-    assert f"{run / name} is damaged" in capsys.readouterr().err
+def test_a_damaged_run_file_is_reported(name: str, digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (digits_run / name).write_bytes(b"\xff\xfe{")
+    assert main(["resume", str(digits_run), "--trainer.max_epochs", "3"]) == 2
+    assert f"{digits_run / name} is damaged" in capsys.readouterr().err
 
 
-def test_selecting_the_run_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
-    first = fit("--trainer.max_epochs", "1")
-    newest = fit("--trainer.max_epochs", "1")
+def test_selecting_the_run_to_resume(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = digits_run
+    newest = Path(shutil.copytree(first, first.parent / "newest", copy_function=shutil.copyfile))
     for where in ([], ["digits_mlp"], ["checkpoints/digits_mlp"]):
         assert main(["resume", *where]) == 0
         assert f"{newest} is finished" in capsys.readouterr().out
@@ -258,7 +258,7 @@ def test_selecting_the_run_to_resume(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["resume", str(first), "--ckpt_path", str(first / "best.ckpt")]) == 2
     assert "resume continues from" in capsys.readouterr().err
     (first / "config_backup.yaml").write_text("{}")
-    deep = fit("--trainer.max_epochs", "1", "--experiment", "paper/mlp")
+    deep = Path(shutil.copytree(first, "checkpoints/paper/mlp/deep", copy_function=shutil.copyfile))
     for where in ([str(first)], []):
         assert main(["resume", *where]) == 0
         assert f"{first if where else deep} is finished" in capsys.readouterr().out
@@ -272,14 +272,15 @@ def test_selecting_the_run_to_resume(capsys: pytest.CaptureFixture[str]) -> None
         (["--data.split_seed", "1"], "training samples would leak into validation or test"),
     ],
 )
-def test_an_incompatible_change_raises(change: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit("--trainer.max_epochs", "1")
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    assert main(["resume", str(run), "--trainer.max_epochs", "2", *change]) == 2
+def test_an_incompatible_change_raises(
+    change: list[str], message: str, digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in digits_run.iterdir() if path.is_file()}
+    assert main(["resume", str(digits_run), "--trainer.max_epochs", "3", *change]) == 2
     error = capsys.readouterr().err
     assert message.replace("\\", "") in error
     assert error.count("\n") == 1
-    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert {path.name: path.read_bytes() for path in digits_run.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.slow
@@ -375,12 +376,12 @@ def test_a_custom_module_may_have_attributes_of_any_name() -> None:
     )
 
 
-def test_a_resumed_run_is_evaluated_with_its_newest_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit("--trainer.max_epochs", "1")
-    capsys.readouterr()
-    assert main(["resume", str(run), "--trainer.max_epochs", "2"]) == 0
-    assert f"litnets predict {run} NEW_FILE\n" in capsys.readouterr().out
-    assert parse_run_argument([str(run)]).selection == ["--config", str(run / "config_2.yaml")]
+def test_a_resumed_run_is_evaluated_with_its_newest_configuration(
+    digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["resume", str(digits_run), "--trainer.max_epochs", "3"]) == 0
+    assert f"litnets predict {digits_run} NEW_FILE\n" in capsys.readouterr().out
+    assert parse_run_argument([str(digits_run)]).selection == ["--config", str(digits_run / "config_2.yaml")]
 
 
 class NoisyData(Dataset[torch.Tensor]):
@@ -404,12 +405,16 @@ class NoisyDataModule(BoringDataModule):
         return DataLoader(NoisyData(), batch_size=8, shuffle=True, num_workers=self.workers)
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "batch", [4, pytest.param(17, marks=pytest.mark.slow), 21]
-)  # an epoch has 8: within the first, at the start of the third, within it
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
-def test_a_custom_datamodule_resumes_bit_exactly(workers: str, batch: int, fast_loop: str) -> None:
+@pytest.mark.parametrize(
+    ("workers", "batches"),  # an epoch has 8 batches: within the first, at the start of the third, within it
+    [
+        ("0", [4, 21]),
+        pytest.param("0", [17], marks=pytest.mark.slow),
+        pytest.param("2", [4, 17, 21], marks=pytest.mark.slow),
+    ],
+)
+def test_a_custom_datamodule_resumes_bit_exactly(workers: str, batches: list[int], fast_loop: str) -> None:
     options = [
         "--model",
         "CustomModule",
@@ -422,14 +427,16 @@ def test_a_custom_datamodule_resumes_bit_exactly(workers: str, batch: int, fast_
     ]
     options += ["--trainer.max_epochs", "4", "--fast_loop", fast_loop]
     assert main(["fit", *options, "--experiment", "uninterrupted"]) == 0
-    assert main(["fit", *options, "--experiment", "stopped", *at("on_train_batch_start", batch, signal.SIGTERM)]) == 143
-    assert main(["resume", "checkpoints/stopped", "--trainer.callbacks", "null"]) == 0
-    uninterrupted, stopped = (
-        torch.load(next(Path("checkpoints", name).glob("*/last.ckpt")), weights_only=True)["state_dict"]
-        for name in ("uninterrupted", "stopped")
-    )
-    for name, value in uninterrupted.items():
-        assert torch.equal(value, stopped[name])
+    for batch in batches:
+        stop = at("on_train_batch_start", batch, signal.SIGTERM)
+        assert main(["fit", *options, "--experiment", f"stopped at {batch}", *stop]) == 143
+        assert main(["resume", f"checkpoints/stopped at {batch}", "--trainer.callbacks", "null"]) == 0
+        uninterrupted, stopped = (
+            torch.load(next(Path("checkpoints", name).glob("*/last.ckpt")), weights_only=True)["state_dict"]
+            for name in ("uninterrupted", f"stopped at {batch}")
+        )
+        for name, value in uninterrupted.items():
+            assert torch.equal(value, stopped[name]), f"stopped at {batch}"
 
 
 class TwoOptimizers(BoringModel):
@@ -472,15 +479,15 @@ def test_two_optimizers_resume_with_command_line_overrides() -> None:
         assert lrs == [rate * 0.5**epochs for rate in rates]
 
 
-def test_stale_test_results_are_removed_after_a_resume(capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit("--trainer.max_epochs", "1")
-    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
-    assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "false"]) == 0
-    assert not {"test", "test_per_class"} & set(json.loads((run / "results.json").read_text()))
+def test_stale_test_results_are_removed_after_a_resume(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = digits_run / "results.json"
+    assert json.loads(results.read_text())["test"]["accuracy"] > 0
+    assert main(["resume", str(digits_run), "--trainer.max_epochs", "3", "--test_after_fit", "false"]) == 0
+    assert not {"test", "test_per_class"} & set(json.loads(results.read_text()))
     capsys.readouterr()
-    assert main(["resume", str(run), "--trainer.max_epochs", "2", "--test_after_fit", "true"]) == 0
+    assert main(["resume", str(digits_run), "--trainer.max_epochs", "3", "--test_after_fit", "true"]) == 0
     assert "test, best checkpoint" in capsys.readouterr().out
-    assert json.loads((run / "results.json").read_text())["test"]["accuracy"] > 0
+    assert json.loads(results.read_text())["test"]["accuracy"] > 0
 
 
 def test_the_star_marks_the_best_epoch_across_resumes(capsys: pytest.CaptureFixture[str]) -> None:
