@@ -13,10 +13,13 @@ COLUMNS = {"index": [0, 1], "target": ["a", "b"], "prediction": ["a", "a"], "los
 @pytest.mark.parametrize(
     ("columns", "description", "problem"),
     [
-        ({}, [1], "expected a description of the task"),
-        ({}, {"class_names": "ab"}, "expected a description of the task"),
+        ({}, [1], "description: expected object, got '[1]'"),
+        ({}, {"class_names": "ab"}, "class_names: expected list, got 'ab'"),
+        ({}, {"class_names": [["a"], "b"]}, "an entry of class_names: expected string, got \"['a']\""),
+        ({}, {"multilabel": 1}, "multilabel: expected boolean, got '1'"),
+        ({}, {"target_names": None}, "target: expected numbers, got String"),
         ({}, {**CLASSES, "temperature": 0}, "expected a temperature above 0, got 0"),
-        ({}, {**CLASSES, "temperature": "x"}, "expected a temperature above 0, got x"),
+        ({}, {**CLASSES, "temperature": "x"}, "temperature: expected number, got 'x'"),
         ({"loss": ["x", "y"]}, CLASSES, "loss: expected numbers, got String"),
         ({"target": ["a", "z"]}, CLASSES, "target: there is no class 'z'"),
         ({"prediction": [None, "a"]}, CLASSES, "prediction: there is no class 'None'"),

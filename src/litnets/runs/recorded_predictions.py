@@ -33,7 +33,6 @@ A segmentation has a row for each image, with `index`, `file`, `loss`, `loss_wei
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from litnets.runs.storage import damaged, not_written
+from litnets.runs.storage import JsonType, check_types, damaged, not_written
 from litnets.safety import files
 
 if TYPE_CHECKING:
@@ -53,6 +52,15 @@ MAX_ROWS = 1_000_000
 MAX_BYTES = 200_000_000
 
 _KEY = "litnets"  # key of the description in the file's metadata
+
+_DESCRIPTION: JsonType = {
+    "samples?": "number",
+    "recorded?": "number",
+    "temperature?": "number",
+    "multilabel?": "boolean",
+    **{f"{kind}_names?": ["string"] for kind in ("class", "target", "channel")},
+    **{f"{kind}_std?": ["number"] for kind in ("target", "channel")},
+}
 
 
 @dataclass
@@ -82,25 +90,30 @@ class RecordedPredictions:
             try:
                 description = json.loads(pl.read_parquet_metadata(file)[_KEY])
                 file.seek(0)
-                predictions = cls(pl.read_parquet(file), description)
-                predictions._check()
-                return predictions
+                frame = pl.read_parquet(file)
             except (pl.exceptions.PolarsError, KeyError, ValueError) as error:
                 raise damaged(path, " ".join(str(error).split())[:200]) from error
+        check_types(path, description, _DESCRIPTION, "description")
+        predictions = cls(frame, {name: value for name, value in description.items() if value is not None})
+        if problem := predictions._problem():
+            raise damaged(path, problem)
+        return predictions
 
-    def _check(self) -> None:
-        """Raise ValueError for a content that cannot come from `build_frame`."""
-        if not isinstance(self.description, dict) or not isinstance(self.names, list):
-            raise ValueError("expected a description of the task")
+    def _problem(self) -> str | None:
+        """Return what cannot come from `build_frame`; None if everything can."""
         temperature = self.description.get("temperature", 1.0)
-        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-            raise ValueError(f"expected a temperature above 0, got {temperature}")
-        if "loss" in self.frame.columns and not self.frame["loss"].dtype.is_numeric():
-            raise ValueError(f"loss: expected numbers, got {self.frame['loss'].dtype}")
-        if self.description.get("class_names") and not self.description.get("multilabel"):
+        if temperature <= 0:
+            return f"expected a temperature above 0, got {temperature}"
+        is_classified = bool(self.description.get("class_names")) and not self.description.get("multilabel")
+        for kind in ("logit", "probability", "loss", *(() if is_classified else ("target", "prediction"))):
+            for name in self.columns(kind):
+                if not self.frame[name].dtype.is_numeric():
+                    return f"{name}: expected numbers, got {self.frame[name].dtype}"
+        if is_classified:
             for name in {"target", "prediction"} & set(self.frame.columns):
                 if unknown := set(self.frame[name].unique().to_list()) - set(self.names):
-                    raise ValueError(f"{name}: there is no class {str(unknown.pop())!r}")
+                    return f"{name}: there is no class {str(unknown.pop())!r}"
+        return None
 
     def save(self, path: Path) -> None:
         """Write the file completely or not at all.

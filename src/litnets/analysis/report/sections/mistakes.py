@@ -82,6 +82,8 @@ def _confidence(predictions: ClassPredictions) -> Any:
     probabilities = predictions.probabilities
     if probabilities is None:
         return np.full(len(frame), np.nan)
+    if not predictions.is_multilabel:
+        return probabilities.max(1)
     sure = np.maximum(probabilities, 1 - probabilities)
     return np.where(predictions.predictions != predictions.targets, sure, 0).max(1)
 
