@@ -8,6 +8,7 @@ from litnets.cli.app import LitnetsCLI
 from litnets.cli.error_messages import init_arguments
 from litnets.cli.resolve_run import check_runs_dir, config_paths, fill_in_defaults
 from litnets.cli.untrusted import check_plain_arguments, check_run_config
+from litnets.data.core.splits import PARTS
 from litnets.errors import InputError
 from litnets.runs.storage import read_text
 from litnets.safety.resolving import import_object
@@ -45,6 +46,16 @@ class ParsedFit(LitnetsCLI):
             raise InputError(f"{command}: --test_after_fit false leaves no scores; omit it")
         self._command_name, self.args = command, args
         self.configs = self._read_configs()
+        self._report_limits()
+
+    def _report_limits(self) -> None:
+        """Print which options limit the number of batches in an epoch."""
+        values = {f"limit_{part}_batches": self.options.trainer[f"limit_{part}_batches"] for part in PARTS}
+        # 1 is one batch, and 1.0 is all of them.
+        is_all = {name: value is None or (isinstance(value, float) and value == 1) for name, value in values.items()}
+        limits = [f"--trainer.{name} {value}" for name, value in values.items() if not is_all[name]]
+        if limits:
+            print(f"{self._command_name}: {', '.join(limits)}: the results come from a part of the data", flush=True)
 
     def before_instantiate_classes(self) -> None:
         check_plain_arguments(self.options)

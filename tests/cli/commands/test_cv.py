@@ -95,6 +95,14 @@ def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--folds K" in capsys.readouterr().out
 
 
+def test_limits_of_batches_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    limits = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1.0"]
+    with Signals() as signals:
+        ParsedFit("cv", [*OPTIONS, *limits, "--trainer.limit_test_batches", "0.5"], signals)
+    reported = "cv: --trainer.limit_train_batches 1, --trainer.limit_test_batches 0.5: the results come from a part of"
+    assert reported in capsys.readouterr().out
+
+
 def test_a_configuration_that_changes_between_runs_is_an_error() -> None:
     config = Path("iris.yaml")
     config.write_text("model: MLPClassifier\ndata: Iris\n")

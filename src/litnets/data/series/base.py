@@ -178,9 +178,11 @@ class SeriesDataModule(ArrayDataModule):
         first, last = max(start - self.look_back, first_step), end - window
         if last < first or start == end:
             required = self.horizon if start else window
+            has_folds = self.split_spec is not None and self.split_spec.num_folds is not None
+            remedy = "fewer folds" if has_folds else "a larger split"
             raise InputError(
                 f"the {split} split is too short: it has {end - start} of the {size} steps, but one window needs "
-                f"{required}; choose a smaller look_back or horizon, or a larger split"
+                f"{required}; choose a smaller look_back or horizon, or {remedy}"
             )
         return torch.arange(first, last + 1)
 
