@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from litnets.errors import InputError
+from litnets.runs.find import COMMAND
 from litnets.runs.folder import Run
 from litnets.runs.lock import RunLock
 from litnets.runs.storage import read_json, write_json
@@ -41,13 +42,13 @@ def open_parent(runs_dir: Path, experiment: str, kind: str, command: Mapping[str
                 return folder
     folder = Run.new(runs_dir, experiment, prefix=f"{kind}_").folder
     RunLock(folder).acquire()
-    write_json(folder / "command.json", command)
+    write_json(folder / COMMAND, command)
     return folder
 
 
 def is_unfinished(folder: Path, kind: str, command: Mapping[str, Any]) -> bool:
     """Return whether this command was started in the folder, and has not written its results."""
-    path = folder / "command.json"
+    path = folder / COMMAND
     return path.exists() and not (folder / f"{kind}.json").exists() and read_json(path) == command
 
 
