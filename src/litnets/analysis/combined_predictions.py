@@ -16,6 +16,8 @@ from litnets.runs.recorded_predictions import RecordedPredictions, to_probabilit
 
 Values = NDArray[np.float64]
 
+_TOLERANCE = 1e-4  # between a recorded test metric and the same one computed from recorded predictions
+
 
 def concatenate_predictions(runs: Mapping[str, RecordedPredictions]) -> RecordedPredictions:
     """Return the predictions of all runs, with the name of the run in the first column.
@@ -123,15 +125,12 @@ def prediction_scores(predictions: RecordedPredictions) -> dict[str, float]:
     return {"r2": float(r2.mean()), "mae": float(np.abs(errors).mean()), "rmse": float(np.sqrt(squared).mean())}
 
 
-def ensemble_scores(
-    runs: Sequence[RecordedPredictions], singles: Sequence[Mapping[str, Any]], tolerance: float = 1e-4
-) -> dict[str, float]:
+def ensemble_scores(runs: Sequence[RecordedPredictions], singles: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the scores of the ensemble.
 
     Args:
         runs: The recorded predictions of each run.
         singles: The test metrics of each run. A score is left out unless it agrees with them for each run.
-        tolerance: How much they may differ.
 
     Raises:
         InputError: See `average_predictions`.
@@ -142,6 +141,6 @@ def ensemble_scores(
         scores = {
             name: value
             for name, value in scores.items()
-            if name in single and np.isclose(recomputed[name], single[name], tolerance, tolerance)
+            if name in single and np.isclose(recomputed[name], single[name], _TOLERANCE, _TOLERANCE)
         }
     return scores

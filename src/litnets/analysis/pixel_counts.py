@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from litnets.analysis.significance import LEVEL
 from litnets.runs.recorded_predictions import RecordedPredictions
 
+_RESAMPLES = 2000  # of the bootstrap
+
 
 @dataclass(frozen=True)
 class PixelCounts:
@@ -60,10 +62,10 @@ def iou_difference(a: PixelCounts, b: PixelCounts) -> tuple[float, tuple[float, 
     return b.iou() - a.iou(), _interval(differences)
 
 
-def _resamples(size: int, resamples: int = 2000) -> Iterator[NDArray[np.int64]]:
+def _resamples(size: int) -> Iterator[NDArray[np.int64]]:
     """Yield how often each image is sampled, `(size,)`, in each bootstrap resample."""
     generator = np.random.default_rng(0)
-    for _ in range(resamples):
+    for _ in range(_RESAMPLES):
         yield np.bincount(generator.integers(0, size, size), minlength=size)
 
 

@@ -8,16 +8,15 @@ several processes stay busy. This is asynchronous successive halving (Li et al. 
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-FACTOR = 3  # one in this many trials is promoted
+_FACTOR = 3  # one in this many trials is promoted, to a rung with this many times the epochs
 
 
-def rungs(max_epochs: int, min_epochs: int | None = None, factor: int = FACTOR) -> list[int]:
+def rungs(max_epochs: int, min_epochs: int | None = None) -> list[int]:
     """Return the numbers of epochs at which trials are compared; the last is `max_epochs`.
 
     Args:
         max_epochs: Epochs of a complete training.
         min_epochs: Epochs of the first rung; None for two rungs before the last.
-        factor: How many times longer each rung is than the one before.
 
     Example:
         >>> rungs(40)
@@ -25,9 +24,9 @@ def rungs(max_epochs: int, min_epochs: int | None = None, factor: int = FACTOR) 
         >>> rungs(5)
         [1, 2, 5]
     """
-    first = max(min_epochs or math.ceil(max_epochs / factor**2), 1)
+    first = max(min_epochs or math.ceil(max_epochs / _FACTOR**2), 1)
     result = [max_epochs]
-    while (shorter := math.ceil(result[0] / factor)) >= first and shorter < result[0]:
+    while (shorter := math.ceil(result[0] / _FACTOR)) >= first and shorter < result[0]:
         result.insert(0, shorter)
     if min_epochs is not None and min_epochs < result[0]:
         result.insert(0, min_epochs)
@@ -39,7 +38,6 @@ def next_promotion(
     num_rungs: int,
     can_train: Collection[int],
     all_started: bool,
-    factor: int = FACTOR,
 ) -> int | None:
     """Return the trial to promote to its next rung, or None if there is none at present.
 
@@ -48,12 +46,11 @@ def next_promotion(
         num_rungs: Number of rungs.
         can_train: The trials that may be promoted: not in training now, and not given up.
         all_started: Whether all trials of the search have been started, and none is in training. Then at least one
-            trial is promoted from each rung, even if fewer than `factor` trials have reached it.
-        factor: One in this many trials is promoted.
+            trial is promoted from each rung, even if only one or two trials have reached it.
     """
     for rung in reversed(range(num_rungs - 1)):
         reached = {trial: at[rung] for trial, at in scores.items() if len(at) > rung}
-        places = len(reached) // factor
+        places = len(reached) // _FACTOR
         if all_started and reached and not any(len(at) > rung + 1 for at in scores.values()):
             places = max(places, 1)
         best = sorted(reached, key=lambda trial: (-reached[trial], trial))[:places]

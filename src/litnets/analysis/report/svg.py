@@ -185,17 +185,17 @@ def line_chart(
     return Figure(title, axes.draw(), caption, legend)
 
 
-def histogram(title: str, values: NDArray[Any], x_label: str, *, caption: str = "", bins: int = 30) -> Figure:
+def histogram(title: str, values: NDArray[Any], x_label: str) -> Figure:
     """Draw how often values occur."""
     values = np.asarray(values, float)
-    counts, edges = np.histogram(values[np.isfinite(values)], bins, value_range(values))
+    counts, edges = np.histogram(values[np.isfinite(values)], 30, value_range(values))
     axes = Axes(value_range(edges), (0, max(float(counts.max()), 1) * 1.05))
     axes.frame(x_label, "count")
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         x, top = axes.x(left), axes.y(count)
         if count:
             axes.parts.append(rectangle(x, top, axes.x(right) - x, axes.y(0) - top, "f0"))
-    return Figure(title, axes.draw(), caption)
+    return Figure(title, axes.draw())
 
 
 def bar_chart(title: str, names: Sequence[str], values: Sequence[float], *, caption: str = "") -> Figure:
@@ -250,8 +250,9 @@ def matrix_chart(
     return Figure(title, svg(side, side, parts, shrinks=False), caption, is_wide=True)
 
 
-def sparkline(values: Sequence[float], width: int = 90, height: int = 22) -> Markup:
+def sparkline(values: Sequence[float]) -> Markup:
     """Draw bars without axes, for a cell of a table."""
+    width, height = 90, 22
     largest = max(values, default=0) or 1
     step = width / max(len(values), 1)
     bars = [
@@ -264,14 +265,13 @@ def sparkline(values: Sequence[float], width: int = 90, height: int = 22) -> Mar
     )
 
 
-def traces(values: NDArray[Any], width: int = 200, height: int = 70) -> Markup:
+def traces(values: NDArray[Any]) -> Markup:
     """Draw the channels of a series without axes, each scaled to the height.
 
     Args:
         values: `(steps, channels)`.
-        width: Width of the picture.
-        height: Height of the picture.
     """
+    width, height = 200, 70
     parts = []
     for channel, line in enumerate(values.T[:COLORS]):
         keep = np.linspace(0, len(line) - 1, min(len(line), width // 2)).round().astype(int)
