@@ -337,6 +337,11 @@ def rename(old: str, new: str) -> None:
     Path(old).rename(new)
 
 
+def class_names(text: str) -> Callable[[], Any]:
+    """Return a function that writes class_names.txt."""
+    return lambda: Path("class_names.txt").write_text(text)
+
+
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "image without mask": (
         lambda: Path("masks/3.png").unlink(),
@@ -434,31 +439,31 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         r"its mask masks/2\.png: JPEG compression changes values; save masks as PNG$",
     ),
     "too few names": (
-        lambda: Path("class_names.txt").write_text("only\n"),
+        class_names("only\n"),
         r"^class_names\.txt: expected 2 to 255 classes, one per line, got 1$",
     ),
     "a name twice": (
-        lambda: Path("class_names.txt").write_text("a\nb\na\n"),
+        class_names("a\nb\na\n"),
         r"^class_names\.txt: a occurs twice; expected one class per line$",
     ),
     "names that look the same": (
-        lambda: Path("class_names.txt").write_text("caf\u00e9\ncafe\u0301\n"),
+        class_names("caf\u00e9\ncafe\u0301\n"),
         r"^class_names\.txt: two classes are named 'cafe\u0301': .* look the same",
     ),
     "a control character": (
-        lambda: Path("class_names.txt").write_text("a\nb\0c\n"),
+        class_names("a\nb\0c\n"),
         r"^class_names\.txt: 'b\\x00c' contains a control character; expected one class per line$",
     ),
     "a color twice": (
-        lambda: Path("class_names.txt").write_text("a 1 2 3\nb 1 2 3\n"),
+        class_names("a 1 2 3\nb 1 2 3\n"),
         r"^class_names\.txt: \(1, 2, 3\) occurs twice",
     ),
     "some colors": (
-        lambda: Path("class_names.txt").write_text("a 1 2 3\nb\n"),
+        class_names("a 1 2 3\nb\n"),
         r"^class_names\.txt: b has no color, but others do; expected `name red green blue` in each line$",
     ),
     "color out of range": (
-        lambda: Path("class_names.txt").write_text("a 1 2 3\nb 1 2 256\n"),
+        class_names("a 1 2 3\nb 1 2 256\n"),
         r"^class_names\.txt: expected colors from 0 to 255$",
     ),
     "names in another encoding": (
