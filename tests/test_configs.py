@@ -4,21 +4,32 @@ The configurations in `SHIPPED` must state a measured score. Any other file, suc
 with `--trainer.fast_dev_run true`; it needs no entry here.
 """
 
+import csv
+import io
 import json
 import re
+import runpy
+import shutil
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
+from sklearn import datasets as sklearn_datasets
 
 from litnets.__main__ import main
 from litnets.data import ETTh1, ETTh2
 from litnets.data.core.base import LINKED_ATTRIBUTES
+from litnets.deploy import certificate
+from litnets.runs.folder import Run
 from tests.conftest import CONFIGS, ROOT
 from tests.helpers.tiny import write_mnist
 from tests.helpers.tiny_images import write_cifar10
-from tests.helpers.tiny_series import write_ett
-from tests.helpers.tiny_sound import write_fsdd
+from tests.helpers.tiny_series import ETT_CHANNELS, waves, write_ett, write_series
+from tests.helpers.tiny_sound import tone, write_fsdd, write_wav
 from tests.helpers.tiny_text import tiny_names
 
 SHIPPED = [
@@ -71,11 +82,22 @@ def tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def data_options(config: Path, tiny_data: Path) -> list[str]:
-    """Return the options that make a configuration use the tiny data, if its data set is downloadable."""
+def data_set(config: Path) -> str:
+    """Return the name of the DataModule of a configuration."""
     data = yaml.safe_load(config.read_text()).get("data")
     class_path = data["class_path"] if isinstance(data, dict) else str(data)
-    return ["--data.data_dir", str(tiny_data)] if class_path.rpartition(".")[2] in DOWNLOADED else []
+    return class_path.rpartition(".")[2]
+
+
+def data_options(config: Path, tiny_data: Path) -> list[str]:
+    """Return the options that make a configuration use the tiny data, few generated samples, or small inputs."""
+    name = data_set(config)
+    if name == "Shapes":
+        return ["--data.samples", "180", "--data.size", "32"]
+    options = ["--data.data_dir", str(tiny_data)] if name in DOWNLOADED else []
+    if "TorchvisionClassifier" in config.read_text():
+        options += ["--model.image_size", "64", "--trainer.limit_train_batches", "1"]
+    return options
 
 
 def metric(config: Path) -> str:
@@ -83,23 +105,117 @@ def metric(config: Path) -> str:
     return {"etth1": "mse", "diabetes": "r2", "shapes": "iou"}.get(config.stem.split("_")[0], "accuracy")
 
 
-QUICK = {"digits_mlp", "digits_rnn", "iris_mlp", "diabetes_mlp", "etth1_linear"}
+QUICK = [config for config in SHIPPED if config.stem in ("digits_mlp", "digits_rnn", "diabetes_mlp", "etth1_linear")]
 
 
-@pytest.mark.parametrize(
-    "config",
-    [pytest.param(config, marks=[pytest.mark.slow] * (config.stem not in QUICK)) for config in SHIPPED],
-    ids=[config.stem for config in SHIPPED],
-)
-def test_fit_test_predict(config: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def fit_test_predict(config: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> Run:
+    """Train a configuration for one epoch, then test and predict with `--config`."""
     short = ["--trainer.max_epochs", "1", "--trainer.precision", "32-true"]
-    assert main(["fit", "--config", str(config), *short, *data_options(config, tiny_data)]) == 0
-    (run,) = Path("checkpoints", config.stem).iterdir()
-    assert metric(config) in json.loads((run / "results.json").read_text())["test"]
-    assert main(["test", "--config", str(run / "config.yaml")]) == 0
-    assert main(["predict", "--config", str(run / "config.yaml")]) == 0
-    assert len((run / "predictions.csv").read_text().splitlines()) > 30
+    assert main(["fit", "--config", str(config), *short, *options]) == 0
+    (folder,) = Path("checkpoints", config.stem).iterdir()
+    run = Run(folder)
+    assert metric(config) in json.loads(run.results.read_text())["test"]
+    assert main(["test", "--config", str(run.config)]) == 0
+    assert main(["predict", "--config", str(run.config)]) == 0
+    assert len((folder / "predictions.csv").read_text().splitlines()) > 30
     assert capsys.readouterr().err == ""
+    return run
+
+
+@pytest.mark.parametrize("config", QUICK, ids=lambda c: c.stem)
+def test_fit_test_predict(config: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit_test_predict(config, data_options(config, tiny_data), capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", SHIPPED, ids=lambda c: c.stem)
+def test_every_command(
+    config: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("captum", "onnxscript"):
+        pytest.importorskip(package, reason="needs the extras explain and export")
+    run = fit_test_predict(config, data_options(config, tiny_data), capsys)
+    folder, new = str(run.folder), str(new_input(data_set(config)))
+    assert main(["predict", folder, new, "--output", "masks" if config.stem == "shapes_unet" else "-"]) == 0
+    predicted = capsys.readouterr().out
+    assert main(["explain", folder, "--samples", "1", "--repeats", "2"]) == 0
+    assert json.loads((run.explanation / "explain.json").read_text())["explanations"]
+    assert main(["report", folder]) == 0
+    page = run.report.read_text(encoding="utf-8")
+    assert ">Explanations</a>" in page
+    assert len(page) < 5e6
+    assert main(["compare", folder, str(with_another_rate(run)), "--output", "compared.json"]) == 0
+    (comparison,) = json.loads(Path("compared.json").read_text())["comparisons"]
+    assert (comparison["of"], comparison["difference"]) == ("networks", 0)
+    monkeypatch.setattr(certificate, "SECONDS_PER_BATCH_SIZE", 0.0)
+    assert main(["export", folder]) == 0
+    certified = json.loads((run.export / "certificate.json").read_text())
+    assert (certified["passed"], certified["flips"]) == (True, 0)
+    capsys.readouterr()
+    assert run_alone(run, ["--selftest"], monkeypatch, capsys) == "selftest passed: 16 samples"
+    assert_same_answers(run_alone(run, [new], monkeypatch, capsys), predicted)
+
+
+def new_input(name: str) -> Path:
+    """Write a file with one input of the kind that a DataModule reads."""
+    if name == "Names":
+        Path("new.txt").write_text("Müller\n", encoding="utf-8")
+        return Path("new.txt")
+    if name == "SpokenDigits":
+        write_wav(Path("new.wav"), tone(900, 900))
+        return Path("new.wav")
+    table = Path("new.csv")
+    if name == "ETTh1":
+        write_series(table, waves(400, len(ETT_CHANNELS)), ETT_CHANNELS)
+        return table
+    if name == "XOR":
+        table.write_text("x1,x2\n0.1,-0.2\n")
+        return table
+    loaders = {"BreastCancer": "breast_cancer", "Diabetes": "diabetes", "Iris": "iris", "Wine": "wine"}
+    if name in loaders:
+        getattr(sklearn_datasets, f"load_{loaders[name]}")(as_frame=True).data.head(1).to_csv(table, index=False)
+        return table
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save("new.png")
+    return Path("new.png")
+
+
+def with_another_rate(run: Run) -> Path:
+    """Return a copy of a run whose configuration has another learning rate."""
+    folder = run.folder.with_name("another")
+    shutil.copytree(run.folder, folder)
+    text, count = re.subn(r"(?m)^    lr: .*$", "    lr: 0.123", run.config.read_text())
+    assert count == 1
+    (folder / run.config.name).write_text(text)
+    return folder
+
+
+def run_alone(run: Run, args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the program beside an export, and return what it prints."""
+    program = run.export / "run.py"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", [str(program), *args])
+        patch.syspath_prepend(program.parent)
+        for module in ("reading", "tiles"):
+            patch.delitem(sys.modules, module, raising=False)
+        with suppress(SystemExit):  # at the end of a self-test, after it has printed its result
+            runpy.run_path(str(program), run_name="__main__")
+    return capsys.readouterr().out.strip()
+
+
+def assert_same_answers(printed: str, predicted: str) -> None:
+    """Compare the line that an exported network prints with what `predict` wrote."""
+    answer = printed.split("\t")[1]
+    if not predicted.startswith("index"):  # masks
+        with Image.open("masks/masks/new.png") as expected, Image.open(answer) as mask:
+            assert np.mean(np.asarray(mask) == np.asarray(expected)) > 0.999
+        return
+    rows = list(csv.DictReader(io.StringIO(predicted)))
+    columns = [name for name in rows[0] if name.startswith("prediction")]
+    if "probability" in rows[0]:
+        assert answer.split(" (")[0] == rows[0]["prediction"]
+        return
+    values = [[float(row[name]) for name in columns] for row in rows]
+    np.testing.assert_allclose(np.reshape(json.loads(answer), np.shape(values)), values, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("config", SHIPPED, ids=lambda c: c.stem)
