@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev ## Run the tests, except the slow ones.
 	@$(BIN)/python -m pytest
 
 test-slow: $(VENV)/installed-dev ## Run the slow tests; set LITNETS_TEST_DATA to the folder of the real data sets.
-	@$(BIN)/python -m pytest -m slow -n 1 --durations 10
+	@$(BIN)/python -m pytest -m slow -n 2 --durations 10
 
 check: $(VENV)/installed-dev ## Lint, check formatting and types, validate the GitHub workflows.
 	$(BIN)/ruff check
