@@ -90,7 +90,7 @@ def crash_second_rank(positions: list[tuple[int, int] | None], responds: bool) -
 def test_ranks_at_the_same_batch_save(
     positions: list[tuple[int, int] | None], responds: bool, saved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(save_on_interrupt, "_PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(save_on_interrupt, "_PATIENCE", timedelta(seconds=60 if responds else 1))
     in_process(lambda: crash_second_rank(positions, responds), 2)
     first, second = (Path(f"{rank}.txt").read_text() for rank in range(2))
     assert second == ("saved " if saved else "") + "RuntimeError crash"

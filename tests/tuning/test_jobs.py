@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,10 @@ def test_a_process_that_is_killed_while_it_waits_is_replaced() -> None:
     def tell(finished: FinishedJob) -> None:
         told.append(finished)
         if len(told) == 1:
-            (process,) = processes([finished.run])
-            os.kill(int(process), signal.SIGKILL)
-            time.sleep(0.2)  # until its end of the connection is closed
+            (number,) = processes([finished.run])
+            (process,) = (child for child in active_children() if child.pid == int(number))
+            process.kill()
+            process.join()
 
     run_jobs(PARENT, lambda: next(asked, None), tell, train, num_workers=2)
     assert [(finished.job.name, finished.error) for finished in told] == [("first", None), ("second", None)]
