@@ -4,7 +4,7 @@ import pytest
 
 from litnets.errors import InputError
 from litnets.runs.lock import released_locks
-from litnets.tuning.parent import open_parent
+from litnets.tuning.parent import discarded_if_refused, open_parent
 
 COMMAND = {"options": ["--folds", "5"]}
 
@@ -37,3 +37,11 @@ def test_the_same_command_cannot_run_twice_at_once() -> None:
         open_parent(Path("checkpoints"), "iris_mlp", "cv", COMMAND)
         with pytest.raises(InputError, match="is in use"):
             open_parent(Path("checkpoints"), "iris_mlp", "cv", COMMAND)
+
+
+@pytest.mark.parametrize("runs_dir", ["checkpoints", "."])
+def test_a_refused_command_leaves_no_folder(runs_dir: str) -> None:
+    with released_locks(), pytest.raises(InputError, match="an option is wrong"):
+        with discarded_if_refused(open_parent(Path(runs_dir), "iris_mlp", "cv", COMMAND)):
+            raise InputError("an option is wrong")
+    assert not list(Path.cwd().iterdir())

@@ -12,7 +12,7 @@ If the command is interrupted, the same command continues in the same folder.
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,7 @@ def discarded_if_refused(folder: Path) -> Iterator[None]:
     except InputError:
         if not any(path.is_dir() for path in folder.iterdir()):
             shutil.rmtree(folder)
-            for above in (folder.parent, folder.parent.parent):
-                if any(above.iterdir()):
-                    break
-                above.rmdir()
+            with suppress(OSError):  # a folder that is not empty, or that cannot be removed, such as `.`
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
         raise

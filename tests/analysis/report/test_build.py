@@ -279,6 +279,20 @@ def test_inputs_beyond_the_limit_of_the_page_are_left_out_and_counted(monkeypatc
     assert "2 images or sounds are left out" in html
 
 
+def test_the_largest_figure_of_a_page_above_the_limit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run("1")
+    record_classes(run, [f"class {i}" for i in range(30)])
+    complete = build_report(run).html
+    monkeypatch.setattr("litnets.analysis.report.build._MAX_BYTES", len(complete.encode()) - 1)
+    html = build_report(run).html
+    assert html.count("<svg") == complete.count("<svg") - 1
+    matrix = html.partition("<h3>Confusion matrix</h3>")[2].partition("</figure>")[0]
+    assert "This figure is left out, because the page is limited to 5 MB." in matrix
+    Page(html)
+    monkeypatch.setattr("litnets.analysis.report.build._MAX_BYTES", 1000)
+    assert build_report(run).html.count("This figure is left out") == complete.count("<figure")  # the texts remain
+
+
 def test_masks_are_laid_over_their_image() -> None:
     run = write_run("1")
     run.update_results(test={"iou": 0.5}, test_per_class={"road": {"iou": 0.4}, "sky": {"iou": None}})

@@ -4,14 +4,15 @@ Both are pure functions of the folder: the same folder gives the same bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from litnets.analysis.pixel_counts import PixelCounts
-from litnets.analysis.report.blocks import Note, Section
+from litnets.analysis.report.blocks import Figures, Note, Section
 from litnets.analysis.report.formatting import escape_markdown, format_cell, is_number, markdown_table
 from litnets.analysis.report.inputs import Budget, Inputs
 from litnets.analysis.report.predictions import ClassPredictions, ValuePredictions
@@ -31,6 +32,7 @@ from litnets.analysis.report.sections.training import curves, setup
 from litnets.analysis.report.sections.weights import weights
 from litnets.runs.folder import Run
 
+_MAX_BYTES = 5_000_000  # of a page
 _MAX_INPUT_BYTES = 2_900_000
 _MAX_PICTURE_BYTES = 1_300_000
 # Low estimates of how fast the files of a run are read and evaluated.
@@ -85,7 +87,7 @@ def build_report(run: Run) -> Report:
 
 
 def render_page(title: str, verdict: Note, sections: Sequence[Section], left_out: int = 0) -> str:
-    """Return a page as HTML that needs no other file.
+    """Return a page as HTML that needs no other file. If it is too large, its largest figures are left out.
 
     Args:
         title: The title of the page.
@@ -93,8 +95,27 @@ def render_page(title: str, verdict: Note, sections: Sequence[Section], left_out
         sections: Its sections, in order.
         left_out: Number of images and sounds that were left out to limit its size.
     """
-    page = _environment().get_template("report.html.jinja")
-    return page.render(title=title, verdict=verdict, sections=sections, left_out=left_out)
+    template = _environment().get_template("report.html.jinja")
+    page = template.render(title=title, verdict=verdict, sections=sections, left_out=left_out)
+    if len(page.encode()) > _MAX_BYTES and (smaller := _without_largest(sections)):
+        return render_page(title, verdict, smaller, left_out)
+    return page
+
+
+def _without_largest(sections: Sequence[Section]) -> list[Section] | None:
+    """Return the sections without their largest figure; None if they have no figures."""
+    blocks = [block for section in sections for block in section.blocks if isinstance(block, Figures)]
+    largest = max((one for block in blocks for one in block.figures), key=lambda one: len(one.svg), default=None)
+    if largest is None or not largest.svg:
+        return None
+    caption = "This figure is left out, because the page is limited to 5 MB."
+    rest = {
+        id(block): Figures(
+            [replace(one, svg=Markup(), caption=caption, legend=()) if one is largest else one for one in block.figures]
+        )
+        for block in blocks
+    }
+    return [replace(one, blocks=[rest.get(id(block), block) for block in one.blocks]) for one in sections]
 
 
 def is_quick(run: Run) -> bool:
