@@ -109,6 +109,9 @@ def test_large_layers_are_sampled_and_values_that_are_not_finite_are_left_out() 
         ("1,weights,a,0,0,0,0,0,0\n", "missing 1 required positional argument"),
         ("1,weights,a,0,0,0,0,0,0,nan\n", "unexpected row"),
         ("1,others,a,0,0,0,0,0,0,0\n", "unexpected row"),
+        ("1,weights,a,0,0,-1e308,0,0,0,1e308\n", "unexpected row"),
+        (f"1{'0' * 400},weights,a,0,0,0,0,0,0,0\n", "unexpected row"),
+        ("1,weights,a,0,0,0,0,0,0,0\n" * 10_001, "at most 10000 rows"),
         ("", "not enough values"),
     ],
 )
@@ -118,3 +121,10 @@ def test_damaged_files_are_reported(tmp_path: Path, text: str, problem: str) -> 
     run.distributions.write_text(head + text)
     with pytest.raises(InputError, match=rf"distributions.csv is damaged \(.*{problem}"):
         load_distributions(run)
+
+
+def test_a_layer_has_one_row_for_each_epoch(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    rows = [Distribution(1, "weights", "a", std, 0, 0, 0, 0, 0, 0) for std in (1.0, 2.0)]
+    save_distributions(run, rows)
+    assert load_distributions(run) == rows[1:]

@@ -13,7 +13,6 @@ Values that are not finite do not count.
 import csv
 from collections.abc import Iterable
 from io import StringIO
-from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from litnets.runs.folder import Run
 from litnets.runs.storage import damaged, read_text, write_text
 
 KINDS = ("weights", "gradients", "activations")
+_MAX_ROWS = 10_000  # more than a training writes
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -63,7 +63,10 @@ def load_distributions(run: Run) -> list[Distribution]:
         head, *rows = csv.reader(StringIO(read_text(path), newline=""))
         if tuple(head) != Distribution._fields:
             raise ValueError(f"expected the columns {', '.join(Distribution._fields)}")
-        return [_parse(row) for row in rows]
+        if len(rows) > _MAX_ROWS:
+            raise ValueError(f"expected at most {_MAX_ROWS} rows, got {len(rows)}")
+        # A row for each epoch, kind and layer.
+        return list({row[:3]: row for row in map(_parse, rows)}.values())
     except (ValueError, TypeError, csv.Error) as error:  # TypeError: a row with another number of cells
         raise damaged(path, " ".join(str(error).split())[:200]) from error
 
@@ -71,7 +74,8 @@ def load_distributions(run: Run) -> list[Distribution]:
 def _parse(row: list[str]) -> Distribution:
     epoch, kind, layer, *numbers = row
     values = [float(number) for number in numbers]
-    if kind not in KINDS or not all(map(isfinite, values)):
+    is_known = kind in KINDS and 0 < int(epoch) < 10**9
+    if not is_known or not all(abs(value) < 1e39 for value in values):  # that float32 can hold
         raise ValueError(f"unexpected row {','.join(row)}")
     return Distribution(int(epoch), kind, layer, *values)
 
