@@ -111,6 +111,13 @@ def test_a_damaged_or_incomplete_metrics_file() -> None:
             scores_of(run, "val")
 
 
+def test_a_callback_may_log_texts() -> None:
+    run = Run(Path("run"))
+    run.folder.mkdir()
+    run.metrics.write_text("epoch,is_warm,note,val/loss\n0,True,start,0.5\n1,False,,0.4\n")
+    assert scores_of(run, "val") == {"loss": 0.4}
+
+
 @pytest.mark.parametrize(
     ("metric", "low", "high"), [("f1", 0, 1), ("r2", None, 1), ("mae", 0, None), ("loss", None, None)]
 )

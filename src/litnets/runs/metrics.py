@@ -1,5 +1,6 @@
 """Read metrics.csv, which holds the metrics that a run has logged: a row for each step at which it logged any."""
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,12 @@ from litnets.runs.storage import damaged, read_text
 if TYPE_CHECKING:
     import polars
 
+_NUMBERS = re.compile("(epoch|step)$|(train|val|test)/")  # the columns that hold nothing but numbers
+
 
 def read_metrics(path: Path) -> "polars.DataFrame":
-    """Return the columns of a metrics.csv as numbers. A cell without a value is null.
+    """Return the columns of a metrics.csv as numbers. A cell without a value is null, and so is a text that a callback
+    has logged.
 
     A last line that was not written completely is left out. The result is empty if there is no file.
 
@@ -25,7 +29,8 @@ def read_metrics(path: Path) -> "polars.DataFrame":
     if not lines.strip():
         return pl.DataFrame()
     try:
-        frame = pl.read_csv(BytesIO(lines.encode()), infer_schema=False).cast(pl.Float64)
+        texts = pl.read_csv(BytesIO(lines.encode()), infer_schema=False)
+        frame = texts.select(column.cast(pl.Float64, strict=bool(_NUMBERS.match(column.name))) for column in texts)
     except pl.exceptions.PolarsError as error:
         raise damaged(path, " ".join(str(error).split())[:200]) from error
     if "epoch" not in frame.columns:

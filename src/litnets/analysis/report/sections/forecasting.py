@@ -109,7 +109,7 @@ def find_baseline_period(baselines: Iterable[str]) -> int | None:
     Args:
         baselines: The names in baselines.json, such as `last 24 steps`.
     """
-    matches = (re.fullmatch(r"last ([1-9]\d*) steps", name) for name in baselines)
+    matches = (re.fullmatch(r"last ([1-9]\d{0,6}) steps", name) for name in baselines)
     return next((int(match[1]) for match in matches if match), None)
 
 
