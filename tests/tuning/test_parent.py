@@ -41,7 +41,8 @@ def test_the_same_command_cannot_run_twice_at_once() -> None:
 
 @pytest.mark.parametrize("runs_dir", ["checkpoints", "."])
 def test_a_refused_command_leaves_no_folder(runs_dir: str) -> None:
-    with released_locks(), pytest.raises(InputError, match="an option is wrong"):
-        with discarded_if_refused(open_parent(Path(runs_dir), "iris_mlp", "cv", COMMAND)):
+    with released_locks():
+        folder = open_parent(Path(runs_dir), "iris_mlp", "cv", COMMAND)
+        with pytest.raises(InputError, match="an option is wrong"), discarded_if_refused(folder):
             raise InputError("an option is wrong")
     assert not list(Path.cwd().iterdir())
