@@ -46,9 +46,25 @@ def test_the_page_shows_the_winner_and_the_scores_of_the_trials(results: dict[st
         "data.augment",
         "Importance",
     ]
-    assert "log10 of model.lr" in page  # its values differ by a factor of 1,000
     assert "the loss is not finite" in page
     assert "<flip>" not in page
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_log"),
+    [("log(0.0001, 0.1)", True), ("uniform(0, 0.1)", False), ("[0.1, 0.001, 0.0001]", True), (None, True)],
+)
+def test_the_axis_of_a_parameter_has_the_scale_of_its_search(
+    results: dict[str, Any], domain: str | None, is_log: bool
+) -> None:
+    if domain is not None:
+        results["space"] = {"model.lr": domain, "data.augment": "[<flip>, none]"}
+    write_json(FOLDER / "search.json", results)
+    recorded = read_search(FOLDER)
+    assert recorded is not None
+    figure = search_page(FOLDER, recorded).split("<h3>model.lr</h3>")[1].split("</svg>")[0]
+    labels = re.findall(r'class="m">([^<]*)<', figure)
+    assert ("0.001" in labels and "0.01" in labels) == is_log
 
 
 def test_the_command_writes_the_page(results: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from litnets.analysis.report import render_page
 from litnets.analysis.report.blocks import Figures, Note, Section, Table
 from litnets.analysis.report.svg import Figure, Line, bar_chart, line_chart
@@ -16,7 +14,7 @@ from litnets.errors import InputError
 from litnets.runs.storage import JsonType, check_types, damaged, read_json, read_text
 
 _MAX_ROWS = 200
-_LOG_RATIO = 30  # a parameter whose values differ more than by this factor is drawn by its logarithm
+_LOG_RATIO = 30  # listed values that differ by more than this factor are drawn on a logarithmic axis
 
 _Row = Mapping[str, str]
 
@@ -24,6 +22,7 @@ _SPREAD: JsonType = {"mean": "number", "std?": "number"}
 _RESULTS: JsonType = {
     "monitor": "string",
     "winner": {"values": {"*": "string"}, "score": "number"},
+    "space?": {"*": "string"},
     "final": {"validation": _SPREAD, "test": {"*": _SPREAD}},
     "importance": {"*": "number"},
     "trials": "number",
@@ -102,7 +101,8 @@ def _winner(results: Mapping[str, Any]) -> Section:
 def _parameters(trials: Sequence[_Row], results: Mapping[str, Any]) -> Section:
     monitor = results["monitor"]
     figures = [_history(trials, monitor)]
-    figures += [_scores_by(name, trials, monitor) for name in results["winner"]["values"]]
+    space = results.get("space", {})
+    figures += [_scores_by(name, space.get(name, ""), trials, monitor) for name in results["winner"]["values"]]
     if results["importance"]:
         caption = f"Part of the variance of {monitor} that each parameter explains, estimated by fANOVA."
         importance = results["importance"]
@@ -116,15 +116,23 @@ def _history(trials: Sequence[_Row], monitor: str) -> Figure:
     return line_chart("Trials", lines, "trial", monitor, caption=caption, counts_x=True)
 
 
-def _scores_by(name: str, trials: Sequence[_Row], monitor: str) -> Figure:
-    """Draw the scores against a numeric parameter, or the mean score for each value of another one."""
+def _scores_by(name: str, domain: str, trials: Sequence[_Row], monitor: str) -> Figure:
+    """Draw the scores against a numeric parameter, or the mean score for each value of another one.
+
+    Args:
+        name: The parameter.
+        domain: Its values in the search space, such as `log(1e-4, 1e-1)`; empty for a search that did not record them.
+        trials: The trials.
+        monitor: The monitored metric.
+    """
     numbers = [_number(row[name]) for row in trials]
     if any(number is None for number in numbers):
         return _means_by(name, trials, monitor)
     known = [number for number in numbers if number is not None]
-    is_log = min(known) > 0 and max(known) / min(known) > _LOG_RATIO
-    lines = _dots(trials, monitor, lambda row: float(np.log10(float(row[name]))) if is_log else float(row[name]))
-    return line_chart(name, lines, f"log10 of {name}" if is_log else name, monitor)
+    is_listed = not domain.startswith(("uniform", "int"))
+    is_log = domain.startswith("log") or (is_listed and min(known) > 0 and max(known) / min(known) > _LOG_RATIO)
+    lines = _dots(trials, monitor, lambda row: float(row[name]))
+    return line_chart(name, lines, name, monitor, is_log_x=is_log)
 
 
 def _means_by(name: str, trials: Sequence[_Row], monitor: str) -> Figure:

@@ -37,6 +37,7 @@ def summarize_search(
     return {
         "monitor": settings.monitor,
         "mode": settings.mode,
+        "space": {parameter.name: str(parameter) for parameter in settings.space},
         "winner": {
             "trial": winner.name,
             "values": settings.values_of(winner.params),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litnets.analysis.report.scales import compact, short, tick_labels, ticks, value_range
+from litnets.analysis.report.scales import compact, log_ticks, short, tick_labels, ticks, value_range
 from litnets.analysis.report.svg import Figure, Line, bar_chart, histogram, line_chart, matrix_chart, traces
 
 NAME = '<script>alert("&")</script>'
@@ -23,6 +23,7 @@ def texts(figure: Figure) -> list[str]:
         line_chart("empty", [Line("a", [], [])], "x", "y", has_diagonal=True, mark=0.5),
         line_chart("equal", [Line("a", [2, 2], [5, 5])], "x", "y"),
         line_chart("log", [Line("a", [1, 2, 3], [0, 1e-4, 10])], "x", "y", is_log=True),
+        line_chart("log x", [Line("a", [0, 1e-4, 10], [1, 2, 3])], "x", "y", is_log_x=True),
         histogram("h", np.array([1.0, 2.0, np.inf, np.nan]), NAME),
         histogram("constant", np.zeros(3), "x"),
         histogram("nearly constant", np.array([3.0, np.nextafter(3, 4)]), "x"),
@@ -70,6 +71,9 @@ def test_numbers_of_axes() -> None:
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert ticks(-3, 7) == [-2, 0, 2, 4, 6]
     assert ticks(0.5, 3.5, is_whole=True) == [1, 2, 3]
+    assert log_ticks(1e-4, 0.5) == pytest.approx([1e-4, 1e-3, 1e-2, 0.1])
+    assert log_ticks(14, 563) == [20, 50, 100, 200, 500]
+    assert log_ticks(2, 9) == [2, 4, 6, 8]
     assert [short(value) for value in (0.0, 0.25, 1234.5, 1e-5, 2e6)] == ["0", "0.25", "1,234", "1e-5", "2e6"]
     assert tick_labels([0.482, 0.4825, 0.483]) == ["0.482", "0.4825", "0.483"]
     assert tick_labels([10_000.0, 10_000.5]) == ["10,000.0", "10,000.5"]

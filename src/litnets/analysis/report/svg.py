@@ -67,12 +67,15 @@ class Axes:
     y_range: tuple[float, float]
     is_log: bool = False  # the y axis
     counts_x: bool = False  # the x axis counts something, such as epochs
+    is_log_x: bool = False
     width: int = WIDTH
     height: int = HEIGHT
     parts: list[Markup] = field(default_factory=list)
 
     def x(self, value: Any) -> Any:
         low, high = self.x_range
+        if self.is_log_x:
+            low, high, value = math.log10(low), math.log10(high), np.log10(value)
         return _LEFT + (value - low) / (high - low) * (self.width - _LEFT - _RIGHT)
 
     def y(self, value: Any) -> Any:
@@ -84,7 +87,7 @@ class Axes:
     def frame(self, x_label: str, y_label: str) -> None:
         """Draw grid lines, the numbers at them, and the names of the axes."""
         right, bottom = self.width - _RIGHT, self.height - _BOTTOM
-        x_ticks = ticks(*self.x_range, is_whole=self.counts_x)
+        x_ticks = log_ticks(*self.x_range) if self.is_log_x else ticks(*self.x_range, is_whole=self.counts_x)
         for tick, label in zip(x_ticks, tick_labels(x_ticks), strict=True):
             at = f"{self.x(tick):.1f}"
             self.parts.append(
@@ -136,6 +139,7 @@ def line_chart(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     is_log: bool = False,
+    is_log_x: bool = False,
     counts_x: bool = False,
     mark: float | None = None,
     has_diagonal: bool = False,
@@ -151,16 +155,18 @@ def line_chart(
         x_range: Limits of the x axis; None for those of the data.
         y_range: Limits of the y axis; None for those of the data.
         is_log: Whether the y axis is logarithmic. Values that are not positive are left out.
+        is_log_x: Whether the x axis is logarithmic.
         counts_x: Whether the x axis counts something, such as epochs.
         mark: Draw a vertical line here.
         has_diagonal: Draw the line x = y.
     """
-    finite = [_finite(line, is_log) for line in lines]
+    finite = [_finite(line, is_log, is_log_x) for line in lines]
     axes = Axes(
-        x_range or value_range(np.concatenate([x for x, _ in finite])),
+        x_range or value_range(np.concatenate([x for x, _ in finite]), is_log_x),
         y_range or value_range(np.concatenate([y for _, y in finite]), is_log),
         is_log,
         counts_x,
+        is_log_x,
     )
     axes.frame(x_label, y_label)
     if mark is not None:
@@ -295,9 +301,9 @@ def label(text: str, x: float, y: float, css: str, longest: int, font: int = 11)
 # Elements
 
 
-def _finite(line: Line, is_log: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _finite(line: Line, is_log: bool, is_log_x: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = np.asarray(line.x, float), np.asarray(line.y, float)
-    keep = np.isfinite(x) & np.isfinite(y) & ((y > 0) | (not is_log))
+    keep = np.isfinite(x) & np.isfinite(y) & ((y > 0) | (not is_log)) & ((x > 0) | (not is_log_x))
     return x[keep], y[keep]
 
 
