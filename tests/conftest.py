@@ -1,4 +1,4 @@
-"""Fixtures of all tests. It imports no torch, which the process that only hands out the tests does not need."""
+"""Fixtures of all tests. Torch is not imported, because the process that distributes the tests does not need it."""
 
 import gc
 import os
@@ -68,7 +68,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Exclude what the tests import from garbage collection, which takes a quarter of a second with it."""
+    """Exclude what the tests import from garbage collection, which would otherwise take a quarter of a second."""
     gc.disable()
     try:
         return (yield)
@@ -78,5 +78,5 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_sessionfinish() -> None:
-    """Let the process free at its end what it imported: triton reports what is left as leaks."""
+    """Let the process free what it imported when it exits: triton reports the rest as leaks."""
     gc.unfreeze()

@@ -91,7 +91,7 @@ def test_validation_scores_are_those_of_the_best_epoch() -> None:
     assert list(scores_of(run, "val")) == list(scores_of(run, "test")) == ["f1", "loss"]
 
 
-def test_a_score_that_is_no_number_stays_in_the_table() -> None:
+def test_a_nan_score_stays_in_the_table() -> None:
     run = Run(Path("run"))
     run.folder.mkdir()
     run.update_results(test={"loss": math.nan, "accuracy": 0.5})

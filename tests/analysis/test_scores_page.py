@@ -47,7 +47,7 @@ def test_the_test_split_has_a_table_with_the_ensemble(content: dict[str, Any]) -
 def test_scores_that_are_no_numbers_leave_no_figure(content: dict[str, Any]) -> None:
     table = ScoreTable({name: {"loss": math.nan} for name in content["runs"]}, 1.0)
     page = scores_page(FOLDER, replace_non_finite(content | table.to_dict()))
-    assert "no test score in common that is a number" in page
+    assert "No test score is a finite number in all runs." in page
     assert "<svg" not in page
 
 

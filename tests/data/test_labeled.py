@@ -195,7 +195,7 @@ def test_rows_with_numeric_targets() -> None:
 
 
 def test_a_ready_made_table_has_no_target_column() -> None:
-    with pytest.raises(InputError, match=r"^Iris reads no new rows with targets$"):
+    with pytest.raises(InputError, match=r"^Iris cannot read new rows with targets$"):
         Iris().load_labeled(Path("new.csv"))
 
 

@@ -114,7 +114,7 @@ class Sizes(nn.Module):
         return rows.view(samples, steps, features).flatten(1) / 3  # the view has two sizes that cannot be inferred
 
 
-def test_sizes_are_constant_and_divisions_multiplications() -> None:
+def test_sizes_become_constants_and_divisions_become_multiplications() -> None:
     program = export(Sizes(), sequences(3, 4))
     assert_equal_answers(Sizes(), program, "onnx", sequences(1, 1), sequences(2, 9))
     nodes = [node for node in onnx.load("model.onnx").graph.node if node.op_type != "Constant"]

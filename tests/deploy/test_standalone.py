@@ -91,8 +91,8 @@ def test_a_missing_column_is_named() -> None:
 @pytest.mark.parametrize(
     ("line", "row_message", "series_message"),
     [
-        ("1,5,2,5", "row 2: expected 2 cells, with commas between", "row 2: expected commas between the cells"),
-        ("1", "row 2: expected 2 cells, with commas between", "row 2: expected commas between the cells"),
+        ("1,5,2,5", "row 2: expected 2 cells, separated by commas", "row 2: expected cells separated by commas"),
+        ("1", "row 2: expected 2 cells, separated by commas", "row 2: expected cells separated by commas"),
         ("x,2.5", "row 2: could not convert string to float: 'x'", "could not convert string to float: 'x'"),
         (",2.5", None, "could not convert string to float: ''"),
     ],

@@ -134,7 +134,7 @@ def test_tensorboard_logging_does_not_change_training(tmp_path, net, samples):
     activations = logged.Histograms("activations/net.0")
     assert [histogram.step for histogram in activations] == [3, 7]
     assert activations[0].histogram_value.num == 2 * 8  # the last of the batches has two samples
-    assert "activations/net.2" not in logged.Tags()["histograms"], "dropout is no layer"
+    assert "activations/net.2" not in logged.Tags()["histograms"], "dropout is not a layer"
     assert "train/loss" in logged.Tags()["scalars"]
 
     net.load_state_dict(state)

@@ -70,7 +70,7 @@ def test_weights_over_the_limit_are_not_kept(
         monkeypatch.setattr(keep_epochs, "MAX_BYTES", limit)
         keep_epochs.KeepEpochs(run, 8).on_train_start(trainer, model)
         assert list(run.kept_epochs()) == expected
-        assert f"keep_epochs: {text}, because the weights take" in capsys.readouterr().out
+        assert f"keep_epochs: {text}, because one set of weights takes" in capsys.readouterr().out
 
 
 def test_one_epoch_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

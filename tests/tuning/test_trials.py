@@ -100,7 +100,7 @@ def test_machines_share_a_database(tmp_path: Path) -> None:
     with here.heartbeat():
         assert here.give_up_stale() == 1
     assert [trial.state for trial in here.read()] == ["training", "failed"]
-    assert here.read()[1].error == "its machine gave no sign of life for 10 minutes"
+    assert here.read()[1].error == "its machine sent no heartbeat for 10 minutes"
     assert there.give_up_stale() == 0
 
 

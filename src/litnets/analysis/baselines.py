@@ -67,8 +67,8 @@ def compute_baselines(
         model: The task. Only its loss and metrics are used, not its network.
         data: The data, which have been set up.
         fits_all: Whether to fit even the methods that are estimated to take long.
-        on_error: Called with the name and the error of a method that fails, which is then left out; None to raise the
-            error.
+        on_error: Called with the name and the error of each method that fails. The method is then left out. None to
+            raise the error.
     """
     if isinstance(model, Segmenter):
         return _mask_baselines(data)

@@ -76,16 +76,16 @@ class Calibration:
         return calibration if calibration.weights == fingerprint(weights) else None
 
     def _problem(self) -> str | None:
-        """Return what cannot come from `calibrate`; None if everything can."""
+        """Return the problem with a value that `calibrate` cannot have written; None if there is none."""
         if not 1 / MAX_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
             return f"temperature: expected {1 / MAX_TEMPERATURE} to {MAX_TEMPERATURE}, got {self.temperature}"
         if self.set_threshold is not None and not 0 <= self.set_threshold <= 1:
             return f"set_threshold: expected 0 to 1, got {self.set_threshold}"
-        rows: list[Any] = self.half_widths or []  # of targets, or for each step those of the channels
+        rows: list[Any] = self.half_widths or []  # one number per target, or for each step one per channel
         numbers = [number for row in rows for number in (row if isinstance(row, list) else [row])]
         is_number = all(isinstance(number, int | float) and 0 <= number < 1e39 for number in numbers)
         if not is_number or len({len(row) if isinstance(row, list) else None for row in rows}) > 1:
-            return "half_widths: expected numbers of at least 0, or lists of equal length of them"
+            return "half_widths: expected numbers of at least 0, or equally long lists of such numbers"
         return None
 
     def apply(self, network: LightningModule) -> None:

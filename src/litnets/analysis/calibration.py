@@ -1,9 +1,9 @@
 """Calibration: probabilities that match frequencies, and predictions with a guaranteed coverage.
 
 `fit_temperature` scales the logits of a classifier (Guo et al. 2017), which changes neither its predictions nor its
-accuracy. `coverage_quantile` is the core of split conformal prediction (Vovk et al. 2005): of new samples, at least
-90% are no worse than this quantile of the validation samples, whatever the network, if all samples come from one
-distribution.
+accuracy. `coverage_quantile` is the core of split conformal prediction (Vovk et al. 2005): at least 90% of new
+samples are no worse than this quantile of the validation samples. This holds for every network, if all samples come
+from the same distribution.
 """
 
 import numpy as np

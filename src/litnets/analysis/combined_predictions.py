@@ -16,7 +16,7 @@ from litnets.runs.recorded_predictions import RecordedPredictions, to_probabilit
 
 Values = NDArray[np.float64]
 
-_TOLERANCE = 1e-4  # between a recorded test metric and the same one computed from recorded predictions
+_TOLERANCE = 1e-4  # accepted between a reported test metric and the one computed from the recorded predictions
 
 
 def concatenate_predictions(runs: Mapping[str, RecordedPredictions]) -> RecordedPredictions:

@@ -115,7 +115,7 @@ def is_lower_better(metric: str) -> bool:
 
 
 def metric_range(metric: str) -> tuple[float, float]:
-    """Return the lowest and the highest value that a metric can have; infinite if it has no bound, or is not known."""
+    """Return the lowest and the highest value that a metric can have; infinite without a known bound."""
     if metric in _FRACTIONS:
         return 0.0, 1.0
     low = 0.0 if metric in _LOWER_IS_BETTER and metric != "loss" else -math.inf  # a custom loss may be negative

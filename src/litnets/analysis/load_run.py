@@ -1,8 +1,10 @@
-"""Load a run: its network, calibrated, and its DataModule, with what was fitted on the training split.
+"""Load the calibrated network of a run, and its DataModule with the state that was fitted on the training split.
 
-saved = SavedRun.read(run)
-network, datamodule = saved.load_network(), saved.load_datamodule()     # need no training data
-test = read_split(datamodule, run, "test")                              # reads them
+    saved = SavedRun.read(run)
+    network, datamodule = saved.load_network(), saved.load_datamodule()     # without the training data
+    test = read_split(datamodule, run, "test")                              # reads the training data
+
+Only classes of litnets, and of the modules in `trust`, are imported.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,7 +51,7 @@ class SavedRun:
 
     @classmethod
     def read(cls, run: Run, checkpoint: Path | None = None, trust: Iterable[str] = ()) -> Self:
-        """Read a checkpoint of a run; None for the best one.
+        """Read the newest configuration of a run and one of its checkpoints, by default the best one.
 
         Raises:
             InputError: A file is missing or damaged.
@@ -65,7 +67,7 @@ class SavedRun:
 
     @property
     def precision(self) -> str:
-        """Lightning's precision in the training."""
+        """The precision that the run was trained with, as Lightning names it."""
         return str((self.config.get("trainer") or {}).get("precision") or "32-true")
 
     def load_network(self) -> LightningModule:
@@ -84,7 +86,7 @@ class SavedRun:
         return network
 
     def load_datamodule(self) -> ArrayDataModule:
-        """Construct the DataModule, to read new inputs as in training. It reads no files yet.
+        """Construct the DataModule, which then reads new inputs as in training. No file is read yet.
 
         Raises:
             InputError: It cannot be constructed from the configuration, or its class is not allowed.
@@ -94,7 +96,7 @@ class SavedRun:
         return datamodule
 
     def restore(self, datamodule: ArrayDataModule) -> None:
-        """Give a DataModule what was fitted on the training split, to read new inputs as in training."""
+        """Restore the state that was fitted on the training split, so that new inputs are read as in training."""
         if (state := self.content.get(type(datamodule).__qualname__)) is not None:
             datamodule.restore_for_inputs(state)
 
@@ -145,7 +147,7 @@ class SavedRun:
 
 
 def _instantiate(cls: type[ArrayDataModule], arguments: Mapping[str, Any]) -> ArrayDataModule:
-    """Construct a DataModule as the command line does, which converts the types of its arguments."""
+    """Construct a DataModule as the command line does: the types of its arguments are converted."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, "data")
     datamodule: ArrayDataModule = parser.instantiate(parser.parse_object({"data": arguments})).data
@@ -167,7 +169,7 @@ def read_split(datamodule: ArrayDataModule, run: Run | None, part: str) -> Split
         return datamodule.splits[part]
     if not datamodule.has_training_data:
         raise InputError("the data of the run were in memory, so they cannot be read again")
-    datamodule.predict_path = None  # which stands for new inputs, which need no splits
+    datamodule.predict_path = None  # as long as it is set, no splits are made
     if run is not None and run.split.exists():
         record = SplitRecord.load(run.split)
         record.check_spec(datamodule.split_spec)

@@ -225,7 +225,7 @@ class Predictor:
         return self._predict_chunks(iter([samples]), batch_size, keep_probabilities)
 
     def _predict_chunks(self, chunks: Iterator[Split], batch_size: int, keep_probabilities: bool) -> dict[str, Tensor]:
-        """Return the outputs for chunks of samples. All but the last have a multiple of `batch_size` samples."""
+        """Return the outputs for chunks of samples. Each chunk but the last has a multiple of `batch_size` samples."""
         first = next(chunks)
         chunks = chain([first], chunks)
         if hasattr(first, "stitcher"):

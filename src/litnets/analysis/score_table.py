@@ -153,7 +153,7 @@ def mean_test_train_ratio(runs: Sequence[Run], part: Part) -> float:
 
 
 def scores_of(run: Run, part: Part) -> dict[str, float]:
-    """Return the scores of a run's best checkpoint; one that is not a number, or infinite, is NaN.
+    """Return the scores of a run's best checkpoint. A score that is not finite is NaN.
 
     Args:
         run: A finished run.
@@ -173,7 +173,7 @@ def scores_of(run: Run, part: Part) -> dict[str, float]:
 
 
 def _validation_scores(run: Run, best_epoch: int | None) -> dict[str, float]:
-    """Return the validation metrics of an epoch, from 1, or of the last one, in the order of the test metrics."""
+    """Return the validation metrics of an epoch (from 1; None for the last), in the order of the test metrics."""
     scores: dict[str, float] = {}
     for row in read_metrics(run.metrics).iter_rows(named=True):
         values = {

@@ -37,7 +37,7 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
     check_types(path, content, _SCORES)
     for table in (content, content.get("test") or content):
         if not table["runs"]:
-            raise damaged(path, "expected the scores of runs")
+            raise damaged(path, "runs: expected at least one run")
         for metric, summary in table["summary"].items():
             for name, scores in table["runs"].items():
                 if summary is not None and scores.get(metric) is None:
@@ -68,7 +68,7 @@ def _verdict(content: Mapping[str, Any], noun: str, part: str) -> str:
     metric = next((name for name in metrics if name != "loss"), "loss")
     summary = content["summary"].get(metric)
     if summary is None:
-        return f"The runs have no {part} score in common that is a number."
+        return f"No {part} score is a finite number in all runs."
     scores = f"{part} {metric} {summary['mean']:.4f} ± {summary['std']:.4f} over {len(content['runs'])} {noun}s"
     interval = summary.get("interval")
     return scores + (f"; 95% interval of the mean: {interval[0]:.4f} to {interval[1]:.4f}." if interval else ".")

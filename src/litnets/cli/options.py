@@ -11,7 +11,7 @@ from litnets.tracking.wandb_logger import WandbOptions
 from litnets.training.checkpoints.saving import Checkpoint
 from litnets.training.selection import TieBreakingEarlyStopping
 
-# The initial weights and those of one epoch are the least that show a change.
+# A change shows only between two epochs or more. The initial weights count as epoch 0.
 KeptEpochs = restricted_number_type("KeptEpochs", int, (">=", 2))
 
 _RUN = "RUN is a run folder, the name of an experiment (its newest run), or a checkpoint in a run folder."

@@ -51,7 +51,7 @@ class ParsedFit(LitnetsCLI):
     def _report_limits(self) -> None:
         """Print which options limit the number of batches in an epoch."""
         values = {f"limit_{part}_batches": self.options.trainer[f"limit_{part}_batches"] for part in PARTS}
-        # 1 is one batch, and 1.0 is all of them.
+        # The integer 1 stands for one batch, and the float 1.0 for all of them.
         is_all = {name: value is None or (isinstance(value, float) and value == 1) for name, value in values.items()}
         limits = [f"--trainer.{name} {value}" for name, value in values.items() if not is_all[name]]
         if limits:

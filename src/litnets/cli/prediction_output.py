@@ -56,7 +56,7 @@ def mask_table(output: str) -> Path:
 
 @contextmanager
 def open_output(output: str, stdout: TextIO) -> Iterator[Writer]:
-    """Open a file, which is written atomically, or `-`, which is standard output as CSV.
+    """Open a file, to write it atomically, or standard output (`-`), to write CSV.
 
     Args:
         output: The file.

@@ -58,7 +58,7 @@ def parse_run_argument(args: list[str]) -> RunArgument:
 
 
 def add_run_options(parser: ArgumentParser) -> None:
-    """Add the options that every command takes that loads the network of a run."""
+    """Add the options of every command that loads the network of a run."""
     text = "best (the default), last, or a checkpoint file"
     parser.add_argument("--ckpt_path", default="best", metavar="FILE", help=text)
     parser.add_argument("--runs_dir", default="checkpoints", metavar="DIR", help="folder of the experiments")

@@ -1,6 +1,6 @@
 """Train the runs of `litnets cv` and `litnets seeds`, print their scores, and write the results into their folder.
 
-The parser is also that of `litnets search` and `litnets lr`.
+`litnets search` and `litnets lr` use the parser, too.
 """
 
 import argparse
@@ -55,9 +55,9 @@ class Parser(CommandParser):
             InputError: An option of the command is wrong.
         """
         options, fit_args = self.parse_known_args(args)
-        most = max(16, 2 * (os.cpu_count() or 1))
-        if not 1 <= getattr(options, "jobs", 1) <= most:
-            raise InputError(f"{self.command}: --jobs: expected 1 to {most}, got {options.jobs}")
+        max_jobs = max(16, 2 * (os.cpu_count() or 1))
+        if not 1 <= getattr(options, "jobs", 1) <= max_jobs:
+            raise InputError(f"{self.command}: --jobs: expected 1 to {max_jobs}, got {options.jobs}")
         return options, fit_args
 
 
@@ -121,7 +121,7 @@ def stopped_by_interrupt(kind: str, parent: Path, signals: Signals) -> Iterator[
     try:
         yield
     except (KeyboardInterrupt, Stop) as error:
-        print(f"{kind}: interrupted; the same command continues in {printable(str(parent))}", file=sys.stderr)
+        print(f"{kind}: interrupted; run the command again to continue in {printable(str(parent))}", file=sys.stderr)
         if isinstance(error, Stop):
             raise
         signals.received = signal.SIGINT  # the handlers of a run received it, not these

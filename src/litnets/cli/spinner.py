@@ -10,17 +10,17 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 @contextmanager
 def spinner(text: str, hide: bool = False) -> Iterator[Callable[[int], None]]:
-    """Show a spinner, a text and the elapsed time, unless standard error is no terminal.
+    """Show a spinner, a text and the elapsed time if standard error is a terminal.
 
     Args:
-        text: The text. In it, `{task.completed}` stands for the number of things that are done.
+        text: The text, in which `{task.completed}` stands for a number.
         hide: Whether to hide the spinner even on a terminal.
 
     Yields:
-        A function to call with this number.
+        A function that updates this number.
     """
     columns = (SpinnerColumn(), TextColumn(text), TimeElapsedColumn())
     disable = hide or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=disable, transient=True) as progress:
         task = progress.add_task("", total=None)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda number: progress.update(task, completed=number)

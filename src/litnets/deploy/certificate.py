@@ -64,7 +64,7 @@ class Certificate:
         decisions: Number of decisions: one for each sample, label or pixel.
         flips: Number of decisions that differ, without ties.
         ties: Number of decisions that differ where two classes were equally probable up to rounding.
-        set_flips: Number of classes that only one of the two has in the prediction set of a sample, without ties.
+        set_flips: Number of classes in the prediction set of a sample for only one of the two networks, without ties.
         metric: Name of the metric; None without targets.
         network_metric: The metric of the network.
         exported_metric: The metric of the export.

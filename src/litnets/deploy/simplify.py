@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 
 def simplify(model: Any) -> None:
-    """Replace nodes of a model by cheaper ones. Results stay the same up to the rounding of divisions.
+    """Replace nodes of a model with cheaper ones. Results stay the same up to the rounding of divisions.
 
     Args:
         model: The model, an `onnx_ir.Model`. It keeps nodes that are no longer used.
@@ -24,7 +24,7 @@ def _make_sizes_constant(node: Any) -> None:
     before, after = node.inputs[0].shape, node.outputs[0].shape
     if before is None or after is None or 0 in after:
         return
-    # 0 copies the size of the input, and -1 stands for the rest.
+    # In a Reshape, 0 copies the size of the same axis of the input, and -1 is inferred from the other sizes.
     sizes = [
         size if isinstance(size, int) else 0 if size.value and size in before[axis : axis + 1] else -1
         for axis, size in enumerate(after)

@@ -1,4 +1,4 @@
-"""AirNet: reaches 94% on CIFAR-10 within seconds (Jordan 2024, arXiv 2404.00498)."""
+"""AirNet, which reaches 94% on CIFAR-10 within seconds (Jordan 2024, arXiv 2404.00498)."""
 
 from collections.abc import Sequence
 from typing import ClassVar

@@ -42,7 +42,7 @@ class Distribution(NamedTuple):
 
     @classmethod
     def of(cls, epoch: int, kind: str, layer: str, values: NDArray[np.float32]) -> "Distribution | None":
-        """Describe values; None if none of them is finite."""
+        """Return the row for the values of a layer; None if none of them is finite."""
         finite = values[np.isfinite(values)].astype(np.float64)
         if not len(finite):
             return None

@@ -7,15 +7,15 @@ from pathlib import Path
 from litnets.errors import InputError, did_you_mean
 from litnets.runs.folder import Run
 
-COMMAND = "command.json"  # in the folder of a `cv`, `seeds` or `search`, which contains the folders of its runs
+COMMAND = "command.json"  # the file that marks the folder of a `cv`, `seeds` or `search`, with the folders of its runs
 
 
 def find_run(where: str | None, runs_dir: Path) -> Run:
     """Return the run that `where` names.
 
     Args:
-        where: A run folder; an experiment's folder or name, for its newest run, without those that `cv`, `seeds` and
-            `search` have trained if there are others; None for the newest run of all.
+        where: A run folder; the folder or name of an experiment, for its newest run; None for the newest run of all.
+            The runs of a `cv`, `seeds` or `search` count for an experiment only if it has no others.
         runs_dir: The folder of the experiments.
 
     Raises:
@@ -26,7 +26,7 @@ def find_run(where: str | None, runs_dir: Path) -> Run:
     if _is_run(run):
         return run
     runs = _runs_in(root)
-    if where is not None:  # such as a trial of a search that was stopped early, which nobody means by the experiment
+    if where is not None:  # an experiment hardly stands for a trial that its search may have stopped early
         runs = [run for run in runs if not (run.folder.parent / COMMAND).exists()] or runs
     return max(runs, key=lambda run: run.environment.stat().st_mtime_ns)
 

@@ -8,7 +8,7 @@ checkpoints/<experiment>/<run>/
     environment.json    versions, code, hardware, command line and seed of each attempt
     best.ckpt           the checkpoint with the best monitored metric
     last.ckpt           the newest checkpoint
-    epochs/             with `--keep_epochs`: the weights after some of the epochs, `epoch_0.ckpt` before the first
+    epochs/             with `--keep_epochs`: the weights after some epochs; in `epoch_0.ckpt`, the initial weights
     metrics.csv         the logged metrics, one row per step
     tensorboard/        the same as TensorBoard events
     distributions.csv   with `--histograms true`; see `litnets.runs.distributions`
@@ -196,7 +196,7 @@ class Run:
         return self.folder / _EPOCHS / f"epoch_{epoch}.ckpt"
 
     def kept_epochs(self) -> dict[int, Path]:
-        """Return the files with the weights of epochs by the number of the epoch, in order."""
+        """Return the files with the weights of the kept epochs, by the number of the epoch, in ascending order."""
         paths = self.folder.glob(f"{_EPOCHS}/epoch_*.ckpt")
         matches = {path: re.fullmatch(r"epoch_([0-9]{1,9})\.ckpt", path.name) for path in paths}
         return dict(sorted((int(match[1]), path) for path, match in matches.items() if match))

@@ -1,4 +1,4 @@
-"""Read metrics.csv, which holds the metrics that a run has logged: a row for each step at which it logged any."""
+"""Read metrics.csv, which holds the metrics of a run: a row for each step at which metrics were logged."""
 
 import re
 from io import BytesIO
@@ -17,7 +17,7 @@ def read_metrics(path: Path) -> "polars.DataFrame":
     """Return the columns of a metrics.csv as numbers. A cell without a value is null, and so is a text that a callback
     has logged.
 
-    A last line that was not written completely is left out. The result is empty if there is no file.
+    An incomplete last line is left out. The result is empty if there is no file.
 
     Raises:
         InputError: The file is damaged.

@@ -100,7 +100,7 @@ class RecordedPredictions:
         return predictions
 
     def _problem(self) -> str | None:
-        """Return what cannot come from `build_frame`; None if everything can."""
+        """Return the problem with a value that `build_frame` cannot have written; None if there is none."""
         temperature = self.description.get("temperature", 1.0)
         if temperature <= 0:
             return f"expected a temperature above 0, got {temperature}"

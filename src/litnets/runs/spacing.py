@@ -2,12 +2,12 @@
 
 
 def evenly_spaced(epochs: int, limit: int) -> range:
-    """Return the epochs to keep when some are done: 0 and every second, fourth ... one, so that they fit the limit.
+    """Return the epochs to keep, from 0 on: all of them or, to stay within the limit, every second, fourth, eighth ...
 
-    An epoch that is kept later was also kept before, so nothing has to be repeated as the training grows.
+    An epoch that is removed is not needed again, however long the training becomes.
 
     Args:
-        epochs: Number of epochs that are done.
+        epochs: Number of epochs so far.
         limit: Number of epochs to keep, at least 2.
 
     Example:

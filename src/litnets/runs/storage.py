@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 from litnets.errors import InputError
 from litnets.safety import files
 
-# What JSON holds: "number", "string", "boolean", "any"; [type] for a list; (type, type) for a list of two; or an object
-# with the type of each entry by its name. An entry `name?` may be null or missing; "*" stands for all other names.
+# The type of a JSON value: "number", "string", "boolean", "any"; [type] for a list; (type, type) for a list of two; or,
+# for an object, the type of each entry by its name. An entry `name?` may be null or missing; "*" stands for all other
+# names.
 JsonType: TypeAlias = "str | list[JsonType] | tuple[JsonType, ...] | Mapping[str, JsonType]"
 
 
@@ -82,7 +83,7 @@ def _has_type(value: Any, expected: JsonType) -> bool:
         return isinstance(value, list) and (isinstance(expected, list) or len(value) == len(expected))
     if isinstance(expected, Mapping):
         return isinstance(value, dict)
-    if expected == "number":  # that float32 can hold, so that sums and squares of it are finite
+    if expected == "number":  # in about the range of float32, so that its square is finite
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e39
     return expected == "any" or isinstance(value, bool if expected == "boolean" else str)
 

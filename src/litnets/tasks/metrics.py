@@ -54,7 +54,7 @@ class FastAccuracy(Metric):
 
 
 class AUROC(Metric):
-    """Exact area under the ROC curve of each class against the rest, or of each label, averaged."""
+    """Exact area under the ROC curve, averaged over the classes (each against the rest) or labels."""
 
     full_state_update = False
     higher_is_better = True

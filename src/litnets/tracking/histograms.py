@@ -16,9 +16,9 @@ from litnets.runs.spacing import evenly_spaced
 
 _MAX_EPOCHS = 40  # in distributions.csv
 _MAX_LAYERS = 60  # of each kind
-_MAX_VALUES = 50_000  # of a layer; more do not change its quantiles
+_MAX_VALUES = 50_000  # of a layer; more would hardly change its quantiles
 
-# Modules whose outputs are their inputs, or are meant to be random.
+# Modules that return their inputs unchanged, or with random changes.
 _NOT_LAYERS = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
@@ -26,8 +26,8 @@ class Histograms(Callback):
     """Log the weights, their gradients and the activations of the last step of each epoch.
 
     TensorBoard gets histograms of each epoch. distributions.csv in the run folder gets the quantiles of at most 40
-    evenly spaced epochs, for the report. The activations are the outputs of the modules that contain no others. A
-    compiled network has no activations.
+    evenly spaced epochs, for the report. The activations are the outputs of the modules without submodules. They
+    are not recorded if the network is compiled.
 
     Args:
         run: The run.
@@ -40,7 +40,7 @@ class Histograms(Callback):
         self._hooks: list[RemovableHandle] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if _logs(trainer):  # the epochs that follow the point at which a run is resumed are logged again
+        if _logs(trainer):  # later rows are logged again after a resume
             rows = [row for row in load_distributions(self.run) if row.epoch <= trainer.current_epoch]
             self._rows = {(row.epoch, row.kind, row.layer): row for row in rows}
 
@@ -51,7 +51,7 @@ class Histograms(Callback):
 
     def _record_outputs(self, name: str, module: nn.Module) -> RemovableHandle:
         def record(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            while isinstance(outputs, tuple) and outputs:  # of a recurrent layer
+            while isinstance(outputs, tuple) and outputs:  # recurrent layers return tuples
                 outputs = outputs[0]
             if not torch.compiler.is_compiling() and isinstance(outputs, Tensor) and outputs.ndim > 1:
                 self._activations[name] = _some(outputs).clone()  # because the next module may change it in place
@@ -107,7 +107,7 @@ def _layers(module: LightningModule) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _some(tensor: Tensor) -> Tensor:
-    """Return at most about `_MAX_VALUES` values. The step is odd, so that it does not meet the same pixel or channel
-    of each sample, whose number is usually even."""
+    """Return at most about `_MAX_VALUES` values. The stride is odd, because an even one could select the same pixel or
+    channel of each sample: their numbers are usually even."""
     values = tensor.detach().flatten()
     return values[:: len(values) // _MAX_VALUES | 1]

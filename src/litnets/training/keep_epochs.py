@@ -1,4 +1,4 @@
-"""Keep the weights of evenly spaced epochs, for pictures of how the network has learned."""
+"""Keep the weights of evenly spaced epochs, to show how the predictions change during training."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ _PARTS = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "hp
 class KeepEpochs(Callback):
     """Save the weights after evenly spaced epochs into the folder `epochs` of the run; epoch 0 has the initial weights.
 
-    When more epochs than the limit are done, every second file is removed. The files are those that an uninterrupted
-    training would have: a resumed run first removes those of later epochs, which it trains again.
+    When there are more files than the limit, every second one is removed. A resumed run has the same files as an
+    uninterrupted one: it first removes the files of later epochs, which it trains again.
 
     Args:
         run: The run.
@@ -37,7 +37,7 @@ class KeepEpochs(Callback):
             self.limit = affordable if affordable > 1 else 0
             if trainer.is_global_zero:
                 what = f"{affordable} epochs" if self.limit else "no epochs"
-                print(f"keep_epochs: keeps {what}, because the weights take {size / 1e6:,.0f} MB (limit: 1 GB in all)")
+                print(f"keep_epochs: keeps {what}, because one set of weights takes {size / 1e6:,.0f} MB (limit: 1 GB)")
         if trainer.global_step == 0:
             self._keep(trainer, 0)
         elif trainer.is_global_zero:
@@ -48,8 +48,8 @@ class KeepEpochs(Callback):
             self._keep(trainer, trainer.current_epoch + 1)
 
     def _keep(self, trainer: Trainer, epoch: int) -> None:
-        """Save the weights after an epoch, if it is one to keep, and remove the files that are not. Every process must
-        call this."""
+        """Save the weights if this is an epoch to keep, and remove the files of epochs that are no longer kept. Every
+        process must call this."""
         if self.limit and epoch in evenly_spaced(epoch, self.limit):
             content: dict[str, Any] = dump_checkpoint(trainer)
             names = (*_PARTS, type(trainer.datamodule).__qualname__)  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ class KeepEpochs(Callback):
             self._remove(epoch)
 
     def _remove(self, epoch: int) -> None:
-        """Remove the files of the epochs that are not kept when `epoch` epochs are done."""
+        """Remove the files of the epochs that are not kept after `epoch` epochs."""
         keeps = evenly_spaced(epoch, self.limit) if self.limit else ()
         for number, path in self.run.kept_epochs().items():
             if number not in keeps:

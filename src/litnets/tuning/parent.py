@@ -7,7 +7,7 @@ checkpoints/<experiment>/cv_<time>/
     fold_0.log ...      what each run printed
     cv.csv, cv.json     the results, which are written last
 
-If the command is interrupted, the same command continues in the same folder.
+If the command is interrupted and then run again, it continues in the same folder.
 """
 
 import shutil

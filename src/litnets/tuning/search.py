@@ -2,7 +2,7 @@
 
 The folder of a search holds an ordinary run for each trial, `trial_000` and so on, and for each fresh seed of the
 winner, `final_seed_10042` and so on. Trials are compared on the validation split alone; only the final runs read the
-test split. If the search is killed, the same command continues it: see `litnets.tuning.trials` and
+test split. If the search is killed, the same command resumes it: see `litnets.tuning.trials` and
 `litnets.tuning.jobs`.
 """
 

@@ -2,8 +2,8 @@
 
 A trial is added to the study in one step, with its values, before its run starts. It stays in the state RUNNING until
 it is finished, stopped or failed. The values are a function of the seed and of the scores so far, so a search that was
-killed continues as if it had not been. The study is a journal file in the folder of the search, or in a database that
-several machines share.
+killed resumes as if it had never stopped. The study is a journal file in the folder of the search, or is in a database
+that several machines share.
 """
 
 import itertools
@@ -25,9 +25,9 @@ from litnets.errors import InputError
 from litnets.internals import trial_id
 from litnets.tuning.space import Parameter
 
-_HEARTBEAT = 60  # seconds between the signs of life of a machine
-GRACE_PERIOD = 600  # seconds without one, after which the trials of a machine are given up
-_STALE = f"its machine gave no sign of life for {GRACE_PERIOD // 60} minutes"
+_HEARTBEAT = 60  # seconds between two heartbeats of a machine
+GRACE_PERIOD = 600  # seconds without a heartbeat after which the trials of a machine are given up
+_STALE = f"its machine sent no heartbeat for {GRACE_PERIOD // 60} minutes"
 
 State = Literal["training", "finished", "stopped", "failed"]
 Sampler = Literal["tpe", "random", "grid"]
@@ -103,14 +103,14 @@ class Trials:
 
     @contextmanager
     def _experimental(self) -> Iterator[None]:
-        """Hide the warning that Optuna's heartbeat, which is there since version 2.9, may change."""
+        """Hide the warning that Optuna's heartbeat is experimental, as it has been since version 2.9."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
             yield
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Tell the other machines that share the database, during the body, that this one is alive."""
+        """While the body runs, tell the other machines that share the database that this one is alive."""
         if not self._owner:
             yield
             return
@@ -126,7 +126,7 @@ class Trials:
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(_HEARTBEAT):
-            with suppress(*_storage_errors()):  # if the database stays away, the search itself fails
+            with suppress(*_storage_errors()):  # if the database stays unavailable, the search itself fails
                 self.record_heartbeats()
 
     def record_heartbeats(self) -> None:

@@ -181,7 +181,7 @@ def test_a_network_that_cannot_be_loaded_is_noted() -> None:
     assert note(boundary(record)) == f"The network cannot be loaded: checkpoint {record.run.best} is damaged"
 
 
-def test_a_segmentation_has_none() -> None:
+def test_a_segmentation_has_no_boundary() -> None:
     run = write_run("1")
     run.best.touch()
     record_masks(run, [0, 10, 20])

@@ -22,7 +22,7 @@ def test_a_layer_is_a_row_of_the_table_of_its_kind() -> None:
     assert section is not None
     note, weights, activations = section.blocks
     assert isinstance(note, Note)
-    assert note.text.startswith("The last step of 2 epochs, from 2 to 4.")
+    assert note.text.startswith("Measured in the last step of 2 epochs, from 2 to 4.")
     assert isinstance(weights, Table)
     assert isinstance(activations, Table)
     assert [table.title for table in (weights, activations)] == ["Weights", "Activations"]

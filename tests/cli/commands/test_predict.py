@@ -268,7 +268,7 @@ def test_bad_inputs(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsy
     assert "there is no folder nothing" in error(capsys, "nothing", "new.csv")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     assert "standard input is empty" in error(capsys, texts, "-")
-    assert "reads no texts" in error(capsys, images, "-")
+    assert "does not read texts" in error(capsys, images, "-")
 
 
 def test_a_run_without_a_checkpoint(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_a_seed_that_torch_does_not_take_is_refused_before_the_first_training(
     assert main(["seeds", "--seeds", "-1,-2", *OPTIONS]) == 2
     assert "seeds: --seeds: expected seeds from 0 to 4294967295, got -1" in capsys.readouterr().err
     assert main(["seeds", "--seeds", "9" * 20, *OPTIONS]) == 2
-    assert "seeds: --seeds: expected at most 10,000, got 9999" in capsys.readouterr().err
+    assert "seeds: --seeds: expected at most 10,000 seeds, got 9999" in capsys.readouterr().err
     assert main(["seeds", f"--seeds=1,{2**32}", *OPTIONS]) == 2
     assert f"seeds: --seeds: expected seeds from 0 to 4294967295, got {2**32}" in capsys.readouterr().err
     assert not Path("checkpoints").exists()

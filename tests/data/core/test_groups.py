@@ -99,7 +99,7 @@ def test_the_name_begins_in_the_folder_of_the_class() -> None:
 
 
 @pytest.mark.parametrize("test_folder", [False, True])
-def test_without_copies_in_the_files_to_split_the_split_is_that_of_single_files(test_folder: bool) -> None:
+def test_files_without_copies_are_split_as_single_files(test_folder: bool) -> None:
     write_images(Path("pets", "train"), each=20)
     if test_folder:
         write_images(Path("pets", "test"))  # copies of training images

@@ -165,5 +165,5 @@ def test_a_module_without_read_inputs_says_so() -> None:
         def load(self) -> Any:
             return {}
 
-    assert refused(Mine(), [1]) == "Mine reads no new inputs, because it defines no read_inputs"
+    assert refused(Mine(), [1]) == "Mine cannot read new inputs, because it does not define read_inputs"
     assert as_items(("a", "b")) == ["a", "b"]

@@ -1,4 +1,4 @@
-"""Samples are read while earlier ones are used, in order, and reading ends when nobody needs it."""
+"""Samples are read in order while earlier ones are used, and reading stops when they are no longer needed."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ def test_the_next_item_and_no_other_is_read_while_a_result_is_used() -> None:
         assert begun == expected
 
 
-def test_an_error_comes_in_the_place_of_its_item() -> None:
+def test_an_error_is_raised_in_place_of_a_result() -> None:
     def items() -> Iterator[int]:
         yield from (1, 0, 2)
         raise InputError("no more")

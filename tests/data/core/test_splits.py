@@ -181,7 +181,7 @@ def test_a_validation_split_without_training_steps_is_refused() -> None:
 @pytest.mark.parametrize(
     ("num_groups", "spec", "message"),
     [
-        (1, SplitSpec(0.2), "val_size: 0.2 of 1 group rounds to none; .* use data of more groups$"),
+        (1, SplitSpec(0.2), "val_size: 0.2 of 1 group rounds to none; .* use data with more groups$"),
         (4, SplitSpec(0.3, 0.1), "test_size: 0.1 of 4 groups rounds to none; .*, or set --data.test_size to 0.25"),
         (2, SplitSpec(0.5, 0.5), r"1 \+ 1 of 2 groups leave none for training"),
         (3, SplitSpec(0.2, 0.2, num_folds=4), "expected 2 to 3 folds, the number of groups"),

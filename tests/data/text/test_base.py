@@ -110,5 +110,5 @@ def test_token_dropout_applies_to_training_only(tmp_path: Path) -> None:
 
 def test_a_text_in_place_of_a_file_is_explained(tmp_path: Path) -> None:
     data = TextFiles(str(tmp_path / "t.csv"))
-    with pytest.raises(InputError, match=r"^Müller: no such file; for texts instead of files, pass - and write one"):
+    with pytest.raises(InputError, match=r"^Müller: no such file; to predict texts, pass - and write one"):
         next(data.iter_new(Path("Müller"), 1))

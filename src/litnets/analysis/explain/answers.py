@@ -16,7 +16,7 @@ class Answer(NamedTuple):
     Args:
         name: What it is, such as the name of a class.
         weights: The weight of each output, in the shape of the outputs for one input, `(1, ...)`.
-        constant: The mean of a target or channel, which the outputs are relative to. It does not change attributions.
+        constant: The mean of the target or channel, which the outputs do not include. It does not change attributions.
     """
 
     name: str

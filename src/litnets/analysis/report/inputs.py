@@ -152,7 +152,7 @@ def _row(content: bytes, budget: Budget) -> Markup:
 
 
 def _cell(value: Any) -> str:
-    """Return a value of a table with four significant digits; thousands are written out."""
+    """Return a cell of a table as text: with four significant digits, or from 10,000 on as a whole number."""
     if value is None:
         return "missing"
     if isinstance(value, float):

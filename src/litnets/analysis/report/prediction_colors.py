@@ -1,6 +1,6 @@
-"""The colors of predictions and targets in a picture of the inputs.
+"""The colors of predictions and targets in a chart whose axes are inputs.
 
-`keys` returns the key of the color of each prediction, and `css` the CSS classes of a key.
+A key is a number that stands for a color. `keys` returns the key of each prediction, `css` the CSS classes of a key.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _DOTS = "Dots: some test samples, including the worst mistakes, in the color of 
 
 
 class ClassColors:
-    """The color of the class, stronger where it is more probable.
+    """Colors by class, stronger where the class is more probable.
 
     Args:
         names: Names of the classes.
@@ -33,7 +33,7 @@ class ClassColors:
     """
 
     title = "Predicted class"
-    caption = f"Areas: the predicted class, stronger where it is more probable. {_DOTS} class."
+    caption = f"Areas: the predicted class, in a stronger color where it is more probable. {_DOTS} class."
     width = WIDTH  # of the axes
     scale = Markup("")  # what is drawn beside the axes
 
@@ -56,7 +56,7 @@ class ClassColors:
 
 
 class ValueColors:
-    """The color of a value on a scale that covers the targets.
+    """Colors by value, on a scale that covers the targets.
 
     Args:
         name: Name of the target.

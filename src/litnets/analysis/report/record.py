@@ -123,5 +123,5 @@ def _predictions(run: Run, part: str) -> RecordedPredictions | None:
 
 def _metrics(run: Run) -> dict[str, NDArray[np.float64]]:
     columns = {column.name: column.fill_null(np.nan).to_numpy() for column in read_metrics(run.metrics)}
-    largest = np.finfo(np.float32).max  # as which a training computes them; larger numbers cannot be drawn
+    largest = np.finfo(np.float32).max  # metrics are computed in float32; larger numbers cannot be drawn
     return {name: np.where(np.abs(values) < largest, values, np.nan) for name, values in columns.items()}

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def short(value: float, digits: int = 3) -> str:
-    """Return a number for an axis or a bar, with at most three significant digits, or more `digits`."""
+    """Return a number as text for an axis or a bar, with about `digits` significant digits."""
     if not math.isfinite(value):
         return "–"  # noqa: RUF001
     if value and not 1e-3 <= abs(value) < 1e6:
@@ -49,7 +49,7 @@ def value_range(values: Any, is_log: bool = False) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, count: int = 5, is_whole: bool = False) -> list[float]:
-    """Return round numbers between two limits, about `count` of them; with `is_whole`, no fractions."""
+    """Return round numbers between two limits, about `count` of them; only integers with `is_whole`."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= min((factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count), default=10)
     step = max(step, 1) if is_whole else step

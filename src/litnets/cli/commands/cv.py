@@ -28,10 +28,10 @@ from litnets.tuning.jobs import Job
 _DESCRIPTION = """\
 Train and test a network once per fold, and print the scores with their mean, standard deviation and 95% interval.
 
-Each run is an ordinary run in checkpoints/<experiment>/cv_<time>/fold_<k>. The folds are stratified by class; samples
-of one group (--data.group_column, --data.group_pattern, copies) stay together; the folds of a time series are expanding
-windows. If the data come with a test split, the folds are the validation splits, and the test split is the same for
-all. If the command is interrupted, the same command continues."""
+Each run is an ordinary run in checkpoints/<experiment>/cv_<time>/fold_<k>. The folds are stratified by class. Copies,
+and samples of one group (--data.group_column, --data.group_pattern), stay together. The folds of a time series are
+expanding windows. If the data come with a test split, the folds are the validation splits, and the test split is the
+same for all. If the command is interrupted, run it again to continue."""
 
 
 def cv(args: list[str]) -> int:

@@ -125,7 +125,7 @@ def _explain(inputs: list[str], args: list[str], signals: Signals) -> None:
 
 
 class _Data:
-    """The samples of an explanation: new inputs, or those of the run, whose data are read only if they are needed."""
+    """The samples of an explanation: new inputs, or samples of the run. Its data are read only if they are needed."""
 
     def __init__(self, run: Run, predictor: Predictor, inputs: Sequence[str]) -> None:
         self.run, self.predictor, self.inputs = run, predictor, inputs

@@ -76,7 +76,7 @@ def _test_range(args: list[str], signals: Signals, *, options: argparse.Namespac
     seeds = range(first, first + options.seeds)
     curves = []
     for seed in seeds:
-        with redirect_stdout(sys.stdout if seed == first else io.StringIO()):  # notes on the data only once
+        with redirect_stdout(sys.stdout if seed == first else io.StringIO()):  # print notes on the data only once
             curves.append(sweep(args, seed, options.low, options.high, options.steps))
     suggestion = Suggestion.of(curves)
     folder = Run.new(Path(parsed.runs_dir), parsed.experiment, prefix="lr_").folder

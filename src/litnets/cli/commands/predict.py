@@ -160,9 +160,9 @@ def _write_masks(
         check_mask_folder(path, options.overwrite)
     files = MaskFolder(path, predictor.classes or ())
     chunks = list(iter_chunks(inputs, predictor.datamodule, options.batch_size, counts))
-    found = [name for chunk in chunks for name in chunk.names]
-    shown = names_in(Path(inputs[0]), list(map(Path, found))) if len(inputs) == 1 else found
-    names = dict(zip(found, shown, strict=True))  # of each file in the table
+    sources = [name for chunk in chunks for name in chunk.names]
+    shown = names_in(Path(inputs[0]), list(map(Path, sources))) if len(inputs) == 1 else sources
+    names = dict(zip(sources, shown, strict=True))  # the name of each file in the table
     stems = dict(zip(names, unique_stems(list(names.values())), strict=True))
     rows: dict[int, list[Any]] = {}
     with closing(read_chunks(chunks, counts)) as named_samples, spinner(_COUNT) as show:

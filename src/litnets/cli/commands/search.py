@@ -36,7 +36,7 @@ Search hyperparameters: train a trial for each choice of values, give the best o
 again with fresh seeds.
 
 Each trial is an ordinary run in checkpoints/<experiment>/search_<time>/trial_<k>. Trials are compared on the validation
-split; the test split is read only for the winner. If the command is interrupted, the same command continues.
+split; the test split is read only for the winner. If the command is interrupted, run it again to continue.
 
 values of an option:
   "model.lr=log(1e-4,1e-1)"       numbers on a logarithmic scale
@@ -121,10 +121,10 @@ def _run(parent: Path, settings: Settings, trials: Trials, parsed: ParsedFit) ->
     with trials.heartbeat():
         winner = search_trials(parent, settings, trials, train_in_folder, parsed.check_configs)
     if stale := trials.give_up_stale():
-        print(f"search: gave up {count(stale, 'trial')} of other machines: no sign of life for {_GRACE}")
+        print(f"search: gave up {count(stale, 'trial')} of other machines: no heartbeat for {_GRACE}")
     if others := sum(trial.state == "training" for trial in trials.read()):
-        print(f"search: other machines are training {count(others, 'trial')}; the last machine trains the winner again")
-        print(f"search: if no machine is left, repeat this command after {_GRACE}")
+        print(f"search: other machines are training {count(others, 'trial')}; the last one trains the winner again")
+        print(f"search: if none of them is running any more, repeat this command after {_GRACE}")
         return None
     print(printable(f"search: the best is {winner.name}; training it with fresh seeds"), flush=True)
     final = train_final_runs(parent, settings, winner, train_in_folder, parsed.check_configs)

@@ -21,7 +21,7 @@ _DESCRIPTION = """\
 Train and test a network once per seed, and print the scores with their mean, standard deviation and 95% interval.
 
 Each run is an ordinary run in checkpoints/<experiment>/seeds_<time>/seed_<seed>. All runs have the same splits. If the
-command is interrupted, the same command continues."""
+command is interrupted, run it again to continue."""
 
 
 def seeds(args: list[str]) -> int:
@@ -65,7 +65,7 @@ def _train_seeds(args: list[str], signals: Signals, *, seeds: str, num_workers: 
 
 
 def _parse_seeds(text: str, first: object) -> list[int]:
-    """Return the seeds: those of a list such as `42,43`, or, for a number, as many, starting at `first`."""
+    """Return the seeds of a list such as `42,43`; for a single number, that many seeds, starting at `first`."""
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -74,7 +74,7 @@ def _parse_seeds(text: str, first: object) -> list[int]:
         start = first if isinstance(first, int) and not isinstance(first, bool) else 42
         numbers = list(range(start, start + min(numbers[0], MAX_RUNS + 1)))
     if len(numbers) > MAX_RUNS:
-        raise InputError(f"seeds: --seeds: expected at most {MAX_RUNS:,}, got {text}")
+        raise InputError(f"seeds: --seeds: expected at most {MAX_RUNS:,} seeds, got {text}")
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise InputError(
             f"seeds: --seeds: expected at least 2, or a list of different seeds such as 42,43,44; got {text}"

@@ -52,7 +52,7 @@ def offline_runs(run: Path) -> list[Path]:
         is_folder = stat.S_ISDIR(run.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         is_folder = False
-    except OSError as error:  # for example, a name that is too long, which some versions of Path.is_dir hide
+    except OSError as error:  # such as a name that is too long; Path.is_dir of some Python versions hides it
         raise InputError(f"sync {run}: {error.strerror}") from error
     folders = sorted((run / "wandb").glob("offline-run-*"))
     if not folders:

@@ -99,7 +99,7 @@ class ClassFolders:
         return fixed_splits(self.parts, len(self.files), spec)
 
     def name_groups(self, pattern: str) -> Tensor:
-        """Return the group of each file, whose name is its path in the folder of its class; see `name_groups`."""
+        """Return the group of each file, by its path in the folder of its class; see `litnets.data.core.groups`."""
         return name_groups(self.files, len(self.root.parts) + (2 if self.parts else 1), pattern)
 
     def split(self, spec: SplitSpec, groups: Tensor | None = None) -> list[Tensor]:
@@ -287,7 +287,7 @@ def read_all(
         InputError: Files are broken and `skip_broken` is False, or all files are broken.
     """
     problems: dict[int, str] = {}
-    stopped = reading_stopped.get()  # of this thread, not of those that read
+    stopped = reading_stopped.get()  # read here, because the threads of the pool do not have it
 
     def attempt(index: int) -> T | None:
         if stopped.is_set():

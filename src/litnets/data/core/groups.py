@@ -13,18 +13,18 @@ from litnets.errors import InputError, abbreviate
 
 
 def copy_groups(contents: Digests, usable: Tensor | None = None) -> Tensor:
-    """Return the index of the group of each sample, `(samples,)`, which copies share.
+    """Return the index of each sample's group, `(samples,)`. Copies are in the same group.
 
     Args:
         contents: Digest of the content of each sample.
-        usable: Mask of the samples that may be used, `(samples,)`; each of the others is a group. None for all.
+        usable: Mask of the samples that may be used, `(samples,)`; None for all. Each other sample is its own group.
     """
     groups = torch.from_numpy(np.unique(contents, return_inverse=True)[1])
     return groups if usable is None else torch.where(usable, groups, len(groups) + torch.arange(len(groups)))
 
 
 def name_groups(files: Sequence[Path], depth: int, pattern: str) -> Tensor:
-    """Return the index of the group of each file, `(files,)`, which is a part of its name.
+    """Return the index of each file's group, `(files,)`. A part of its name determines the group.
 
     Args:
         files: Paths of the files.

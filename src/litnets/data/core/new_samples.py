@@ -34,7 +34,7 @@ class NewSamples(LightningDataModule):
     # The state in the checkpoint. It is set before the data are read, so that they are read as in training.
     trained_state: Mapping[str, Any] | None = None
 
-    # Whether the data of the training can be read; not if they were in memory in another process.
+    # Whether the training data can be read. They cannot if they were in the memory of another process.
     has_training_data: bool = True
 
     # The path of new samples to predict, and their file names, which are set when the samples are read.
@@ -79,7 +79,7 @@ class NewSamples(LightningDataModule):
         Raises:
             InputError: These data are not texts.
         """
-        raise InputError(f"standard input (-) holds one text per line, but {type(self).__name__} reads no texts")
+        raise InputError(f"standard input (-) holds one text per line, but {type(self).__name__} does not read texts")
 
     def carried_columns(self, part: str = "test") -> Columns:
         """Return the columns of the data to repeat in predictions.csv, with the target if new samples have one.
@@ -103,7 +103,7 @@ class NewSamples(LightningDataModule):
         Raises:
             NotImplementedError: These data are not texts.
         """
-        raise NotImplementedError(f"{type(self).__name__} reads no texts")
+        raise NotImplementedError(f"{type(self).__name__} does not read texts")
 
     def evaluate_on(self, path: Path, trained_classes: Sequence[str] | None) -> None:
         """Let `test` evaluate on labeled samples instead of the test split. The training files are not needed.
@@ -140,7 +140,7 @@ class NewSamples(LightningDataModule):
         Raises:
             InputError: The inputs differ in kind or shape from those of the training.
         """
-        raise InputError(f"{type(self).__name__} reads no new inputs, because it defines no read_inputs")
+        raise InputError(f"{type(self).__name__} cannot read new inputs, because it does not define read_inputs")
 
     def list_files(self, inputs: Any) -> list[Path] | None:
         """Return the files that inputs name, if all are files with one sample each, or folders of them; else None.

@@ -9,14 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Set when nobody needs any more what the current thread reads; see `read_all`.
+# Set when the results of the current thread are no longer needed; see `read_all`.
 reading_stopped: ContextVar[Event] = ContextVar("reading_stopped", default=Event())  # noqa: B039 the default is never set
 
 
 def read_ahead(items: Iterable[T], read: Callable[[T], R]) -> Generator[R]:
     """Yield `read(item)` for each item, in order. A thread reads the next item while the caller uses a result.
 
-    At most two results are in memory. An error comes in the place of its item. Close the iterator to stop reading.
+    At most two results are in memory. An error is raised in place of the result of its item. Close the iterator to
+    stop reading.
 
     Args:
         items: The items. They are iterated over in the thread of the caller.
@@ -31,7 +32,7 @@ def read_ahead(items: Iterable[T], read: Callable[[T], R]) -> Generator[R]:
             return pool.submit(read, next(iterator))
         except StopIteration:
             return None
-        except Exception as error:  # of the iterator
+        except Exception as error:  # raised by the iterator
             failed: Future[R] = Future()
             failed.set_exception(error)
             return failed

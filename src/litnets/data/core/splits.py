@@ -58,15 +58,15 @@ def split_indices(
     return _split_units(labels, size, spec, "samples")
 
 
-def _split_units(labels: Tensor | None, size: int, spec: SplitSpec, kinds: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Split samples or groups, which are called `kinds` in messages; see `split_indices`."""
+def _split_units(labels: Tensor | None, size: int, spec: SplitSpec, noun: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Split samples or groups, which are called `noun` in messages; see `split_indices`."""
     order = _stratified_order(labels, size, spec.seed)
     num_val, num_test = _count("val_size", spec.val_size, size), _count("test_size", spec.test_size, size)
     if spec.num_folds is not None:
         num_folds, fold = spec.num_folds, spec.fold
         if not 2 <= num_folds <= size or not 0 <= fold < num_folds:
             raise InputError(
-                f"num_folds: expected 2 to {size} folds, the number of {kinds}, and a fold in [0, num_folds), "
+                f"num_folds: expected 2 to {size} folds, the number of {noun}, and a fold in [0, num_folds), "
                 f"got fold {fold} of {num_folds}"
             )
         bounds = [round(i * size / num_folds) for i in range(num_folds + 1)]
@@ -74,7 +74,7 @@ def _split_units(labels: Tensor | None, size: int, spec: SplitSpec, kinds: str) 
         held_out = bounds[fold + 1] - bounds[fold]
         num_val, num_test = (num_val, held_out) if spec.test_size else (held_out, 0)
     if num_val + num_test >= size:
-        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} {kinds} leave none for training")
+        raise InputError(f"val_size, test_size: {num_val} + {num_test} of {size} {noun} leave none for training")
     test, val, train = order.tensor_split([num_test, num_test + num_val])
     return train, val, test
 
@@ -94,7 +94,7 @@ def _split_groups(groups: Tensor, labels: Tensor | None, spec: SplitSpec) -> tup
             enough = f", or set --data.{name} to {1 / count:.2g}" if count > 2 else ""
             raise InputError(
                 f"{name}: {getattr(spec, name):g} of {count} group{'s' * (count > 1)} rounds to none; samples that "
-                f"belong together, such as copies, are one group; use data of more groups{enough}"
+                f"belong together, such as copies, are one group; use data with more groups{enough}"
             )
     group_labels = None if labels is None else labels[first]
     fractions = replace(spec, val_size=num_val / size, test_size=num_test / size)

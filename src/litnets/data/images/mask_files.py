@@ -78,7 +78,7 @@ class MaskFiles:
         return cls(root, list(images), paired, {} if "" in parts else parts)
 
     def name_groups(self, pattern: str) -> Tensor:
-        """Return the group of each image, whose name is its path in the folder of the images; see `name_groups`."""
+        """Return the group of each image, by its path in the folder of the images; see `litnets.data.core.groups`."""
         return name_groups(self.images, len(self.root.parts) + (2 if self.parts else 1), pattern)
 
 

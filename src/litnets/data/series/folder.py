@@ -157,7 +157,7 @@ class SeriesFolder(ClassFolderDataModule):
         parts = dict(zip(self._archive, indices, strict=True)) if "" not in self._archive else {}
         if self.group_pattern is not None:
             raise InputError(
-                f"group_pattern: {self.root} has several series in a file, without names; remove the option"
+                f"group_pattern: the series in {self.root} have no names, because a file has several; remove the option"
             )
         targets = torch.tensor([self.class_names.index(series.label) for series in samples])
         contents = np.array([series.digest for series in samples], np.uint64)

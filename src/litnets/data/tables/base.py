@@ -195,7 +195,7 @@ class TableDataModule(SplitDataModule):
         return ArrayDataset(inputs, torch.zeros(len(inputs))), columns
 
     def load_labeled(self, path: Path) -> ArrayDataset:
-        raise InputError(f"{type(self).__name__} reads no new rows with targets")
+        raise InputError(f"{type(self).__name__} cannot read new rows with targets")
 
     def read_inputs(self, inputs: Any) -> ArrayDataset:
         """Return new rows from a DataFrame, a dict or list of dicts (one per row), a CSV or Parquet file, or an array.

@@ -118,9 +118,9 @@ class Table:
 
 
 def category_indices(categories: list[list[str]], trained: list[list[str]]) -> list[Tensor]:
-    """Return, for each categorical column, the index in `trained` of each category, then that of a missing value.
+    """Return, for each categorical column, the index in `trained` of each category, and last that of a missing value.
 
-    That of a missing value, `len(trained)` for each column, also stands for categories that are not in `trained`.
+    The index of a missing value is the number of categories in `trained`. It also stands for all other categories.
     """
     indices = []
     for texts, trained_texts in zip(categories, trained, strict=True):

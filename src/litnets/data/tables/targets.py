@@ -41,7 +41,7 @@ class TargetReader:
         self.rows, self.roles, self.notes = rows, roles, notes
 
     def read(self, trained: Encoding | None) -> Targets:
-        """Return the targets, encoded as in training; None for a new training.
+        """Return the targets, encoded as in training. `trained` is None for a new training.
 
         Raises:
             InputError: A value is missing, is not a number, or is not one of the training's classes.

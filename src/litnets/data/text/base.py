@@ -198,7 +198,7 @@ class TextDataModule(ArrayDataModule):
     def iter_new(self, path: Path, batch_size: int) -> Iterator[NewChunk]:
         """Yield the texts of a CSV, TSV or JSONL file, of a `.txt` file, or of a folder of `.txt` files."""
         if not path.exists():
-            raise InputError(f"{path}: no such file; for texts instead of files, pass - and write one per line")
+            raise InputError(f"{path}: no such file; to predict texts, pass - and write one per line to standard input")
         samples, files = self._read_samples_of(path)
         columns = self.new_columns(path) if files is None else {"file": list(map(str, files))}
         rows = [(row, sample) for row, sample in enumerate(samples)]
@@ -288,7 +288,7 @@ class TextDataModule(ArrayDataModule):
 
     def read_labeled(self, path: Path) -> list[Sample]:
         """Return the samples at `path` with their classes, for `test --on`."""
-        raise InputError(f"{type(self).__name__} reads no texts with their classes")
+        raise InputError(f"{type(self).__name__} cannot read texts with their classes")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the vocabulary and the class names, so that a checkpoint encodes texts as in training."""

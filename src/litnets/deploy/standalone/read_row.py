@@ -31,10 +31,12 @@ def encode(row: dict[str, str], how: Any) -> Any:
     """Return the columns of a row.
 
     Raises:
-        ValueError: A cell is no number or date, or there are too few or too many cells, as with decimal commas.
+        ValueError: A cell is not a number or date, or there are too few or too many cells, as with decimal commas.
     """
     if None in row or None in row.values():
-        raise ValueError(f"expected {len(row.keys() - {None})} cells, with commas between them and decimal points")
+        raise ValueError(
+            f"expected {len(row.keys() - {None})} cells, separated by commas, with decimal points in numbers"
+        )
     cells = {name: None if text.strip() in MISSING else text.strip() for name, text in row.items()}
     values = [to_number(cells[name]) for name in how["numbers"]]
     for name, written in how["dates"].items():

@@ -23,7 +23,7 @@ def read(path: str, about: Any) -> Iterator[tuple[str, Any]]:
     first = len(rows) - steps + 1
     for number, row in enumerate(rows[-steps:], first):
         if None in row or None in row.values():
-            raise SystemExit(f"{path}, row {number}: expected commas between the cells, and decimal points")
+            raise SystemExit(f"{path}, row {number}: expected cells separated by commas, with decimal points")
     try:
         values = np.array([[row[name] for name in how["channels"]] for row in rows[-steps:]], np.float32)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Predict with model.onnx, which lies beside this file. Needs numpy and onnxruntime, for images also pillow.
+"""Predict with model.onnx, which is beside this file. Needs numpy and onnxruntime, for images also pillow.
 
 python run.py FILE...       print the prediction for each input in the files; see reading.py for the formats
 python run.py --selftest    compare the predictions for the samples in golden.npz with those of the trained network

@@ -1,4 +1,4 @@
-"""What the network predicts for rows of numbers: over two columns, or in a plane through the data; also over epochs."""
+"""What the network predicts over a plane of inputs: two columns or principal components; also over the epochs."""
 
 import json
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _MAX_TARGETS = 3
 _SIZE = 60  # points of the grid in each direction
 _FRAME_SIZE = 40  # the same for an animation
 _MAX_FRAMES = 24
-_MAX_ANIMATION_BYTES = 500_000
+_MAX_ANIMATION_BYTES = 500_000  # a tenth of the page
 _PAUSE = Markup('<label class="pause"><input type="checkbox"> pause</label>')
 
 
@@ -76,7 +76,7 @@ def _rows(record: Record) -> dict[int, dict[str, float]]:
 
 
 def _colors(record: Record, indices: list[int]) -> list[Colors]:
-    """Return how the predictions and the targets of some test samples are colored, for each target of the network."""
+    """Return the colors for the classes, or for each of the first targets. The dots are the samples with `indices`."""
     assert record.test is not None
     position = {index: row for row, index in enumerate(record.test.frame["index"].to_list())}
     chosen = [position[index] for index in indices]
@@ -98,10 +98,10 @@ class _Plane:
 
     Args:
         columns: Names of the columns.
-        origin: A point of it, `(columns,)`.
+        origin: The point of the plane with coordinates 0, `(columns,)`.
         axes: The change of each column along the two directions, `(2, columns)`.
         names: Names of the directions.
-        points: The data in its coordinates, `(rows, 2)`.
+        points: The coordinates of the data in the plane, `(rows, 2)`.
     """
 
     columns: list[str]
@@ -183,6 +183,6 @@ def _animation(run: Run, plane: _Plane, colors: Colors) -> Figure | Note | None:
     areas = animate(frames, colors.width - 18, 22)
     if len(areas) > _MAX_ANIMATION_BYTES:
         return Note("The animation over the epochs is left out, because the page is limited to 5 MB.")
-    caption = f"The same after {len(frames)} of the epochs, from the initial weights (epoch 0) on."
+    caption = f"The predictions after {len(frames)} of the epochs. Epoch 0 stands for the initial weights."
     figure = plane.figure(f"{colors.title} over the epochs", areas, colors, caption)
     return replace(figure, svg=figure.svg + _PAUSE)

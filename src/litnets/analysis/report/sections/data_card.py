@@ -25,7 +25,7 @@ def data_card(record: Record, inputs: Inputs) -> Section | None:
         names = data.get("class_names") or record.description.get("class_names")
         counts = {split: one["class_counts"] for split, one in splits.items() if one.get("class_counts")}
         if names is not None and any(len(values) != len(names) for values in counts.values()):
-            raise damaged(record.run.data, f"class_counts: expected those of {len(names)} classes")
+            raise damaged(record.run.data, f"class_counts: expected {len(names)} numbers, one per class")
         blocks += _classes(counts, names)
     if data.get("columns"):
         blocks.append(_columns(data["columns"]))
@@ -51,7 +51,7 @@ def _recorded_splits(record: Record) -> dict[str, dict[str, Any]]:
 
 
 def _sizes(splits: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the table of what is known of each split: a row for each number or distribution."""
+    """Return a table that describes the splits: a row for each number or distribution."""
     facts: dict[str, dict[str, str]] = {}
     for split, described in splits.items():
         facts.setdefault("samples", {})[split] = f"{described.get('samples') or 0:,}"
@@ -77,7 +77,7 @@ def _distribution(value: Mapping[str, Any]) -> str:
 
 
 def _short(number: Any) -> str:
-    """Return a number with four digits; a dash for null, as of a column with infinite values."""
+    """Return a number with four digits, or a dash for null, which stands for values that are not finite."""
     return f"{number:.4g}" if is_number(number) else "–"  # noqa: RUF001
 
 

@@ -1,4 +1,4 @@
-"""How the weights, gradients and activations of each layer were distributed over the epochs, where that was logged."""
+"""The distributions of the weights, gradients and activations of each layer over the epochs, if they were logged."""
 
 import numpy as np
 from markupsafe import Markup
@@ -8,6 +8,7 @@ from litnets.analysis.report.scales import short, value_range
 from litnets.analysis.report.svg import svg
 from litnets.runs.distributions import KINDS, Distribution, load_distributions
 from litnets.runs.folder import Run
+from litnets.runs.print_results import count
 
 _MAX_LAYERS = 40  # of each kind
 _WIDTH, _HEIGHT, _LEFT = 190, 44, 52  # of a picture, and the space for the numbers of its axis
@@ -26,11 +27,11 @@ def distributions(run: Run) -> Section | None:
     blocks: list[Block] = [table for table in tables if table.rows]
     if not blocks:
         return None
-    epochs = sorted({rows.epoch for layer in layers.values() for rows in layer})
+    epochs = sorted({row.epoch for rows in layers.values() for row in rows})
     text = (
-        f"The last step of {len(epochs)} epochs, from {epochs[0]} to {epochs[-1]}. Line: the median. Dark and light "
-        "bands: the middle 50% and 90% of the values. Gradients that shrink from the last layer to the first, or "
-        "activations that are all zero, mean that a layer learns little."
+        f"Measured in the last step of {count(len(epochs), 'epoch')}, from {epochs[0]} to {epochs[-1]}. Line: the "
+        "median. Dark and light bands: the middle 50% and 90% of the values. Gradients that shrink from the last "
+        "layer to the first, or activations that are all zero, mean that a layer learns little."
     )
     return Section("Distributions by layer", [Note(text), *blocks])
 

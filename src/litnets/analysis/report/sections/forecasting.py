@@ -118,7 +118,7 @@ def naive_errors(
 ) -> Mapping[str, NDArray[np.float64]]:
     """Return the error of each step of forecasts that repeat the last value or the last period, by their name.
 
-    All windows whose past is in the test split count.
+    The error is the mean over all windows whose past is in the test split.
 
     Args:
         values: The predictions.
