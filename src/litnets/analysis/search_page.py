@@ -69,7 +69,7 @@ def _read_trials(path: Path, results: Mapping[str, Any]) -> list[_Row]:
         raise InputError(f"{path} is missing")
     rows: list[_Row] = list(csv.DictReader(io.StringIO(read_text(path))))
     if not rows or any(None in row or None in row.values() for row in rows):
-        raise damaged(path, "expected trials, each with all columns")
+        raise damaged(path, "expected at least one trial, and a cell for each column")
     if missing := [name for name in ("trial", *results["winner"]["values"]) if name not in rows[0]]:
         raise damaged(path, f"no column {missing[0]}")
     rungs = _rungs(rows, results["monitor"])
@@ -117,7 +117,7 @@ def _history(trials: Sequence[_Row], monitor: str) -> Figure:
 
 
 def _scores_by(name: str, domain: str, trials: Sequence[_Row], monitor: str) -> Figure:
-    """Draw the scores against a numeric parameter, or the mean score for each value of another one.
+    """Draw the scores against a numeric parameter, or, for any other parameter, the mean score of each value.
 
     Args:
         name: The parameter.

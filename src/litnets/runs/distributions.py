@@ -65,7 +65,7 @@ def load_distributions(run: Run) -> list[Distribution]:
             raise ValueError(f"expected the columns {', '.join(Distribution._fields)}")
         if len(rows) > _MAX_ROWS:
             raise ValueError(f"expected at most {_MAX_ROWS} rows, got {len(rows)}")
-        # A row for each epoch, kind and layer.
+        # Only the last row for each epoch, kind and layer counts.
         return list({row[:3]: row for row in map(_parse, rows)}.values())
     except (ValueError, TypeError, csv.Error) as error:  # TypeError: a row with another number of cells
         raise damaged(path, " ".join(str(error).split())[:200]) from error
@@ -75,7 +75,7 @@ def _parse(row: list[str]) -> Distribution:
     epoch, kind, layer, *numbers = row
     values = [float(number) for number in numbers]
     is_known = kind in KINDS and 0 < int(epoch) < 10**9
-    if not is_known or not all(abs(value) < 1e39 for value in values):  # that float32 can hold
+    if not is_known or not all(abs(value) < 1e39 for value in values):  # about the range of float32
         raise ValueError(f"unexpected row {','.join(row)}")
     return Distribution(int(epoch), kind, layer, *values)
 

@@ -58,8 +58,8 @@ def ticks(low: float, high: float, count: int = 5, is_whole: bool = False) -> li
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return powers of ten between two limits. If there are fewer than two, return 1, 2 and 5 times powers of ten, or
-    evenly spaced round numbers if there are few of these as well."""
+    """Return powers of ten between two limits. If there are fewer than two, return 1, 2 and 5 times powers of ten. If
+    these are also too few, return evenly spaced round numbers."""
     exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     if len(exponents) < 2:
         powers = [10.0**exponent for exponent in range(exponents.start - 1, exponents.stop)]
