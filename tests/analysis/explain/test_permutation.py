@@ -11,6 +11,7 @@ from litnets.analysis.explain.permutation import build_score, permutation_import
 from litnets.tasks import Classifier, Regressor
 
 WEIGHTS = torch.tensor([3.0, 1.0, 0.0, -2.0])
+COLUMNS = {name: [index] for index, name in enumerate("abcd")}
 
 
 def linear_data(size: int = 200) -> tuple[Tensor, Tensor]:
@@ -33,16 +34,28 @@ def test_importance_equals_that_of_scikit_learn() -> None:
     seed = np.random.RandomState(7).randint(np.iinfo(np.int32).max + 1)  # as scikit-learn seeds each column
     scoring: Any = "neg_mean_squared_error"
     expected = sklearn_importance(model, rows.numpy(), targets.numpy(), n_repeats=5, random_state=7, scoring=scoring)
-    found = permutation_importance(predict, negative_mse, rows, targets, list("abcd"), repeats=5, seed=seed)
+    found = permutation_importance(predict, negative_mse, rows, targets, COLUMNS, repeats=5, seed=seed)
     assert [importance.mean for importance in found] == pytest.approx(expected.importances_mean.tolist(), rel=1e-4)
 
 
 def test_intervals_contain_the_importance_and_tell_which_columns_count() -> None:
     rows, targets = linear_data(1000)
-    found = permutation_importance(predict, negative_mse, rows, targets, list("abcd"))
+    found = permutation_importance(predict, negative_mse, rows, targets, COLUMNS)
     assert [importance.is_significant for importance in found] == [True, True, False, True]
     for importance, weight in zip(found, WEIGHTS.tolist(), strict=True):
         assert importance.low <= 2 * weight**2 <= importance.high  # E (x - x')^2 = 2
+
+
+def test_the_parts_of_a_column_are_shuffled_together() -> None:
+    rows = torch.arange(200.0).unsqueeze(1).repeat(1, 2)
+
+    def difference(rows: Tensor) -> Tensor:  # 0 unless one of the two parts is shuffled without the other
+        return rows[:, :1] - rows[:, 1:]
+
+    (found,) = permutation_importance(difference, negative_mse, rows, torch.zeros(200, 1), {"date": [0, 1]})
+    assert (found.column, found.mean) == ("date", 0)
+    alone = permutation_importance(difference, negative_mse, rows, torch.zeros(200, 1), {"a": [0], "b": [1]})
+    assert all(one.mean > 1 for one in alone)
 
 
 def test_the_monitored_metric_scores() -> None:

@@ -13,6 +13,7 @@ from litnets.data.tables.dates import (
     parse_dates,
     part_names,
 )
+from litnets.data.tables.table import Encoding
 
 DAY = (date(2024, 2, 29) - date(1970, 1, 1)).days
 
@@ -74,3 +75,9 @@ def test_parts_of_a_date_are_days_and_circles() -> None:
     np.testing.assert_allclose(parts["day (year sin)"][[0, 2]], [0, 1])
     assert all(np.isnan(part[3]) for part in parts.values())
     assert len(encode_dates(days, has_time=False)) == len(part_names("day", DateFormat(ISO, has_time=False))) == 5
+
+
+def test_the_parts_of_a_date_belong_to_its_column() -> None:
+    dates = {"built": DateFormat(ISO, has_time=False)}
+    encoding = Encoding(["size", *part_names("built", dates["built"]), "color"], [["red", "blue"]], dates)
+    assert encoding.input_indices == {"size": [0], "built": [1, 2, 3, 4, 5], "color": [6]}

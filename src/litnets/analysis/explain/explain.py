@@ -128,7 +128,8 @@ def _explain_columns(
             parts = rows.split(predictor.datamodule.eval_batch_size)
             return torch.cat([run(network, prepare(predictor, part)) for part in parts])
 
-    importances = permutation_importance(predict, score, rows, targets, list(example.groups), options.repeats)
+    columns = predictor.datamodule.raw_columns() or {name: [index] for index, name in enumerate(example.groups)}
+    importances = permutation_importance(predict, score, rows, targets, columns, options.repeats)
     clear = [importance.is_significant for importance in importances]
     check = f"the intervals of {sum(clear)} of {len(clear)} columns exclude 0"
     change = "the loss rises" if metric == "loss" else f"{metric} falls"

@@ -1,6 +1,6 @@
 """Permutation importance: how much the score drops when the values of a column are shuffled (Breiman 2001)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ def permutation_importance(
     score: Score,
     rows: Tensor,
     targets: Tensor,
-    columns: Sequence[str],
+    columns: Mapping[str, Sequence[int]],
     repeats: int = 10,
     seed: int = 0,
 ) -> list[Importance]:
@@ -54,7 +54,7 @@ def permutation_importance(
         score: Scores outputs against targets; higher is better.
         rows: The rows as they were read, `(N, columns)`. The features of a category are thus shuffled together.
         targets: Their targets, `(N, ...)`.
-        columns: Names of the columns.
+        columns: Indices into a row by the name of the column that they encode. Those of a date are shuffled together.
         repeats: How often each column is shuffled.
         seed: Seed of the shuffles, the same for each column, as in scikit-learn.
     """
@@ -62,31 +62,31 @@ def permutation_importance(
     base = score(outputs, targets)
     random = np.random.default_rng(seed)
     resamples = [torch.from_numpy(random.integers(len(rows), size=len(rows))) for _ in range(BOOTSTRAPS)]
-    resamples = [indices.to(targets.device) for indices in resamples]
-    base_of = [score(outputs[indices], targets[indices]) for indices in resamples]
+    resamples = [resample.to(targets.device) for resample in resamples]
+    base_of = [score(outputs[resample], targets[resample]) for resample in resamples]
     importances = []
-    for number, column in enumerate(columns):
-        shuffled = [predict(changed) for changed in _shuffles(rows, number, repeats, seed)]
+    for column, indices in columns.items():
+        shuffled = [predict(changed) for changed in _shuffles(rows, indices, repeats, seed)]
         mean = base - float(np.mean([score(changed, targets) for changed in shuffled]))
         drops = [
-            reference - score(shuffled[i % repeats][indices], targets[indices])
-            for i, (reference, indices) in enumerate(zip(base_of, resamples, strict=True))
+            reference - score(shuffled[i % repeats][resample], targets[resample])
+            for i, (reference, resample) in enumerate(zip(base_of, resamples, strict=True))
         ]
         low, high = np.quantile(drops, [0.025, 0.975])
         importances.append(Importance(column, mean, float(low), float(high)))
     return importances
 
 
-def _shuffles(rows: Tensor, column: int, repeats: int, seed: int) -> list[Tensor]:
-    """Return copies of the rows. In each, a column is shuffled once more than in the last, as in scikit-learn."""
+def _shuffles(rows: Tensor, columns: Sequence[int], repeats: int, seed: int) -> list[Tensor]:
+    """Return copies of the rows. In each, some columns are shuffled once more than in the last, as in scikit-learn."""
     random = np.random.RandomState(seed)
     order = np.arange(len(rows))
-    values, copies = rows[:, column], []
+    values, copies = rows[:, columns], []
     for _ in range(repeats):
         random.shuffle(order)
         values = values[torch.from_numpy(order).to(rows.device)]
         changed = rows.clone()
-        changed[:, column] = values
+        changed[:, columns] = values
         copies.append(changed)
     return copies
 

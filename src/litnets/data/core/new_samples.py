@@ -97,6 +97,13 @@ class NewSamples(LightningDataModule):
         """
         return {}
 
+    def raw_columns(self) -> dict[str, list[int]]:
+        """Return the columns of a raw row by the column of the file that they encode, such as the parts of a date.
+
+        This implementation returns no names.
+        """
+        return {}
+
     def decode_tokens(self, tokens: Tensor) -> list[str]:
         """Return the token of each index in a text, `(T,)`.
 

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +34,7 @@ from litnets.data.tables.table import (
     Table,
     category_indices,
     check_targets,
+    consecutive_indices,
     digest_table,
     fit_statistics,
     with_categories,
@@ -305,8 +305,10 @@ class TableDataModule(SplitDataModule):
         columns = self._known_encoding().columns
         categories: list[list[str]] = self.statistics["categories"]
         sizes = [1] * (len(columns) - len(categories)) + [len(texts) for texts in categories]
-        ends = list(accumulate(sizes))
-        return {name: list(range(end - size, end)) for name, size, end in zip(columns, sizes, ends, strict=True)}
+        return consecutive_indices(dict(zip(columns, sizes, strict=True)))
+
+    def raw_columns(self) -> dict[str, list[int]]:
+        return self._known_encoding().input_indices
 
     def _set_statistics(self, statistics: dict[str, Any]) -> None:
         """Use these statistics, and map the categories of the table to those of the training split."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,18 @@ class Encoding:
     def categorical(self) -> list[str]:
         """Names of the columns of categories."""
         return self.columns[len(self.columns) - len(self.categories) :]
+
+    @property
+    def input_indices(self) -> dict[str, list[int]]:
+        """Indices of the columns of the inputs that each column of a file becomes."""
+        parts = {name: len(part_names(name, date_format)) for name, date_format in self.dates.items()}
+        return consecutive_indices({name: parts.get(name, 1) for name in self.required})
+
+
+def consecutive_indices(sizes: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return as many consecutive indices for each name as its size."""
+    ends = accumulate(sizes.values())
+    return {name: list(range(end - size, end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 @dataclass(frozen=True)
