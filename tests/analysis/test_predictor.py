@@ -103,7 +103,7 @@ def test_predictions_equal_those_of_the_trainer_bit_for_bit(modality: Any) -> No
     found = predictor.predict(inputs)
     if predictor.classes is None:
         assert np.array_equal(found, expected["prediction"].numpy())
-        with pytest.raises(InputError, match="predicts no classes; use predict"):
+        with pytest.raises(InputError, match="does not predict classes; use predict"):
             predictor.predict_proba(inputs)
     else:
         assert found.tolist() == [predictor.classes[i] for i in expected["prediction"].tolist()]

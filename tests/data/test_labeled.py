@@ -91,7 +91,9 @@ def test_a_class_that_was_not_trained_on_is_named(capsys: pytest.CaptureFixture[
     with pytest.raises(InputError, match=r"^new has the class fox, but the run has only cat, dog, owl to train on"):
         labeled(ImageFolder("old", size=8), state, state["class_names"])
     shutil.move("new/fox/00.png", "new/loose.png")
-    with pytest.raises(InputError, match=r"^new has files in no folder of a class \(loose.png\); expected one folder"):
+    with pytest.raises(
+        InputError, match=r"^new has files outside the class folders \(loose.png\); expected one folder"
+    ):
         labeled(ImageFolder("old", size=8), state, state["class_names"])
     shutil.rmtree("new/fox")
     Path("new/loose.png").unlink()

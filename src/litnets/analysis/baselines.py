@@ -228,7 +228,7 @@ def _regress(model: Regressor, data: ArrayDataModule, estimator: Any) -> Batches
 def _fit(estimator: Any, data: ArrayDataModule, targets: NDArray[Any]) -> Any:
     """Fit a method on the training split, and return the inputs of the test split."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of a solver that has not converged: it is a baseline anyway
+        warnings.simplefilter("ignore")  # such as that a solver has not converged: the result is a baseline anyway
         estimator.fit(data.baseline_inputs("train"), targets)
     return data.baseline_inputs("test")
 

@@ -137,11 +137,12 @@ class Predictor:
             batch_size: Inputs per batch; None for the DataModule's `eval_batch_size`.
 
         Raises:
-            InputError: The network predicts no classes, there are no inputs, or they differ from those of the training.
+            InputError: The network does not predict classes, there are no inputs, or they differ from those of the
+                training.
         """
         outputs = self._predict(inputs, batch_size, keep_probabilities=True)
         if "probability" not in outputs:
-            raise InputError(f"predict_proba: {type(self.network).__name__} predicts no classes; use predict")
+            raise InputError(f"predict_proba: {type(self.network).__name__} does not predict classes; use predict")
         return outputs["probability"].numpy()
 
     def predict_set(self, inputs: Any, batch_size: int | None = None) -> NDArray[np.bool_]:

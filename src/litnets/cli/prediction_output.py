@@ -46,7 +46,7 @@ def mask_table(output: str) -> Path:
     """Return the table of the masks for `--output FOLDER`, which is FOLDER.csv, or `--output FOLDER.csv`.
 
     Raises:
-        InputError: `output` names no folder.
+        InputError: `output` is not the name of a folder.
     """
     path = Path(output)
     if output == STANDARD_OUTPUT or not path.name or path.suffix.lower() in (".jsonl", ".parquet"):

@@ -78,7 +78,7 @@ def test_what_is_left_out_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(scan(tmp_path).files) == 6
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path}: extra left out; expected train, val and test",
-        f"{tmp_path}/train: 1 poems in no folder of a class left out (loose.txt)",
+        f"{tmp_path}/train: 1 poems outside the class folders left out (loose.txt)",
     ]
 
 
@@ -138,7 +138,7 @@ def test_files_with_other_suffixes_are_counted(tmp_path: Path, capsys: pytest.Ca
     touch_many(tmp_path, a=2, b=2)
     touch(tmp_path, "a/1.heic", "a/more/2.HEIC", "b/notes", "b/3.json", "b/.hidden.json", "c.heic", "b/@eaDir/4.heic")
     scan(tmp_path)
-    line = f"{tmp_path}: files that are no poems left out: 2 .heic, 1 without a suffix, 1 .json\n"
+    line = f"{tmp_path}: left out files that are not poems: 2 .heic, 1 without a suffix, 1 .json\n"
     assert capsys.readouterr().out == line
 
 

@@ -87,7 +87,9 @@ def stored_examples(predictor: Predictor, run: Run, limit: int) -> list[Example]
         try:
             samples = predictor.datamodule.read_inputs(decode_stored(one, predictor.datamodule))
         except InputError as error:  # such as images of floats, which were stored as pixels
-            raise InputError(f"{run.inputs} holds no inputs of the network ({error}); pass an INPUT") from error
+            raise InputError(
+                f"{run.inputs} holds no inputs that the network can read ({error}); pass an INPUT"
+            ) from error
         examples += prepare_examples(predictor, samples, [0], [f"test {one.index}"])
     return examples
 

@@ -1,4 +1,4 @@
-"""`litnets compare`: show which run is best, and whether that is more than noise. Imports no torch.
+"""`litnets compare`: show which run is best, and whether that is more than noise. Does not import torch.
 
 litnets compare checkpoints/digits_mlp                     all runs of an experiment
 litnets compare RUN_1 RUN_2 --output comparison.html

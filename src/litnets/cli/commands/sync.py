@@ -1,4 +1,4 @@
-"""`litnets sync`: upload the offline W&B runs in run folders with wandb's own command. Imports no torch.
+"""`litnets sync`: upload the offline W&B runs in run folders with wandb's own command. Does not import torch.
 
 litnets sync checkpoints/digits_mlp/<run>
 """

@@ -169,7 +169,7 @@ def folder_targets(path: Path, names: Sequence[str], trained_classes: Sequence[s
     loose = [name for name, separator, _ in folders if not separator]
     if loose:
         raise InputError(
-            f"{path} has files in no folder of a class ({abbreviate(loose, 3)}); expected one folder per class, with "
+            f"{path} has files outside the class folders ({abbreviate(loose, 3)}); expected one folder per class, with "
             f"the names {abbreviate(trained_classes)}"
         )
     check_known_classes(path, dict.fromkeys(name for name, _, _ in folders), Path("the run"), trained_classes)
@@ -214,7 +214,7 @@ def list_classes(folder: Path, suffixes: Collection[str], kind: str, root: Path)
     if others:
         by_count = sorted(others.items(), key=lambda item: (-item[1], item[0]))
         counts = [f"{count} {suffix or 'without a suffix'}" for suffix, count in by_count]
-        print(f"{folder}: files that are no {kind}s left out: {printable(abbreviate(counts))}", flush=True)
+        print(f"{folder}: left out files that are not {kind}s: {printable(abbreviate(counts))}", flush=True)
     return classes
 
 
@@ -223,7 +223,7 @@ def _report_loose_files(folder: Path, suffixes: Collection[str], kind: str) -> N
     names = [name for name in data_files(folder) if Path(name).suffix.lower() in suffixes]
     if names:
         shown = printable(abbreviate(names, 3))
-        print(f"{folder}: {len(names)} {kind}s in no folder of a class left out ({shown})", flush=True)
+        print(f"{folder}: {len(names)} {kind}s outside the class folders left out ({shown})", flush=True)
 
 
 def check_linked_once(files: Mapping[Path, str]) -> None:

@@ -139,7 +139,7 @@ class SeriesFolder(ClassFolderDataModule):
         return series, names, self.folders.targets, self.assign_files(np.array(digests, np.uint64))
 
     def _report_times(self, series: list[Values], names: list[str]) -> None:
-        """Print which channel is named like a time and increases in every series. It would tell other dates apart."""
+        """Print which channel has a name like a time and increases in every series: a network could learn dates."""
         for channel, name in enumerate(names):
             is_time = name.lower() in ("t", "ts") or re.search("time|date|stamp|clock", name.lower())
             if is_time and all((np.diff(values[:, channel]) > 0).all() for values in series):

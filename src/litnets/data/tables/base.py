@@ -32,11 +32,11 @@ from litnets.data.tables.skewness import NormalizeSkewed
 from litnets.data.tables.table import (
     Encoding,
     Table,
-    category_indices,
     check_targets,
     consecutive_indices,
     digest_table,
     fit_statistics,
+    map_categories,
     with_categories,
 )
 from litnets.errors import InputError
@@ -317,7 +317,7 @@ class TableDataModule(SplitDataModule):
         if self.splits:
             self._encoding = self.table.encoding
         assert self._encoding is not None
-        self._one_hot_indices = category_indices(self._encoding.categories, statistics["categories"])
+        self._one_hot_indices = map_categories(self._encoding.categories, statistics["categories"])
 
     def _training_targets(self) -> Tensor:
         self.setup()

@@ -130,7 +130,7 @@ class Table:
         return Encoding(self.columns, self.categories, self.dates, self.class_names)
 
 
-def category_indices(categories: list[list[str]], trained: list[list[str]]) -> list[Tensor]:
+def map_categories(categories: list[list[str]], trained: list[list[str]]) -> list[Tensor]:
     """Return, for each categorical column, the index in `trained` of each category, and last that of a missing value.
 
     The index of a missing value is the number of categories in `trained`. It also stands for all other categories.
@@ -146,7 +146,7 @@ def category_indices(categories: list[list[str]], trained: list[list[str]]) -> l
 def with_categories(table: Table, trained: list[list[str]]) -> Table:
     """Return the table with other lists of categories. Categories that are not in them become missing values."""
     inputs = table.inputs.clone()
-    for column, indices in enumerate(category_indices(table.categories, trained), table.num_numeric):
+    for column, indices in enumerate(map_categories(table.categories, trained), table.num_numeric):
         inputs[:, column] = indices[inputs[:, column].long()].to(inputs.dtype)
     return replace(table, inputs=inputs, categories=trained)
 
