@@ -1,6 +1,7 @@
 """The parser of a command that is not one of Lightning's."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from litnets.errors import InputError
@@ -27,3 +28,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{self.command}: {message}; `litnets {self.command} --help` shows how to use it")
+
+
+def asks_for_help(options: Sequence[str]) -> bool:
+    """Return whether `-h` or `--help` is among the options."""
+    return "-h" in options or "--help" in options

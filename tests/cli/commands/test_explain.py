@@ -199,5 +199,6 @@ def test_a_missing_captum_is_named(
 
 
 def test_help_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["explain", "--help"]) == 0
-    assert capsys.readouterr().out.startswith("usage: litnets explain RUN [INPUT...]")
+    for args in (["--help"], ["RUN", "--help"], ["RUN", "photo.png", "-h"]):
+        assert main(["explain", *args]) == 0
+        assert capsys.readouterr().out.startswith("usage: litnets explain RUN [INPUT...]")

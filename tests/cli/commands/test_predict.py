@@ -343,5 +343,10 @@ def test_inputs_are_told_from_options() -> None:
 
 
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "--help"]) == 0
-    assert "--strict" in capsys.readouterr().out
+    for args in (["--help"], ["RUN", "photo.png", "--help"]):
+        assert main(["predict", *args]) == 0
+        assert "--strict" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "RUN", "--help"])
+    assert stopped.value.code == 0
+    assert "--data.help" in capsys.readouterr().out

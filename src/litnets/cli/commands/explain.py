@@ -23,7 +23,7 @@ from litnets.analysis.explain.inputs import Example
 from litnets.analysis.explain.samples import examples_of_test_split, read_examples, stored_examples
 from litnets.analysis.load_run import read_split
 from litnets.analysis.predictor import Predictor
-from litnets.cli.command_parser import CommandParser
+from litnets.cli.command_parser import CommandParser, asks_for_help
 from litnets.cli.commands.predict import split_inputs
 from litnets.cli.main import run
 from litnets.cli.new_inputs import check_inputs
@@ -69,10 +69,10 @@ def explain(args: list[str]) -> int:
     Args:
         args: A run, inputs and options.
     """
-    if args[:1] in (["-h"], ["--help"]):
+    inputs, options = split_inputs(args[1:])
+    if asks_for_help([*args[:1], *options]):
         print(HELP, end="")
         return 0
-    inputs, options = split_inputs(args[1:])
     return run(partial(_explain, inputs), [*args[:1], *options])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from litnets.analysis.predictor import Predictor
-from litnets.cli.command_parser import CommandParser
+from litnets.cli.command_parser import CommandParser, asks_for_help
 from litnets.cli.commands.trainer import use_run
 from litnets.cli.main import run as run_command
 from litnets.cli.new_inputs import InputCounts, check_inputs, iter_chunks, read_chunks
@@ -64,10 +64,10 @@ def predict(args: list[str]) -> int:
     Args:
         args: A run, inputs and options.
     """
-    if args[:1] in (["-h"], ["--help"]):
+    inputs, options = split_inputs(args[1:])
+    if asks_for_help(args[:1]) or (inputs and not args[0].startswith("-") and asks_for_help(options)):
         print(HELP, end="")
         return 0
-    inputs, options = split_inputs(args[1:])
     if not inputs or args[0].startswith("-"):
         return run_command(use_run, ["predict", *args])
     counts = InputCounts()

@@ -6,6 +6,7 @@ litnets validate checkpoints/digits_mlp/<run>/last.ckpt
 """
 
 from litnets.cli.app import LitnetsCLI
+from litnets.cli.command_parser import asks_for_help
 from litnets.cli.main import run
 from litnets.cli.run_argument import parse_run_argument
 from litnets.training.signals import Signals
@@ -28,5 +29,7 @@ def test(args: list[str]) -> int:
 
 def use_run(args: list[str], signals: Signals) -> None:
     """Run `validate`, `test` or `predict` with the run that the first argument names or the options select."""
+    if asks_for_help(args):  # which is the same for all runs
+        args = [args[0], "--help"]
     argument = parse_run_argument(args[1:])
     LitnetsCLI([args[0], *argument.selection, *argument.options], signals)
