@@ -37,6 +37,17 @@ def test_runs_that_start_from_other_weights_are_two_settings() -> None:
     assert differences(group_runs([scratch, pretrained])) == {"A": {"init_from": "best.ckpt"}, "B": {}}
 
 
+def test_an_absent_option_does_not_differ_from_none() -> None:
+    first, second, third = load(write_run("1"), write_run("2", seed=2), write_run("3", score=0.8))
+    first.config["data.init_args.group_column"] = None  # type: ignore[index]
+    first.config["fast_loop"] = False  # type: ignore[index]
+    third.config["data.init_args.group_column"] = "patient"  # type: ignore[index]
+    settings = group_runs([first, second, third])
+    assert [len(setting.runs) for setting in settings] == [2, 1]
+    assert differences(settings)["B"] == {"data.init_args.group_column": "patient"}
+    assert differences(settings[:1]) == {"A": {}}
+
+
 def test_the_best_validation_score_comes_first_whatever_the_test_says() -> None:
     worse, better = write_run("1", accuracy=0.99, score=0.8), write_run("2", accuracy=0.9, score=0.9, lr=0.1)
     assert [setting.runs[0].run.folder for setting in group_runs(load(worse, better))] == [better.folder, worse.folder]

@@ -107,10 +107,14 @@ def main_metric(runs: Sequence[FinishedRun]) -> str:
 
 
 def group_runs(runs: Iterable[FinishedRun]) -> list[Setting]:
-    """Group runs that differ only in their seed into settings, ordered from the best validation score to the worst."""
+    """Group runs that differ only in their seed into settings, ordered from the best validation score to the worst.
+
+    An option that is None does not differ from one that is absent, as in the runs of an earlier version.
+    """
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(repr(sorted(run.setting.items())), []).append(run)
+        options = sorted((name, value) for name, value in run.setting.items() if value is not None)
+        groups.setdefault(repr(options), []).append(run)
     ordered = sorted(groups.values(), key=lambda group: -Setting("", group).validation_score)
     return [Setting(_label(index), group) for index, group in enumerate(ordered)]
 

@@ -11,7 +11,7 @@ from litnets.runs.recorded_predictions import RecordedPredictions
 from litnets.runs.storage import read_text
 from litnets.safety.plain import load_yaml
 
-# Options that may differ between two runs of one setting: the seed, names, and where and how the runs are logged.
+# Options that may differ between two runs of one setting: the seed, names, and what does not change the network.
 _NOT_A_SETTING = (
     "seed_everything",
     "config",
@@ -27,6 +27,9 @@ _NOT_A_SETTING = (
     "report",
     "store_data",
     "baselines",
+    "fast_loop",
+    "test_after_fit",
+    "record_predictions",
     "trainer.enable_progress_bar",
     "trainer.logger",
     "trainer.default_root_dir",
