@@ -1,5 +1,6 @@
 """The distributions of weights, gradients and activations in a run folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -35,19 +37,41 @@ class Probe(nn.Module):
         return last
 
 
+class Odd(nn.Module):
+    """A network with layers that have no histogram: no values, no finite values, complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing, self.infinite, self.complex = Apply(lambda x: x[:0]), Apply(lambda x: x / 0), Apply(torch.fft.fft)
+        self.last = nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.nothing(x), self.infinite(x), self.complex(x)
+        outputs: torch.Tensor = self.last(x)
+        return outputs
+
+
+class Apply(nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
 def train(run: Run, net: nn.Module, epochs: int, **options: Any) -> None:
     torch.manual_seed(0)
     inputs, targets = torch.randn(10, 2), torch.arange(10) % 3
     trainer = Trainer(
         accelerator="cpu",
-        logger=False,
         max_epochs=epochs,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
         callbacks=[Histograms(run)],
-        **options,
+        **{"logger": False, **options},
     )
     model = Classifier(net, 3, ["a", "b", "c"], optimizer="SGD", lr=0.1)
     loader = DataLoader(TensorDataset(inputs, targets), batch_size=8)
@@ -86,6 +110,12 @@ def test_a_resumed_run_replaces_later_epochs(tmp_path: Path, monkeypatch: pytest
     kept = load_distributions(run)
     assert [row.epoch for row in kept if row.kind == "weights"] == [2, 4]
     assert "stale" not in {row.layer for row in kept}, "a run that starts over keeps nothing"
+
+
+def test_layers_without_a_histogram_are_left_out(tmp_path: Path) -> None:
+    train(Run(tmp_path), Odd(), 1, logger=TensorBoardLogger(tmp_path), log_every_n_steps=1)
+    layers = [row.layer for row in load_distributions(Run(tmp_path)) if row.kind == "activations"]
+    assert layers == ["net.last"]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

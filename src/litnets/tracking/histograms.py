@@ -53,7 +53,9 @@ class Histograms(Callback):
         def record(module: nn.Module, inputs: Any, outputs: Any) -> None:
             while isinstance(outputs, tuple) and outputs:  # recurrent layers return tuples
                 outputs = outputs[0]
-            if not torch.compiler.is_compiling() and isinstance(outputs, Tensor) and outputs.ndim > 1:
+            if torch.compiler.is_compiling() or not isinstance(outputs, Tensor):
+                return
+            if outputs.ndim > 1 and outputs.is_floating_point():
                 self._activations[name] = _some(outputs).clone()  # because the next module may change it in place
 
         return module.register_forward_hook(record)
@@ -68,6 +70,8 @@ class Histograms(Callback):
             if isinstance(logger, TensorBoardLogger):
                 for kind, values in (("weights", parameters), ("gradients", gradients), ("activations", activations)):
                     for name, tensor in values:
+                        if not tensor.isfinite().any():  # which TensorBoard refuses
+                            continue
                         logger.experiment.add_histogram(f"{kind}/{name}", tensor.detach(), trainer.global_step)
         epoch = trainer.current_epoch + 1
         if epoch in evenly_spaced(epoch, _MAX_EPOCHS + 1):
