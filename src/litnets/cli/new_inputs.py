@@ -84,9 +84,16 @@ def _with_source(source: str, chunk: NewChunk) -> NewChunk:
     return chunk._replace(read=read)
 
 
-def read_chunks(chunks: Iterable[NewChunk], counts: InputCounts) -> Generator[NamedSamples]:
-    """Yield the readable samples of each chunk. The next chunk is read while the caller uses them."""
-    with closing(read_ahead(chunks, NewChunk.load)) as results:
+def read_chunks(chunks: Iterable[NewChunk], counts: InputCounts, ahead: bool = True) -> Generator[NamedSamples]:
+    """Yield the readable samples of each chunk.
+
+    Args:
+        chunks: The chunks.
+        counts: Reports the samples that are not readable.
+        ahead: Whether to read the next chunk while the caller uses these samples. If not, chunks may come as slowly as
+            somebody types them.
+    """
+    with closing(read_ahead(chunks, NewChunk.load) if ahead else (chunk.load() for chunk in chunks)) as results:
         for samples, errors in results:
             for broken in errors:
                 counts.report(broken)

@@ -5,7 +5,9 @@ import io
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -120,6 +122,21 @@ def test_several_inputs_are_predicted_in_order(runs: dict[str, str], capsys: pyt
     assert found[0]["probability"] == found[-1]["probability"]
     expected = litnets.load(runs["images"]).predict(["alone.png", "new"])
     assert [row["prediction"] for row in found[:-1]] == expected.tolist()
+
+
+def test_a_line_is_predicted_before_the_next_one_is_typed(
+    runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+
+    def lines() -> Iterator[bytes]:
+        for text, _ in rows(3):
+            printed.append(capsys.readouterr().out.count("\n"))
+            yield f"{text}\n".encode()
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=lines()))
+    assert main(["predict", runs["texts"], "-", "--batch_size", "1"]) == 0
+    assert printed == [0, 2, 1]  # the first time with the header
 
 
 def test_texts_come_from_standard_input(

@@ -138,7 +138,7 @@ def _write_rows(
     with ExitStack() as stack:
         show = stack.enter_context(spinner(_COUNT, hide=output == STANDARD_OUTPUT and stdout.isatty()))
         writer: Writer | None = None
-        for samples, columns in stack.enter_context(closing(read_chunks(chunks, counts))):
+        for samples, columns in stack.enter_context(closing(read_chunks(chunks, counts, ahead="-" not in inputs))):
             outputs = predictor.predict_samples(samples, options.batch_size)
             if writer is None:
                 writer = stack.enter_context(open_output(output, stdout))
