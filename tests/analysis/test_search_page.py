@@ -67,6 +67,13 @@ def test_the_axis_of_a_parameter_has_the_scale_of_its_search(
     assert ("0.001" in labels and "0.01" in labels) == is_log
 
 
+def test_a_test_metric_may_be_no_number(results: dict[str, Any]) -> None:
+    results["final"]["test"]["auroc"] = {"mean": None, "std": None, "values": [None, 0.9]}
+    write_json(FOLDER / "search.json", results)
+    page = search_page(FOLDER, read_search(FOLDER) or {})
+    assert "<td>test auroc, with fresh seeds</td><td>not a number</td>" in page
+
+
 def test_the_command_writes_the_page(results: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(FOLDER)]) == 0
     assert (FOLDER / "report.html").read_text() == search_page(FOLDER, results)

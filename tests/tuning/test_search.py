@@ -51,7 +51,7 @@ class Training:
         run.last.touch()
         distance = abs(float(named["lr"]) - 0.01) + int(named["seed_everything"]) % 7 / 1000
         score = 1 - distance - 1 / (epochs + int(named["size"]))
-        test = {"test": {"accuracy": score - 0.1}} if named["test_after_fit"] == "true" else {}
+        test = {"test": {"accuracy": score - 0.1, "auroc": math.nan}} if named["test_after_fit"] == "true" else {}
         run.update_results(best={"monitor": "val/accuracy", "score": score, "epoch": epochs}, epochs=epochs, **test)
 
 
@@ -172,6 +172,7 @@ def test_results(capsys: pytest.CaptureFixture[str]) -> None:
     results = summarize_search(FOLDER, SETTINGS, store, winner, final)
     scores = results["final"]["validation"]["values"]
     assert results["final"]["test"]["accuracy"]["mean"] == pytest.approx(sum(scores) / 3 - 0.1)
+    assert results["final"]["test"]["auroc"] == {"mean": None, "std": None, "values": [None] * 3}
     assert results["optimism"] == pytest.approx(results["winner"]["score"] - sum(scores) / 3)
     assert results["failed"] == 1
     assert results["epochs_trained"] < 0.6 * results["epochs_without_halving"] == 0.6 * 12 * EPOCHS

@@ -18,7 +18,7 @@ _LOG_RATIO = 30  # listed values that differ by more than this factor are drawn 
 
 _Row = Mapping[str, str]
 
-_SPREAD: JsonType = {"mean": "number", "std?": "number"}
+_SPREAD: JsonType = {"mean?": "number", "std?": "number"}
 _RESULTS: JsonType = {
     "monitor": "string",
     "winner": {"values": {"*": "string"}, "score": "number"},
@@ -181,4 +181,6 @@ def _number(text: str) -> float | None:
 
 def describe_spread(spread: Mapping[str, Any]) -> str:
     """Return the mean of an entry of search.json, ± standard deviation."""
+    if spread.get("mean") is None:
+        return "not a number"
     return f"{spread['mean']:.4f}" + ("" if spread.get("std") is None else f" ± {spread['std']:.4f}")

@@ -61,9 +61,12 @@ def summarize_search(
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": std, "values": list(values)}
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return mean and standard deviation of scores; None for both if one of the scores is not a number."""
+    numbers = [value for value in values if value is not None]
+    is_complete = len(numbers) == len(values)
+    std = statistics.stdev(numbers) if is_complete and len(numbers) > 1 else None
+    return {"mean": statistics.fmean(numbers) if is_complete else None, "std": std, "values": list(values)}
 
 
 def trained_epochs(folder: Path, trial: Trial) -> int:
