@@ -168,6 +168,9 @@ def note(section: Section | None) -> str:
         [{"x": 1.0, "city": "Paris"}] * 20,
         [{"x": 1.0, "y": None}] * 20,
         [{"x": float(i)} for i in range(20)],  # one column
+        [{"x": 1.0, "y": 2.0}] * 19 + [{"x": 1.0}],
+        [{"x": 1.0, "y": float("nan")}] * 20,
+        [{"x": 1.0, "y": 10**400}] * 20,
     ],
 )
 @pytest.mark.parametrize("is_regression", [False, True])

@@ -22,6 +22,7 @@ from litnets.runs.folder import Run
 Colors = ClassColors | ValueColors
 
 _MIN_ROWS = 10
+_MAX_CELL = 1e39  # larger than any float32
 _MAX_TARGETS = 3
 _SIZE = 60  # points of the grid in each direction
 _FRAME_SIZE = 40  # the same for an animation
@@ -61,7 +62,7 @@ def boundary(record: Record) -> Section | None:
 
 
 def _rows(record: Record) -> dict[int, dict[str, float]]:
-    """Return the stored test rows by their position in the split; empty unless every cell is a number."""
+    """Return the stored test rows by their position in the split; empty unless every cell is a finite number."""
     assert record.test is not None
     known = set(record.test.frame["index"].to_list())
     rows: dict[int, dict[str, float]] = {}
@@ -69,10 +70,13 @@ def _rows(record: Record) -> dict[int, dict[str, float]]:
         if one.split != "test" or one.index not in known:
             continue
         row: Any = json.loads(one.content) if one.kind == "row" else None
-        if not isinstance(row, dict) or not all(isinstance(cell, int | float) for cell in row.values()):
+        if not isinstance(row, dict) or not all(
+            isinstance(cell, int | float) and abs(cell) < _MAX_CELL for cell in row.values()
+        ):
             return {}
         rows[one.index] = row
-    return rows
+    columns = list(next(iter(rows.values()), {}))
+    return rows if all(list(row) == columns for row in rows.values()) else {}
 
 
 def _colors(record: Record, indices: list[int]) -> list[Colors]:
