@@ -324,6 +324,8 @@ USER_ERRORS = {
     "fit --model CNNClassifier --data MNIST --data.root x": "MNIST has no option 'root'; did you mean --data.data_dir?",
     "fit --config {c} --trainer.max_epoch 3": "no option --trainer.max_epoch; did you mean --trainer.max_epochs 3?",
     "fit --config {c} --trainer.max_epochs many": "trainer.max_epochs: expected a whole number, got 'many'",
+    "fit --config {c} --keep_epochs 0": "keep_epochs: expected a number of at least 2, got '0'",
+    "fit --config {c} --stop_after_epoch 1.5": "stop_after_epoch: expected a whole number, got '1.5'; write",
     "fit --config {c} --trainer.precision bf17": "trainer.precision: no 'bf17'; did you mean 'bf16'?",
     "fit --config {c} --trainer.accelerator gpuu": "gpuu",
     "fit --config {c} --trainer.devices 0": "devices",

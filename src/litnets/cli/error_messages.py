@@ -37,6 +37,8 @@ _KINDS = {
     "list": "a list",
     "dict": "a mapping",
 }
+_BOUNDS = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
+_NOT_A_NUMBER = "restriction v|invalid literal for int|string to float|not an integer|not a number"
 
 
 def parse_options(parser: ArgumentParser, command_parser: ArgumentParser, args: Sequence[str]) -> Namespace:
@@ -189,6 +191,9 @@ def _bad_value(message: str, known: list[str], args: Sequence[str]) -> str | Non
     if path and (path[1] or (missing and f"{path[2]}.".startswith(f"{missing[1]}."))):
         return _no_class(key, path[1] or path[2], args)
     given = re.search(r"(?:Given value|Got value): (.*)", message)
+    if match := re.search(rf"Not of type \w+: (.*(?:{_NOT_A_NUMBER}).*)", message):
+        number = given[1] if given else value_of(key, args)
+        return None if number is None else _bad_number(key, match[1], number, args)
     expected = re.findall(r"Expected (?:an? )?(<class '[^']+'>|typing\.Literal\[[^]]*\]|[\w.]+\[[^\n]*\])", message)
     choices = [choice for literal in expected for choice in re.findall(r"'([^']+)'", literal) if "Literal" in literal]
     if not key or given is None or not expected:
@@ -203,6 +208,22 @@ def _bad_value(message: str, known: list[str], args: Sequence[str]) -> str | Non
         # The module of a user's class cannot be imported, or lacks it.
         return f"{key}: {path[2] if path else value}: {said[1]}"
     return f"{key}: expected {alternatives(kinds)}, got {value!r}{_value_hint(key, list(kinds), value, args)}"
+
+
+def _bad_number(key: str, reason: str, value: str, args: Sequence[str]) -> str:
+    """Return the error of a number that is restricted to a range, as by PositiveInt.
+
+    Args:
+        key: The option.
+        reason: jsonargparse's reason, such as `0 does not conform to restriction v>0`.
+        value: The value of the option.
+        args: The arguments of the command line.
+    """
+    if match := re.search("restriction (.+)", reason):
+        bounds = re.sub("v(>=|>|<=|<)", lambda comparison: f"{_BOUNDS[comparison[1]]} ", match[1])
+        return f"{key}: expected a number {bounds}, got {value!r}"
+    kind = "a number" if "float" in reason else "a whole number"
+    return f"{key}: expected {kind}, got {value!r}{_value_hint(key, [kind], value, args)}"
 
 
 def _no_class(key: str, name: str, args: Sequence[str]) -> str:
