@@ -239,8 +239,8 @@ def _check_same_samples(a: FinishedRun, b: FinishedRun) -> None:
     identifying = [name for name in ("index", "file", "row", "time", "step") if name in first.columns]
     for name in [*identifying, *_targets(first.columns)]:
         if name not in second.columns or not first[name].equals(second[name]):
-            reason = f"{a.run.folder} and {b.run.folder} were tested on different samples"
-            raise InputError(f"{reason} (column {name}); only their settings can be compared, over several seeds")
+            reason = f"{a.run.folder} and {b.run.folder} were tested on different samples: their column {name} differs"
+            raise InputError(f"{reason}; only their settings can be compared, over several seeds")
 
 
 def _squared_error(predictions: RecordedPredictions, scale: Sequence[float] | None, steps: int) -> NDArray[np.float64]:

@@ -115,7 +115,7 @@ def test_a_classifier_has_its_matrix_classes_curves_and_mistakes() -> None:
         assert part in text
     assert "Test accuracy 0.8000 [0." in text
     assert "By site" in text  # a column that the data carry
-    assert "12 of 60 test samples are predicted incorrectly." in text
+    assert "The network predicts 12 of 60 test samples incorrectly." in text
     assert "Decision thresholds" not in text
     assert text.index("t.csv:61") < text.index("t.csv:56")  # the highest loss first
 
@@ -148,7 +148,7 @@ def test_multilabel_targets_have_scores_of_each_label() -> None:
     text = page_of(run).text
     assert "Confusion matrix" not in text
     assert "Per class" in text
-    assert "test samples are predicted incorrectly" in text
+    assert "test samples incorrectly" in text
     assert "By size\nsize\nsamples\nsubset accuracy\n" in re.sub(r"\s*\n\s*", "\n", text)
 
 

@@ -192,7 +192,7 @@ def _explain_units(
     passed = [unit.passed for unit in units]
     check = f"{sum(passed)} of {len(units)} units separate their class better than units with random weights"
     caption = (
-        "the unit that separates each class best, and the inputs that excite it most, among "
+        "the unit that separates each class best, and the inputs that activate it most, among "
         f"{len(chosen):,} samples of {name}"
     )
     path = explanation.add("units", caption, check, passed)

@@ -256,7 +256,7 @@ def draw_filters(path: Path, filters: Tensor, names: Sequence[str]) -> None:
 
 
 def draw_units(path: Path, rows: Sequence[tuple[str, bool, Sequence[Example]]]) -> None:
-    """Draw the inputs that excite units most.
+    """Draw the inputs that activate units most.
 
     Args:
         path: The PNG file.

@@ -40,9 +40,10 @@ HELP = """\
 usage: litnets explain RUN [INPUT...] [--method NAME]... [--target NAME] [--step N] [--samples N] [--repeats N]
                        [--device DEVICE] [--ckpt_path FILE] [--runs_dir DIR] [--trust MODULE]
 
-Explain the answers of the network of a run: for INPUT, which is a file, a folder or a text, or for a few samples of the
-test split. Pictures and tables are written into RUN/explain/, and replace those of an earlier explanation.
-Each map is checked, and marked if it must not be trusted. Needs the extra `explain`: pip install -e ".[explain]"
+Explain the answers of the network of a run. INPUT is a file, a folder or a text; without it, the command explains a few
+samples of the test split. Pictures and tables are written into RUN/explain/, and replace those of an earlier
+explanation. Each map is checked, and marked if it must not be trusted.
+Needs the extra `explain`: pip install -e ".[explain]"
 
   --method NAME      may be repeated; by default, what fits the network and the data:
                        saliency              absolute gradient of the answer

@@ -62,7 +62,7 @@ def search(args: list[str]) -> int:
     )
     parser.add_argument("--no_halving", action="store_true", help="train every trial to the end")
     parser.add_argument(
-        "--min_epochs", type=_count, metavar="N", help="epochs after which trials are first compared; default: a ninth"
+        "--min_epochs", type=_count, metavar="N", help="epochs before the first comparison; default: a ninth of all"
     )
     parser.add_argument(
         "--final_seeds", type=_count, default=3, metavar="N", help="fresh seeds to train the winner with; default: 3"

@@ -63,7 +63,7 @@ def classification_mistakes(predictions: ClassPredictions, inputs: Inputs) -> Se
             for row in next(iter(orders.values()))[:_ROWS].tolist()
         ]
         blocks.append(Table(["sample", "true", "predicted", "probability", "loss"], rows, next(iter(orders))))
-    count = f"{len(wrong):,} of {len(predictions.is_wrong):,} test samples are predicted incorrectly."
+    count = f"The network predicts {len(wrong):,} of {len(predictions.is_wrong):,} test samples incorrectly."
     blocks[-1] = _with_caption(blocks[-1], count)
     return Section("Mistakes", blocks)
 
