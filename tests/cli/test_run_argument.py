@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from litnets.__main__ import main
-from litnets.cli.run_argument import parse_run_argument
+from litnets.cli.run_argument import parse_run_argument, report_run
 from litnets.data.core.split_record import SplitRecord
 from litnets.errors import InputError
 from litnets.runs.folder import Run
@@ -32,6 +32,16 @@ def test_options_alone_select_no_run() -> None:
     for args in ([], ["--config", "a.yaml"], ["-c", "a.yaml"]):
         argument = parse_run_argument(args)
         assert (argument.run, argument.selection, argument.options) == (None, [], args)
+
+
+def test_only_an_experiment_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run("first")
+    run.last.touch()
+    for where in (str(run.folder), "digits/first", str(run.last)):
+        report_run(where, run)
+    assert capsys.readouterr().err == ""
+    report_run("digits", run)
+    assert capsys.readouterr().err == f"litnets: digits: the newest run is {run.folder}\n"
 
 
 def test_a_run_folder() -> None:

@@ -1,5 +1,6 @@
 """The argument RUN of a command: a run folder, the name of an experiment, or a checkpoint file."""
 
+import sys
 from argparse import ArgumentParser
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 from litnets.errors import InputError
 from litnets.runs.find import find_run, find_run_of_file
 from litnets.runs.folder import Run
+from litnets.safety.escaping import printable
 
 
 class RunArgument(NamedTuple):
@@ -55,6 +57,17 @@ def parse_run_argument(args: list[str]) -> RunArgument:
         return RunArgument(find_run(where, runs_dir_of(options)), None, options)
     is_config = path.suffix == ".yaml"
     return RunArgument(find_run_of_file(path), None if is_config else path, options)
+
+
+def report_run(where: str, run: Run) -> None:
+    """Print on stderr which run an experiment stands for. A run folder, or a checkpoint in it, needs no such line.
+
+    Args:
+        where: The argument RUN.
+        run: The run that it names.
+    """
+    if not Path(where).is_file() and Path(where).name != run.folder.name:
+        print(printable(f"litnets: {where}: the newest run is {run.folder}"), file=sys.stderr)
 
 
 def add_run_options(parser: ArgumentParser) -> None:

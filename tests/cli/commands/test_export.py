@@ -32,7 +32,8 @@ def test_the_comparison_is_printed(exports: list[object], capsys: pytest.Capture
     write_run("a")
     assert main(["export", "pets", "--format", "pt2", "--output", "there"]) == 0
     assert exports == [("pt2", Path("there"))]
-    printed = capsys.readouterr().out
+    printed, reported = capsys.readouterr()
+    assert reported == f"litnets: pets: the newest run is {Path('checkpoints', 'pets', 'a')}\n"
     assert "360 samples of the test split" in printed
     assert "1 of 360 decisions differ, 1 of them ties up to rounding" in printed
     assert "accuracy 0.9750 for the network, 0.9722 exported" in printed

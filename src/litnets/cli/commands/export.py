@@ -15,7 +15,7 @@ from rich.table import Table
 
 from litnets.cli.command_parser import CommandParser
 from litnets.cli.main import run
-from litnets.cli.run_argument import add_run_options, parse_run_argument
+from litnets.cli.run_argument import add_run_options, parse_run_argument, report_run
 from litnets.deploy.certificate import Certificate
 from litnets.deploy.formats import check_packages
 from litnets.safety.escaping import printable
@@ -52,6 +52,8 @@ def _export(parser: argparse.ArgumentParser, args: list[str], signals: Signals) 
     check_packages(options.format)
     argument = parse_run_argument([options.run, "--runs_dir", options.runs_dir])
     assert argument.run is not None
+    if options.output is not None:  # otherwise the paths printed at the end name the run
+        report_run(options.run, argument.run)
     from litnets.analysis.predictor import Predictor
     from litnets.deploy.export import export_network
 

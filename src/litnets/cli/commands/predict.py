@@ -20,7 +20,7 @@ from litnets.cli.main import run as run_command
 from litnets.cli.new_inputs import InputCounts, check_inputs, iter_chunks, read_chunks
 from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, mask_table, open_output
 from litnets.cli.preflight import check_mask_folder, check_output
-from litnets.cli.run_argument import add_run_options, find_device, parse_run_argument
+from litnets.cli.run_argument import add_run_options, find_device, parse_run_argument, report_run
 from litnets.cli.spinner import spinner
 from litnets.data.core.listing import names_in
 from litnets.data.core.sample_columns import Columns
@@ -115,6 +115,7 @@ def _predict(inputs: list[str], counts: InputCounts, args: list[str], signals: S
     counts.strict = options.strict
     argument = parse_run_argument(args)
     assert argument.run is not None
+    report_run(args[0], argument.run)
     checkpoint = argument.choose_checkpoint(options.ckpt_path)
     predictor = Predictor.load(argument.run, checkpoint, device=find_device(options.device), trust=options.trust)
     options.batch_size = options.batch_size or predictor.datamodule.eval_batch_size
