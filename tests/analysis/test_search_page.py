@@ -67,7 +67,7 @@ def test_the_axis_of_a_parameter_has_the_scale_of_its_search(
     assert ("0.001" in labels and "0.01" in labels) == is_log
 
 
-def test_a_test_metric_may_be_no_number(results: dict[str, Any]) -> None:
+def test_a_test_metric_may_be_nan(results: dict[str, Any]) -> None:
     results["final"]["test"]["auroc"] = {"mean": None, "std": None, "values": [None, 0.9]}
     write_json(FOLDER / "search.json", results)
     page = search_page(FOLDER, read_search(FOLDER) or {})

@@ -90,8 +90,8 @@ def read_chunks(chunks: Iterable[NewChunk], counts: InputCounts, ahead: bool = T
     Args:
         chunks: The chunks.
         counts: Reports the samples that are not readable.
-        ahead: Whether to read the next chunk while the caller uses these samples. If not, chunks may come as slowly as
-            somebody types them.
+        ahead: Whether to read the next chunk while the caller uses these samples. False for lines that somebody types,
+            because each result would otherwise wait for the next line.
     """
     with closing(read_ahead(chunks, NewChunk.load) if ahead else (chunk.load() for chunk in chunks)) as results:
         for samples, errors in results:

@@ -70,7 +70,7 @@ class Histograms(Callback):
             if isinstance(logger, TensorBoardLogger):
                 for kind, values in (("weights", parameters), ("gradients", gradients), ("activations", activations)):
                     for name, tensor in values:
-                        if not tensor.isfinite().any():  # which TensorBoard refuses
+                        if not tensor.isfinite().any():  # TensorBoard refuses such values
                             continue
                         logger.experiment.add_histogram(f"{kind}/{name}", tensor.detach(), trainer.global_step)
         epoch = trainer.current_epoch + 1

@@ -37,8 +37,8 @@ usage: litnets predict RUN INPUT... [--output FILE] [--overwrite] [--strict]
                        [--batch_size N] [--device DEVICE] [--ckpt_path FILE] [--runs_dir DIR] [--trust MODULE]
 
 Predict new inputs with the network of a run. INPUT is a file or a folder, as in training but without targets: images,
-recordings, texts, rows of a table (CSV or Parquet), or a series (CSV), whose next steps are forecast. INPUT may also be
-- to read one text per line from standard input.
+recordings, texts, rows of a table (CSV or Parquet), or a series (CSV), whose next steps are forecast. The INPUT -
+stands for standard input, with one text per line.
 
   --output FILE      .csv, .jsonl or .parquet; - (the default) prints CSV
                      for masks, a folder, with a table of the same name next to it (default: predictions in the run)

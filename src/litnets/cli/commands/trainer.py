@@ -29,7 +29,7 @@ def test(args: list[str]) -> int:
 
 def use_run(args: list[str], signals: Signals) -> None:
     """Run `validate`, `test` or `predict` with the run that the first argument names or the options select."""
-    if asks_for_help(args):  # which is the same for all runs
+    if asks_for_help(args):  # the help is the same for all runs
         args = [args[0], "--help"]
     argument = parse_run_argument(args[1:])
     LitnetsCLI([args[0], *argument.selection, *argument.options], signals)
