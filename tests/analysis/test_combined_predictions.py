@@ -56,6 +56,14 @@ def test_the_folds_keep_their_temperatures() -> None:
     assert combined.frame["temperature"].to_list() == [2.0, 0.5, None]
 
 
+def test_folds_keep_columns_of_the_data_with_the_names_of_theirs() -> None:
+    fold = classified([[2, 1, 0]], ["cat"], temperature=2.0)
+    fold.frame = fold.frame.with_columns(run=pl.lit("a"), temperature=pl.lit("21 C"))
+    combined = concatenate_predictions({"fold_0": fold})
+    names = ["run", "id_run", "temperature", "id_temperature"]
+    assert combined.frame.select(names).row(0) == ("fold_0", "a", 2.0, "21 C")
+
+
 def test_two_wrong_networks_may_be_right_together() -> None:
     runs = [classified([[2, 1.9, 0], [0, 3, 0]], ["dog", "dog"]), classified([[0, 1.9, 2], [0, 3, 0]], ["dog", "dog"])]
     assert ensemble_scores(runs, [{"accuracy": 0.5, "f1": 0.3}] * 2) == {"accuracy": 1.0}

@@ -22,7 +22,8 @@ _TOLERANCE = 1e-4  # accepted between a reported test metric and the one compute
 def concatenate_predictions(runs: Mapping[str, RecordedPredictions]) -> RecordedPredictions:
     """Return the predictions of all runs, with the name of the run in the first column.
 
-    The temperature of a calibrated run is in the column `temperature`, and the logits are divided by it.
+    The temperature of a calibrated run is in the column `temperature`, and the logits are divided by it. Columns of the
+    data with these names are renamed to `id_run` and `id_temperature`.
 
     Args:
         runs: The recorded predictions by the name of the run.
@@ -37,10 +38,11 @@ def concatenate_predictions(runs: Mapping[str, RecordedPredictions]) -> Recorded
 
 
 def _with_scaled_logits(predictions: RecordedPredictions) -> pl.DataFrame:
+    frame = predictions.frame.rename({name: f"id_{name}" for name in ("run", "temperature")}, strict=False)
     temperature = predictions.description.get("temperature")
     if temperature is None:
-        return predictions.frame
-    return predictions.frame.with_columns(
+        return frame
+    return frame.with_columns(
         *(pl.col(name) / temperature for name in predictions.columns("logit")), pl.lit(temperature).alias("temperature")
     )
 
