@@ -101,7 +101,7 @@ def _winner(results: Mapping[str, Any]) -> Section:
 def _parameters(trials: Sequence[_Row], results: Mapping[str, Any]) -> Section:
     monitor = results["monitor"]
     figures = [_history(trials, monitor)]
-    space = results.get("space", {})
+    space = results.get("space") or {}
     figures += [_scores_by(name, space.get(name, ""), trials, monitor) for name in results["winner"]["values"]]
     if results["importance"]:
         caption = f"Part of the variance of {monitor} that each parameter explains, estimated by fANOVA."
