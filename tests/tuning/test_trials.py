@@ -120,6 +120,9 @@ def test_the_importance_compares_equally_long_trainings() -> None:
 def test_errors_name_the_storage_or_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="storage nosql://x cannot be used"):
         Trials(FOLDER, SPACE, "max", "nosql://x")
+    with pytest.raises(InputError, match=r"storage nosql://ann:\*\*\*@x/y cannot be used") as caught:
+        Trials(FOLDER, SPACE, "max", "nosql://ann:se:cr@et@x/y")
+    assert "se:cr" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"pip install 'litnets\[search\]'"):
         Trials(FOLDER, SPACE, "max")

@@ -25,6 +25,25 @@ def check_inputs(command: str, inputs: Iterable[str]) -> None:
         check_name(Path(source))
 
 
+def check_not_replaced(inputs: Iterable[str], path: Path) -> None:
+    """Check that predictions replace no input.
+
+    Args:
+        inputs: The inputs.
+        path: The file that is written, or the folder that masks are written into.
+
+    Raises:
+        InputError: An input is that file or folder, or a file in that folder.
+    """
+    if not path.exists():
+        return
+    written = path.resolve()
+    for source in inputs:
+        found = Path(source).resolve()
+        if written == found or (path.is_dir() and written == found.parent):
+            raise InputError(f"--output {path} would replace the input {source}; name another file or folder")
+
+
 class InputCounts:
     """The number of predicted and of broken inputs.
 

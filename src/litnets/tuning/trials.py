@@ -7,6 +7,7 @@ that several machines share.
 """
 
 import itertools
+import re
 import socket
 import threading
 import warnings
@@ -95,7 +96,8 @@ class Trials:
                 load_if_exists=True,
             )
         except _storage_errors() as error:
-            raise InputError(f"search: the storage {storage or folder} cannot be used: {error}") from error
+            name = folder if storage is None else without_password(storage)
+            raise InputError(f"search: the storage {name} cannot be used: {error}") from error
 
     def _connect(self, storage: str) -> Any:
         with self._experimental():
@@ -329,6 +331,11 @@ def _import_optuna() -> Any:
         raise InputError("search needs Optuna: pip install 'litnets[search]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
+
+
+def without_password(url: str) -> str:
+    """Return the URL of a database with `***` in place of its password."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:

@@ -274,6 +274,9 @@ def test_bad_inputs(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsy
     assert "--output none/a.csv is in no existing folder" in error(capsys, table, "new.csv", "--output", "none/a.csv")
     assert "--output a.txt: expected a file that ends in" in error(capsys, table, "new.csv", "--output", "a.txt")
     assert "new.csv exists; --overwrite replaces it" in error(capsys, table, "new.csv", "--output", "new.csv")
+    assert "--output new.csv would replace the input ./new.csv" in error(
+        capsys, table, "./new.csv", "--output", "new.csv", "--overwrite"
+    )
     assert "unrecognized arguments: --model.lr 1" in error(capsys, table, "new.csv", "--model.lr", "1")
     assert "--batch_size: expected at least 1, got 0" in error(capsys, table, "new.csv", "--batch_size", "0")
     for device in ("nonsense", "meta"):

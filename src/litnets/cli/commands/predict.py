@@ -17,7 +17,7 @@ from litnets.analysis.predictor import Predictor
 from litnets.cli.command_parser import CommandParser, asks_for_help
 from litnets.cli.commands.trainer import use_run
 from litnets.cli.main import run as run_command
-from litnets.cli.new_inputs import InputCounts, check_inputs, iter_chunks, read_chunks
+from litnets.cli.new_inputs import InputCounts, check_inputs, check_not_replaced, iter_chunks, read_chunks
 from litnets.cli.prediction_output import STANDARD_OUTPUT, Writer, check_destination, mask_table, open_output
 from litnets.cli.preflight import check_mask_folder, check_output
 from litnets.cli.run_argument import add_run_options, find_device, parse_run_argument, report_run
@@ -135,6 +135,8 @@ def _write_rows(
     """Write a table with a row for each sample, or for each step of a forecast; return what to print at the end."""
     output = STANDARD_OUTPUT if options.output is None else options.output
     check_destination(output, options.overwrite)
+    if output != STANDARD_OUTPUT:
+        check_not_replaced(inputs, Path(output))
     chunks = iter_chunks(inputs, predictor.datamodule, options.batch_size, counts)
     with ExitStack() as stack:
         show = stack.enter_context(spinner(_COUNT, hide=output == STANDARD_OUTPUT and stdout.isatty()))
@@ -159,6 +161,7 @@ def _write_masks(
         run.lock()
     else:
         check_mask_folder(path, options.overwrite)
+    check_not_replaced(inputs, path.with_suffix(""))
     files = MaskFolder(path, predictor.classes or ())
     chunks = list(iter_chunks(inputs, predictor.datamodule, options.batch_size, counts))
     sources = [name for chunk in chunks for name in chunk.names]

@@ -28,7 +28,7 @@ from litnets.tuning.parent import discarded_if_refused, open_parent
 from litnets.tuning.search import Settings, search_trials, train_final_runs
 from litnets.tuning.search_results import summarize_search, write_search
 from litnets.tuning.space import Parameter, read_space
-from litnets.tuning.trials import GRACE_PERIOD, Trials, grid
+from litnets.tuning.trials import GRACE_PERIOD, Trials, grid, without_password
 
 _GRACE = f"{GRACE_PERIOD // 60} minutes"
 _DESCRIPTION = """\
@@ -96,7 +96,8 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
     command = {
         "command": "search",
         "space": [f"{parameter.name}={parameter}" for parameter in space],
-        **{name: getattr(options, name) for name in ("sampler", "no_halving", "min_epochs", "storage", "study")},
+        **{name: getattr(options, name) for name in ("sampler", "no_halving", "min_epochs", "study")},
+        "storage": options.storage and without_password(options.storage),
         "options": args,
         "configs": parsed.configs,
     }
