@@ -81,18 +81,29 @@ def test_rows() -> None:
 
 
 def test_a_missing_column_is_named() -> None:
-    Path("new.csv").write_text("size;color\n1;red\n")
-    numbers = {"numbers": ["size"], "dates": {}, "categories": {"color": ["red"]}}
-    for program, how in ((read_row, numbers), (read_series, {"channels": ["size"]})):
-        with pytest.raises(SystemExit, match=r"new\.csv: no column 'size'; expected a header, and commas"):
-            list(program.read("new.csv", {"reading": how}))
+    Path("new.csv").write_text("size;colour\n1;red\n")
+    how = {"numbers": ["size"], "dates": {}, "categories": {"color": ["red"]}}
+    with pytest.raises(SystemExit, match=r"new\.csv: no column 'size'; expected a header with the columns"):
+        list(read_row.read("new.csv", {"reading": how}))
+    with pytest.raises(SystemExit, match=r"new\.csv: no column 'size'; expected a header, and commas"):
+        list(read_series.read("new.csv", {"reading": {"channels": ["size"]}}))
+
+
+@pytest.mark.parametrize("numbers", [["1.234,5", "2,250", "-0,125"], ["1.5", "22.25", "-3"], ["1.234", "2", "3"]])
+def test_separators_and_decimal_commas(numbers: list[str]) -> None:
+    lines = [f"{numbers[row % 3]};{'red' if row % 2 else 'blue, dark'};{row},5" for row in range(30)]
+    Path("old.csv").write_text("\n".join(["size;color;price", *lines]))
+    data = TableCSV("old.csv", "price")
+    data.ensure_setup()
+    assert data.table.num_numeric == 1
+    assert_same(read_alone(read_row, data, Path("old.csv")), data, "old.csv")
 
 
 @pytest.mark.parametrize(
     ("line", "row_message", "series_message"),
     [
-        ("1,5,2,5", "row 2: expected 2 cells, separated by commas", "row 2: expected cells separated by commas"),
-        ("1", "row 2: expected 2 cells, separated by commas", "row 2: expected cells separated by commas"),
+        ("1,5,2,5", "row 2: expected 2 cells; put a cell", "row 2: expected cells separated by commas"),
+        ("1", "row 2: expected 2 cells; put a cell", "row 2: expected cells separated by commas"),
         ("x,2.5", "row 2: could not convert string to float: 'x'", "could not convert string to float: 'x'"),
         (",2.5", None, "could not convert string to float: ''"),
     ],
