@@ -67,3 +67,12 @@ def test_missing_data() -> None:
     Path("table.csv").unlink()
     with pytest.raises(InputError, match=r"table\.csv"):
         read_split(SavedRun.read(run).load_datamodule(), run, "test")
+
+
+def test_an_empty_split() -> None:
+    write_table(ROWS)
+    run = save_run(TableCSV("table.csv", "y", test_size=0))
+    data = SavedRun.read(run).load_datamodule()
+    with pytest.raises(InputError, match="the test split is empty"):
+        read_split(data, run, "test")
+    assert len(read_split(data, run, "val"))

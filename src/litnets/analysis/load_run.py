@@ -163,10 +163,16 @@ def read_split(datamodule: ArrayDataModule, run: Run | None, part: str) -> Split
         part: train, val or test.
 
     Raises:
-        InputError: The data are missing, were in memory, or differ from those of the training.
+        InputError: The split is empty, or the data are missing, were in memory, or differ from those of the training.
     """
-    if datamodule.splits:
-        return datamodule.splits[part]
+    if not datamodule.splits:
+        _read_splits(datamodule, run)
+    if not len(datamodule.splits[part]):
+        raise InputError(f"the {part} split is empty")
+    return datamodule.splits[part]
+
+
+def _read_splits(datamodule: ArrayDataModule, run: Run | None) -> None:
     if not datamodule.has_training_data:
         raise InputError("the data of the run were in memory, so they cannot be read again")
     datamodule.predict_path = None  # as long as it is set, no splits are made
@@ -180,4 +186,3 @@ def read_split(datamodule: ArrayDataModule, run: Run | None, part: str) -> Split
         raise InputError(f"{error.filename or error}: no such file") from error
     if datamodule.trained_state is not None:
         datamodule.load_state_dict(dict(datamodule.trained_state))
-    return datamodule.splits[part]
