@@ -6,14 +6,26 @@ import wave
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from litnets.data.core.base import ArrayDataModule
-from litnets.runs.stored_inputs import StoredInput
+from litnets.errors import InputError
+from litnets.runs.stored_inputs import StoredInput, open_image
 
 
 def decode_stored(stored: StoredInput, datamodule: ArrayDataModule) -> Any:
-    """Return a stored input in the form that `read_inputs` takes."""
+    """Return a stored input in the form that `read_inputs` takes.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        return _decode(stored, datamodule)
+    except Exception as error:  # decoders raise errors of many kinds
+        reason = str(error) or type(error).__name__
+        raise InputError(f"inputs.parquet is damaged ({stored.split} {stored.index}: {reason}); delete it") from error
+
+
+def _decode(stored: StoredInput, datamodule: ArrayDataModule) -> Any:
     content = stored.content
     if stored.kind == "text":
         return content.decode()
@@ -21,7 +33,7 @@ def decode_stored(stored: StoredInput, datamodule: ArrayDataModule) -> Any:
         cells = json.loads(content)
         return cells if datamodule.feature_groups() else np.array([list(cells.values())], np.float32)
     if stored.kind == "image":
-        return Image.open(io.BytesIO(content))
+        return open_image(content)
     if stored.kind == "audio":
         with wave.open(io.BytesIO(content)) as recording:
             return np.frombuffer(recording.readframes(recording.getnframes()), np.int16)

@@ -14,6 +14,7 @@ The file holds at most MAX_INPUTS inputs, in at most MAX_BYTES. Columns:
 A segmented image has three rows: the image, its mask, and the mask that was predicted.
 """
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -25,9 +26,11 @@ from litnets.safety import files
 
 if TYPE_CHECKING:
     import polars
+    from PIL import Image
 
 MAX_INPUTS = 200
 MAX_BYTES = 2_000_000
+_MAX_SIDE = 1000  # pixels of an image; large ones are scaled down before they are stored
 MAX_CONTENT_BYTES = MAX_BYTES - 50_000  # the other columns take the rest
 
 Role = Literal["example", "mistake"]
@@ -87,6 +90,22 @@ def _is_json_object(content: bytes) -> bool:
         return isinstance(json.loads(content), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def open_image(content: bytes) -> "Image.Image":
+    """Return a stored image.
+
+    Raises:
+        ValueError: It is larger than any that litnets stores.
+        OSError: It is damaged.
+    """
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(content))
+    if max(image.size) > _MAX_SIDE:
+        raise ValueError(f"an image of {image.width} x {image.height} pixels")
+    image.load()
+    return image
 
 
 def save_inputs(path: Path, inputs: Iterable[StoredInput]) -> None:

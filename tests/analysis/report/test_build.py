@@ -279,6 +279,35 @@ def test_inputs_beyond_the_limit_of_the_page_are_left_out_and_counted(monkeypatc
     assert "2 images or sounds are left out" in html
 
 
+def huge_png() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (4_000, 4_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+def wav_of_24_bits() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(3)
+        recording.setframerate(8000)
+        recording.writeframes(bytes(300))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["mask", "audio", "series"])
+def test_inputs_that_litnets_does_not_store_are_damaged(kind: Any) -> None:
+    scalar = io.BytesIO()
+    np.save(scalar, np.float32(1))
+    content = {"mask": huge_png(), "audio": wav_of_24_bits(), "series": scalar.getvalue()}[kind]
+    run = write_run("1")
+    record_classes(run, ["cat", "dog"])
+    kinds: Any = {"image": png(), kind: content} if kind == "mask" else {kind: content}
+    save_inputs(run.inputs, [StoredInput("test", 4, "mistake", name, part) for name, part in kinds.items()])
+    with pytest.raises(InputError, match=r"inputs\.parquet is damaged \(test 4"):
+        build_report(run)
+
+
 def test_the_largest_figure_of_a_page_above_the_limit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run("1")
     record_classes(run, [f"class {i}" for i in range(30)])

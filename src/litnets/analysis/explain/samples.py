@@ -1,13 +1,11 @@
 """Where the samples to explain come from: new inputs, the inputs stored in the run, or its test split."""
 
-import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from litnets.analysis.decode_stored import decode_stored
@@ -99,7 +97,7 @@ def _is_complete(stored: StoredInput, datamodule: ArrayDataModule) -> bool:
     if stored.kind in ("mask", "predicted_mask"):
         return False
     if stored.kind == "image":
-        width, height = Image.open(io.BytesIO(stored.content)).size
+        width, height = decode_stored(stored, datamodule).size
         return (height, width) == tuple(datamodule.input_shape[1:]) or max(width, height) < MAX_SIDE
     return len(stored.content) < (MAX_CHARACTERS if stored.kind == "text" else MAX_CONTENT_BYTES)
 

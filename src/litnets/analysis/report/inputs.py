@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from litnets.analysis.report.svg import traces
 from litnets.errors import InputError
-from litnets.runs.stored_inputs import StoredInput
+from litnets.runs.stored_inputs import StoredInput, open_image
 
 _MAX_TEXT = 280  # characters
 _MAX_COLUMNS = 10  # of a row
@@ -83,8 +83,9 @@ class Inputs:
             if "mask" in parts and "image" in parts:
                 return _masked(parts, self.budget)
             pieces = [_RENDERERS[kind](content, self.budget) for kind, content in parts.items() if kind in _RENDERERS]
-        except (ValueError, EOFError, wave.Error, OSError) as error:
-            raise InputError(f"inputs.parquet is damaged ({split} {index}: {error}); delete it") from error
+        except Exception as error:  # decoders raise errors of many kinds
+            reason = str(error) or type(error).__name__
+            raise InputError(f"inputs.parquet is damaged ({split} {index}: {reason}); delete it") from error
         return Markup("").join(pieces)
 
 
@@ -169,11 +170,11 @@ def _masked(parts: dict[str, bytes], budget: Budget) -> Markup:
     """Return an image, then the image overlaid with its mask and with the predicted mask."""
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(parts["image"])).convert("RGB")
+    picture = open_image(parts["image"]).convert("RGB")
     pieces = [_image(parts["image"], budget)]
     for kind in ("mask", "predicted_mask"):
         if kind in parts:
-            mask = np.asarray(Image.open(io.BytesIO(parts[kind])).resize(picture.size, Image.Resampling.NEAREST), int)
+            mask = np.asarray(open_image(parts[kind]).resize(picture.size, Image.Resampling.NEAREST), int)
             blended = np.asarray(picture, float) * 0.45 + _COLORS[mask_color(mask)] * 0.55
             pieces.append(_image(_png(blended.astype(np.uint8)), budget))
     return Markup("").join(pieces)
