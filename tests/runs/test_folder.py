@@ -78,6 +78,14 @@ def test_a_run_is_found_from_its_config_or_checkpoint(run):
     assert Run.from_config(run.folder / "other.yaml") is None
 
 
+def test_a_run_folder_may_be_called_epochs(run):
+    run.write_json(run.environment, {})
+    assert Run.from_checkpoint(run.kept_epoch(2)).folder == run.folder
+    moved = Run(run.folder.with_name("epochs"))
+    run.folder.rename(moved.folder)
+    assert Run.from_checkpoint(moved.best).folder == moved.folder
+
+
 def test_a_file_outside_a_run_folder_belongs_to_no_run(run):
     assert Run.from_config(run.config) is None
     assert Run.from_checkpoint(run.best) is None

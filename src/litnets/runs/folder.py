@@ -152,8 +152,8 @@ class Run:
     def from_checkpoint(cls, checkpoint: Path) -> "Run | None":
         """Return the run that a checkpoint belongs to, or None if it is not in a run folder."""
         folder = checkpoint.parent
-        run = cls(folder.parent if folder.name == _EPOCHS else folder)
-        return run if run.environment.exists() else None
+        folders = [folder, folder.parent] if folder.name == _EPOCHS else [folder]
+        return next((run for run in map(cls, folders) if run.environment.exists()), None)
 
     # Files
 

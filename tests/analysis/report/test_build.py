@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import tracemalloc
 import wave
 from html.parser import HTMLParser
 from pathlib import Path
@@ -367,6 +368,21 @@ def test_explanations_are_shown_with_their_check() -> None:
     run.write_json(run.folder / "explain" / "explain.json", {"explanations": [listed]})
     with pytest.raises(InputError, match="there is no picture"):
         build_report(run)
+
+
+def test_a_huge_explanation_is_not_read_completely() -> None:
+    run = write_run("1")
+    (run.folder / "explain").mkdir()
+    with (run.folder / "explain" / "a.png").open("wb") as file:
+        file.truncate(100_000_000)
+    listed = {"method": "saliency", "picture": "a.png", "caption": "what", "check": "none"}
+    run.write_json(run.folder / "explain" / "explain.json", {"explanations": [listed]})
+    tracemalloc.start()
+    html = build_report(run).html
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "1 images or sounds are left out" in html
+    assert peak < 50_000_000
 
 
 def test_the_calibration_is_shown() -> None:

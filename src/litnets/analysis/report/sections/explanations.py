@@ -34,7 +34,7 @@ def explanations(run: Run, budget: Budget) -> Section | None:
         if file.parent != folder or not files.is_regular(file):
             raise damaged(path, f"there is no picture {entry['picture']}")
         with files.open_regular(file) as opened:
-            address = budget.embed(opened.read(), "image/png")
+            address = budget.embed(opened.read(budget.limit + 1), "image/png")  # more does not fit
         if address is not None:
             picture = Markup('<img alt="" src="{}">').format(address)
             caption = ". ".join(part for part in (entry["caption"], _check(entry)) if part)
