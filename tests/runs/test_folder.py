@@ -190,10 +190,10 @@ def test_all_files_of_a_run_have_different_names(run):
 
 
 def test_the_environment_records_command_versions_and_hardware(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["litnets", "fit", "a b"])
+    monkeypatch.setattr(sys, "argv", ["litnets", "fit", "a b", "db://ann:secret@host"])
     actual = environment(seed=7)
     assert actual["seed"] == 7
-    assert actual["command"] == "litnets fit 'a b'"
+    assert actual["command"] == "litnets fit 'a b' db://ann:***@host"
     assert set(actual["versions"]) == set(PACKAGES)
     assert actual["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert actual["hardware"]["threads"] == torch.get_num_threads()

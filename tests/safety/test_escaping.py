@@ -7,7 +7,7 @@ import torch
 
 from litnets.__main__ import main
 from litnets.runs.print_results import print_results
-from litnets.safety.escaping import csv_cell, printable
+from litnets.safety.escaping import csv_cell, printable, without_passwords
 from litnets.training.predictions import table
 from tests.helpers.tiny_images import write_image_folder
 from tests.helpers.tiny_text import rows, write_texts
@@ -34,6 +34,19 @@ def test_printable(text: str, expected: str) -> None:
 
 def test_printable_keeps_line_breaks_on_request() -> None:
     assert printable("first\nsecond\x1b", lines=True) == "first\nsecond\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sqlite:///search.db", "sqlite:///search.db"),
+        ("postgresql://ann@host:5432/optuna", "postgresql://ann@host:5432/optuna"),
+        ("postgresql+psycopg://ann:se:cr@et@host:5432/optuna", "postgresql+psycopg://ann:***@host:5432/optuna"),
+        ("--storage mysql://ann:secret@host/a --x a@b", "--storage mysql://ann:***@host/a --x a@b"),
+    ],
+)
+def test_passwords_of_urls_are_hidden(text: str, expected: str) -> None:
+    assert without_passwords(text) == expected
 
 
 def test_names_of_files_are_shown_as_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:

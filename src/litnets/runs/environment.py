@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from litnets.safety.escaping import without_passwords
+
 PACKAGES = (
     "litnets",
     "torch",
@@ -33,7 +35,7 @@ def environment(seed: int | None) -> dict[str, Any]:
 
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
+        "command": command_line(),
         "seed": seed,
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
         "python": platform.python_version(),
@@ -47,6 +49,11 @@ def environment(seed: int | None) -> dict[str, Any]:
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
+
+
+def command_line() -> str:
+    """Return the command line of this process, without the passwords of URLs."""
+    return without_passwords(shlex.join(sys.argv))
 
 
 def _version(package: str) -> str | None:

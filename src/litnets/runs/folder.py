@@ -31,15 +31,14 @@ A command locks the folder while it writes into it (`Run.lock`). It does not wri
 
 import os
 import re
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from litnets.errors import InputError
+from litnets.runs.environment import command_line
 from litnets.runs.lock import RunLock
 from litnets.runs.storage import JsonType, check_types, damaged, read_json, write_json, write_text
 from litnets.safety.files import is_regular
@@ -137,7 +136,7 @@ class Run:
             run = cls(folder)
             if is_regular(run.environment):
                 environment = read_json(run.environment)
-                if environment.get("slurm_job_id") == job and environment.get("command") == shlex.join(sys.argv):
+                if environment.get("slurm_job_id") == job and environment.get("command") == command_line():
                     return run
         return None
 

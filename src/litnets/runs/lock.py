@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from litnets.errors import InputError
 from litnets.runs.storage import read_json, write_json
-from litnets.safety.escaping import printable
+from litnets.safety.escaping import printable, without_passwords
 
 _LOCK_FILE = ".lock"
 _OWNER_FILE = ".owner.json"
@@ -113,7 +113,7 @@ def released_locks() -> Iterator[None]:
 
 def _this_process() -> dict[str, Any]:
     return {
-        "command": shlex.join(["litnets", *sys.argv[1:]]),
+        "command": without_passwords(shlex.join(["litnets", *sys.argv[1:]])),
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),

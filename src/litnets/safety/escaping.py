@@ -1,4 +1,4 @@
-"""Escape text from data, so that it cannot control the terminal or run as a formula in a spreadsheet."""
+"""Escape text from data, so that it cannot control the terminal or be a formula in a spreadsheet; hide passwords."""
 
 import re
 
@@ -10,6 +10,7 @@ _UNSAFE = re.compile(
 # the decimal point, a cell also starts after these separators and after a line break, even inside quotes. Full-width
 # signs count as well.
 _FORMULA = re.compile("(^|[;\t\r\n])(?=[=+@\t\r\n＝＋－＠-])")  # noqa: RUF001
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*@")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -26,6 +27,16 @@ def printable(text: str, lines: bool = False) -> str:
     """
     escaped = _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
     return escaped if lines else escaped.replace("\n", "\\n")
+
+
+def without_passwords(text: str) -> str:
+    """Replace the passwords of URLs by `***`.
+
+    Example:
+        >>> without_passwords("search --storage postgresql://ann:secret@host/optuna")
+        'search --storage postgresql://ann:***@host/optuna'
+    """
+    return _PASSWORD.sub(r"\1***@", text)
 
 
 def csv_cell(text: str) -> str:

@@ -7,7 +7,6 @@ that several machines share.
 """
 
 import itertools
-import re
 import socket
 import threading
 import warnings
@@ -24,6 +23,7 @@ from filelock import FileLock
 
 from litnets.errors import InputError
 from litnets.internals import trial_id
+from litnets.safety.escaping import without_passwords
 from litnets.tuning.space import Parameter
 
 _HEARTBEAT = 60  # seconds between two heartbeats of a machine
@@ -96,7 +96,7 @@ class Trials:
                 load_if_exists=True,
             )
         except _storage_errors() as error:
-            name = folder if storage is None else without_password(storage)
+            name = folder if storage is None else without_passwords(storage)
             raise InputError(f"search: the storage {name} cannot be used: {error}") from error
 
     def _connect(self, storage: str) -> Any:
@@ -331,11 +331,6 @@ def _import_optuna() -> Any:
         raise InputError("search needs Optuna: pip install 'litnets[search]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def without_password(url: str) -> str:
-    """Return the URL of a database with `***` in place of its password."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:

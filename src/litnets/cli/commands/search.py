@@ -21,14 +21,14 @@ from litnets.cli.several_runs import Parser, stopped_by_interrupt
 from litnets.errors import InputError
 from litnets.runs.print_results import count
 from litnets.runs.storage import write_text
-from litnets.safety.escaping import printable
+from litnets.safety.escaping import printable, without_passwords
 from litnets.training.signals import Signals
 from litnets.tuning.halving import rungs
 from litnets.tuning.parent import discarded_if_refused, open_parent
 from litnets.tuning.search import Settings, search_trials, train_final_runs
 from litnets.tuning.search_results import summarize_search, write_search
 from litnets.tuning.space import Parameter, read_space
-from litnets.tuning.trials import GRACE_PERIOD, Trials, grid, without_password
+from litnets.tuning.trials import GRACE_PERIOD, Trials, grid
 
 _GRACE = f"{GRACE_PERIOD // 60} minutes"
 _DESCRIPTION = """\
@@ -97,7 +97,7 @@ def _search(args: list[str], signals: Signals, *, options: argparse.Namespace) -
         "command": "search",
         "space": [f"{parameter.name}={parameter}" for parameter in space],
         **{name: getattr(options, name) for name in ("sampler", "no_halving", "min_epochs", "study")},
-        "storage": options.storage and without_password(options.storage),
+        "storage": options.storage and without_passwords(options.storage),
         "options": args,
         "configs": parsed.configs,
     }
