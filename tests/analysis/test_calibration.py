@@ -58,6 +58,7 @@ def test_the_temperature_is_bounded(targets: list[int], expected: float) -> None
 
 def test_a_single_sample_and_equal_logits_have_a_temperature() -> None:
     assert fit_temperature(np.array([[1.0, 2.0]]), np.array([1])) == 1
+    assert fit_temperature(np.array([[0.5], [-0.5]]), np.array([1, 0])) == 1  # of two classes, and no errors
     assert fit_temperature(np.zeros((10, 3)), np.arange(10) % 3) == 1
     assert fit_temperature(np.array([[1.0, 2.0]]), np.array([0])) == pytest.approx(MAX_TEMPERATURE, rel=1e-3)
 

@@ -6,6 +6,7 @@ import pytest
 
 from litnets.__main__ import main
 from litnets.analysis.search_page import read_search, search_page
+from litnets.errors import InputError
 from litnets.runs.storage import write_json
 
 FOLDER = Path("checkpoints", "pets", "search_1")
@@ -73,6 +74,18 @@ def test_a_test_metric_may_be_nan(results: dict[str, Any]) -> None:
     write_json(FOLDER / "search.json", results)
     page = search_page(FOLDER, read_search(FOLDER) or {})
     assert "<td>test auroc, with fresh seeds</td><td>not a number</td>" in page
+
+
+def test_damaged_trials_are_refused(results: dict[str, Any]) -> None:
+    for damage in (
+        TRIALS.splitlines()[0],
+        TRIALS + "3\n",
+        TRIALS.replace("0.25", "0.25,,,"),
+        TRIALS.replace("0.5", "x"),
+    ):
+        (FOLDER / "trials.csv").write_text(damage)
+        with pytest.raises(InputError, match=r"trials\.csv is damaged"):
+            search_page(FOLDER, results)
 
 
 def test_the_command_writes_the_page(results: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

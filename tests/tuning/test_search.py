@@ -11,7 +11,8 @@ import pytest
 from litnets.errors import InputError
 from litnets.runs.folder import Run
 from litnets.safety.plain import dump_yaml, load_yaml
-from litnets.tuning.search import Settings, search_trials, train_final_runs
+from litnets.tuning.jobs import FinishedJob
+from litnets.tuning.search import Search, Settings, search_trials, train_final_runs
 from litnets.tuning.search_results import summarize_search, write_search
 from litnets.tuning.space import read_space
 from litnets.tuning.trials import Trial, Trials
@@ -145,6 +146,18 @@ def test_a_trial_without_a_finite_score_fails() -> None:
 
     with pytest.raises(InputError, match="no validation score"):
         run_search(train)
+
+
+def test_a_trial_whose_process_is_killed_is_trained_once_more() -> None:
+    FOLDER.mkdir()
+    trials = Trials(FOLDER, SPACE, "max")
+    search = Search(SETTINGS, trials)
+    for state in ("training", "failed"):
+        job = search.ask()
+        assert job is not None
+        assert job.name == "trial_000"
+        search.tell(FinishedJob(job, Run(FOLDER / job.name), "its process was killed by SIGKILL", was_killed=True))
+        assert trials.read()[0].state == state
 
 
 def test_nothing_is_trained_after_a_failed_check_until_the_search_continues() -> None:

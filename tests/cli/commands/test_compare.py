@@ -71,6 +71,7 @@ def test_the_comparison_is_written_as_a_page() -> None:
     assert main(["compare", str(a.folder), str(b.folder), "--output", "c.html"]) == 0
     page = Path("c.html").read_text()
     assert "A is better: B - A on 60 samples: accuracy -0.3333" in page
+    assert "Best by validation" not in page  # the first line is the verdict
     assert page.count("<figure>") == 2  # score against time, and against parameters
     assert "<td>model.lr</td>" not in page
     assert "<th>model.lr</th>" in page

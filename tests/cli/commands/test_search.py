@@ -60,7 +60,9 @@ def test_a_search_ends_with_a_configuration_that_can_be_trained(capsys: pytest.C
     assert len(results["final"]["test"]["accuracy"]["values"]) == 2
     assert {path.suffix for path in folder.iterdir()} >= {".html", ".csv", ".yaml"}
     assert (folder / "report.html").read_text().count("<svg") >= 3  # the trials, and the scores by each parameter
-    assert "of 12 epochs" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "of 12 epochs" in output
+    assert f"results: {folder / 'best.yaml'}, trials.csv, search.json, report.html\n" in output
     assert main(["fit", "--config", str(folder / "best.yaml")]) == 0
     best = load_yaml("", (folder / "best.yaml").read_text())
     assert (
