@@ -20,7 +20,7 @@ from litnets.__main__ import main
 from litnets.cli.commands.predict import split_inputs
 from litnets.deploy.certificate import Certificate
 from litnets.deploy.export import Export
-from tests.conftest import CONFIGS, ROOT
+from tests.conftest import CONFIGS, ROOT, isolate
 
 DOCS = ROOT / "docs"
 PAGES = sorted(
@@ -54,11 +54,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (40, 30)).save(folder / "photo.png")
     (folder / "configs").symlink_to(CONFIGS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("WANDB_MODE", "disabled")
+        isolate(patch, folder)
         for name in ("digits_cnn", "digits_mlp"):
-            command = ["fit", "--config", f"configs/{name}.yaml", "--trainer.max_epochs", "1", "--figures", "false"]
-            assert main(command) == 0
+            assert main(["fit", "--config", f"configs/{name}.yaml", "--trainer.max_epochs", "1"]) == 0
     return folder
 
 

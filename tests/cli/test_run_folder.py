@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from litnets.__main__ import main
 from litnets.errors import InputError
 from litnets.runs.folder import Run
-from tests.conftest import CONFIGS
+from tests.conftest import CONFIGS, isolate
 from tests.safety.test_files import make_special
 
 FIT = ["fit", "--config", str(CONFIGS / "digits_mlp.yaml"), "--model.hidden_layer_sizes", "[4]"]
@@ -25,9 +25,8 @@ def trained_run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of one epoch, which tests copy."""
     runs_dir = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(runs_dir)
-        patch.setenv("WANDB_MODE", "disabled")
-        assert main([*FIT, "--figures", "false"]) == 0
+        isolate(patch, runs_dir)
+        assert main(FIT) == 0
     (folder,) = runs_dir.glob("checkpoints/*/*")
     return folder
 

@@ -30,6 +30,7 @@ from litnets.data import Digits
 from litnets.errors import InputError
 from litnets.safety import plain, resolving
 from litnets.tasks import Classifier, MLPClassifier, RNNForecaster, Task
+from tests.conftest import isolate
 
 PWNED = Path("pwned")
 HERE = __name__
@@ -434,9 +435,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     callbacks = ["--trainer.callbacks+", "EMA", "--trainer.callbacks+", "Lookahead"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("WANDB_MODE", "disabled")
-        patch.setattr("litnets.training.assemble.find_spec", lambda name: None)
+        isolate(patch, folder)
         assert main(["fit", *DIGITS, *FAST, *callbacks, "--model.lr_scheduler", "OneCycleLR"]) == 0
     return next(folder.glob("checkpoints/*/*"))
 
