@@ -19,24 +19,14 @@ from typing import Any, Literal
 from litnets.errors import InputError, did_you_mean
 from litnets.runs.storage import read_text
 from litnets.safety.plain import load_yaml
+from litnets.training.resume.config_diff import SPLIT_OPTIONS
 
 Kind = Literal["uniform", "log", "int", "logint", "values"]
 _KINDS: dict[str, Kind] = {"uniform": "uniform", "log": "log", "int": "int", "logint": "logint"}
 _FORMS = "a list such as [0, 0.2, 0.4], uniform(0, 0.5), log(1e-4, 1e-1), int(1, 4) or logint(16, 512)"
 
-# Options that a search sets itself, and options of the data that would evaluate trials on different samples.
+# Options that a search sets itself.
 _SET_BY_SEARCH = {"seed_everything", "experiment", "runs_dir", "test_after_fit", "stop_after_epoch", "config"}
-_CHANGE_VALIDATION = {
-    "val_size",
-    "test_size",
-    "split_seed",
-    "num_folds",
-    "fold",
-    "test_speaker",
-    "group_by_speaker",
-    "group_column",
-    "group_pattern",
-}
 
 
 @dataclass(frozen=True)
@@ -130,7 +120,7 @@ def _parameter(name: str, domain: Any) -> Parameter:
     last = name.rpartition(".")[2]
     if name in _SET_BY_SEARCH:
         raise InputError(f"--space {name}: set by the search itself")
-    if name in ("monitor", "monitor_mode") or (name.startswith("data.") and last in _CHANGE_VALIDATION):
+    if name in ("monitor", "monitor_mode") or (name.startswith("data.") and last in SPLIT_OPTIONS):
         raise InputError(f"--space {name}: cannot be searched, because the validation scores could not be compared")
     if name == "trainer.max_epochs":
         raise InputError(

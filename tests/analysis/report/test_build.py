@@ -224,11 +224,11 @@ def test_the_first_line_compares_with_the_best_baseline(score: float, line: str)
     assert line in page_of(run).text
 
 
-def wav() -> bytes:
+def wav(sample_bytes: int = 2) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
-        sound.setsampwidth(2)
+        sound.setsampwidth(sample_bytes)
         sound.setframerate(8000)
         sound.writeframes((np.sin(np.arange(4000)) * 9000).astype("<i2").tobytes())
     return file.getvalue()
@@ -286,21 +286,11 @@ def huge_png() -> bytes:
     return file.getvalue()
 
 
-def wav_of_24_bits() -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as recording:
-        recording.setnchannels(1)
-        recording.setsampwidth(3)
-        recording.setframerate(8000)
-        recording.writeframes(bytes(300))
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("kind", ["mask", "audio", "series"])
 def test_inputs_that_litnets_does_not_store_are_damaged(kind: Any) -> None:
     scalar = io.BytesIO()
     np.save(scalar, np.float32(1))
-    content = {"mask": huge_png(), "audio": wav_of_24_bits(), "series": scalar.getvalue()}[kind]
+    content = {"mask": huge_png(), "audio": wav(sample_bytes=3), "series": scalar.getvalue()}[kind]
     run = write_run("1")
     record_classes(run, ["cat", "dog"])
     kinds: Any = {"image": png(), kind: content} if kind == "mask" else {kind: content}

@@ -38,7 +38,7 @@ _WITH_OTHER_STATE = {
     "model.init_args.optimizer",
     "model.init_args.weights",
 }
-_SPLIT = {
+SPLIT_OPTIONS = {  # of the data; they decide which samples are in which split
     "val_size",
     "test_size",
     "split_seed",
@@ -112,7 +112,7 @@ def check_changes(changed: Mapping[str, tuple[Any, Any]], state: Mapping[str, An
         reason = None
         if key in _WITH_OTHER_STATE:
             reason = "the saved state does not fit it"
-        elif key.startswith("data.") and name in _SPLIT:
+        elif key.startswith("data.") and name in SPLIT_OPTIONS:
             reason = "training samples would leak into validation or test"
         elif state["batch"] and (name in _BATCHING_KEYS or key in ("trainer.devices", "trainer.num_nodes")):
             reason = f"the run is in the middle of an epoch (epoch {state['epoch'] + 1}, batch {state['batch'] + 1})"
