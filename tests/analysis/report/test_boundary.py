@@ -125,14 +125,6 @@ def test_values_have_the_color_of_a_scale_over_the_targets() -> None:
     assert figure.svg.count('class="p solid w') == 12
 
 
-def test_masks_have_no_decision_boundary() -> None:
-    run = write_run("1")
-    run.best.touch()
-    columns = {"index": [0, 1], "target_fraction_sky": [0.5, 0.1], "prediction_fraction_sky": [0.5, 0.2]}
-    RecordedPredictions(pl.DataFrame(columns), {"class_names": ["road", "sky"]}).save(run.recorded_predictions("test"))
-    assert boundary(Record.load(run)) is None
-
-
 def test_kept_epochs_are_animated(monkeypatch: pytest.MonkeyPatch) -> None:
     record = load(rows_of_two_columns())
     Path(record.run.folder, "epochs").mkdir()
